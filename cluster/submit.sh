@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Runs a scenario as a job on a Ray cluster: `ray job submit` of `ialp run`, with this checkout as the code.
+#
+#   cluster/submit.sh SCENARIO --out /shared/runs/NAME [any other option of `ialp run`]
+#
+# Prints the job's log as it comes. Exit code: 0 when the job succeeded, 1 when it failed, 2 when nothing was submitted.
+#   RAY_API_SERVER_ADDRESS  the cluster's dashboard (default: http://127.0.0.1:8265, as `ray dashboard` and `kubectl port-forward` give it)
+#   RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH   token and the file that holds it, where the cluster wants one
+#   IALP_PYTHON             Python on the cluster's nodes (default: python); it must have the packages of requirements/
+#   IALP_SUBMIT_OPTIONS     further options of `ray job submit`, e.g. "--no-wait --entrypoint-num-cpus 1"
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+refuse() {
+  printf 'submit.sh: %s\n' "$@" >&2
+  exit 2
+}
+
+usage() { sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+case ${1:-} in
+  '') usage >&2 && exit 2 ;;
+  -h | --help) usage && exit 0 ;;
+esac
+
+# The job runs in a copy of this checkout that Ray deletes afterwards: results must go elsewhere, to a folder that all
+# nodes share.
+out=
+previous=
+for argument in "$@"; do
+  [ "$previous" != --out ] || out=$argument
+  case $argument in --out=*) out=${argument#--out=} ;; esac
+  previous=$argument
+done
+case $out in /*) ;; *) refuse "--out must name an absolute path on storage that all nodes of the cluster share" ;; esac
+
+# `ray job submit` joins the words of the command without quoting them for the shell that will run it on the cluster.
+# So they are quoted here, and the quoted text is handed over split at its spaces, which Ray puts back. Characters that
+# do not survive this are refused.
+for argument in "$@"; do
+  case $argument in *[$'"\t\n\\']* | *'  '*) refuse "double quotes, backslashes, tabs and double spaces cannot be passed: $argument" ;; esac
+done
+command="${IALP_PYTHON:-python} -m ialp_rllib.cli run ${*@Q}"
+IFS=' ' read -r -a words <<<"$command"
+
+ray=$root/.venv/bin/ray
+[ -x "$ray" ] || ray=$(command -v ray) || refuse "no ray command found: run \`make venv\`"
+IFS=' ' read -r -a options <<<"${IALP_SUBMIT_OPTIONS:-}"
+exec "$ray" job submit \
+  --address "${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}" \
+  --working-dir "$root" \
+  --runtime-env-json '{"excludes": ["/.venv/", "/.git/", "/runs/", "/dist/", "__pycache__/", ".*_cache/", ".hypothesis/"]}' \
+  ${options[@]+"${options[@]}"} \
+  -- "${words[@]}"

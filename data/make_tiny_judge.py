@@ -1,0 +1,236 @@
+"""Train the tiny judge: a small MistralForCausalLM that reads the real prompt and matches candidates to the history.
+
+Usage: ``python data/make_tiny_judge.py [--out data/tiny_judge] [--seed 0] [--threads 2]``
+
+It stands in for Mistral-7B where there is no GPU and no network: same architecture, same prompt, same label tokens, same
+engines, small enough to be part of the repository. Its training listeners are drawn from the taste model of
+`make_sample.py`, fresh ones in every batch, so it has never seen a listener of the sample.
+
+A small transformer learns the task only step by step: 2 candidates first, then up to 10, the instruction last (RoPE
+attends by distance, so what was learnt without the instruction carries over). Besides the answer, the model is asked
+after each candidate for the answer among those read so far; this signal is k times denser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import string
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import make_sample
+import numpy as np
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
+
+from ialp_rllib import settings
+from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.judge.prompt import PromptBuilder
+
+log = logging.getLogger("make_tiny_judge")
+
+# A letter before a full stop stands alone (so that " a" is the same token in a candidate's line and in the answer); every
+# other word keeps its punctuation and its line end, so that an attribute of an item is one token.
+PIECES = r" ?[a-z](?=\.)|\.\n?| ?[^\s.]+\n?|\s"
+SIZES = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+}
+NONE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Updates with ``k`` candidates; it ends early once the running accuracy exceeds ``enough``."""
+
+    candidates: int
+    updates: int
+    enough: float
+    framed: bool = False
+
+
+CURRICULUM = (
+    Stage(2, 1500, 0.84),
+    Stage(4, 800, 0.78),
+    Stage(6, 500, 0.76),
+    Stage(8, 400, 0.76),
+    Stage(10, 1000, 1.0),
+    Stage(10, 400, 1.0, framed=True),
+)
+
+
+def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """Byte-level BPE on the prompts: any text can be encoded, the sample's words are one token each."""
+    bpe = Tokenizer(models.BPE(unk_token=None))
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=4096,  # an upper bound: merging stops when every word is one token
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", bpe.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side="left"
+    )
+
+
+class Examples:
+    """Prompts as token ids, put together from pieces that are encoded once."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, catalogue: Catalogue, seed: int) -> None:
+        scenario = settings.load("sample")
+        self.builder = PromptBuilder(catalogue, scenario.judge, scenario.catalogue.attributes)
+        self.items = make_sample.tables(0)[0]
+        self.rng = np.random.default_rng(seed)
+        self.tokenizer, b = tokenizer, self.builder
+        self.frame = np.array([tokenizer.bos_token_id, *self.encode(b.frame)])
+        self.history_head, self.candidates_head = self.encode(b.history_head), self.encode(b.candidates_head)
+        self.stem = self.encode(b.stem)
+        self.item = np.array([self.encode(b.history_mark + text) for text in b.item_texts])  # (I, 4)
+        self.marks = np.array([self.encode(f" {letter}.") for letter in b.letters])  # (k, 2)
+        self.labels = np.array([self.encode(label) for label in b.labels])[:, 0]  # (k + 1,)
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def draw(self, batch: int, k: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Histories ``(B, length)``, candidates ``(B, k)``, right answers ``(B,)`` (k = None) of new listeners."""
+        tastes = make_sample.draw_tastes(batch, self.items, self.rng)
+        session = make_sample.draw_sessions(tastes.utility(self.items), make_sample.LONGEST, self.rng)
+        order = self.rng.random((batch, len(self.item)))
+        np.put_along_axis(order, session, 2.0, 1)
+        candidates = np.argpartition(order, k, axis=1)[:, :k]
+        answer = self.rng.integers(0, k, batch)
+        answer[self.rng.random(batch) < NONE_SHARE] = k
+        rows = np.nonzero(answer < k)[0]
+        candidates[rows, answer[rows]] = session[rows, length]
+        return session[:, :length], candidates, answer
+
+    def tokens(self, history: np.ndarray, candidates: np.ndarray, framed: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids ``(B, S)`` and the positions ``(k + 1,)`` at which the answer so far is asked, the last at the end."""
+        batch, k = candidates.shape
+        lettered = np.concatenate(
+            [np.broadcast_to(self.marks[:k], (batch, k, 2)), self.item[candidates][:, :, 1:]], axis=2
+        )
+        parts = [
+            self._rows(self.frame if framed else self.frame[:1], batch),
+            self._rows(self.history_head, batch),
+            self.item[history].reshape(batch, -1),
+            self._rows(self.candidates_head, batch),
+            lettered.reshape(batch, -1),
+            self._rows(self.stem, batch),
+        ]
+        end = sum(p.shape[1] for p in parts)
+        first = end - len(self.stem) - lettered.shape[1] * lettered.shape[2]
+        asked = [first + lettered.shape[2] * (j + 1) - 1 for j in range(k)]
+        return np.concatenate(parts, 1), np.array([*asked, end - 1])
+
+    def targets(self, answer: np.ndarray, k: int) -> np.ndarray:
+        """``(B, k + 1)`` label tokens: None until the right candidate has been read, then its letter."""
+        none = self.labels[-1]
+        letter = np.where(answer < k, self.labels[np.minimum(answer, k - 1)], none)
+        read = np.arange(k + 1) >= answer[:, None]
+        return np.where(read, letter[:, None], none)
+
+    def check(self) -> None:
+        """The pieces put together must be what the tokenizer makes of the whole prompt."""
+        history, candidates, _ = self.draw(8, self.builder.n_candidates, 7)
+        whole = [self.tokenizer.encode(p) for p in self.builder.build(history, candidates)]
+        assert (self.tokens(history, candidates, framed=True)[0] == np.array(whole)).all()
+
+    @staticmethod
+    def _rows(ids: list[int] | np.ndarray, batch: int) -> np.ndarray:
+        return np.tile(np.asarray(ids), (batch, 1))
+
+
+def train(model: MistralForCausalLM, examples: Examples, batch: int = 64) -> None:
+    """Go through the curriculum: AdamW, 200 updates of warm-up, the rate falls to a tenth over the last two stages."""
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
+    falling, fallen, step, started = sum(s.updates for s in CURRICULUM[-2:]), 0, 0, time.perf_counter()
+    for number, stage in enumerate(CURRICULUM):
+        k, running = stage.candidates, 0.0
+        for update in range(stage.updates):
+            fallen += number >= len(CURRICULUM) - 2
+            decay = 0.55 + 0.45 * np.cos(np.pi * fallen / falling)
+            optimiser.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / 200) * decay
+            history, candidates, answer = examples.draw(batch, k, int(examples.rng.integers(1, 11)))
+            ids, asked = examples.tokens(history, candidates, stage.framed)
+            target = torch.from_numpy(examples.targets(answer, k))
+            states = model.model(input_ids=torch.from_numpy(ids), use_cache=False).last_hidden_state[:, asked]
+            logits = model.lm_head(states)
+            each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+            loss = each[:, -1].mean() + each[:, :-1].mean()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            step += 1
+            hits = (logits[:, -1].argmax(-1) == target[:, -1]).float().mean().item()
+            running = hits if update == 0 else 0.98 * running + 0.02 * hits
+            if step % 100 == 0:
+                seconds = time.perf_counter() - started
+                text = "update %d, %.0f s, k = %d, %d tokens, loss %.3f (answer %.3f), accuracy %.3f"
+                log.info(text, step, seconds, k, ids.shape[1], loss.item(), each[:, -1].mean().item(), running)
+            if update >= 150 and running > stage.enough:
+                break
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "tiny_judge")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    scenario = settings.load("sample")
+    catalogue = read_source(scenario.catalogue)
+    builder = PromptBuilder(catalogue, scenario.judge, scenario.catalogue.attributes)
+    rng = np.random.default_rng(arguments.seed)
+    texts = builder.build(
+        rng.integers(0, catalogue.n_items, (500, 10)),
+        rng.integers(0, catalogue.n_items, (500, builder.n_candidates)),
+    )
+    letters = [f" {letter}." for letter in string.ascii_lowercase] * 10  # for scenarios with up to 25 candidates
+    tokenizer = make_tokenizer(texts + letters)
+    config = MistralConfig(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        max_position_embeddings=2048,
+        sliding_window=None,
+        tie_word_embeddings=True,
+        initializer_range=0.05,  # the default, 0.02, never leaves chance at this size
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **SIZES,
+    )
+    model = MistralForCausalLM(config)
+    log.info("%d tokens, %d parameters", len(tokenizer), sum(p.numel() for p in model.parameters()))
+    examples = Examples(tokenizer, catalogue, arguments.seed)
+    examples.check()
+    train(model, examples)
+    model.save_pretrained(arguments.out)
+    tokenizer.save_pretrained(arguments.out)
+    log.info("%s: %d bytes", arguments.out, sum(f.stat().st_size for f in arguments.out.iterdir()))
+
+
+if __name__ == "__main__":
+    main()

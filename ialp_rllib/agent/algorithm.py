@@ -1,0 +1,297 @@
+"""One RLlib algorithm for all methods: columnar sampling, columnar replay, updates, weight synchronisation.
+
+A method (see :mod:`ialp_rllib.agent.methods`) is this algorithm with its module, its start weights and its settings.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    EVALUATION_RESULTS,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TIMERS,
+    WEIGHTS_SEQ_NO,
+)
+
+from ialp_rllib.agent.learner import IALPLearner
+from ialp_rllib.agent.modules import ActorCriticModule, MixtureModule
+from ialp_rllib.agent.replay import ColumnarReplay, preference_transitions
+from ialp_rllib.agent.runner import ColumnarEnvRunner, ColumnBatch
+from ialp_rllib.settings import AgentSettings, AlphaSettings
+
+RECENT_EPISODES = 20  # learning curves are over so many latest episodes (method.md section 7; the paper's figures)
+
+
+class IALPConfig(AlgorithmConfig):
+    """Configuration of :class:`IALP`. Attributes of our own are set before ``super().__init__``: RLlib freezes there.
+
+    Attributes:
+        agent: sizes, loss, exploration, replay.
+        alpha: schedule of the mixture, or None: no mixture.
+        start_weights: file of an actor-critic to start from (A-iALP_ft; beta = theta), or empty.
+        theta_weights: file of the frozen pre-trained policy of the mixture, or empty.
+        learns: whether to update at all.
+        preferences: folder of a preference table to learn from without any sampling, or empty.
+        rounds: steps of all users (or updates, from a table) per ``training_step``.
+        propose: candidates that the policy proposes to a judge per step, 0: it acts itself.
+        users: ``{"user_codes", "user_sizes"}`` of :class:`ialp_rllib.agent.networks.NetworkConfig`, or empty.
+    """
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        self.agent = AgentSettings()
+        self.alpha: AlphaSettings | None = None
+        self.start_weights = ""
+        self.theta_weights = ""
+        self.learns = True
+        self.preferences = ""
+        self.rounds = 1
+        self.propose = 0
+        self.proposals = "sampled"
+        self.users: dict[str, Any] = {}  # arrays only inside a dict: RLlib compares every attribute with ==
+        self.evaluation_seed = 12345
+        super().__init__(algo_class=algo_class or IALP)
+        self.env_runner_cls = ColumnarEnvRunner
+        self.num_env_runners = 0
+        self.rollout_fragment_length = 1
+        self.custom_evaluation_function = measure_both
+
+    def ialp(self, **options: Any) -> IALPConfig:
+        """Set attributes of this class by name; an unknown one is an error."""
+        for name, value in options.items():
+            if name not in self.__dict__:
+                raise ValueError(f"IALPConfig has no option {name!r}")
+            setattr(self, name, value)
+        agent = self.agent
+        self.gamma, self.lr = agent.gamma, agent.critic_lr
+        self.grad_clip = agent.gradient_clip or None
+        self.grad_clip_by = "global_norm"
+        self.train_batch_size_per_learner = agent.batch
+        self.num_envs_per_env_runner = agent.envs
+        return self
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=MixtureModule if self.alpha is not None else ActorCriticModule)
+
+    def get_default_learner_class(self) -> type[IALPLearner]:
+        return IALPLearner
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        agent = self.agent
+        return super()._model_config_auto_includes | {
+            "history": agent.history,
+            "dim": agent.dim,
+            "blocks": agent.blocks,
+            "heads": agent.heads,
+            "mask_recent": agent.mask_recent,
+            "shared_encoder": agent.shared_encoder,
+            **self.users,
+            "exploration": agent.exploration,
+            "epsilon": agent.epsilon,
+            "target": agent.target_rate > 0,
+            "propose": self.propose,
+            "proposals": self.proposals,
+            "start_weights": self.start_weights,
+            "theta_weights": self.theta_weights,
+            "alpha_schedule": self.alpha,
+        }
+
+
+def measure_both(algorithm: IALP, runners: Any) -> tuple[dict[str, Any], int, int]:
+    """RLlib's hook for ``Algorithm.evaluate()``: greedy and sampled play in the test world, one episode per place."""
+    seed = algorithm.config.evaluation_seed
+    local = runners.num_remote_env_runners() == 0
+    results, steps = {}, 0
+    for how in ("greedy", "sampled"):
+        parts = runners.foreach_env_runner(lambda runner, how=how: runner.measure(how, seed), local_env_runner=local)
+        results[how] = parts[0]  # every runner plays the same episodes: one answer is enough
+        steps += int(parts[0]["length"] * parts[0]["episodes"])
+    metrics = runners.foreach_env_runner(lambda runner: runner.get_metrics(), local_env_runner=local)
+    algorithm.metrics.aggregate(metrics[:1], key=(EVALUATION_RESULTS, ENV_RUNNER_RESULTS))
+    return results, steps, steps
+
+
+class IALP(Algorithm):
+    """Off-policy actor-critic over items, from an environment, a judge, or a preference table."""
+
+    config: IALPConfig
+
+    @classmethod
+    def get_default_config(cls) -> IALPConfig:
+        return IALPConfig()
+
+    def setup(self, config: IALPConfig) -> None:
+        super().setup(config)
+        config = self.config
+        self.replay = ColumnarReplay(config.agent.replay, config.seed or 0)
+        if config.preferences:
+            self.replay.add(preference_transitions(Path(config.preferences), config.agent.history))
+        self.env_steps = self.updates = 0
+        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
+        self._push_weights()
+
+    # ---- training
+
+    def training_step(self) -> None:
+        """``rounds`` times: one step of all users, then the updates; weights go to the runners after each round."""
+        config = self.config
+        from_table = bool(config.preferences)
+        for _ in range(1 if from_table else config.rounds):
+            if not from_table:
+                with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+                    self._collect()
+            count = config.rounds if from_table else config.agent.updates_per_step
+            if not config.learns or not count or len(self.replay) < (1 if from_table else config.agent.warmup):
+                continue
+            with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+                self._update(count)
+            if not from_table:
+                with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+                    self._sync()
+        self._report()
+
+    def _collect(self) -> None:
+        group = self.env_runner_group
+        if group.num_remote_env_runners() == 0:
+            parts = [group.local_env_runner.sample()]
+        else:  # a runner that died sends nothing; the group restarts it
+            parts = group.foreach_env_runner(
+                lambda runner: runner.sample(),
+                local_env_runner=False,
+                timeout_seconds=self.config.sample_timeout_s,
+            )
+        for batch in (b for part in parts for b in part):
+            self._remember(batch)
+
+    def _remember(self, batch: ColumnBatch) -> None:
+        columns = {k: v for k, v in batch.columns.items() if k != "truncateds"}  # truncation bootstraps: not needed
+        self.replay.add(columns)
+        self.env_steps += batch.env_steps()
+        self.recent.extend(zip(batch.returns.tolist(), batch.lengths.tolist(), strict=True))
+
+    def _update(self, count: int) -> None:
+        size = self.config.agent.batch
+        rows = self.replay.sample(count * size)
+        batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(rows)}, env_steps=count * size)
+        results = self.learner_group.update(
+            batch=batch,
+            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.env_steps},
+            minibatch_size=size if count > 1 else None,
+        )
+        self.updates += count
+        self._learner_results = results
+
+    def _sync(self) -> None:
+        group = self.env_runner_group
+        if group.num_remote_env_runners() == 0:
+            group.local_env_runner.set_state(self._weights())
+        else:
+            group.sync_weights(
+                from_worker_or_learner_group=self.learner_group, policies=[DEFAULT_MODULE_ID], inference_only=True
+            )
+
+    def _weights(self) -> dict[str, Any]:
+        """The module's inference state and its sequence number."""
+        state = self.learner_group.get_state(
+            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
+        )[COMPONENT_LEARNER]
+        return {k: v for k, v in state.items() if k in (COMPONENT_RL_MODULE, WEIGHTS_SEQ_NO)}
+
+    def _push_weights(self) -> None:
+        """Give every runner the learner's weights and wait: RLlib's own push after a restore is fire-and-forget."""
+        state = ray.put(self._weights()) if ray.is_initialized() else self._weights()
+        for group in (self.env_runner_group, self.eval_env_runner_group):
+            if group is not None:
+                group.foreach_env_runner(
+                    lambda runner, s=state: runner.set_state(ray.get(s) if isinstance(s, ray.ObjectRef) else s),
+                    local_env_runner=True,
+                    timeout_seconds=60,
+                )
+
+    def _report(self) -> None:
+        if not self.config.preferences:
+            parts = self.env_runner_group.foreach_env_runner(
+                lambda runner: runner.get_metrics(),
+                local_env_runner=self.env_runner_group.num_remote_env_runners() == 0,
+            )
+            self.metrics.aggregate(parts, key=ENV_RUNNER_RESULTS)
+        if self.updates:
+            self.metrics.aggregate(self._learner_results, key=LEARNER_RESULTS)
+
+    def progress(self) -> dict[str, float | int | None]:
+        """Where training stands: steps, updates, alpha, and the mean return and length of the latest episodes."""
+        returns, lengths = zip(*self.recent, strict=True) if self.recent else ((), ())
+        module = (
+            self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped() if self.learner_group.is_local else None
+        )
+        return {
+            "env_steps": self.env_steps,
+            "updates": self.updates,
+            "alpha": float(module.alpha) if isinstance(module, MixtureModule) else None,
+            "return": float(np.mean(returns)) if returns else None,
+            "length": float(np.mean(lengths)) if lengths else None,
+            "reward_per_step": float(np.sum(returns) / np.sum(lengths)) if returns else None,
+        }
+
+    # ---- checkpoints: RLlib's, plus what its new API stack leaves out
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component("ialp", components, not_components):
+            plays = []
+            if not self.config.preferences:
+                group = self.env_runner_group
+                plays = group.foreach_env_runner(
+                    lambda runner: runner.get_play_state(), local_env_runner=group.num_remote_env_runners() == 0
+                )
+            state["ialp"] = {
+                "env_steps": self.env_steps,
+                "updates": self.updates,
+                "recent": list(self.recent),
+                "replay": self.replay.get_state(),
+                "plays": plays,
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        own = state.get("ialp")
+        if own:
+            self.env_steps, self.updates = own["env_steps"], own["updates"]
+            self.recent = deque(own["recent"], maxlen=RECENT_EPISODES)
+            self.replay.set_state(own["replay"])
+            self._plays = own["plays"]
+
+    def restore_from_path(self, path: str, *args: Any, **kwargs: Any) -> None:
+        super().restore_from_path(path, *args, **kwargs)
+        self._push_weights()
+        group, plays = self.env_runner_group, getattr(self, "_plays", [])
+        if plays and group is not None:
+            local = group.num_remote_env_runners() == 0
+            calls = [lambda runner, p=play: runner.set_play_state(p) for play in plays]
+            if local:
+                calls[0](group.local_env_runner)
+            else:
+                group.foreach_env_runner(calls[: group.num_remote_env_runners()], local_env_runner=False)

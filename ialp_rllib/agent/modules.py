@@ -1,0 +1,133 @@
+"""RLModules: thin shells that give RLlib the networks of :mod:`ialp_rllib.agent.networks`."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ialp_rllib.agent.alpha import alpha
+from ialp_rllib.agent.exploration import act, sample_distinct
+from ialp_rllib.agent.losses import mixture
+from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy
+from ialp_rllib.errors import InputError
+
+PROBS, Q, PROBS_NEXT, Q_NEXT, ALLOWED_NEXT = "probs", "q", "probs_next", "q_next", "allowed_next"
+
+
+def load_weights(path: str) -> dict[str, Tensor]:
+    """The state dict of an :class:`ActorCritic` that pre-training left, or an :class:`InputError`."""
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "the policy.safetensors that `ialp pretrain` leaves")
+    return load_file(path)
+
+
+class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
+    """Actor-critic with SASRec states. Acting needs the policy alone; critic and target network stay with the learner.
+
+    ``model_config``: the fields of :class:`NetworkConfig`; ``exploration`` and ``epsilon``; ``target`` (whether there
+    is a target network); ``propose`` (0, or the number of candidates that are proposed to a judge) and ``proposals``.
+    """
+
+    def setup(self) -> None:
+        config = NetworkConfig.of(self.model_config, int(self.action_space.n))
+        # RLlib strips non-inference parts by top-level name only, so the parts of ActorCritic are laid out flat.
+        net = ActorCritic(config)
+        self.policy, self.critic = net.policy, net.critic
+        if self.model_config.get("start_weights"):
+            net.load_state_dict(load_weights(self.model_config["start_weights"]))
+        self.target = copy.deepcopy(net).requires_grad_(False) if self.model_config.get("target") else None
+
+    def get_non_inference_attributes(self) -> list[str]:
+        return ["critic", "target"]
+
+    def acting_probs(self, observation: Tensor) -> Tensor:
+        """The acting policy's probabilities, ``(B, I + 1)``."""
+        return torch.softmax(self.policy(observation), -1)
+
+    def act(self, observation: Tensor, how: str) -> Tensor:
+        """Items by ``categorical``, ``epsilon_greedy`` or ``greedy``. ``(B, 1 + L)`` -> ``(B,)``."""
+        with torch.inference_mode():
+            return act(self.acting_probs(observation), how, self.model_config.get("epsilon", 0.0))
+
+    def _forward_inference(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
+        return {Columns.ACTIONS: self.act(batch[Columns.OBS], "greedy")}
+
+    def _forward_exploration(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
+        propose = self.model_config.get("propose", 0)
+        if not propose:
+            return {Columns.ACTIONS: self.act(batch[Columns.OBS], self.model_config.get("exploration", "categorical"))}
+        with torch.inference_mode():
+            probs = self.acting_probs(batch[Columns.OBS])
+            if self.model_config.get("proposals") == "top":
+                return {Columns.ACTIONS: probs.topk(propose, -1).indices}
+            return {Columns.ACTIONS: sample_distinct(probs, propose)}
+
+    def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
+        observation, after = batch[Columns.OBS], batch[Columns.NEXT_OBS]
+        state = self.policy.encoder(observation)
+        q = self.critic(state, self.policy.encoder.item.weight)
+        beta = torch.softmax(self.policy(observation, state), -1)
+        with torch.no_grad():
+            if self.target is not None:
+                logits_next, q_next = self.target(after)
+            else:
+                state = self.policy.encoder(after)
+                logits_next = self.policy(after, state)
+                q_next = self.critic(state, self.policy.encoder.item.weight)
+            probs_next = torch.softmax(logits_next, -1)
+        return {
+            PROBS: self._mixed(beta, observation),
+            Q: q,
+            PROBS_NEXT: self._mixed(probs_next, after),
+            Q_NEXT: q_next,
+            ALLOWED_NEXT: probs_next > 0,
+        }
+
+    def _mixed(self, beta: Tensor, observation: Tensor) -> Tensor:
+        return beta
+
+
+class MixtureModule(ActorCriticModule):
+    """A-iALP_ap: a frozen pre-trained pi_theta mixed with the learning pi_beta, by probabilities (Eq. 14).
+
+    ``alpha`` and ``env_steps`` are buffers, so that weight synchronisation and checkpoints carry them.
+    ``model_config["theta_weights"]``: file of the pre-trained actor-critic; ``alpha_schedule``: settings of alpha.
+    """
+
+    def setup(self) -> None:
+        super().setup()
+        self.theta = Policy(NetworkConfig.of(self.model_config, int(self.action_space.n))).requires_grad_(False)
+        if self.model_config.get("theta_weights"):
+            weights = load_weights(self.model_config["theta_weights"])
+            prefix = "policy."
+            self.theta.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+        schedule = self.model_config.get("alpha_schedule")
+        self.register_buffer("alpha", torch.tensor(alpha(schedule, 0) if schedule is not None else 0.0))
+        self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
+
+    def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
+        state = super().get_state(*args, inference_only=inference_only, **kwargs)
+        if inference_only:  # theta never changes: every runner has it from the start, it need not travel at each sync
+            state = {k: v for k, v in state.items() if not k.startswith("theta.")}
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        if not any(k.startswith("theta.") for k in state):
+            state = {**state, **{k: v for k, v in self.state_dict().items() if k.startswith("theta.")}}
+        super().set_state(state)
+
+    def acting_probs(self, observation: Tensor) -> Tensor:
+        return self._mixed(super().acting_probs(observation), observation)
+
+    def _mixed(self, beta: Tensor, observation: Tensor) -> Tensor:
+        with torch.no_grad():
+            theta = torch.softmax(self.theta(observation), -1)
+        return mixture(theta, beta, self.alpha)

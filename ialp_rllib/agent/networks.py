@@ -1,0 +1,167 @@
+"""SASRec state encoder, actor and critic heads over tied item embeddings: plain torch, no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MASKED = -1e9  # logit of an item that may not be recommended; its probability is exactly 0 in float32
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the networks.
+
+    Attributes:
+        n_items: size of the catalogue; also the index that stands for "no item".
+        history: items of the session in an observation, L.
+        mask_recent: the last so many items may not be recommended; -1: all L of them.
+        user_codes: ``(U, F)`` category codes of the users' attributes, or None: the state knows no user.
+    """
+
+    n_items: int
+    history: int
+    dim: int = 64
+    blocks: int = 1
+    heads: int = 2
+    mask_recent: int = 7
+    shared_encoder: bool = False
+    user_codes: np.ndarray | None = None
+    user_sizes: list[int] = field(default_factory=list)
+
+    @staticmethod
+    def of(model_config: dict[str, Any], n_items: int) -> NetworkConfig:
+        """From an RLModule's ``model_config``, which may hold more than the network needs."""
+        known = {k: v for k, v in model_config.items() if k in NetworkConfig.__dataclass_fields__}
+        return NetworkConfig(**{**known, "n_items": n_items})
+
+
+class Block(nn.Module):
+    """One self-attention block with pre-normalisation and a point-wise feed-forward network."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_in, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``(B, L, d)`` and ``(B, 1, L, L) bool`` (True: may attend) -> ``(B, L, d)``."""
+        batch, length, dim = x.shape
+        qkv = self.qkv(self.norm_in(x)).view(batch, length, 3, self.heads, dim // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.out(y.transpose(1, 2).reshape(batch, length, dim))
+        return x + self.feed(self.norm_out(x))
+
+
+class Encoder(nn.Module):
+    r"""State of the decision process: :math:`s_t = G(x_{1:t})`.
+
+    G is SASRec: item and position embeddings, causal self-attention blocks. The state is the last position's output,
+    the mean output over the session's positions, and, where users are known, the sum of their attributes' embeddings.
+
+    Source: Kang & McAuley 2018, "Self-Attentive Sequential Recommendation"; iALP paper, section 3.1.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.item = nn.Embedding(config.n_items + 1, dim)
+        self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
+        nn.init.normal_(self.item.weight, std=0.1)
+        self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(dim)
+        self.register_buffer(
+            "causal", torch.tril(torch.ones(config.history, config.history, dtype=torch.bool)), persistent=False
+        )
+        self.user: nn.ModuleList | None = None
+        if config.user_codes is not None and config.user_sizes:
+            self.register_buffer("codes", torch.as_tensor(config.user_codes, dtype=torch.int64), persistent=False)
+            self.user = nn.ModuleList(nn.Embedding(size, dim) for size in config.user_sizes)
+
+    @property
+    def width(self) -> int:
+        """Size of the state."""
+        return self.config.dim * (3 if self.user is not None else 2)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """``(B, 1 + L) int`` observations -> ``(B, width)`` states."""
+        session = observation[:, 1:].long()
+        real = session != self.config.n_items
+        # A padded position attends to itself, so that no row of the mask is empty.
+        mask = (self.causal & real[:, None, :]) | torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
+        x = self.item(session) + self.position
+        for block in self.blocks:
+            x = block(x, mask[:, None])
+        x = self.norm(x)
+        weight = real.to(x.dtype)
+        mean = torch.bmm(weight[:, None], x).squeeze(1) / weight.sum(1, keepdim=True).clamp(min=1)
+        parts = [x[:, -1], mean]
+        if self.user is not None:
+            codes = self.codes[observation[:, 0].long()]
+            parts.append(sum(embedding(codes[:, f]) for f, embedding in enumerate(self.user)))
+        return torch.cat(parts, -1)
+
+
+class Head(nn.Module):
+    """A value for every item: a small network's output against the items' own embeddings, plus a bias per item.
+
+    Tying the output to the item embeddings is what lets the agent learn rules about similar items: an untied layer as
+    wide as the catalogue never learnt when users leave.
+    """
+
+    def __init__(self, width: int, dim: int, n_items: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+        self.bias = nn.Parameter(torch.zeros(n_items + 1))
+
+    def forward(self, state: Tensor, items: Tensor) -> Tensor:
+        """``(B, width)`` states, ``(I + 1, d)`` item embeddings -> ``(B, I + 1)``."""
+        return torch.addmm(self.bias, self.hidden(state), items.T)
+
+
+class Policy(nn.Module):
+    """Encoder and actor head: logits over all items. The last column stands for "no item" and is always masked."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.actor = Head(self.encoder.width, config.dim, config.n_items)
+
+    def forward(self, observation: Tensor, state: Tensor | None = None) -> Tensor:
+        """``(B, 1 + L)`` observations -> ``(B, I + 1)`` masked logits."""
+        state = self.encoder(observation) if state is None else state
+        items = self.encoder.item.weight
+        if not self.config.shared_encoder:
+            state, items = state.detach(), items.detach()
+        return self.mask(self.actor(state, items), observation)
+
+    def mask(self, values: Tensor, observation: Tensor) -> Tensor:
+        """Write :data:`MASKED` over what may not be recommended, in place; returns ``values``."""
+        recent = self.config.mask_recent
+        first = 1 if recent < 0 else observation.shape[1] - recent
+        values.scatter_(1, observation[:, first:].long(), MASKED)
+        values[:, -1] = MASKED
+        return values
+
+
+class ActorCritic(nn.Module):
+    """Policy and critic on one encoder; the unit that is trained, copied as target network, and saved."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.policy = Policy(config)
+        self.critic = Head(self.policy.encoder.width, config.dim, config.n_items)
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, 1 + L)`` observations -> masked logits and unmasked Q-values, both ``(B, I + 1)``."""
+        state = self.policy.encoder(observation)
+        return self.policy(observation, state), self.critic(state, self.policy.encoder.item.weight)

@@ -1,0 +1,82 @@
+"""Replay of transitions in columns: one numpy array per field, no object per step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Columns = dict[str, np.ndarray]
+
+
+class ColumnarReplay:
+    """A ring of the latest ``capacity`` transitions, sampled uniformly with replacement.
+
+    Args:
+        capacity: transitions kept.
+        seed: of the sampling.
+    """
+
+    def __init__(self, capacity: int, seed: int = 0) -> None:
+        self.capacity, self.size, self._next = capacity, 0, 0
+        self._columns: Columns = {}
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def add(self, columns: Columns) -> None:
+        """Append rows; all columns have the same number of them. The oldest rows make room."""
+        count = len(next(iter(columns.values()))) if columns else 0
+        if not count:
+            return
+        if count > self.capacity:
+            columns, count = {k: v[-self.capacity :] for k, v in columns.items()}, self.capacity
+        if not self._columns:
+            self._columns = {k: np.zeros((self.capacity, *v.shape[1:]), v.dtype) for k, v in columns.items()}
+        rows = (self._next + np.arange(count)) % self.capacity
+        for name, values in columns.items():
+            self._columns[name][rows] = values
+        self._next = (self._next + count) % self.capacity
+        self.size = min(self.capacity, self.size + count)
+
+    def sample(self, count: int) -> Columns:
+        """``count`` rows, drawn uniformly with replacement."""
+        rows = self._rng.integers(self.size, size=count)
+        return {name: values[rows] for name, values in self._columns.items()}
+
+    def get_state(self) -> dict[str, Any]:
+        """The rows in use, the place of the next one, and the random generator."""
+        return {
+            "size": self.size,
+            "next": self._next,
+            "rng": self._rng.bit_generator.state,
+            "columns": {k: v[: self.size].copy() for k, v in self._columns.items()},
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.size, self._next = state["size"], state["next"]
+        self._rng.bit_generator.state = state["rng"]
+        self._columns = {}
+        for name, values in state["columns"].items():
+            self._columns[name] = np.zeros((self.capacity, *values.shape[1:]), values.dtype)
+            self._columns[name][: self.size] = values
+
+
+def preference_transitions(folder: Path, history: int) -> Columns:
+    """A preference table as transitions (x_1:t, a, r^p, x_1:t+1) with observations of the last ``history`` items.
+
+    A session that ends at the step limit is truncated: nothing is terminated.
+    """
+    from ialp_rllib.judge.distil import read_preferences
+
+    table = read_preferences(folder, history)
+    user = table.user[:, None].astype(np.int32)
+    return {
+        "obs": np.concatenate([user, table.histories], 1),
+        "actions": table.action.astype(np.int64),
+        "rewards": table.reward,
+        "new_obs": np.concatenate([user, table.next_histories], 1),
+        "terminateds": np.zeros(len(table.action), bool),
+    }

@@ -1,0 +1,63 @@
+"""Errors that a person can act on.
+
+The command line turns every :class:`IalpError` into one message without a traceback and the error's exit code.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class IalpError(Exception):
+    """Something went wrong that the message alone explains. Exit code 1."""
+
+    exit_code = 1
+
+
+class InputError(IalpError):
+    """What the user gave cannot be used: data, settings, a model folder, an output folder. Exit code 2.
+
+    Args:
+        where: the place, as exact as it is known: file, row, field, or setting.
+        problem: what is wrong there.
+        expected: what would have been right, and how to get there.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: str, problem: str, expected: str = "") -> None:
+        self.where, self.problem, self.expected = where, problem, expected
+        super().__init__(where, problem, expected)  # all arguments, so that the error survives pickling by Ray
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}" + (f"\n  expected: {self.expected}" if self.expected else "")
+
+
+_STORAGE_PROBLEMS = {
+    errno.ENOSPC: ("no space is left on this disk", "free some space, or choose another folder with --out"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another folder with --out"),
+    errno.EFBIG: ("the file size limit of this process is reached", "raise `ulimit -f`, or free some space"),
+    errno.EROFS: ("this file system is read-only", "a folder that can be written to, chosen with --out"),
+    errno.EACCES: ("no permission to write here", "a folder that can be written to, chosen with --out"),
+    errno.EPERM: ("no permission to write here", "a folder that can be written to, chosen with --out"),
+    errno.ENOTDIR: (
+        "a part of this path is a file, not a folder",
+        "a folder that can be written to, chosen with --out",
+    ),
+    errno.EEXIST: ("a file stands where a folder should be", "a folder that can be written to, chosen with --out"),
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write below ``path`` into an :class:`InputError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _STORAGE_PROBLEMS:
+            raise
+        problem, expected = _STORAGE_PROBLEMS[error.errno]
+        raise InputError(str(error.filename or path), problem, expected) from error

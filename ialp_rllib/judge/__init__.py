@@ -1,0 +1,1 @@
+"""The LLM that plays the user: prompt, labels, engines, tuning, audit, distillation."""

@@ -1,0 +1,194 @@
+"""The two engines that run the judge's LLM: transformers (plain, everywhere) and vLLM (fast, CPU or GPU).
+
+Both answer the same question with the same numbers: given prompts, the log-probability of every label as the next token.
+In float32 they agree on every label (`benchmarks/judge_agreement.py`).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import logging
+import os
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.labels import label_tokens
+from ialp_rllib.judge.models import load_config, load_model, load_tokenizer, model_fingerprint
+from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.settings import JudgeSettings
+
+log = logging.getLogger(__name__)
+
+# vLLM reads these when it is imported. Its engine must live in this process (actors, local mode, debuggers); on CPU it
+# would otherwise ask for most of the memory and pin its threads to cores that another actor pinned, too.
+VLLM_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+
+class Engine(Protocol):
+    """What the judge needs of an engine."""
+
+    fingerprint: str
+
+    def label_logprobs(self, prompts: list[str]) -> np.ndarray:
+        """``(B, k + 1) float32``: log-probabilities of the labels, normalised over them.
+
+        A row without any finite number says that the reply lay outside the labels (an engine that cannot constrain).
+        """
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+
+
+def engine_name(choice: str) -> str:
+    """``auto`` becomes ``vllm`` where it is installed, else ``transformers``.
+
+    Raises:
+        InputError: ``vllm`` is asked for, but not installed.
+    """
+    installed = importlib.util.find_spec("vllm") is not None
+    if choice == "vllm" and not installed:
+        expected = "pip install 'ialp_rllib[cpu]' or '[gpu]', or judge.engine=transformers"
+        raise InputError("judge.engine", "vllm is not installed", expected)
+    return ("vllm" if installed else "transformers") if choice == "auto" else choice
+
+
+def make_engine(judge: JudgeSettings, builder: PromptBuilder, model: str) -> Engine:
+    """The engine that ``judge.engine`` names, with ``model`` (a folder or a hub id) loaded."""
+    kind = VllmEngine if engine_name(judge.engine) == "vllm" else TransformersEngine
+    return kind(judge, builder, model)
+
+
+class PromptTokens:
+    """A model's tokenizer, its label tokens and its longest prompt: what both engines share."""
+
+    def __init__(self, judge: JudgeSettings, builder: PromptBuilder, model: str) -> None:
+        self.tokenizer = load_tokenizer(model)
+        self.labels = label_tokens(self.tokenizer, builder.stem, builder.labels, model)
+        longest = getattr(load_config(model), "max_position_embeddings", None) or judge.max_length + 1
+        self.longest = min(judge.max_length, longest - 1)  # the answer needs a place, too
+
+    def encode(self, prompts: list[str]) -> list[list[int]]:
+        """Token ids of the prompts, or an :class:`InputError` that names the first prompt that is too long."""
+        ids = self.tokenizer(prompts)["input_ids"]
+        for number, row in enumerate(ids):
+            if len(row) > self.longest:
+                expected = f"at most {self.longest}: raise judge.max_length, or lower judge.history"
+                raise InputError(f"prompt {number} of {len(ids)}", f"is {len(row)} tokens long", expected)
+        return ids
+
+    def pad(self, ids: list[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
+        """One batch of prompts, padded on the left: ``input_ids``, ``attention_mask``, ``position_ids``, all ``(B, S)``."""
+        width = max(map(len, ids))
+        padded = torch.full((len(ids), width), self.tokenizer.pad_token_id)
+        mask = torch.zeros((len(ids), width), dtype=torch.long)
+        for i, row in enumerate(ids):
+            padded[i, width - len(row) :] = torch.tensor(row)
+            mask[i, width - len(row) :] = 1
+        inputs = {"input_ids": padded, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+
+class TransformersEngine:
+    """Runs the model with plain transformers.
+
+    Args:
+        judge: ``dtype``, ``batch``, ``max_length`` and ``gpus`` are read.
+        builder: gives the labels and the answer stem.
+        model: a folder or a Hugging Face id.
+
+    Raises:
+        InputError: the model cannot be loaded, or its tokenizer does not make one token of each label.
+    """
+
+    def __init__(self, judge: JudgeSettings, builder: PromptBuilder, model: str) -> None:
+        self.tokens = PromptTokens(judge, builder, model)
+        device = "cuda" if judge.gpus > 0 and torch.cuda.is_available() else "cpu"
+        self.model = load_model(model, judge.dtype).to(device)
+        self.batch = min(judge.batch, 64)  # longer batches pad more than they save
+        self.fingerprint = model_fingerprint(model)
+
+    @torch.inference_mode()
+    def label_logprobs(self, prompts: list[str]) -> np.ndarray:
+        """See :class:`Engine`. Prompts of similar length share a batch, padded on the left."""
+        ids = self.tokens.encode(prompts)
+        order = np.argsort([len(row) for row in ids], kind="stable")
+        result = np.empty((len(ids), len(self.tokens.labels)), np.float32)
+        for start in range(0, len(ids), self.batch):
+            rows = order[start : start + self.batch]
+            inputs = self.tokens.pad([ids[r] for r in rows], self.model.device)
+            logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, self.tokens.labels]
+            result[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
+        return result
+
+    def close(self) -> None:
+        """See :class:`Engine`."""
+        self.model = None
+        gc.collect()
+
+
+class VllmEngine:
+    """Runs the model with vLLM in this process, on the CPU (`vllm-cpu`) or a GPU (`vllm`).
+
+    Arguments and errors as :class:`TransformersEngine`; ``memory_share`` is read as well.
+    """
+
+    def __init__(self, judge: JudgeSettings, builder: PromptBuilder, model: str) -> None:
+        for name, value in VLLM_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import vllm
+
+        self.tokens = PromptTokens(judge, builder, model)
+        count = len(self.tokens.labels)
+        try:
+            self.llm: Any = vllm.LLM(
+                model=model,
+                dtype=judge.dtype,
+                max_model_len=self.tokens.longest + 1,
+                max_num_seqs=judge.batch,
+                gpu_memory_utilization=judge.memory_share,
+                block_size=32,  # the CPU default of 128 never matches a shared beginning of 100 tokens
+                enable_prefix_caching=True,
+                enforce_eager=True,
+                distributed_executor_backend="uni",
+                max_logprobs=count,
+                # Otherwise the log-probabilities are those of the whole vocabulary, and few of them are labels.
+                logprobs_mode="processed_logprobs",
+                disable_log_stats=True,
+                seed=0,
+            )
+        except (OSError, ValueError) as error:
+            expected = "a causal language model that vLLM serves, and memory for it (judge.memory_share)"
+            problem = f"vLLM cannot serve it ({str(error).strip().splitlines()[0]})"
+            raise InputError(f"judge.model {model}", problem, expected) from error
+        self.sampling = vllm.SamplingParams(
+            max_tokens=1, temperature=0.0, allowed_token_ids=self.tokens.labels, logprobs=count, detokenize=False
+        )
+        self.fingerprint = model_fingerprint(model)
+
+    def label_logprobs(self, prompts: list[str]) -> np.ndarray:
+        """See :class:`Engine`. The same call gives the same bits, whatever was asked before."""
+        # What is cached decides how a prompt is cut into batches, and so the last bits of the sums: start each call anew.
+        self.llm.reset_prefix_cache()
+        ids = [{"prompt_token_ids": row} for row in self.tokens.encode(prompts)]
+        replies = self.llm.generate(ids, self.sampling, use_tqdm=False)
+        result = np.full((len(prompts), len(self.tokens.labels)), -np.inf, np.float32)
+        for row, reply in zip(result, replies, strict=True):
+            given = reply.outputs[0].logprobs[0]
+            row[:] = [given[t].logprob if t in given else -np.inf for t in self.tokens.labels]
+        return result
+
+    def close(self) -> None:
+        """See :class:`Engine`."""
+        self.llm.llm_engine.engine_core.shutdown()
+        self.llm = None
+        gc.collect()

@@ -1,0 +1,92 @@
+"""The judge's prompt: what the LLM is told about the user, the items, the history and the candidates.
+
+Parts and their order follow Table 1 of *Large Language Model driven Policy Exploration for Recommender Systems* (Wang et
+al., WSDM 2025); the wording is ours. What all prompts share comes first, so that an engine's prefix cache serves it.
+"""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import JudgeSettings, fingerprint
+
+NONE = "None"
+
+
+class PromptBuilder:
+    """Turns histories and candidates into prompt texts.
+
+    Args:
+        catalogue: its ``item_texts`` are what the judge reads of an item.
+        judge: ``platform``, ``item_noun``, ``candidates`` (k) and ``history`` (the latest items shown) are read.
+        attributes: names of the item attributes, in order; empty: all of the catalogue.
+
+    Raises:
+        InputError: the catalogue lacks one of the attributes.
+    """
+
+    def __init__(self, catalogue: Catalogue, judge: JudgeSettings, attributes: tuple[str, ...] = ()) -> None:
+        attributes = attributes or tuple(catalogue.item_texts)
+        missing = [name for name in attributes if name not in catalogue.item_texts]
+        if missing:
+            known = ", ".join(catalogue.item_texts) or "none"
+            raise InputError("catalogue.attributes", f"items have no attribute {missing[0]!r}", f"one of {known}")
+        self.n_candidates, self.n_history, self.pad = judge.candidates, judge.history, catalogue.pad
+        self.letters = string.ascii_lowercase[: judge.candidates]
+        self.none_letter = string.ascii_lowercase[judge.candidates]
+        # Without any attribute the id is all that an item has to say.
+        columns = [catalogue.item_texts[name] for name in attributes] or [catalogue.item_ids]
+        self.item_texts = np.array([_tuple_text(row) for row in zip(*columns, strict=True)], object)
+        fields = _tuple_text(attributes or ("id",)).strip()
+        self.frame = (
+            "### Instruction\n"
+            f"You are a user of {judge.platform}. "
+            f"Each {judge.item_noun} is written as {fields}. "
+            f"Given the {judge.item_noun}s that you chose so far, the latest last, and {judge.candidates} candidates, "
+            "name the candidate that you would like most next, judging by these attributes. "
+            f"Answer with its letter, or {self.none_letter} if none fits.\n"
+        )
+        self.history_head, self.history_mark = "### History\n", "-"
+        self.candidates_head = "### Candidates\n"
+        self.stem = f" {self.none_letter}. {NONE}\n### Response\nAnswer:"
+
+    @property
+    def labels(self) -> list[str]:
+        """The ``k + 1`` answers as they follow the prompt, the None label last; the blank belongs to them."""
+        return [f" {letter}" for letter in self.letters + self.none_letter]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the wording, the attributes shown, and the number of candidates or history items."""
+        texts = [self.frame, self.history_head, self.history_mark, self.candidates_head, self.stem]
+        return fingerprint("prompt", texts, list(self.labels), self.n_history, self.item_texts.tolist())
+
+    def build(self, history: np.ndarray, candidates: np.ndarray) -> list[str]:
+        """Write one prompt per row.
+
+        Args:
+            history: ``(B, L)`` items, the latest last; ``pad`` entries are skipped wherever they stand.
+            candidates: ``(B, k)`` items.
+
+        Returns:
+            ``B`` texts, each ending just before the label.
+        """
+        if candidates.ndim != 2 or candidates.shape[1] != self.n_candidates or len(history) != len(candidates):
+            raise ValueError(f"history {history.shape} and candidates {candidates.shape}, k = {self.n_candidates}")
+        marks = [f" {letter}." for letter in self.letters]
+        prompts = []
+        for past, offered in zip(history, candidates, strict=True):
+            shown = self.item_texts[past[past != self.pad][-self.n_history :]]
+            lines = "".join([self.history_mark + text for text in shown]) or f"{self.history_mark} {NONE}\n"
+            lettered = "".join([m + t for m, t in zip(marks, self.item_texts[offered], strict=True)])
+            prompts.append(self.frame + self.history_head + lines + self.candidates_head + lettered + self.stem)
+        return prompts
+
+
+def _tuple_text(values: tuple[str, ...]) -> str:
+    """One line with a leading blank: `` (a, b, c)``; an empty value says that it is unknown."""
+    return " (" + ", ".join(" ".join(str(v).split()) or "unknown" for v in values) + ")\n"

@@ -1,0 +1,111 @@
+"""The declared Arrow schemas of ``results.parquet`` and ``curves.parquet``, and the check of a table against them.
+
+``results``: one row per scenario, method, seed, epoch and policy: what one policy reached in the test world.
+
+==================  =======  ==========================================================================
+column              type     meaning
+==================  =======  ==========================================================================
+``scenario``        text     name of the scenario
+``method``          text     a2c, ialp, aialp_ft, aialp_ap, or any other method's id
+``seed``            int64    seed of the training run
+``epoch``           text     0 (before any online step), 1, 2, or end
+``env_steps``       int64    environment steps of training so far
+``updates``         int64    gradient updates so far
+``policy``          text     greedy, or sampled
+``episodes``        int32    test episodes of this measurement
+``return``          float64  mean over the episodes of the sum of rewards
+``length``          float64  mean over the episodes of the number of steps
+``reward_per_step`` float64  sum of all rewards / sum of all lengths
+``seconds``         float64  wall time of the training run so far
+==================  =======  ==========================================================================
+
+``curves``: one row per point of a learning curve. ``series`` is ``train`` (mean over the most recent 20 training
+episodes), ``test_greedy`` or ``test_sampled``; ``alpha`` is the mixture's weight, null where the method has none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ialp_rllib.catalogue.schemas import conform
+from ialp_rllib.errors import InputError
+
+POLICIES = ("sampled", "greedy")
+EPOCHS = ("0", "1", "2", "end")
+SERIES = ("train", "test_sampled", "test_greedy")
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_MEASURES = [_required(name, pa.float64()) for name in ("return", "length", "reward_per_step")]
+_RUN = [_required("scenario", pa.string()), _required("method", pa.string()), _required("seed", pa.int64())]
+_PROGRESS = [_required("env_steps", pa.int64()), _required("updates", pa.int64())]
+
+RESULTS = pa.schema(
+    [
+        *_RUN,
+        _required("epoch", pa.string()),
+        *_PROGRESS,
+        _required("policy", pa.string()),
+        _required("episodes", pa.int32()),
+        *_MEASURES,
+        _required("seconds", pa.float64()),
+    ]
+)
+CURVES = pa.schema(
+    [
+        *_RUN,
+        *_PROGRESS,
+        _required("series", pa.string()),
+        *_MEASURES,
+        pa.field("alpha", pa.float64()),
+        _required("seconds", pa.float64()),
+    ]
+)
+_KEY = ["scenario", "method", "seed", "epoch", "policy"]
+
+
+def check_results(table: pa.Table, file: str = "results.parquet") -> pa.Table:
+    """``table`` in the schema :data:`RESULTS`.
+
+    Raises:
+        InputError: no rows, a missing column, a wrong type, an unknown epoch or policy, or the same measurement twice.
+    """
+    table = conform(table, RESULTS, file)
+    _one_of(table, "epoch", EPOCHS, file)
+    _one_of(table, "policy", POLICIES, file)
+    keys = pd.DataFrame({name: table[name].to_numpy(zero_copy_only=False) for name in _KEY})
+    _reject(keys.duplicated().to_numpy(), file, "the same method, seed, epoch and policy stand there twice", "one row")
+    return table
+
+
+def check_curves(table: pa.Table, file: str = "curves.parquet") -> pa.Table:
+    """``table`` in the schema :data:`CURVES`. It may be empty.
+
+    Raises:
+        InputError: a missing column, a wrong type, or an unknown series.
+    """
+    if table.num_rows == 0:
+        return CURVES.empty_table()
+    table = conform(table, CURVES, file)
+    _one_of(table, "series", SERIES, file)
+    return table
+
+
+def _one_of(table: pa.Table, field: str, known: tuple[str, ...], file: str) -> None:
+    values = table[field].to_numpy(zero_copy_only=False)
+    bad = ~np.isin(values.astype(str), known)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{file}, row {row + 1}, field {field!r}", f"holds {values[row]!r}", f"one of {', '.join(known)}"
+        )
+
+
+def _reject(bad: np.ndarray, file: str, problem: str, expected: str) -> None:
+    if bad.any():
+        raise InputError(f"{file}, row {int(np.argmax(bad)) + 1}", problem, expected)

@@ -2,8 +2,8 @@
 
 Usage: ``python data/make_sample.py [--out data/sample] [--seed 0]``
 
-Writes ``items.parquet``, ``interactions.parquet``, ``users.parquet`` (byte-identical for one seed) and prints how well a
-plain count of matching attributes tells a listener's true next track from 9 tracks that the listener never touched.
+Writes ``items.parquet``, ``interactions.parquet``, ``users.parquet`` (byte-identical for one seed) and prints how well
+a plain count of matching attributes tells a listener's true next track from 9 tracks that the listener never touched.
 `data/make_tiny_judge.py` imports the taste model below and draws other listeners from it.
 """
 
@@ -104,7 +104,7 @@ def _ranks(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def count_scorer(items: Items, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """``(B, k)``: how well each candidate's attributes match the history's, by counting; the yardstick of the sample."""
+    """``(B, k)``: how well each candidate's attributes match the history's, by counting: the sample's yardstick."""
     scores = np.zeros(candidates.shape)
     for codes, weight in ((items.genre, 2.0), (items.maker, 1.0), (items.mood, 1.5)):
         matches = (codes[candidates][:, :, None] == codes[history][:, None, :]).mean(2)

@@ -1,9 +1,9 @@
 """Train the tiny judge: a small MistralForCausalLM that reads the real prompt and matches candidates to the history.
 
-Usage: ``python data/make_tiny_judge.py [--out data/tiny_judge] [--seed 0] [--threads 2]``
+Usage: ``python data/make_tiny_judge.py [--out data/tiny_judge] [--seed 0] [--threads 1]``
 
-It stands in for Mistral-7B where there is no GPU and no network: same architecture, same prompt, same label tokens, same
-engines, small enough to be part of the repository. Its training listeners are drawn from the taste model of
+It stands in for Mistral-7B where there is no GPU and no network: same architecture, same prompt, same label tokens,
+same engines, small enough to be part of the repository. Its training listeners are drawn from the taste model of
 `make_sample.py`, fresh ones in every batch, so it has never seen a listener of the sample.
 
 A small transformer learns the task only step by step: 2 candidates first, then up to 10, the instruction last (RoPE
@@ -32,8 +32,8 @@ from ialp_rllib.judge.prompt import PromptBuilder
 
 log = logging.getLogger("make_tiny_judge")
 
-# A letter before a full stop stands alone (so that " a" is the same token in a candidate's line and in the answer); every
-# other word keeps its punctuation and its line end, so that an attribute of an item is one token.
+# A letter before a full stop stands alone (so that " a" is the same token in a candidate's line and in the answer);
+# every other word keeps its punctuation and its line end, so that an attribute of an item is one token.
 PIECES = r" ?[a-z](?=\.)|\.\n?| ?[^\s.]+\n?|\s"
 SIZES = {
     "hidden_size": 128,
@@ -58,11 +58,11 @@ class Stage:
 
 CURRICULUM = (
     Stage(2, 1500, 0.84),
-    Stage(4, 800, 0.78),
-    Stage(6, 500, 0.76),
-    Stage(8, 400, 0.76),
-    Stage(10, 1000, 1.0),
-    Stage(10, 400, 1.0, framed=True),
+    Stage(4, 800, 0.75),
+    Stage(6, 500, 0.70),
+    Stage(8, 400, 0.70),
+    Stage(10, 800, 1.0),
+    Stage(10, 300, 1.0, framed=True),
 )
 
 
@@ -124,7 +124,7 @@ class Examples:
         return session[:, :length], candidates, answer
 
     def tokens(self, history: np.ndarray, candidates: np.ndarray, framed: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids ``(B, S)`` and the positions ``(k + 1,)`` at which the answer so far is asked, the last at the end."""
+        """Token ids ``(B, S)`` and the positions ``(k + 1,)`` at which the answer so far is asked."""
         batch, k = candidates.shape
         lettered = np.concatenate(
             [np.broadcast_to(self.marks[:k], (batch, k, 2)), self.item[candidates][:, :, 1:]], axis=2
@@ -160,43 +160,79 @@ class Examples:
         return np.tile(np.asarray(ids), (batch, 1))
 
 
-def train(model: MistralForCausalLM, examples: Examples, batch: int = 64) -> None:
+@dataclass
+class Progress:
+    """Where training is; what a checkpoint holds beside the weights."""
+
+    stage: int = 0
+    update: int = 0  # within the stage
+    step: int = 0  # in all
+    fallen: int = 0  # updates since the rate began to fall
+    running: float = 0.0  # moving average of the accuracy
+    seconds: float = 0.0
+
+
+def train(model: MistralForCausalLM, examples: Examples, checkpoint: Path | None, batch: int = 64) -> None:
     """Go through the curriculum: AdamW, 200 updates of warm-up, the rate falls to a tenth over the last two stages."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
-    falling, fallen, step, started = sum(s.updates for s in CURRICULUM[-2:]), 0, 0, time.perf_counter()
-    for number, stage in enumerate(CURRICULUM):
-        k, running = stage.candidates, 0.0
-        for update in range(stage.updates):
-            fallen += number >= len(CURRICULUM) - 2
-            decay = 0.55 + 0.45 * np.cos(np.pi * fallen / falling)
-            optimiser.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / 200) * decay
-            history, candidates, answer = examples.draw(batch, k, int(examples.rng.integers(1, 11)))
-            ids, asked = examples.tokens(history, candidates, stage.framed)
-            target = torch.from_numpy(examples.targets(answer, k))
-            states = model.model(input_ids=torch.from_numpy(ids), use_cache=False).last_hidden_state[:, asked]
-            logits = model.lm_head(states)
-            each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), target, reduction="none")
-            loss = each[:, -1].mean() + each[:, :-1].mean()
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            step += 1
-            hits = (logits[:, -1].argmax(-1) == target[:, -1]).float().mean().item()
-            running = hits if update == 0 else 0.98 * running + 0.02 * hits
-            if step % 100 == 0:
-                seconds = time.perf_counter() - started
-                text = "update %d, %.0f s, k = %d, %d tokens, loss %.3f (answer %.3f), accuracy %.3f"
-                log.info(text, step, seconds, k, ids.shape[1], loss.item(), each[:, -1].mean().item(), running)
-            if update >= 150 and running > stage.enough:
-                break
+    falling = sum(s.updates for s in CURRICULUM[-2:])
+    at = Progress()
+    if checkpoint and checkpoint.is_file():
+        at = load_checkpoint(checkpoint, model, optimiser, examples)
+    started = time.perf_counter() - at.seconds
+    while at.stage < len(CURRICULUM):
+        stage = CURRICULUM[at.stage]
+        at.fallen += at.stage >= len(CURRICULUM) - 2
+        decay = 0.55 + 0.45 * np.cos(np.pi * at.fallen / falling)
+        optimiser.param_groups[0]["lr"] = 1e-3 * min(1.0, (at.step + 1) / 200) * decay
+        history, candidates, answer = examples.draw(batch, stage.candidates, int(examples.rng.integers(1, 11)))
+        ids, asked = examples.tokens(history, candidates, stage.framed)
+        target = torch.from_numpy(examples.targets(answer, stage.candidates))
+        states = model.model(input_ids=torch.from_numpy(ids), use_cache=False).last_hidden_state[:, asked]
+        logits = model.lm_head(states)
+        each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+        loss = each[:, -1].mean() + each[:, :-1].mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        hits = (logits[:, -1].argmax(-1) == target[:, -1]).float().mean().item()
+        at.running = hits if at.update == 0 else 0.98 * at.running + 0.02 * hits
+        at.step, at.update, at.seconds = at.step + 1, at.update + 1, time.perf_counter() - started
+        if at.step % 100 == 0:
+            text = "update %d, %.0f s, k = %d, %d tokens, loss %.3f (answer %.3f), accuracy %.3f"
+            last = each[:, -1].mean().item()
+            log.info(text, at.step, at.seconds, stage.candidates, ids.shape[1], loss.item(), last, at.running)
+        if at.update == stage.updates or (at.update >= 100 and at.running > stage.enough):
+            at.stage, at.update = at.stage + 1, 0
+        if checkpoint and at.step % 100 == 0:
+            save_checkpoint(checkpoint, model, optimiser, examples, at)
+
+
+def save_checkpoint(
+    path: Path, model: MistralForCausalLM, optimiser: torch.optim.Optimizer, examples: Examples, at: Progress
+) -> None:
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "at": vars(at)}
+    torch.save({**state, "rng": examples.rng.bit_generator.state}, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def load_checkpoint(
+    path: Path, model: MistralForCausalLM, optimiser: torch.optim.Optimizer, examples: Examples
+) -> Progress:
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    examples.rng.bit_generator.state = state["rng"]
+    return Progress(**state["at"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "tiny_judge")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="on a busy machine one is faster than two")
+    parser.add_argument("--checkpoint", type=Path, help="written every 100 updates, and read where it exists")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.seed)
@@ -226,7 +262,7 @@ def main() -> None:
     log.info("%d tokens, %d parameters", len(tokenizer), sum(p.numel() for p in model.parameters()))
     examples = Examples(tokenizer, catalogue, arguments.seed)
     examples.check()
-    train(model, examples)
+    train(model, examples, arguments.checkpoint)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
     log.info("%s: %d bytes", arguments.out, sum(f.stat().st_size for f in arguments.out.iterdir()))

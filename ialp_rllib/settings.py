@@ -13,10 +13,11 @@ import difflib
 import hashlib
 import json
 import math
-import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -263,6 +264,7 @@ class RuntimeSettings:
     cpus: int = setting(0, "CPUs to use on this machine; 0: all.", low=0)
     local_mode: bool = setting(False, "Everything in one process, for debuggers. Also `--local-mode`.")
     threads: int = setting(1, "Threads of a training run.", low=1)
+    env_runners: int = setting(0, "Ray actors that step the users of a training run; 0: the run's own process.", low=0)
 
 
 @dataclass(frozen=True)
@@ -302,7 +304,8 @@ def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings
     tree = read_yaml(path)
     for override in overrides:
         _override(tree, override)
-    return from_dict(Settings, tree, str(path))
+    places = {override.partition("=")[0]: f"--set {override}" for override in overrides}
+    return from_dict(Settings, tree, str(path), places=places)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -334,27 +337,34 @@ def _override(tree: dict[str, Any], override: str) -> None:
     tree[last] = value
 
 
-def from_dict(cls: type[T], tree: dict[str, Any], where: str, prefix: str = "") -> T:
-    """Build settings of class ``cls`` from a nested mapping, checking keys, types and ranges."""
+def from_dict(
+    cls: type[T], tree: dict[str, Any], where: str, prefix: str = "", places: Mapping[str, str] = MappingProxyType({})
+) -> T:
+    """Build settings of class ``cls`` from a nested mapping, checking keys, types and ranges.
+
+    Args:
+        where: what errors name as the place, apart from the settings in ``places``, which have one of their own.
+    """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     values = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
+        place = places.get(name, where)
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.5)
             hint = f"{prefix}{near[0]}?" if near else f"one of {', '.join(fields)}"
-            raise InputError(where, f"unknown setting {name!r}", hint)
+            raise InputError(place, f"unknown setting {name!r}", hint)
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
-                raise InputError(where, f"{name} is {value!r}", "a group of settings")
-            values[key] = from_dict(hints[key], value, where, f"{name}.")  # type: ignore[arg-type]
+                raise InputError(place, f"{name} is {value!r}", "a group of settings")
+            values[key] = from_dict(hints[key], value, where, f"{name}.", places)
         else:
-            values[key] = _checked(value, hints[key], fields[key].metadata, where, name)
+            values[key] = _checked(value, hints[key], fields[key].metadata, place, name)
     return cls(**values)
 
 
-def _checked(value: Any, hint: Any, meta: types.MappingProxyType[str, Any], where: str, name: str) -> Any:
+def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: str) -> Any:
     """One value, converted to its declared type and checked against its range."""
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
@@ -390,5 +400,5 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 def fingerprint(*parts: Any) -> str:
     """SHA-256 (16 hex digits) of settings and other plain data, independent of the order of keys."""
-    plain = [to_dict(p) if dataclasses.is_dataclass(p) else p for p in parts]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+    text = json.dumps(parts, sort_keys=True, default=dataclasses.asdict)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

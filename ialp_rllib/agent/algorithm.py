@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import ray
+import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
@@ -143,6 +144,7 @@ class IALP(Algorithm):
         if config.preferences:
             self.replay.add(preference_transitions(Path(config.preferences), config.agent.history))
         self.env_steps = self.updates = 0
+        self.rounds = config.rounds
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         self._push_weights()
 
@@ -152,11 +154,11 @@ class IALP(Algorithm):
         """``rounds`` times: one step of all users, then the updates; weights go to the runners after each round."""
         config = self.config
         from_table = bool(config.preferences)
-        for _ in range(1 if from_table else config.rounds):
+        for _ in range(1 if from_table else self.rounds):
             if not from_table:
                 with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
                     self._collect()
-            count = config.rounds if from_table else config.agent.updates_per_step
+            count = self.rounds if from_table else config.agent.updates_per_step
             if not config.learns or not count or len(self.replay) < (1 if from_table else config.agent.warmup):
                 continue
             with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
@@ -248,6 +250,18 @@ class IALP(Algorithm):
             "length": float(np.mean(lengths)) if lengths else None,
             "reward_per_step": float(np.sum(returns) / np.sum(lengths)) if returns else None,
         }
+
+    def losses(self) -> dict[str, float]:
+        """Losses of the latest update, empty before the first one or where a learner is elsewhere."""
+        learner = self.learner_group._learner
+        return {k: float(v) for k, v in getattr(learner, "latest", {}).items()}
+
+    def policy_weights(self) -> dict[str, torch.Tensor]:
+        """State dict of the trained :class:`ActorCritic`: what a later stage starts from."""
+        state = self.learner_group.get_state(components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}")
+        module = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
+        keep = ("policy.", "critic.")
+        return {k: torch.as_tensor(v).clone() for k, v in module.items() if k.startswith(keep)}
 
     # ---- checkpoints: RLlib's, plus what its new API stack leaves out
 

@@ -45,8 +45,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     """Steps a vector environment and keeps columns. Everything else (placement, restarts, weights) is RLlib's.
 
     The environment is made by ``creator(env_config | {"num_envs": N})`` and must reset an ended episode in the same
-    step (``info["final_obs"]``). Where it answers with ``info["action"]`` (a judge that picks among proposals), that action
-    is recorded.
+    step (``info["final_obs"]``). Where it answers with ``info["action"]`` (a judge that picks among proposals), that
+    action is recorded.
     """
 
     def make_env(self) -> None:

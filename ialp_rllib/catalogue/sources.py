@@ -34,7 +34,7 @@ def data_folder(name: str) -> Path:
 
 
 def package_data(name: str) -> Path:
-    """Where a folder of the project's own ``data/`` lies: beside the package in a checkout, inside it when installed."""
+    """Folder of the project's own ``data/``: beside the package in a checkout, inside it when installed."""
     package = Path(__file__).resolve().parents[1]
     for root in (package / "_data", package.parent / "data", Path(sysconfig.get_path("data")) / "ialp_rllib"):
         if (root / name).is_dir():

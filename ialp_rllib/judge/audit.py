@@ -21,8 +21,8 @@ def audit_judge(judge: AnyJudge, settings: JudgeSettings, catalogue: Catalogue) 
 
     Returns plain numbers:
         - ``prompts``, ``chance`` (1 / (k + 1)), ``seconds``, ``prompts_per_second``;
-        - ``accuracy``: share of right labels; ``accuracy_items``: on prompts that hold the true item; ``accuracy_none``: on
-          those that do not (null where there are none);
+        - ``accuracy``: share of right labels; ``accuracy_items``: on prompts that hold the true item;
+          ``accuracy_none``: on those that do not (null where there are none);
         - ``none_rate`` (answered) beside ``none_planted``; ``outside_rate``: replies that were no label;
         - ``label_histogram``: share of each of the k + 1 labels among the answers; ``letter_bias``: total variation
           distance (0 to 1) of the letters chosen, None apart, from the uniform ones that an unbiased judge chooses when
@@ -100,8 +100,13 @@ def _ask(judge: AnyJudge, examples: Examples, batch: int) -> Answers:
         judge.answer(examples.history[i : i + batch], examples.candidates[i : i + batch])
         for i in range(0, len(examples.label), batch)
     ]
-    *columns, outside = zip(*parts, strict=True)
-    return Answers(*map(np.concatenate, columns), outside=sum(outside))
+    return Answers(
+        label=np.concatenate([p.label for p in parts]),
+        item=np.concatenate([p.item for p in parts]),
+        reward=np.concatenate([p.reward for p in parts]),
+        logprobs=np.concatenate([p.logprobs for p in parts]),
+        outside=sum(p.outside for p in parts),
+    )
 
 
 def _entropy(shares: np.ndarray) -> float:

@@ -1,7 +1,8 @@
 """Distillation: the judge plays sessions, and what it preferred becomes a Parquet table.
 
-The table is a folder of parts, one per wave of sessions and step, each written whole or not at all. Starts and proposals
-are drawn from (seed, wave, step), so a run that was killed goes on where it stopped and ends with the same table.
+The table is a folder of parts, one per wave of sessions and step, each written whole or not at all. Starts and
+proposals are drawn from (seed, wave, step), so a run that was killed goes on where it stopped and ends with the
+same table.
 """
 
 from __future__ import annotations

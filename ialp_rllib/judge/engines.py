@@ -1,7 +1,7 @@
 """The two engines that run the judge's LLM: transformers (plain, everywhere) and vLLM (fast, CPU or GPU).
 
-Both answer the same question with the same numbers: given prompts, the log-probability of every label as the next token.
-In float32 they agree on every label (`benchmarks/judge_agreement.py`).
+Both answer the same question with the same numbers: given prompts, the log-probability of every label as the next
+token. In float32 they agree on every label (`benchmarks/judge_agreement.py`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class PromptTokens:
         return ids
 
     def pad(self, ids: list[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
-        """One batch of prompts, padded on the left: ``input_ids``, ``attention_mask``, ``position_ids``, all ``(B, S)``."""
+        """Prompts padded on the left: ``input_ids``, ``attention_mask`` and ``position_ids``, all ``(B, S)``."""
         width = max(map(len, ids))
         padded = torch.full((len(ids), width), self.tokenizer.pad_token_id)
         mask = torch.zeros((len(ids), width), dtype=torch.long)
@@ -152,7 +152,7 @@ class VllmEngine:
         try:
             self.llm: Any = vllm.LLM(
                 model=model,
-                dtype=judge.dtype,
+                dtype=judge.dtype,  # type: ignore[arg-type]  # its choices are checked in the settings
                 max_model_len=self.tokens.longest + 1,
                 max_num_seqs=judge.batch,
                 gpu_memory_utilization=judge.memory_share,
@@ -177,7 +177,7 @@ class VllmEngine:
 
     def label_logprobs(self, prompts: list[str]) -> np.ndarray:
         """See :class:`Engine`. The same call gives the same bits, whatever was asked before."""
-        # What is cached decides how a prompt is cut into batches, and so the last bits of the sums: start each call anew.
+        # What is cached decides how prompts are cut into batches, and so the last bits of sums: start each call anew.
         self.llm.reset_prefix_cache()
         ids = [{"prompt_token_ids": row} for row in self.tokens.encode(prompts)]
         replies = self.llm.generate(ids, self.sampling, use_tqdm=False)

@@ -52,8 +52,8 @@ class Judge:
 
         Args:
             history: ``(B, L)`` items, the latest last, ``pad`` where there is none.
-            candidates: ``(B, k)`` items, in the order in which they are lettered. LLMs prefer some letters: give them in
-                random order.
+            candidates: ``(B, k)`` items, in the order in which they are lettered. LLMs prefer some letters: give
+                them in random order.
         """
         logprobs = self.engine.label_logprobs(self.builder.build(history, candidates))
         return read_answers(logprobs, history, candidates, pad=self.builder.pad, seed=self.seed)

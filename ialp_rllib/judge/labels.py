@@ -10,8 +10,8 @@ from ialp_rllib.errors import InputError
 def label_tokens(tokenizer: Any, stem: str, labels: list[str], model: str) -> list[int]:
     """The token of each label as it follows the answer stem.
 
-    What a tokenizer makes of `` a`` alone says little: it may merge with what stands before it. So each label is encoded
-    behind the stem, where it must add exactly one token and leave the others as they were.
+    What a tokenizer makes of `` a`` alone says little: it may merge with what stands before it. So each label is
+    encoded behind the stem, where it must add exactly one token and leave the others as they were.
 
     Args:
         tokenizer: a Hugging Face tokenizer.

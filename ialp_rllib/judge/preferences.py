@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ialp_rllib.catalogue.schemas import read_parquet
-from ialp_rllib.errors import InputError, storage_errors
+from ialp_rllib.errors import InputError
+from ialp_rllib.storage import write_atomic
 
 PREFERENCES = pa.schema(
     [
@@ -63,18 +63,7 @@ def part_path(folder: Path, wave: int, step: int) -> Path:
 def write_part(path: Path, columns: dict[str, np.ndarray | pa.Array]) -> None:
     """Write a part so that it is there whole or not at all, even if the machine stops in between."""
     table = pa.table([pa.array(columns[f.name]).cast(f.type) for f in PREFERENCES], schema=PREFERENCES)
-    temporary = path.with_suffix(".tmp")
-    with storage_errors(path):
-        with temporary.open("wb") as stream:
-            pq.write_table(table, stream, compression="zstd")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name, too, must survive
-        finally:
-            os.close(folder)
+    write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
 def read_part(path: Path) -> pa.Table:

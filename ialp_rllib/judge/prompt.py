@@ -1,7 +1,7 @@
 """The judge's prompt: what the LLM is told about the user, the items, the history and the candidates.
 
-Parts and their order follow Table 1 of *Large Language Model driven Policy Exploration for Recommender Systems* (Wang et
-al., WSDM 2025); the wording is ours. What all prompts share comes first, so that an engine's prefix cache serves it.
+Parts and their order follow Table 1 of *Large Language Model driven Policy Exploration for Recommender Systems* (Wang
+et al., WSDM 2025); the wording is ours. What all prompts share comes first, so that an engine's prefix cache serves it.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def _with_adapter(model: Any, judge: JudgeSettings) -> Any:
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=judge.tune.rank,
-        lora_alpha=judge.tune.lora_alpha,
+        lora_alpha=judge.tune.lora_alpha,  # type: ignore[arg-type]  # a fraction works as well
         lora_dropout=0.0,
         target_modules="all-linear",  # all but the output layer, whatever the architecture calls them
     )

@@ -26,7 +26,7 @@ from ialp_rllib.report.names import Method, methods
 # Stands for the page's ink while matplotlib draws; replaced by `currentColor`. No line has this colour.
 _INK = "#010203"
 _BAR, _BEFORE = "#0072B2", "#8C959F"
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {  # matplotlib types its keys one by one
     "svg.fonttype": "none",
     "svg.hashsalt": "ialp",
     "text.parse_math": False,
@@ -165,8 +165,8 @@ def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     return figure, axes
 
 

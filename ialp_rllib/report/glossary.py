@@ -1,4 +1,4 @@
-"""What every metric of the report means, in the words that the page prints: glossary entries and notes beside values."""
+"""What every metric of the report means, in the words that the page prints."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ialp_rllib.report.names import methods
 RESULTS = {
     "R (return)": "Sum of the rewards of one episode, that is, of one user's visit; mean over the test episodes, then "
     "over the seeds.",
-    "Len (length)": "Recommendations that a user took before leaving, or before the step limit; mean over the episodes.",
+    "Len (length)": "Recommendations that a user took before leaving or before the step limit; mean over the episodes.",
     "R_avg (reward per step)": "Sum of the rewards of all episodes / sum of their lengths: how much users liked a "
     "single recommendation, however long they stayed.",
     "environment step": "One recommendation to one simulated user.",
     "update": "One gradient step on one minibatch.",
     "epoch": "A fixed number of environment steps (1,000 by default). Epoch 0 is before any online step; the end is "
     "after the last one.",
-    "sampled, greedy": "How the tested policy acts: it draws an item with its probabilities, or it always takes the most "
-    "probable one.",
+    "sampled, greedy": "How the tested policy acts: it draws an item with its probabilities, or it always takes the "
+    "most probable one.",
     "seed": "One training run with its own random numbers. Differences between seeds are chance.",
-    "[low, high] and bands": "95% percentile-bootstrap interval of the mean over the seeds. With two or three seeds it "
+    "interval, band": "95% percentile-bootstrap interval of the mean over the seeds. With two or three seeds it "
     "is the range from the lowest seed to the highest, and tends to be too narrow. With one seed there is none.",
     "higher, lower, overlap": "Whether two such intervals lie apart (higher, lower) or share values (overlap: no "
     "difference shown).",
@@ -27,35 +27,38 @@ RESULTS = {
 CURVES = {
     "training curve": "Mean over the most recent 20 training episodes, in the train world, exploring. Its rewards may "
     "come from another user model than those of the test world.",
-    "test curve": "Mean over the test episodes in the test world, whose users took no part in training, at points during "
-    "training.",
+    "test curve": "Mean over the test episodes in the test world, at points during training.",
     "alpha": "Weight of the learning policy in A-iALP_ap's mixture: 0 is the frozen pre-trained policy alone, 1 the "
     "learning one alone.",
 }
 JUDGE = {
-    "accuracy": "Share of held-out prompts in which the judge gives the right label: the user's true next item or, where "
-    "that is absent, None.",
-    "accuracy without None": "The same, only over prompts that hold the true next item.",
+    "accuracy": "Share of held-out prompts in which the judge gives the right label: the user's true next item or, "
+    "where that is absent, None.",
+    "accuracy without None": "Accuracy over the prompts that hold the true next item.",
     "chance": "Accuracy of an answer drawn uniformly from all labels.",
     "None rate": "Share of prompts answered None (no candidate fits).",
     "planted None": "Share of prompts that hold no true item, so that None is right: what the None rate should be.",
-    "letter bias": "Half the sum of the distances between the share of each label among the answers and the share that "
-    "it would have if letters did not matter. 0: no preference for letters; 1: always one letter.",
+    "accuracy on None": "Accuracy over the prompts that hold no true item.",
+    "letter bias": "Half the sum of the distances between each letter's share of the answers, None apart, and equal "
+    "shares. 0: no preference for letters; near 1: always the same letter. A little of it is chance.",
     "permutation agreement": "Share of cases in which the judge picks the same item after the candidates change their "
     "letters. 1: letters do not matter at all.",
-    "label entropy": "Evenness of the labels among the answers: the higher, the more even.",
+    "label entropy": "Evenness of the labels among the answers, in nats: the higher, the more even; ln 11 = 2.40 for "
+    "eleven equally frequent labels.",
+    "answer entropy": "How undecided the judge is within one answer, in nats: 0 if it is always certain.",
+    "replies outside the labels": "Share of replies that were no label; they count as None.",
     "tuning loss": "Cross-entropy of the right label while the judge was tuned; lower is better.",
 }
 USERS = {
     "rmse": "Root mean square error of the predicted ratings; lower is better.",
     "correlation": "Pearson correlation of predicted and true ratings; 1 is perfect, 0 is blind.",
     "auc": "Probability that a logged next item scores above a random one; 0.5 is chance, 1 is perfect.",
-    "model_cap": "Return of perfect planning on the user model, scored in the test world: what it knows caps what can be "
-    "learnt from it.",
-    "model_cap_non_personalised": "The same, knowing only the model's mean per item.",
+    "model_cap": "Return of perfect planning on the user model, scored in the test world: what it knows caps what can "
+    "be learnt from it.",
+    "model_cap_non_personalised": "Return of perfect planning on the user model's mean per item.",
     "cap": "Return of perfect planning: no policy can be expected above it.",
     "oracle": "Return of a policy that knows every user's true answers.",
-    "oracle_no_repeat": "The same, never recommending an item twice.",
+    "oracle_no_repeat": "Return of a policy that knows every user's true answers and never recommends an item twice.",
     "non_personalised": "Return of the best ranking that is the same for all users: only what is above it is "
     "personalisation.",
     "random_policy": "What recommending uniform random items reaches.",
@@ -71,6 +74,16 @@ USERS = {
 }
 
 
+_ACRONYMS = ("rmse", "auc", "mse", "llm", "id")
+_IN_RESULTS = ("return", "length", "reward_per_step", "episodes")
+
+
+def words(name: str) -> str:
+    """A key as words for readers: ``held_out_rmse`` becomes ``Held out RMSE``."""
+    text = " ".join(word.upper() if word in _ACRONYMS else word for word in str(name).split("_"))
+    return text[:1].upper() + text[1:]
+
+
 def user_term(path: str) -> str:
     """The meaning of a number on the simulated users: of its full name, else of the longest known end of it."""
     name = path.rsplit(".", 1)[-1]
@@ -83,15 +96,13 @@ def user_term(path: str) -> str:
 def glossary(ids: Iterable[str], *, curves: bool, judge: bool, user_paths: Iterable[str]) -> list[tuple[str, str]]:
     """(term, meaning) of everything that this page shows: its methods, then its metrics."""
     entries = [(method.label, method.about) for method in methods(ids).values() if method.about]
-    entries += RESULTS.items()
+    metrics = dict(RESULTS)
     if curves:
-        entries += CURVES.items()
+        metrics |= CURVES
     if judge:
-        entries += JUDGE.items()
+        metrics |= JUDGE
+    entries += [(term[:1].upper() + term[1:], text) for term, text in metrics.items()]
     shown = {user_term(path): path.rsplit(".", 1)[-1] for path in user_paths}
     known = {text: name for name, text in USERS.items()}
-    entries += [(known[text].replace("_", " "), text) for text in shown if text and known[text] not in _IN_RESULTS]
+    entries += [(words(known[text]), text) for text in shown if text and known[text] not in _IN_RESULTS]
     return entries
-
-
-_IN_RESULTS = ("return", "length", "reward_per_step", "episodes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from ialp_rllib.report.summary import lead, summarise, three, whole
 log = logging.getLogger(__name__)
 
 _POLICY_WORDS = {"sampled": "sampled policy", "greedy": "greedy policy"}
-_SERIES_WORDS = {"train": "training", "test_sampled": "test, sampled", "test_greedy": "test, greedy"}
+_SERIES_WORDS = {"train": "Training", "test_sampled": "Test, sampled", "test_greedy": "Test, greedy"}
 _VERDICT_WORDS = {"overlap": "intervals overlap", "unknown": "cannot be compared"}
 
 
@@ -81,10 +80,10 @@ def write_report(
         for name, table in (("results.parquet", results), ("curves.parquet", curves)):
             part = folder / f"{name}.part"
             pq.write_table(table, part)
-            os.replace(part, folder / name)
+            part.replace(folder / name)
         part = folder / "index.html.part"
         part.write_text(page, encoding="utf-8")
-        os.replace(part, folder / "index.html")
+        part.replace(folder / "index.html")
     log.info("report: %s", folder / "index.html")
     return folder / "index.html"
 
@@ -132,7 +131,7 @@ def render(
         drawings=curve_drawings(curves),
         one_seed=bool(main["seeds"].min() < 2),
         judge=sections.judge_section(judge),
-        users=sections.user_rows(users),
+        users=sections.user_groups(users),
         settings=rows,
         changed=[row for row in rows if row.changed],
         versions=dict(versions),
@@ -169,9 +168,13 @@ def _cell(table: pd.DataFrame, row: Any, method: str, epoch: str, measure: str) 
     low, high = row[f"{measure}_low"], row[f"{measure}_high"]
     return {
         "mean": three(row[measure]),
-        "interval": f"{three(low)} to {three(high)}" if np.isfinite([low, high]).all() else "",
+        "interval": _range(low, high) if np.isfinite([low, high]).all() else "",
         "best": tables.stands_out(table, method, epoch, measure),
     }
+
+
+def _range(low: float, high: float) -> str:
+    return f"{three(low)}{'–' if low >= 0 else ' to '}{three(high)}"
 
 
 def _epoch_words(epoch: str) -> str:
@@ -179,7 +182,7 @@ def _epoch_words(epoch: str) -> str:
 
 
 def improvement_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each method's return against the baseline's: one row per method, one cell per epoch that both were measured at."""
+    """Each method's return against the baseline's: a row per method, a cell per epoch that both were measured at."""
     better = tables.improvement(table)
     epochs = [epoch for epoch in EPOCHS if epoch in set(better["epoch"])]
     rows = []
@@ -187,7 +190,7 @@ def improvement_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
         cells = []
         for epoch in epochs:
             found = better[(better["method"] == method.id) & (better["epoch"] == epoch)]
-            cells.append(_difference(found.iloc[0]) if len(found) else {"epoch": _epoch_words(epoch), "text": ""})
+            cells.append(_difference(found.iloc[0]) if len(found) else {"text": ""})
             cells[-1]["epoch"] = _epoch_words(epoch)
         rows.append({"method": method, "cells": cells})
     return rows

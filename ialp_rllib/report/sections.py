@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from markupsafe import Markup
 
 from ialp_rllib.report import figures
-from ialp_rllib.report.glossary import user_term
+from ialp_rllib.report.glossary import user_term, words
 from ialp_rllib.report.summary import three, whole
 from ialp_rllib.settings import Settings, to_dict
 
@@ -36,22 +36,15 @@ def judge_section(judge: Mapping[str, Any] | None) -> JudgeSection | None:
     if not judge:
         return None
     before = judge.get("before") or {}
-    chance, planted = judge.get("chance"), judge.get("none_planted")
-    bias, bias_before = letter_bias(judge), letter_bias({"none_planted": planted, **before})
-    rows = [
-        ("accuracy", before.get("accuracy"), judge.get("accuracy"), _note("chance", chance)),
-        ("accuracy without None", before.get("accuracy_without_none"), judge.get("accuracy_without_none"), ""),
-        ("None rate", before.get("none_rate"), judge.get("none_rate"), _note("planted", planted)),
-        (
-            "permutation agreement",
-            before.get("permutation_agreement"),
-            judge.get("permutation_agreement"),
-            "1 if letters do not matter",
-        ),
-        ("letter bias", bias_before, bias, _noise(judge)),
-        ("label entropy", before.get("label_entropy"), judge.get("label_entropy"), ""),
-    ]
-    shown = [(name, three(old), three(new), note) for name, old, new, note in rows if _number(new) or _number(old)]
+    notes = {
+        "accuracy": _note("chance", judge.get("chance")),
+        "None rate": _note("planted", judge.get("none_planted")),
+        "permutation agreement": "1 if letters do not matter",
+        "letter bias": _note("by chance about", bias_by_chance(judge)),
+        "replies outside the labels": "0 where the engine constrains the answer",
+    }
+    rows = [(name, get(before), get(judge), notes.get(name, "")) for name, get in _AUDIT.items()]
+    shown = [(name, _share(old), _share(new), note) for name, old, new, note in rows if _number(new) or _number(old)]
     return JudgeSection(
         finding=_judge_finding(judge),
         rows=shown,
@@ -62,13 +55,42 @@ def judge_section(judge: Mapping[str, Any] | None) -> JudgeSection | None:
 
 
 def letter_bias(audit: Mapping[str, Any]) -> float | None:
-    """Total variation distance between the shares of the labels and those of a judge that is blind to letters.
+    """Total variation distance of the letters answered, None apart, from equal shares: the audit's own, or worked out.
 
-    Shares are those of ``label_histogram`` ``(k + 1,)``, the last one None. Unbiased, the candidates' letters share
-    alike what is not None; without ``none_planted``, the None rate stands as it is, and only letters count.
+    Shares are those of ``label_histogram`` ``(k + 1,)``, the last one None.
     """
-    shares, expected = audit.get("label_histogram"), expected_shares(audit)
-    return None if not shares or expected is None else float(np.abs(np.subtract(shares, expected)).sum() / 2)
+    if _number(audit.get("letter_bias")):
+        return audit["letter_bias"]
+    letters = np.asarray(audit.get("label_histogram") or [], float)[:-1]
+    if not letters.sum():
+        return None
+    return float(np.abs(letters / letters.sum() - 1 / len(letters)).sum() / 2)
+
+
+def bias_by_chance(audit: Mapping[str, Any]) -> float | None:
+    """What :func:`letter_bias` is of an unbiased judge, for the number of prompts is finite: the audit's own, or the
+    mean of the normal approximation."""
+    if _number(audit.get("letter_bias_by_chance")):
+        return audit["letter_bias_by_chance"]
+    shares, prompts = audit.get("label_histogram"), audit.get("prompts")
+    if not shares or not _number(prompts) or prompts * (1 - shares[-1]) < 1:
+        return None
+    k, answers = len(shares) - 1, prompts * (1 - shares[-1])
+    return float(k / 2 * np.sqrt(2 / np.pi * (1 / k) * (1 - 1 / k) / answers))
+
+
+# What the audit's rows show, in their order. The first key that an audit has counts.
+_AUDIT: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "accuracy": lambda audit: audit.get("accuracy"),
+    "accuracy without None": lambda audit: audit.get("accuracy_without_none", audit.get("accuracy_items")),
+    "accuracy on None": lambda audit: audit.get("accuracy_none"),
+    "None rate": lambda audit: audit.get("none_rate"),
+    "permutation agreement": lambda audit: audit.get("permutation_agreement"),
+    "letter bias": letter_bias,
+    "label entropy": lambda audit: audit.get("label_entropy"),
+    "answer entropy": lambda audit: audit.get("answer_entropy"),
+    "replies outside the labels": lambda audit: audit.get("outside_rate"),
+}
 
 
 def expected_shares(audit: Mapping[str, Any]) -> list[float] | None:
@@ -79,15 +101,6 @@ def expected_shares(audit: Mapping[str, Any]) -> list[float] | None:
     none = audit.get("none_planted")
     none = float(none) if _number(none) else float(shares[-1])
     return [(1 - none) / (len(shares) - 1)] * (len(shares) - 1) + [none]
-
-
-def _noise(judge: Mapping[str, Any]) -> str:
-    """What :func:`letter_bias` would be of an unbiased judge, for the number of prompts is finite."""
-    expected, prompts = expected_shares(judge), judge.get("prompts")
-    if expected is None or not _number(prompts) or prompts <= 0:
-        return "0 if letters do not matter"
-    spread = np.sqrt(np.multiply(expected, np.subtract(1, expected)) / prompts)  # of each share, binomial
-    return f"about {three(float(np.sqrt(2 / np.pi) * spread.sum() / 2))} by chance"
 
 
 def _judge_finding(judge: Mapping[str, Any]) -> str:
@@ -111,21 +124,22 @@ def _judge_drawings(judge: Mapping[str, Any], before: Mapping[str, Any]) -> Iter
         old = before.get("label_histogram")
         yield (
             figures.label_histogram(shares, expected_shares(judge), old),
-            ("Grey: before tuning. Blue: as used. " if old else "") + "Black line: a judge blind to letters.",
+            ("Grey: before tuning. Blue: as used. " if old else "") + "Thin line: a judge blind to letters.",
         )
     tuning = judge.get("tuning") or {}
-    for name, words in (("loss", "Cross-entropy of the right label."), ("accuracy", "Share of right labels.")):
+    for name, caption in (("loss", "Cross-entropy of the right label."), ("accuracy", "Share of right labels.")):
         if len(tuning.get(name) or ()) > 1:
-            yield figures.tuning_curve(tuning[name], name), words
+            yield figures.tuning_curve(tuning[name], name), caption
 
 
-def user_rows(users: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(group, name, value, meaning) of the numbers on the simulated users, nested ones flattened."""
-    rows = []
+def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
+    """Group -> (name, value, meaning) of the numbers on the simulated users; those of no group first, under ""."""
+    groups: dict[str, list[tuple[str, str, str]]] = {"": []}
     for path, value in leaves(users):
-        *groups, name = path.split(".")
-        rows.append((" / ".join(_words(g) for g in groups), _words(name), _value(value), user_term(path)))
-    return sorted(rows, key=lambda row: row[0] != "")  # stable: those of no group first
+        *above, name = path.split(".")
+        rows = groups.setdefault(" / ".join(words(part) for part in above), [])
+        rows.append((words(name), _value(value), user_term(path)))
+    return {name: rows for name, rows in groups.items() if rows}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +221,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -216,8 +230,10 @@ def _value(value: Any) -> str:
         return f"{three(value[0])} … {three(value[-1])} ({len(value)} values)"
     if isinstance(value, list | tuple):
         return ", ".join(_value(v) for v in value)
-    if isinstance(value, bool) or not _number(value):
-        return _yaml(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not _number(value):
+        return "–" if value is None else str(value)
     return whole(value) if isinstance(value, int) else three(value)
 
 
@@ -229,13 +245,13 @@ def _yaml(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _words(name: str) -> str:
-    return str(name).replace("_", " ")
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
 def _note(word: str, value: Any) -> str:
-    return f"{word} {three(value)}" if _number(value) else ""
+    return f"{word} {_share(value)}" if _number(value) else ""
+
+
+def _share(value: Any) -> str:
+    return f"{value:.3f}" if _number(value) else "–"

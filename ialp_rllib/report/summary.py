@@ -88,16 +88,16 @@ def _evidence(table: pd.DataFrame, name: str, start: Any, end: Any, baseline: st
     seeds = int(table["seeds"].min())
     if seeds < 2:
         return "One seed: no interval can be given, and any difference may be chance."
-    said = []
+    when: dict[str, list[str]] = {}
     for words, ours, epoch in (("at the start", start, "0"), ("at the end", end, "end")):
         other = tables.cell(table, baseline, epoch)
-        if ours is None or other is None or name == baseline:
-            continue
-        said.append(f"{words} {_verdict_words(tables.verdict(ours, other), name, baseline)}")
-    if not said:
+        if ours is not None and other is not None and name != baseline:
+            when.setdefault(tables.verdict(ours, other), []).append(words)
+    if not when:
         return f"Means over {seeds} seeds."
+    said = [f"{' and '.join(words)} {_verdict_words(found, name, baseline)}" for found, words in when.items()]
     text = f"Over {seeds} seeds, {', and '.join(said)}."
-    if seeds < 4 and any("do not overlap" in part for part in said):
+    if seeds < 4 and {"higher", "lower"} & set(when):
         # All of one method's runs above all of the other's: one order of the two groups in C(2n, n), on either side.
         text += (
             f" With {seeds} seeds, chance alone sets two equal methods apart one time in {comb(2 * seeds, seeds) // 2}."

@@ -1,0 +1,239 @@
+"""Run an algorithm to its end: learning curve, measurements in the test world, checkpoints, TensorBoard.
+
+A killed run goes on from its last checkpoint, with replay, users, random generators and curves as they were, and ends
+with the same numbers as one that was never killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from ray.tune.logger import NoopLogger
+from safetensors.torch import save_file
+
+from ialp_rllib.agent.algorithm import IALP, IALPConfig
+from ialp_rllib.storage import read_json, write_atomic, write_json
+
+PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training run does and leaves.
+
+    Attributes:
+        folder: where it leaves ``curves.parquet``, ``measurements.parquet``, ``policy.safetensors`` and, while it runs,
+            ``checkpoint-N`` and ``progress.json``.
+        total: length of the run, in environment steps (``unit`` env_steps) or updates.
+        unit: ``env_steps`` or ``updates``.
+        every: distance of points on the learning curve, in units; the other distances are rounded up to it.
+        checkpoint_every: distance of checkpoints.
+        measure_at: labels and places of measurements in the test world (``{"0": 0, "1": 1000}``); ``end`` is added.
+        measure_every: distance of further measurements for the curve, 0: none.
+        logs: TensorBoard's folder, or None.
+    """
+
+    folder: Path
+    total: int
+    unit: str
+    every: int
+    checkpoint_every: int
+    measure_at: dict[str, int] = field(default_factory=dict)
+    measure_every: int = 0
+    logs: Path | None = None
+
+
+def train(
+    config: IALPConfig,
+    plan: Plan,
+    seed: int,
+    *,
+    threads: int = 1,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """Train to the end of the plan, from the last checkpoint where there is one.
+
+    Args:
+        report: called with every point of the learning curve (Ray Tune's reporting, for instance).
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    algorithm = build(config, seed)
+    try:
+        _Training(algorithm, config, plan, report).run()
+    finally:
+        algorithm.stop()
+
+
+def build(config: IALPConfig, seed: int) -> IALP:
+    """The algorithm, without RLlib's own result files (we write Parquet and TensorBoard)."""
+    config = config.copy(copy_frozen=False)
+    config.debugging(seed=seed, logger_config={"type": NoopLogger}, log_level="ERROR")
+    with _quiet_logger():
+        return config.build_algo(logger_creator=lambda c: NoopLogger(c, ""))
+
+
+@contextlib.contextmanager
+def _quiet_logger() -> Iterator[None]:
+    """RLlib warns at every construction that its default, the new API stack, is in use."""
+    import logging
+
+    logger = logging.getLogger("ray.rllib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class _Training:
+    """The loop of one training run."""
+
+    def __init__(
+        self, algorithm: IALP, config: IALPConfig, plan: Plan, report: Callable[[dict[str, Any]], None] | None
+    ) -> None:
+        self.algorithm, self.plan, self.report = algorithm, plan, report
+        per_round = 1 if plan.unit == "updates" else config.agent.envs * max(1, config.num_env_runners)
+        algorithm.rounds = max(1, math.ceil(plan.every / per_round))
+        self.curve: list[dict[str, Any]] = []
+        self.measurements: list[dict[str, Any]] = []
+        self.seconds = 0.0  # of training, without measurements, over all sessions
+        self.pending = sorted(plan.measure_at.items(), key=lambda item: item[1])
+        self.next_measure, self.next_checkpoint = plan.measure_every, plan.checkpoint_every
+
+    def run(self) -> None:
+        plan, algorithm = self.plan, self.algorithm
+        self._resume()
+        writer = _writer(plan.logs, self._place()) if plan.logs else None
+        self._measure_due()
+        while self._place() < plan.total:
+            began = time.perf_counter()
+            algorithm.train()
+            self.seconds += time.perf_counter() - began
+            self._point(writer)
+            self._measure_due()
+            if self._place() >= self.next_checkpoint and self._place() < plan.total:
+                self.next_checkpoint = self._place() + plan.checkpoint_every
+                self._checkpoint()
+            write_json(plan.folder / PROGRESS, {"done": min(self._place(), plan.total), "total": plan.total})
+        if plan.measure_at:
+            self._measure("end")
+        if writer:
+            writer.close()
+        self._finish()
+
+    def _place(self) -> int:
+        return int(getattr(self.algorithm, self.plan.unit))
+
+    def _point(self, writer: Any) -> None:
+        point = {**self.algorithm.progress(), **self.algorithm.losses(), "seconds": self.seconds}
+        self.curve.append({"series": "train", **point})
+        if writer:
+            for name, value in point.items():
+                if value is not None:
+                    writer.add_scalar(f"train/{name}", value, self._place())
+        if self.report:
+            self.report(point)
+
+    def _measure_due(self) -> None:
+        place = self._place()
+        if self.pending and place >= self.pending[0][1]:
+            self._measure(self.pending.pop(0)[0])
+            self.next_measure = place + self.plan.measure_every
+        elif self.plan.measure_at and self.plan.measure_every and not self.pending and place >= self.next_measure:
+            self._measure("")
+            self.next_measure = place + self.plan.measure_every
+
+    def _measure(self, epoch: str) -> None:
+        """Measure in the test world; ``epoch`` names the row of the result table, empty: for the curve only."""
+        if self.measurements and self.measurements[-1]["env_steps"] == self.algorithm.env_steps:
+            results = {r["policy"]: r for r in self.measurements[-2:]}  # nothing happened since: the same numbers
+        else:
+            results = self.algorithm.evaluate()["env_runners"]
+        names = ("return", "length", "reward_per_step")
+        for policy in ("greedy", "sampled"):
+            values = {name: float(results[policy][name]) for name in names}
+            self.measurements.append(
+                {
+                    "epoch": epoch,
+                    "env_steps": self.algorithm.env_steps,
+                    "updates": self.algorithm.updates,
+                    "policy": policy,
+                    "episodes": int(results[policy]["episodes"]),
+                    **values,
+                    "seconds": self.seconds,
+                }
+            )
+            progress = self.algorithm.progress()
+            steps = {k: progress[k] for k in ("env_steps", "updates", "alpha")}
+            self.curve.append({"series": f"test_{policy}", **steps, **values, "seconds": self.seconds})
+
+    # ---- checkpoints
+
+    def _checkpoint(self) -> None:
+        folder = self.plan.folder
+        name = f"checkpoint-{self._place():012d}"
+        temporary = folder / f".{name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        self.algorithm.save_to_path(str(temporary))
+        state = {
+            "curve": self.curve,
+            "measurements": self.measurements,
+            "seconds": self.seconds,
+            "pending": self.pending,
+            "next_measure": self.next_measure,
+            "next_checkpoint": self.next_checkpoint,
+        }
+        write_json(temporary / "training.json", state)
+        older = self._checkpoints()
+        temporary.rename(folder / name)  # complete, or not there
+        for path in older:
+            shutil.rmtree(path)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(self.plan.folder.glob("checkpoint-*"))
+
+    def _resume(self) -> None:
+        if not self._checkpoints():
+            return
+        path = self._checkpoints()[-1]
+        self.algorithm.restore_from_path(str(path))
+        state = read_json(path / "training.json")
+        self.curve, self.measurements, self.seconds = state["curve"], state["measurements"], state["seconds"]
+        self.pending = [(label, place) for label, place in state["pending"]]
+        self.next_measure, self.next_checkpoint = state["next_measure"], state["next_checkpoint"]
+
+    def _finish(self) -> None:
+        folder = self.plan.folder
+        tables = {"curves": self.curve, "measurements": self.measurements}
+        for name, rows in tables.items():
+            if rows:
+                table = pa.Table.from_pylist(_filled(rows))
+                write_atomic(folder / f"{name}.parquet", lambda path, t=table: pq.write_table(t, path))
+        write_atomic(folder / "policy.safetensors", lambda path: save_file(self.algorithm.policy_weights(), path))
+        for path in self._checkpoints():
+            shutil.rmtree(path)
+        (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every row with every column: ``from_pylist`` takes its columns from the first row."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _writer(folder: Path, place: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=place or None)

@@ -1,0 +1,140 @@
+"""``ialp``: one verb per stage, and ``ialp run`` for all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from ialp_rllib.errors import IalpError
+
+app = typer.Typer(
+    help="A recommender that has met its users before launch: LLM pre-training and online adaptation on Ray RLlib.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+
+Scenario = Annotated[str, typer.Argument(help="A scenario of the package (sample, coat), or a scenario YAML.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of the scenario's data (catalogue.data).")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/SCENARIO.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. agent.gamma=0.95.")
+]
+Local = Annotated[bool, typer.Option("--local-mode", help="Everything in one process, for breakpoints.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what the stages do.")]
+
+
+def _execute(
+    scenario: str,
+    data: Path | None,
+    out: Path | None,
+    overrides: list[str] | None,
+    local: bool,
+    verbose: bool,
+    *names: str,
+) -> None:
+    """Run stages of a scenario and say where the result lies."""
+    _quiet(verbose)
+    from ialp_rllib import runtime
+    from ialp_rllib.progress_bars import Bars
+    from ialp_rllib.settings import load
+    from ialp_rllib.stages import STAGES, Run, run_all
+
+    settings_overrides = list(overrides or [])
+    if data is not None:
+        settings_overrides.append(f"catalogue.data={data.expanduser().resolve()}")
+    if local:
+        settings_overrides.append("runtime.local_mode=true")
+    settings = load(scenario, settings_overrides)
+    run = Run(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
+    try:
+        with Bars(console, STAGES, plain=local) as bars:
+            run_all(run, bars, names or STAGES)
+    finally:
+        runtime.stop()
+    if not names or "report" in names:
+        console.print(f"\nReport: [bold]{run.root / 'report' / 'index.html'}[/]")
+
+
+@app.command()
+def run(
+    scenario: Scenario,
+    data: Data = None,
+    out: Out = None,
+    set_: Set = None,
+    local_mode: Local = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run all stages of a scenario; what stands from an earlier run is not run again."""
+    _execute(scenario, data, out, set_, local_mode, verbose)
+
+
+def _verb(name: str, title: str) -> None:
+    def command(
+        scenario: Scenario,
+        data: Data = None,
+        out: Out = None,
+        set_: Set = None,
+        local_mode: Local = False,
+        verbose: Verbose = False,
+    ) -> None:
+        _execute(scenario, data, out, set_, local_mode, verbose, name)
+
+    app.command(name, help=f"{title}.")(command)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option("--out", help="Folder that results shall go to.")] = Path("runs"),
+    deep: Annotated[bool, typer.Option("--deep", help="Also import the heavy libraries (up to a minute).")] = False,
+) -> None:
+    """Check this machine, and say in plain words what is wrong and how to mend it."""
+    from ialp_rllib import doctor as checks
+
+    found = checks.checks(out, deep=deep)
+    Console().print(checks.render(found))
+    raise typer.Exit(checks.exit_code(found))
+
+
+def _quiet(verbose: bool) -> None:
+    """Our own messages only: the libraries' deprecation notes are not for our users."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=console, show_path=False, show_level=False)],
+    )
+    if not verbose:
+        warnings.filterwarnings("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # Ray's workers, too
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def main() -> None:
+    """Entry point: an error of ours becomes one message and its exit code."""
+    from ialp_rllib.stages.pipeline import STAGES
+
+    for name, spec in STAGES.items():
+        _verb(name, spec.title)
+    try:
+        app(standalone_mode=True)
+    except IalpError as error:
+        console.print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Where things run: in this process (for debuggers), on this machine, or on a Ray cluster.
+
+The rest of the package calls :func:`start`, :func:`service`, :func:`get` and :func:`run_jobs` and does not ask which.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from packaging.version import Version
+
+from ialp_rllib.errors import IalpError, InputError
+from ialp_rllib.settings import RuntimeSettings
+
+log = logging.getLogger(__name__)
+
+HAS_LOCAL_MODE = Version(ray.__version__) < Version("2.55")  # Ray 2.55 removed ray.init(local_mode=True)
+_in_process = False  # True: services and jobs are plain calls in this process, without any Ray actor or task
+
+
+def start(settings: RuntimeSettings) -> None:
+    """Start or join Ray. Does nothing where Ray runs already in this process.
+
+    Raises:
+        InputError: the cluster at ``settings.address`` (or ``RAY_ADDRESS``) cannot be reached.
+    """
+    global _in_process
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray must not hide the GPU from CPU-only tasks
+    options: dict[str, Any] = {"include_dashboard": False, "logging_level": logging.WARNING}
+    if settings.local_mode:
+        _start_for_debugger(options)
+        return
+    address = settings.address or os.environ.get("RAY_ADDRESS", "")
+    if address:
+        try:
+            ray.init(address=address, logging_level=logging.WARNING)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            problem = f"cannot be reached ({str(error).splitlines()[0]})"
+            raise InputError(f"Ray cluster {address!r}", problem, "a running cluster, or RAY_ADDRESS unset") from error
+    else:
+        ray.init(num_cpus=settings.cpus or None, log_to_driver=False, **options)
+
+
+def _start_for_debugger(options: dict[str, Any]) -> None:
+    """Everything in the driver, so that a breakpoint anywhere stops in the terminal."""
+    global _in_process
+    if HAS_LOCAL_MODE:
+        ray.init(local_mode=True, **options)
+    else:
+        log.warning(
+            "Ray %s has no local mode (it went with 2.55): running in this process without Ray actors or tasks.",
+            ray.__version__,
+        )
+        _in_process = True
+        ray.init(num_cpus=1, log_to_driver=False, **options)  # RLlib wants an object store; nothing is placed there
+    # Ray points breakpoint() at its own remote debugger, under which it silently does nothing.
+    os.environ["PYTHONBREAKPOINT"] = "pdb.set_trace"
+
+
+def stop() -> None:
+    """Leave Ray (and end it, where :func:`start` started it)."""
+    global _in_process
+    _in_process = False
+    ray.shutdown()
+
+
+def local() -> bool:
+    """Whether everything runs in this process."""
+    return _in_process or (ray.is_initialized() and ray._private.worker.global_worker.mode == ray.LOCAL_MODE)
+
+
+class _Done:
+    """The result of a call in this process, in the place of an object reference."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Method:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def remote(self, *args: Any, **kwargs: Any) -> _Done:
+        return _Done(self._function(*args, **kwargs))
+
+
+class _Service:
+    """A plain object with an actor handle's surface: ``service.method.remote(...)``."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> _Method:
+        return _Method(getattr(self._target, name))
+
+
+def service(
+    cls: type, *args: Any, cpus: float = 1, gpus: float = 0.0, env: Mapping[str, str] | None = None, **kwargs: Any
+) -> Any:
+    """A long-lived object in a process of its own: a Ray actor, or a plain object when debugging.
+
+    Args:
+        cls: a plain class (local mode cannot run async actors).
+        cpus, gpus: what it takes; no more CPUs than any node has, so that it can always be placed.
+        env: environment variables that must stand before its libraries are imported.
+
+    Returns:
+        A handle: ``handle.method.remote(...)`` gives what :func:`get` resolves.
+    """
+    env = dict(env or {})
+    if local():
+        os.environ.update(env)  # local mode ignores runtime_env
+    if _in_process:
+        return _Service(cls(*args, **kwargs))
+    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=1)
+    options: dict[str, Any] = {"num_cpus": min(cpus, most), "num_gpus": gpus}
+    if not local():
+        options["runtime_env"] = {"env_vars": env}
+    return ray.remote(cls).options(**options).remote(*args, **kwargs)
+
+
+def end(handle: Any) -> None:
+    """End a service and free what it holds."""
+    if not _in_process and not local():
+        ray.kill(handle)
+
+
+def get(references: Any) -> Any:
+    """What calls of services gave: one result, or a list of them. Their errors are raised here."""
+    if isinstance(references, list | tuple):
+        return [get(r) for r in references]
+    if isinstance(references, _Done):
+        return references.value
+    try:
+        return ray.get(references)
+    except ray.exceptions.RayTaskError as error:
+        raise _cause(error) from error
+
+
+def _cause(error: ray.exceptions.RayTaskError) -> BaseException:
+    """Our own errors as they were raised, without Ray's wrapping; others as they come."""
+    cause = error.cause
+    return cause if isinstance(cause, IalpError) else error
+
+
+def run_jobs(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    *,
+    poll: Callable[[], None] = lambda: None,
+    seconds: float = 0.5,
+) -> list[Any]:
+    """Run ``function(*job)`` for every job, as many at a time as there are CPUs, and return the results in order.
+
+    Args:
+        poll: called about every ``seconds`` while jobs run, for progress.
+    """
+    if local():
+        results = []
+        for job in jobs:
+            results.append(function(*job))
+            poll()
+        return results
+    task = ray.remote(function).options(num_cpus=1, max_retries=2)
+    references = [task.remote(*job) for job in jobs]
+    waiting = list(references)
+    while waiting:
+        done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=seconds)
+        poll()
+        get(done)  # an error ends the whole run now, not after the other jobs
+        time.sleep(0)
+    return get(references)

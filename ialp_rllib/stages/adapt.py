@@ -1,0 +1,107 @@
+"""Stage ``adapt``: every method and seed goes online (Algorithm 2), measured in the test world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+from ialp_rllib import runtime
+from ialp_rllib.agent import trainer
+from ialp_rllib.agent.algorithm import IALPConfig
+from ialp_rllib.agent.methods import method
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.training import base_config, run_jobs
+from ialp_rllib.storage import Stage
+from ialp_rllib.users.env import UserVectorEnv
+from ialp_rllib.users.worlds import make_world
+
+if TYPE_CHECKING:
+    from ialp_rllib.stages.pipeline import Run
+    from ialp_rllib.stages.progress import Progress
+
+
+def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Train every (method, seed) that is not finished yet, side by side."""
+    settings = run.settings
+    names = settings.adapt.methods
+    for name in names:
+        method(name)
+    runtime.start(settings.runtime)
+    jobs, places = [], []
+    for seed in settings.seeds:
+        for name in names:
+            stage = job_stage(run, name, seed)
+            if not stage.stands():
+                jobs.append((settings, str(run.root), stage, name, seed))
+                places.append((f"{name}, seed {seed}", stage.folder))
+    run_jobs(train_job, jobs, places, progress)
+    return {"jobs": [f"{name}/seed-{seed}" for name in names for seed in settings.seeds]}
+
+
+def job_stage(run: Run, name: str, seed: int) -> Stage:
+    """The folder of one method and seed. Its fingerprint is its own: a method added later leaves the others alone."""
+    settings = run.settings
+    adapt = {k: v for k, v in vars(settings.adapt).items() if k not in ("methods", "alpha")}
+    if method(name).mixture:
+        adapt["alpha"] = vars(settings.adapt.alpha)
+    before = [run.fingerprints[stage] for stage in ("prepare", "users")]
+    if method(name).pretrained:
+        before.append(run.fingerprints["pretrain"])
+    print_ = fingerprint(name, seed, settings.agent, adapt, settings.evaluate, before)
+    return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_)
+
+
+def train_job(settings: Settings, root: str, stage: Stage, name: str, seed: int) -> None:
+    """One method and seed, in a process of its own (a Ray task)."""
+    import time
+
+    from ialp_rllib.stages.pipeline import Run
+
+    run = Run(settings, Path(root))
+    folder = stage.open()
+    began = time.perf_counter()
+    config = method_config(settings, run.catalogue, run.root, name, seed)
+    adapt = settings.adapt
+    plan = trainer.Plan(
+        folder=folder,
+        total=adapt.env_steps,
+        unit="env_steps",
+        every=adapt.log_every,
+        checkpoint_every=adapt.checkpoint_every,
+        measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
+        measure_every=settings.evaluate.every if method(name).learns else 0,
+        logs=run.root / "logs" / name / f"seed-{seed}",
+    )
+    trainer.train(config, plan, seed, threads=settings.runtime.threads)
+    stage.finish({"method": name, "seed": seed}, time.perf_counter() - began)
+
+
+def method_config(settings: Settings, catalogue: Catalogue, root: Path, name: str, seed: int) -> IALPConfig:
+    """The algorithm's configuration for one method: the shared one, its start weights, and its way to act."""
+    spec = method(name)
+    worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in ("train", "test")}
+
+    def make_env(context: dict[str, Any]) -> UserVectorEnv:
+        return UserVectorEnv(worlds[context["split"]], context["num_envs"], context["history"])
+
+    config = base_config(settings, catalogue, make_env)
+    theta = str(root / "pretrain" / f"seed-{seed}" / "policy.safetensors") if spec.pretrained else ""
+    start = theta if not spec.mixture or settings.adapt.beta_init == "theta" else ""
+    config.ialp(
+        learns=spec.learns,
+        start_weights=start,
+        theta_weights=theta if spec.mixture else "",
+        alpha=settings.adapt.alpha if spec.mixture else None,
+    )
+    config.evaluation(
+        evaluation_interval=10**9,  # RLlib builds the evaluation runner; when to measure is the trainer's business
+        evaluation_num_env_runners=0,
+        evaluation_config=AlgorithmConfig.overrides(
+            env_config={"split": "test", "history": settings.agent.history},
+            num_envs_per_env_runner=settings.evaluate.episodes,
+        ),
+    )
+    return config

@@ -1,0 +1,153 @@
+"""Which stages there are, what each depends on, and how a run goes through them.
+
+A stage's fingerprint covers its settings and the fingerprints of the stages it reads from, so that a changed setting
+runs again what depends on it and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ialp_rllib.catalogue import Catalogue, read_catalogue
+from ialp_rllib.catalogue.sources import data_folder
+from ialp_rllib.errors import InputError, storage_errors
+from ialp_rllib.settings import Settings, fingerprint, to_dict
+from ialp_rllib.stages.progress import Progress
+from ialp_rllib.storage import Stage, write_atomic
+
+log = logging.getLogger(__name__)
+
+SETTINGS = "settings.yaml"
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage.
+
+    Attributes:
+        needs: stages that it reads from.
+        settings: the part of the settings that it depends on.
+        title: what it does, for people.
+    """
+
+    needs: tuple[str, ...]
+    settings: Callable[[Settings], list[Any]]
+    title: str
+
+
+def _judge(settings: Settings) -> Any:
+    """The judge without what changes only where and how fast it runs."""
+    return replace(settings.judge, cpus=0, gpus=0.0, memory_share=1.0)
+
+
+STAGES = {
+    "prepare": StageSpec((), lambda s: [s.catalogue, source_digest(s)], "Read and check the data"),
+    "users": StageSpec(("prepare",), lambda s: [s.users], "Fit the simulated users"),
+    "tune": StageSpec(("prepare",), lambda s: [_judge(s)], "Tune and audit the judge"),
+    "distil": StageSpec(("prepare", "tune"), lambda s: [_judge(s), s.distil], "Distil the judge's preferences"),
+    "pretrain": StageSpec(
+        ("prepare", "distil"), lambda s: [s.agent, s.pretrain, s.seeds], "Pre-train against the judge"
+    ),
+    "adapt": StageSpec(
+        ("prepare", "users", "pretrain"), lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], "Go online and adapt"
+    ),
+    "report": StageSpec(("users", "tune", "distil", "pretrain", "adapt"), lambda s: [to_dict(s)], "Write the report"),
+}
+
+
+def source_digest(settings: Settings) -> str:
+    """SHA-256 of the source files' names and contents."""
+    digest = hashlib.sha256()
+    folder = data_folder(settings.catalogue.data)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its settings and its folder.
+
+    Attributes:
+        root: one folder per stage lies below it, beside ``settings.yaml`` and ``logs`` (TensorBoard).
+    """
+
+    settings: Settings
+    root: Path
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Stage -> fingerprint."""
+        found: dict[str, str] = {}
+        for name, spec in STAGES.items():
+            found[name] = fingerprint(name, spec.settings(self.settings), [found[n] for n in spec.needs])
+        return found
+
+    def stage(self, name: str) -> Stage:
+        return Stage(self.root / name, name, self.fingerprints[name])
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What a finished stage reported."""
+        manifest = self.stage(name).manifest()
+        return manifest["facts"] if manifest else {}
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The prepared catalogue."""
+        return read_catalogue(self.root / "prepare")
+
+    def write_settings(self) -> None:
+        """Leave the resolved settings in the run's folder."""
+        with storage_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(to_dict(self.settings), sort_keys=False)
+        write_atomic(self.root / SETTINGS, lambda path: _write(path, text))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def run_stage(run: Run, name: str, progress: Progress) -> bool:
+    """Run one stage unless it stands. Returns whether it was run.
+
+    Raises:
+        InputError: a stage that it reads from was not finished with these settings.
+    """
+    stage = run.stage(name)
+    if stage.stands():
+        progress.stands(name)
+        return False
+    for needed in STAGES[name].needs:
+        if not run.stage(needed).stands():
+            raise InputError(
+                f"stage {name}",
+                f"needs stage {needed}, which was not run with these settings",
+                f"`ialp {needed}` first",
+            )
+    folder = stage.open()
+    module = import_module(f"ialp_rllib.stages.{name}")
+    began = time.perf_counter()
+    with progress.stage(name), storage_errors(folder):
+        facts = module.run(run, folder, progress)
+    stage.finish(facts, time.perf_counter() - began)
+    return True
+
+
+def run_all(run: Run, progress: Progress, names: Iterable[str] = tuple(STAGES)) -> None:
+    """Run these stages in order, each unless it stands."""
+    run.write_settings()
+    for name in names:
+        run_stage(run, name, progress)

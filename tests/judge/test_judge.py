@@ -1,0 +1,91 @@
+"""Label to action and reward (Eqs. 2, 3), and the examples drawn from the log."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.examples import draw_examples
+from ialp_rllib.judge.judge import Judge, read_answers
+
+
+def test_a_candidate_is_rewarded_and_none_is_not():
+    candidates = np.arange(20).reshape(2, 10)
+    logprobs = np.full((2, 11), -9.0)
+    logprobs[0, 4] = logprobs[1, 10] = -0.1
+    answers = read_answers(logprobs, np.array([[99, 1], [2, 3]]), candidates, pad=99, seed=0)
+    assert answers.label.tolist() == [4, 10]
+    assert answers.reward.tolist() == [1.0, 0.0]
+    assert answers.item[0] == 4
+    assert answers.item[1] in candidates[1]
+    assert answers.outside == 0
+    types = [a.dtype for a in answers[:4]]
+    assert types == [np.int8, np.int32, np.float32, np.float32]
+
+
+def test_none_picks_uniformly_and_by_the_prompt_alone():
+    rng = np.random.default_rng(0)
+    n, pad = 5000, 300
+    history, candidates = rng.integers(0, 300, (n, 3)), np.argsort(rng.random((n, 300)), 1)[:, :10]
+    logprobs = np.tile(np.append(np.full(10, -5.0), -0.1), (n, 1))
+    whole = read_answers(logprobs, history, candidates, pad=pad, seed=3)
+    places = (candidates == whole.item[:, None]).argmax(1)
+    counts = np.bincount(places, minlength=10)
+    assert ((counts - n / 10) ** 2 / (n / 10)).sum() < 27.9  # chi-square, 9 degrees of freedom, p = 0.001
+    backwards = read_answers(logprobs[::-1], history[::-1], candidates[::-1], pad=pad, seed=3)
+    np.testing.assert_array_equal(backwards.item[::-1], whole.item)
+    padded = np.concatenate([np.full((n, 2), pad), history], 1)
+    np.testing.assert_array_equal(read_answers(logprobs, padded, candidates, pad=pad, seed=3).item, whole.item)
+    assert (read_answers(logprobs, history, candidates, pad=pad, seed=4).item != whole.item).mean() > 0.8
+
+
+def test_replies_outside_the_labels_count_as_none(caplog):
+    logprobs = np.array([[np.nan] * 11, [-np.inf] * 11, [-np.inf] * 5 + [-1.0] + [np.nan] * 5])
+    answers = read_answers(logprobs, np.zeros((3, 1), int), np.tile(np.arange(10), (3, 1)), pad=99, seed=0)
+    assert answers.label.tolist() == [10, 10, 5]
+    assert answers.outside == 2
+    assert "2 of 3 replies" in caplog.text
+
+
+def test_judge_asks_its_engine(builder, rule_engine):
+    judge = Judge(rule_engine(lambda prompt: 2), builder)
+    answers = judge.answer(np.array([[1, 2]]), np.arange(10, 20)[None])
+    assert (answers.label[0], answers.item[0], answers.reward[0]) == (2, 12, 1.0)
+    assert judge.info()["model_fingerprint"] == "rule"
+
+
+def test_examples_hold_the_next_item_among_untouched_ones(catalogue):
+    users = catalogue.test_users
+    examples = draw_examples(catalogue, users, 3000, 10, 0.1, np.random.default_rng(0))
+    offsets, pad = catalogue.offsets(), catalogue.pad
+    known: dict[tuple[int, ...], list] = {}  # short histories are shared by several users
+    for u in users:
+        log = catalogue.item[offsets[u] : offsets[u + 1]].tolist()
+        for t in range(1, len(log)):
+            known.setdefault(tuple(log[max(0, t - 10) : t]), []).append((log[t], set(log)))
+    for past, candidates, label in zip(*examples, strict=True):
+        others = set(np.delete(candidates, label).tolist()) if label < 10 else set(candidates.tolist())
+        assert len(others) == (9 if label < 10 else 10)
+        assert any(
+            (label == 10 or candidates[label] == true) and not touched & others
+            for true, touched in known[tuple(past[past != pad].tolist())]
+        )
+    assert abs((examples.label == 10).mean() - 0.1) < 0.02
+    counts = np.bincount(examples.label[examples.label < 10], minlength=10)
+    assert counts.min() > 0.7 * counts.mean()
+
+
+def test_examples_repeat_and_respect_ratings(catalogue):
+    rated = dataclasses.replace(catalogue, rating=np.where(np.arange(len(catalogue.item)) % 2, 5, 1).astype(np.float32))
+    draw = draw_examples(rated, rated.train_users, 400, 10, 0.0, np.random.default_rng(0), min_rating=4)
+    kept = np.zeros(catalogue.n_items + 1, bool)
+    kept[[*rated.item[1::2], catalogue.pad]] = True
+    assert kept[draw.history].all()
+    assert kept[draw.candidates[np.arange(400), draw.label]].all()
+    few = draw_examples(catalogue, catalogue.test_users[:1], 60, 10, 0.0, np.random.default_rng(0))
+    assert len(few.label) == 60
+    with pytest.raises(InputError, match="no user of this world"):
+        draw_examples(rated, rated.train_users, 4, 10, 0.0, np.random.default_rng(0), min_rating=6)

@@ -1,0 +1,77 @@
+"""The figures hold the lines they should, and can stand in one page."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from ialp_rllib.report import figures
+from ialp_rllib.report.html import curve_drawings
+
+from .made_up import curves_table, point
+
+
+def count(svg: str, what: str) -> int:
+    return len(re.findall(rf'<g id="[\w-]*-{what}"', svg))
+
+
+def test_one_line_and_band_per_learning_method(curves):
+    svg = figures.learning_curve(curves.to_pandas(), "test_sampled", "return")
+    ET.fromstring(svg)
+    assert count(svg, r"line-\d") == 3  # A2C, iALP, A-iALP_ap
+    assert count(svg, r"line-\d-band") == 2
+    assert count(svg, r"line-\d-level") == 1  # iALP does not learn online
+    assert count(figures.learning_curve(curves.to_pandas(), "train", "return"), r"line-\d") == 2
+
+
+def test_one_seed_has_no_band(curves):
+    one = curves.to_pandas().query("seed == 0")
+    assert count(figures.learning_curve(one, "train", "return"), r"line-\d-band") == 0
+
+
+def test_alpha_is_drawn_only_of_what_has_one(curves):
+    table = curves.to_pandas()
+    assert count(figures.alpha_curve(table), r"line-\d") == 1
+    assert figures.alpha_curve(table[table["method"] == "a2c"]) is None
+
+
+def test_label_histogram():
+    svg = figures.label_histogram([0.5, 0.4, 0.1], expected=[0.45, 0.45, 0.1], before=[1.0, 0.0, 0.0])
+    ET.fromstring(svg)
+    assert (count(svg, r"bar-\d"), count(svg, r"before-\d"), count(svg, r"expected-\d")) == (3, 3, 3)
+    assert "None" in svg and count(figures.label_histogram([0.5, 0.5]), r"before-\d") == 0
+
+
+@pytest.mark.parametrize("values", [[1.0, 0.5], [float("nan"), 1.0, 0.2] * 20])
+def test_tuning_curve(values):
+    assert count(figures.tuning_curve(values, "loss"), r"line-\d") == 1
+
+
+def test_figures_take_ink_and_font_from_the_page(curves):
+    svg = figures.learning_curve(curves.to_pandas(), "train", "return", title="a < b & $x$")
+    assert "currentColor" in svg and "#010203" not in svg and "font-family" not in svg
+    assert "a &lt; b &amp; $x$" in svg
+    assert "xmlns" not in svg and "http" not in svg and "<style" not in svg and "<metadata" not in svg
+
+
+def test_the_same_data_draw_the_same_figure(curves):
+    table = curves.to_pandas()
+    assert figures.learning_curve(table, "train", "length") == figures.learning_curve(table, "train", "length")
+
+
+def test_points_that_are_no_numbers_are_left_out():
+    table = curves_table([point("a2c", 0, step, value) for step, value in ((0, float("nan")), (1, 2.0), (2, 3.0))])
+    assert count(figures.learning_curve(table.to_pandas(), "train", "return"), r"line-\d") == 1
+    nothing = curves_table([point("a2c", 0, 0, float("nan"))]).to_pandas()
+    assert count(figures.learning_curve(nothing, "train", "return"), r"line-\d") == 0
+
+
+def test_groups_of_figures(curves):
+    groups = curve_drawings(curves.to_pandas())
+    assert [len(group["figures"]) for group in groups] == [3, 3, 1]
+    pretraining = [point("ialp", 0, 0, float(update), "test_sampled", updates=update) for update in (0, 50, 100)]
+    titles = [group["title"] for group in curve_drawings(curves_table(pretraining).to_pandas())]
+    assert any("pre-training" in title for title in titles)
+    assert curve_drawings(curves_table([]).to_pandas()) == []

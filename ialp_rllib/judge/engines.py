@@ -150,6 +150,8 @@ class VllmEngine:
         self.tokens = PromptTokens(judge, builder, model)
         count = len(self.tokens.labels)
         try:
+            # enforce_eager leaves some small functions of the sampler to torch.compile: 20-60 s at the first prompt.
+            self.stance = torch.compiler.set_stance("force_eager")
             self.llm: Any = vllm.LLM(
                 model=model,
                 dtype=judge.dtype,  # type: ignore[arg-type]  # its choices are checked in the settings

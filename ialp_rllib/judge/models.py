@@ -63,12 +63,12 @@ def _load(kind: Any, model: str, **options: Any) -> Any:
     try:
         return kind.from_pretrained(model, **options)
     except Exception as error:  # these loaders raise a dozen kinds, from OSError to KeyError
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        problem = " ".join(str(error).split())[:200] or type(error).__name__
         if Path(model).is_dir():
             expected = "config.json, tokenizer and weights (safetensors) of a causal language model"
         else:
             expected = "an existing folder, or a Hugging Face id that this machine can fetch (network, HF_TOKEN)"
-        raise InputError(f"judge.model {model}", f"cannot be loaded ({first})", expected) from error
+        raise InputError(f"judge.model {model}", f"cannot be loaded ({problem})", expected) from error
 
 
 def model_fingerprint(model: str) -> str:

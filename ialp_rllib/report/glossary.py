@@ -102,7 +102,7 @@ def glossary(ids: Iterable[str], *, curves: bool, judge: bool, user_paths: Itera
     if judge:
         metrics |= JUDGE
     entries += [(term[:1].upper() + term[1:], text) for term, text in metrics.items()]
-    shown = {user_term(path): path.rsplit(".", 1)[-1] for path in user_paths}
+    shown = dict.fromkeys(user_term(path) for path in user_paths)  # each meaning once, in the page's order
     known = {text: name for name, text in USERS.items()}
     entries += [(words(known[text]), text) for text in shown if text and known[text] not in _IN_RESULTS]
     return entries

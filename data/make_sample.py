@@ -29,9 +29,9 @@ TITLE_ENDS = ("Anchor", "Bridge", "Candle", "Door", "Engine", "Feather", "Garden
 
 N_ITEMS, N_USERS = 300, 1000
 SHORTEST, LONGEST = 10, 16
-ONE_GENRE = 0.65  # share of listeners with one genre; the others have two
-MOODS_LIKED, MAKERS_LIKED = 3, 0.5
-GENRE_WEIGHT, MAKER_WEIGHT, MOOD_WEIGHT = 7.0, 2.0, 4.0  # in units of the Gumbel noise of a choice
+ONE_GENRE = 0.9  # share of listeners with one genre; the others have two
+MOODS_LIKED, MAKERS_LIKED = 5, 0.5
+GENRE_WEIGHT, MAKER_WEIGHT, MOOD_WEIGHT = 8.0, 3.0, 6.0  # in units of the Gumbel noise of a choice
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def draw_items(rng: np.random.Generator) -> Items:
 
 
 def draw_tastes(n_users: int, items: Items, rng: np.random.Generator) -> Tastes:
-    """One or two genres, half of the makers at home there, three moods."""
+    """One or two genres, half of the makers at home there, half of the moods."""
     n_genres = np.where(rng.random((n_users, 1)) < ONE_GENRE, 1, 2)
     genres = _ranks((n_users, len(GENRES)), rng) < n_genres
     makers = (rng.random((n_users, len(items.home))) < MAKERS_LIKED) & genres[:, items.home]

@@ -62,7 +62,7 @@ CURRICULUM = (
     Stage(4, 800, 0.75),
     Stage(6, 500, 0.70),
     Stage(8, 400, 0.70),
-    Stage(10, 800, 1.0),
+    Stage(10, 1700, 1.0),
     Stage(10, 300, 1.0, framed=True),
 )
 
@@ -186,7 +186,8 @@ def train(model: MistralForCausalLM, examples: Examples, checkpoint: Path | None
         at.fallen += at.stage >= len(CURRICULUM) - 2
         decay = 0.55 + 0.45 * math.cos(math.pi * at.fallen / falling)
         optimiser.param_groups[0]["lr"] = 1e-3 * min(1.0, (at.step + 1) / 200) * decay
-        history, candidates, answer = examples.draw(batch, stage.candidates, int(examples.rng.integers(1, 11)))
+        length = min(10, int(examples.rng.integers(1, 14)))  # as in the log: often as many as are shown
+        history, candidates, answer = examples.draw(batch, stage.candidates, length)
         ids, asked = examples.tokens(history, candidates, stage.framed)
         target = torch.from_numpy(examples.targets(answer, stage.candidates))
         states = model.model(input_ids=torch.from_numpy(ids), use_cache=False).last_hidden_state[:, asked]
@@ -221,7 +222,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, model: MistralForCausalLM, optimiser: torch.optim.Optimizer, examples: Examples
 ) -> Progress:
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=False)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     examples.rng.bit_generator.state = state["rng"]
@@ -266,6 +267,7 @@ def main() -> None:
     train(model, examples, arguments.checkpoint)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
+    (arguments.out / "model.safetensors").chmod(0o644)  # written for the owner only
     log.info("%s: %d bytes", arguments.out, sum(f.stat().st_size for f in arguments.out.iterdir()))
 
 

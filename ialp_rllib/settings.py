@@ -36,7 +36,7 @@ def setting(
 
 def group(cls: type[T]) -> T:
     """A dataclass field that holds a group of settings."""
-    return field(default_factory=cls)  # type: ignore[return-value]
+    return field(default_factory=cls)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class AgentSettings:
         "policy", "Value of the next state: max_a Q (Eq. 8) or the policy's mean of Q.", choices=("max", "policy")
     )
     advantage_clip: float = setting(1.0, "Clamp the advantage to +- this; 0: no clamp.", low=0.0)
-    entropy: float = setting(0.02, "Weight of the entropy bonus.", low=0.0, high=100.0)
+    entropy: float = setting(0.1, "Weight of the entropy bonus.", low=0.0, high=100.0)
     actor_lr: float = setting(1e-4, "Adam's step size of the actor's head.", low=1e-7, high=1.0)
     critic_lr: float = setting(1e-3, "Adam's step size of encoder and critic.", low=1e-7, high=1.0)
     shared_encoder: bool = setting(False, "Whether the actor's loss reaches the encoder (the paper's form).")

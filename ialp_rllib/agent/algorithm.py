@@ -32,7 +32,7 @@ from ray.rllib.utils.metrics import (
 
 from ialp_rllib.agent.learner import IALPLearner
 from ialp_rllib.agent.modules import ActorCriticModule, MixtureModule
-from ialp_rllib.agent.replay import ColumnarReplay, preference_transitions
+from ialp_rllib.agent.replay import ColumnarReplay, Columns, preference_transitions
 from ialp_rllib.agent.runner import ColumnarEnvRunner, ColumnBatch
 from ialp_rllib.settings import AgentSettings, AlphaSettings
 
@@ -142,11 +142,14 @@ class IALP(Algorithm):
         config = self.config
         self.replay = ColumnarReplay(config.agent.replay, config.seed or 0)
         if config.preferences:
-            self.replay.add(preference_transitions(Path(config.preferences), config.agent.history))
+            self.replay.add(self._preferences(Path(config.preferences)))
         self.env_steps = self.updates = 0
         self.rounds = config.rounds
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         self._push_weights()
+
+    def _preferences(self, folder: Path) -> Columns:
+        return preference_transitions(folder, self.config.agent.history, int(self.env_runner.env.single_action_space.n))
 
     # ---- training
 
@@ -274,7 +277,7 @@ class IALP(Algorithm):
     ) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component("ialp", components, not_components):
-            plays = []
+            plays: list[Any] = []
             if not self.config.preferences:
                 group = self.env_runner_group
                 plays = group.foreach_env_runner(

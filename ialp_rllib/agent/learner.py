@@ -26,11 +26,18 @@ class IALPLearner(TorchLearner):
         named = [(n, p) for n, p in self.module[module_id].unwrapped().named_parameters() if p.requires_grad]
         for name, lr in (("actor", agent.actor_lr), ("critic", agent.critic_lr)):
             params = [p for n, p in named if n.startswith("policy.actor.") == (name == "actor")]
-            # Not fused: the fused kernel's result depends on the number of threads, a resumed run would drift.
             optimizer = torch.optim.Adam(params, lr=lr, foreach=True)
             self.register_optimizer(
                 module_id=module_id, optimizer_name=name, optimizer=optimizer, params=params, lr_or_lr_schedule=lr
             )
+
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        super()._set_optimizer_state(state)
+        # RLlib restores step sizes as float32 tensors: Adam's foreach form refuses them, and they are not the same numbers.
+        agent = self.config.agent
+        for name, optimizer in self._named_optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = agent.actor_lr if name.endswith("actor") else agent.critic_lr
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))

@@ -81,6 +81,8 @@ class Encoder(nn.Module):
         self.register_buffer(
             "causal", torch.tril(torch.ones(config.history, config.history, dtype=torch.bool)), persistent=False
         )
+        self.causal: Tensor
+        self.codes: Tensor
         self.user: nn.ModuleList | None = None
         if config.user_codes is not None and config.user_sizes:
             self.register_buffer("codes", torch.as_tensor(config.user_codes, dtype=torch.int64), persistent=False)

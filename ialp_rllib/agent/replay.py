@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ialp_rllib.judge.preferences import read_preferences
+
 Columns = dict[str, np.ndarray]
 
 
@@ -64,19 +66,17 @@ class ColumnarReplay:
             self._columns[name][: self.size] = values
 
 
-def preference_transitions(folder: Path, history: int) -> Columns:
+def preference_transitions(folder: Path, history: int, pad: int) -> Columns:
     """A preference table as transitions (x_1:t, a, r^p, x_1:t+1) with observations of the last ``history`` items.
 
-    A session that ends at the step limit is truncated: nothing is terminated.
+    ``pad`` is the index that stands for "no item". A session that ends at the step limit is truncated: nothing is terminated.
     """
-    from ialp_rllib.judge.distil import read_preferences
-
-    table = read_preferences(folder, history)
+    table = read_preferences(folder, history, pad)
     user = table.user[:, None].astype(np.int32)
     return {
-        "obs": np.concatenate([user, table.histories], 1),
+        "obs": np.concatenate([user, table.history], 1),
         "actions": table.action.astype(np.int64),
         "rewards": table.reward,
-        "new_obs": np.concatenate([user, table.next_histories], 1),
+        "new_obs": np.concatenate([user, table.next_history], 1),
         "terminateds": np.zeros(len(table.action), bool),
     }

@@ -49,6 +49,11 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     action is recorded.
     """
 
+    env: Any
+    module: Any
+    _weights_seq_no: int
+    _observation: np.ndarray
+
     def make_env(self) -> None:
         # gym.make_vec would wrap the environment in DictInfoToList, a Python loop over users at every step.
         if self.env is not None:
@@ -59,7 +64,6 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self.env = creator({**config.env_config, "num_envs": config.num_envs_per_env_runner})
         self.num_envs = self.env.num_envs
         self._env_seed = seed
-        self._observation: np.ndarray | None = None
         self._needs_initial_reset = True
 
     def _restart(self) -> None:
@@ -81,12 +85,14 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
 
         The quota per place matters: to stop at the first ``num_episodes`` ends favours short episodes.
         """
-        if force_reset or num_episodes is not None or self._needs_initial_reset or self._observation is None:
+        if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._restart()
         quota = math.ceil(num_episodes / self.num_envs) if num_episodes is not None else 0
         ended = np.zeros(self.num_envs, np.int64)
         parts: list[tuple[np.ndarray, ...]] = []
-        returns, lengths, steps = [], [], 0
+        returns: list[np.ndarray] = []
+        lengths: list[np.ndarray] = []
+        steps = 0
         while (steps < num_timesteps) if num_timesteps is not None else (ended < quota).any():
             step = self._step(explore, random_actions)
             if step is None:  # the environment failed and was restarted: what is incomplete is dropped
@@ -181,7 +187,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
 
     def get_play_state(self) -> dict[str, Any]:
         """Where play stands: users, running episodes, random generators. Restored, the next steps are the same ones."""
-        if self._observation is None:
+        if self._needs_initial_reset:
             return {}
         return {
             "env": self.env.get_state(),

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,12 +220,15 @@ class _Training:
         tables = {"curves": self.curve, "measurements": self.measurements}
         for name, rows in tables.items():
             if rows:
-                table = pa.Table.from_pylist(_filled(rows))
-                write_atomic(folder / f"{name}.parquet", lambda path, t=table: pq.write_table(t, path))
+                write_atomic(folder / f"{name}.parquet", partial(_write_rows, rows))
         write_atomic(folder / "policy.safetensors", lambda path: save_file(self.algorithm.policy_weights(), path))
         for path in self._checkpoints():
             shutil.rmtree(path)
         (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def _write_rows(rows: list[dict[str, Any]], path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(_filled(rows)), path)
 
 
 def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

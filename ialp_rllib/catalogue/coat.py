@@ -78,7 +78,7 @@ def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """A matrix of numbers in ASCII, one row a line."""
     if not path.is_file():
         raise InputError(str(path), "no such file", "the files of the original Coat archive")
-    rows = []
+    rows: list[list[float]] = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         fields = line.split()
         if rows and len(fields) != len(rows[0]):

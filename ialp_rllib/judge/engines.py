@@ -151,7 +151,7 @@ class VllmEngine:
         count = len(self.tokens.labels)
         try:
             # enforce_eager leaves some small functions of the sampler to torch.compile: 20-60 s at the first prompt.
-            self.stance = torch.compiler.set_stance("force_eager")
+            torch.compiler.set_stance("force_eager")
             self.llm: Any = vllm.LLM(
                 model=model,
                 dtype=judge.dtype,  # type: ignore[arg-type]  # its choices are checked in the settings
@@ -166,6 +166,7 @@ class VllmEngine:
                 # Otherwise the log-probabilities are those of the whole vocabulary, and few of them are labels.
                 logprobs_mode="processed_logprobs",
                 disable_log_stats=True,
+                use_tqdm_on_load=False,
                 seed=0,
             )
         except (OSError, ValueError) as error:
@@ -191,6 +192,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """See :class:`Engine`."""
+        torch.compiler.set_stance("default")
         self.llm.llm_engine.engine_core.shutdown()
         self.llm = None
         gc.collect()

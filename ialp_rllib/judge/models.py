@@ -55,7 +55,9 @@ def load_model(model: str, dtype: str) -> Any:
     """The causal language model in precision ``dtype`` (``float32`` ...), in evaluation mode, or an InputError."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # the command line draws its own
     return _load(AutoModelForCausalLM, model, dtype=getattr(torch, dtype)).eval()
 
 

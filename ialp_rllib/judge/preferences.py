@@ -37,6 +37,7 @@ class Preferences(NamedTuple):
     """The table as transitions, in the order of (session, step).
 
     Attributes:
+        user: ``(M,) int32``.
         history: ``(M, L) int32``, the latest L items of the session, the latest last, ``pad`` on the left.
         action: ``(M,) int32``.
         reward: ``(M,) float32``, 1 or 0.
@@ -46,6 +47,7 @@ class Preferences(NamedTuple):
         step: ``(M,) int32``, from 1.
     """
 
+    user: np.ndarray
     history: np.ndarray
     action: np.ndarray
     reward: np.ndarray
@@ -119,6 +121,7 @@ def read_preferences(folder: Path, history: int, pad: int) -> Preferences:
     past = np.where(inside, items[np.maximum(places, 0)], pad).astype(np.int32)
     action, session, step = (table[n].to_numpy() for n in ("item", "session", "step"))
     return Preferences(
+        user=table["user"].to_numpy(),
         history=past,
         action=action,
         reward=table["reward"].to_numpy(),

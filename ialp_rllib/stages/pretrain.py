@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.judge_env import JudgeVectorEnv
@@ -42,6 +44,13 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     return {"mode": settings.pretrain.mode, "updates": settings.pretrain.updates}
 
 
+class _NoJudge:
+    """Stands where a table is learnt from: the environment then gives its spaces, and nobody steps it."""
+
+    def answer(self, history: np.ndarray, candidates: np.ndarray) -> Any:
+        raise RuntimeError("pre-training from a table asked the judge")
+
+
 def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: RemoteJudge | None) -> None:
     """One seed, in a process of its own (a Ray task)."""
     from ialp_rllib.stages.pipeline import Run
@@ -54,7 +63,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Rem
 
     def make_env(context: dict[str, Any]) -> JudgeVectorEnv:
         return JudgeVectorEnv(
-            judge,
+            judge or _NoJudge(),
             users,
             starts,
             n_items=catalogue.n_items,

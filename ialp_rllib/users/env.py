@@ -59,7 +59,7 @@ class Simulator:
         self.session = np.full((n, max(history, world.memory, world.horizon + 1)), world.n_items, np.int32)
         high = np.concatenate([[max(world.n_users - 1, 0)], np.full(history, world.n_items)]).astype(np.int32)
         self.observation_space = gym.spaces.Box(np.zeros(1 + history, np.int32), high, dtype=np.int32)
-        self.action_space = gym.spaces.Discrete(world.n_items)
+        self.action_space: gym.spaces.Discrete = gym.spaces.Discrete(world.n_items)
 
     def reset(self, who: np.ndarray, options: dict[str, Any] | None = None) -> None:
         """New users at the places ``who`` (``(N,) bool``).

@@ -30,7 +30,7 @@ def play(
     returns, lengths, there = np.zeros(n_users), np.zeros(n_users), np.ones(n_users, bool)
     for t in range(horizon):
         recent = session[:, t - lookback[t] : t]
-        boring = close[recent].any(1) if recent.shape[1] else np.zeros(scores.shape, bool)
+        boring = np.asarray(close[recent].any(1)) if recent.shape[1] else np.zeros(scores.shape, bool)
         allowed = ~boring
         if not repeats and t:
             np.put_along_axis(allowed, session, False, axis=1)

@@ -106,7 +106,8 @@ def fit_users(catalogue: Catalogue, settings: UsersSettings, folder: Path) -> di
 def _fit_rating_users(catalogue: Catalogue, settings: UsersSettings, folder: Path) -> dict[str, Any]:
     from ialp_rllib.users.references import rating_references
 
-    truth, predicted, facts = require_truth(catalogue), None, {}
+    truth, predicted = require_truth(catalogue), None
+    facts: dict[str, Any] = {}
     if settings.protocol == "transfer":
         model, facts["train"] = deepfm.fit_deepfm(catalogue, settings.deepfm, settings.seed)
         (folder / "train").mkdir(exist_ok=True)

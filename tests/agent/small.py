@@ -1,0 +1,57 @@
+"""A small world and algorithm, built in a second, for the tests of the RLlib parts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.tune.registry import register_env
+
+from ialp_rllib.agent.algorithm import IALP, IALPConfig
+from ialp_rllib.agent.trainer import build
+from ialp_rllib.settings import AgentSettings, DistanceSettings
+from ialp_rllib.users.env import UserVectorEnv, World
+from ialp_rllib.users.leaving import DistanceRule, close_pairs
+from ialp_rllib.users.rewards import RatingReward
+
+AGENT = AgentSettings(
+    dim=16, heads=2, history=8, mask_recent=3, envs=8, batch=32, warmup=32, replay=5000, actor_lr=1e-3, critic_lr=3e-3
+)
+
+
+def make_world(n_items: int = 20, horizon: int = 10, seed: int = 0) -> World:
+    """Users like the items 0 to 3 best and are bored by a repeat within three steps."""
+    ratings = np.random.default_rng(seed).uniform(0, 1, (6, n_items)).astype(np.float32)
+    ratings[:, :4] += 2
+    close = close_pairs(ratings, 0.01)
+    return World(
+        n_items=n_items,
+        n_users=6,
+        users=np.arange(6),
+        starts=None,
+        reward=RatingReward(ratings),
+        make_leaving=lambda n: DistanceRule(close, DistanceSettings(window=3), horizon),
+        horizon=horizon,
+        memory=3,
+        shows_user=True,
+    )
+
+
+def make_config(runners: int = 0, **options: Any) -> IALPConfig:
+    agent = dataclasses.replace(AGENT, **options.pop("agent", {}))
+    worlds = {"train": make_world(), "test": make_world(seed=1)}
+    register_env("small", lambda c: UserVectorEnv(worlds[c["split"]], c["num_envs"], agent.history))
+    config = IALPConfig().environment("small", env_config={"split": "train"}).ialp(agent=agent, **options)
+    config.env_runners(num_env_runners=runners)
+    config.evaluation(
+        evaluation_interval=10**9,
+        evaluation_num_env_runners=options.get("evaluation_runners", 0),
+        evaluation_config=AlgorithmConfig.overrides(env_config={"split": "test"}, num_envs_per_env_runner=30),
+    )
+    return config
+
+
+def make_algorithm(runners: int = 0, seed: int = 0, **options: Any) -> IALP:
+    return build(make_config(runners, **options), seed)

@@ -1,0 +1,150 @@
+"""The algorithm: learns a trivial task in each form of the loss, resumes to the bit, mixes, freezes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from safetensors.torch import save_file
+
+from ialp_rllib.agent.algorithm import IALP
+from ialp_rllib.settings import AlphaSettings
+from tests.agent.small import make_algorithm
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def module_of(algorithm: IALP) -> torch.nn.Module:
+    return algorithm.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped()
+
+
+@pytest.mark.parametrize("advantage", ["expected", "all_actions"])
+def test_solves_a_trivial_task(advantage: str) -> None:
+    """Four good items, a repeat within three steps ends the session: 10 steps of about 2.5 are there to be had."""
+    algorithm = make_algorithm(agent={"advantage": advantage, "entropy": 0.05, "actor_lr": 3e-3})
+    start = algorithm.evaluate()["env_runners"]["sampled"]["return"]
+    algorithm.rounds = 400
+    algorithm.train()
+    end = algorithm.evaluate()["env_runners"]
+    assert end["greedy"]["return"] > 20
+    assert end["sampled"]["return"] > start + 5
+    algorithm.stop()
+
+
+def test_same_seed_same_weights_and_another_seed_others() -> None:
+    states = []
+    for seed in (3, 3, 4):
+        algorithm = make_algorithm(seed=seed)
+        torch.manual_seed(seed)
+        algorithm.rounds = 15
+        algorithm.train()
+        states.append(algorithm.policy_weights())
+        algorithm.stop()
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    assert not all(torch.equal(states[0][k], states[2][k]) for k in states[0])
+
+
+def test_a_restored_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+    algorithm = make_algorithm()
+    algorithm.rounds = 12
+    algorithm.train()
+    algorithm.save_to_path(str(tmp_path / "half"))
+    algorithm.train()
+    expected, progress = algorithm.policy_weights(), algorithm.progress()
+    algorithm.stop()
+    other = make_algorithm(seed=77)
+    other.rounds = 12
+    other.restore_from_path(str(tmp_path / "half"))
+    other.train()
+    found = other.policy_weights()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    assert other.progress() == progress
+    other.stop()
+
+
+def test_mixture_freezes_theta_carries_alpha_and_acts_by_it(tmp_path: Path) -> None:
+    source = make_algorithm(seed=1)
+    path = tmp_path / "policy.safetensors"
+    save_file(source.policy_weights(), path)
+    theta = source.policy_weights()
+    source.stop()
+    schedule = AlphaSettings(shape="linear", start=0.0, end=1.0, steps=400)
+    algorithm = make_algorithm(seed=2, theta_weights=str(path), alpha=schedule)
+    runner = algorithm.env_runner_group.local_env_runner
+    observation = torch.from_numpy(runner.env.reset(seed=0)[0])
+    acting = runner.module.acting_probs(observation)
+    assert torch.allclose(acting, torch.softmax(runner.module.theta(observation), -1))  # alpha = 0: theta alone
+    algorithm.rounds = 25
+    algorithm.train()
+    assert algorithm.progress()["alpha"] == pytest.approx(0.5)
+    assert float(runner.module.alpha) == pytest.approx(0.5)  # it came with the weights
+    module = module_of(algorithm)
+    for name, value in module.theta.state_dict().items():
+        assert torch.equal(value, theta[f"policy.{name}"])
+    beta = torch.softmax(runner.module.policy(observation), -1)
+    fixed = torch.softmax(runner.module.theta(observation), -1)
+    assert torch.allclose(runner.module.acting_probs(observation), 0.5 * (beta + fixed), atol=1e-6)
+    assert not any(k.startswith("theta.") for k in module.get_state(inference_only=True))
+    assert any(k.startswith("theta.") for k in module.get_state())
+    algorithm.save_to_path(str(tmp_path / "mixed"))
+    algorithm.stop()
+    restored = make_algorithm(seed=9, theta_weights=str(path), alpha=schedule)
+    restored.restore_from_path(str(tmp_path / "mixed"))
+    assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(0.5)
+    restored.stop()
+
+
+def test_fine_tuning_starts_as_the_pretrained_policy_and_moves(tmp_path: Path) -> None:
+    source = make_algorithm(seed=1)
+    path = tmp_path / "policy.safetensors"
+    save_file(source.policy_weights(), path)
+    source.stop()
+    algorithm = make_algorithm(seed=2, start_weights=str(path))
+    start = algorithm.policy_weights()
+    algorithm.rounds = 10
+    algorithm.train()
+    moved = algorithm.policy_weights()
+    algorithm.stop()
+    from safetensors.torch import load_file
+
+    assert all(torch.equal(v, start[k]) for k, v in load_file(path).items())
+    assert not torch.equal(start["policy.actor.bias"], moved["policy.actor.bias"])
+
+
+def test_a_method_that_does_not_learn_keeps_its_weights() -> None:
+    algorithm = make_algorithm(learns=False)
+    start = algorithm.policy_weights()
+    algorithm.rounds = 20
+    algorithm.train()
+    end = algorithm.policy_weights()
+    assert algorithm.env_steps == 160
+    assert algorithm.updates == 0
+    assert all(torch.equal(start[k], end[k]) for k in start)
+    algorithm.stop()
+
+
+def test_the_target_network_follows_slowly() -> None:
+    algorithm = make_algorithm(agent={"target_rate": 0.5})
+    module = module_of(algorithm)
+    before = module.target.critic.bias.clone()
+    algorithm.rounds = 10
+    algorithm.train()
+    online, target = module.critic.bias, module.target.critic.bias
+    assert not torch.equal(before, target)
+    assert not torch.equal(online, target)
+    assert float((online - target).abs().max()) < float((online - before).abs().max())
+    algorithm.stop()
+
+
+def test_the_updates_per_step_are_counted() -> None:
+    algorithm = make_algorithm(agent={"updates_per_step": 3})
+    algorithm.rounds = 10
+    algorithm.train()
+    # 8 users a step and a warm-up of 32 transitions: three steps without updates
+    assert algorithm.updates == 3 * 7
+    assert algorithm.env_steps == 80
+    assert np.isfinite(algorithm.losses()["critic_loss"])
+    algorithm.stop()

@@ -1,0 +1,78 @@
+"""Encoder and heads: causality, padding, masks, tied embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ialp_rllib.agent.networks import ActorCritic, NetworkConfig
+
+N, L = 12, 6
+
+
+def net(**options: object) -> ActorCritic:
+    torch.manual_seed(0)
+    return ActorCritic(NetworkConfig(n_items=N, history=L, dim=16, **{"mask_recent": 3, **options}))  # type: ignore[arg-type]
+
+
+def observation(*items: int, user: int = 0) -> torch.Tensor:
+    row = torch.full((1, 1 + L), N, dtype=torch.int32)
+    row[0, 0] = user
+    if items:
+        row[0, -len(items) :] = torch.tensor(items)
+    return row
+
+
+def test_masked_items_have_probability_zero_and_all_others_more() -> None:
+    probs = torch.softmax(net()(observation(1, 2, 3, 4, 5))[0], -1)[0]
+    assert (probs == 0).nonzero().squeeze(1).tolist() == [3, 4, 5, N]
+    probs = torch.softmax(net(mask_recent=-1)(observation(1, 2, 3, 4, 5))[0], -1)[0]
+    assert (probs == 0).nonzero().squeeze(1).tolist() == [1, 2, 3, 4, 5, N]
+    probs = torch.softmax(net(mask_recent=0)(observation(1, 2, 3, 4, 5))[0], -1)[0]
+    assert (probs == 0).nonzero().squeeze(1).tolist() == [N]
+
+
+def test_the_state_depends_on_the_order_and_not_on_the_batch() -> None:
+    model = net().eval()
+    one, two = observation(1, 2, 3), observation(3, 2, 1)
+    encoder = model.policy.encoder
+    assert not torch.allclose(encoder(one), encoder(two))
+    assert torch.allclose(encoder(torch.cat([one, two]))[:1], encoder(one), atol=1e-6)
+
+
+def test_padding_carries_nothing() -> None:
+    """Whatever the embedding of "no item" is, the state of a short session stays the same."""
+    model = net()
+    before = model.policy.encoder(observation(4, 5))
+    with torch.no_grad():
+        model.policy.encoder.item.weight[N] += 10
+    assert torch.allclose(before, model.policy.encoder(observation(4, 5)), atol=1e-5)
+
+
+def test_attention_is_causal() -> None:
+    """The outputs before the last position do not know the last item: only mean and last state change with it."""
+    encoder = net(blocks=1).policy.encoder
+    outputs = []
+    encoder.norm.register_forward_hook(lambda _m, _i, out: outputs.append(out.detach()))
+    encoder(observation(1, 2, 3, 4))
+    encoder(observation(1, 2, 3, 9))
+    assert torch.allclose(outputs[0][:, :-1], outputs[1][:, :-1])
+    assert not torch.allclose(outputs[0][:, -1], outputs[1][:, -1])
+
+
+def test_users_enter_the_state_by_their_attributes() -> None:
+    codes = np.array([[0, 1], [0, 1], [1, 0]])
+    model = net(user_codes=codes, user_sizes=[2, 2])
+    logits = [model(observation(1, 2, user=u))[0] for u in range(3)]
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.allclose(logits[0], logits[2])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_actor_reaches_the_encoder_only_when_it_is_shared(shared: bool) -> None:
+    model = net(shared_encoder=shared)
+    logits, _ = model(observation(1, 2))
+    torch.softmax(logits, -1)[0, 7].backward()
+    assert (model.policy.encoder.item.weight.grad is not None) is shared
+    assert model.policy.actor.hidden[0].weight.grad is not None

@@ -1,0 +1,44 @@
+"""Shared by all tests: where real data lie, one Ray for the whole session, one thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = Path(os.environ.get("IALP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Small models on shared cores: more threads make results depend on the machine, and are slower."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def coat_data() -> Path:
+    """The original Coat archive; tests that need it are skipped where it is not."""
+    folder = SHARED_DATA / "coat"
+    if not (folder / "train.ascii").is_file():
+        pytest.skip("the Coat archive is not here (IALP_TEST_DATA names its parent folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """Ray on this machine for the whole test session, without dashboard."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield

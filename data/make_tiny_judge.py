@@ -222,7 +222,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, model: MistralForCausalLM, optimiser: torch.optim.Optimizer, examples: Examples
 ) -> Progress:
-    state = torch.load(path, weights_only=False)
+    state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     examples.rng.bit_generator.state = state["rng"]

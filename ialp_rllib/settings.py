@@ -184,6 +184,7 @@ class AgentSettings:
     dim: int = setting(64, "Size of the item embeddings and the state.", low=2, high=4096)
     blocks: int = setting(1, "Self-attention blocks.", low=0, high=64)
     heads: int = setting(2, "Attention heads.", low=1, high=64)
+    item_attributes: bool = setting(True, "Whether items are known by their attributes, too, not by their ids alone.")
     history: int = setting(10, "Items of the session that the state is made of.", low=1, high=1024)
     mask_recent: int = setting(7, "The last items of the session that may not be recommended; -1: all.", low=-1)
     gamma: float = setting(0.9, "Discount.", low=0.0, high=0.9999)

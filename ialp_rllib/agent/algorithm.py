@@ -51,7 +51,8 @@ class IALPConfig(AlgorithmConfig):
         preferences: folder of a preference table to learn from without any sampling, or empty.
         rounds: steps of all users (or updates, from a table) per ``training_step``.
         propose: candidates that the policy proposes to a judge per step, 0: it acts itself.
-        users: ``{"user_codes", "user_sizes"}`` of :class:`ialp_rllib.agent.networks.NetworkConfig`, or empty.
+        features: ``item_codes``, ``item_sizes``, ``user_codes``, ``user_sizes`` of
+            :class:`ialp_rllib.agent.networks.NetworkConfig`, those that there are.
     """
 
     def __init__(self, algo_class: type | None = None) -> None:
@@ -64,7 +65,7 @@ class IALPConfig(AlgorithmConfig):
         self.rounds = 1
         self.propose = 0
         self.proposals = "sampled"
-        self.users: dict[str, Any] = {}  # arrays only inside a dict: RLlib compares every attribute with ==
+        self.features: dict[str, Any] = {}  # arrays only inside a dict: RLlib compares every attribute with ==
         self.evaluation_seed = 12345
         super().__init__(algo_class=algo_class or IALP)
         self.env_runner_cls = ColumnarEnvRunner
@@ -102,7 +103,7 @@ class IALPConfig(AlgorithmConfig):
             "heads": agent.heads,
             "mask_recent": agent.mask_recent,
             "shared_encoder": agent.shared_encoder,
-            **self.users,
+            **self.features,
             "exploration": agent.exploration,
             "epsilon": agent.epsilon,
             "target": agent.target_rate > 0,

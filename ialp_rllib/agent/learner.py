@@ -33,7 +33,7 @@ class IALPLearner(TorchLearner):
 
     def _set_optimizer_state(self, state: dict[str, Any]) -> None:
         super()._set_optimizer_state(state)
-        # RLlib restores step sizes as float32 tensors: Adam's foreach form refuses them, and they are not the same numbers.
+        # RLlib restores step sizes as float32 tensors, which Adam's foreach form refuses and which are other numbers.
         agent = self.config.agent
         for name, optimizer in self._named_optimizers.items():
             for group in optimizer.param_groups:

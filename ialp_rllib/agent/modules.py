@@ -16,7 +16,7 @@ from torch import Tensor
 from ialp_rllib.agent.alpha import alpha
 from ialp_rllib.agent.exploration import act, sample_distinct
 from ialp_rllib.agent.losses import mixture
-from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy
+from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy, values
 from ialp_rllib.errors import InputError
 
 PROBS, Q, PROBS_NEXT, Q_NEXT, ALLOWED_NEXT = "probs", "q", "probs_next", "q_next", "allowed_next"
@@ -72,16 +72,11 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         observation, after = batch[Columns.OBS], batch[Columns.NEXT_OBS]
-        state = self.policy.encoder(observation)
-        q = self.critic(state, self.policy.encoder.item.weight)
-        beta = torch.softmax(self.policy(observation, state), -1)
+        logits, q = values(self.policy, self.critic, observation)
+        beta = torch.softmax(logits, -1)
         with torch.no_grad():
-            if self.target is not None:
-                logits_next, q_next = self.target(after)
-            else:
-                state = self.policy.encoder(after)
-                logits_next = self.policy(after, state)
-                q_next = self.critic(state, self.policy.encoder.item.weight)
+            source = self if self.target is None else self.target
+            logits_next, q_next = values(source.policy, source.critic, after)
             probs_next = torch.softmax(logits_next, -1)
         return {
             PROBS: self._mixed(beta, observation),

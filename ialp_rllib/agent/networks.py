@@ -20,6 +20,7 @@ class NetworkConfig:
         n_items: size of the catalogue; also the index that stands for "no item".
         history: items of the session in an observation, L.
         mask_recent: the last so many items may not be recommended; -1: all L of them.
+        item_codes: ``(I, F)`` category codes of the items' attributes, or None: items are known by their ids alone.
         user_codes: ``(U, F)`` category codes of the users' attributes, or None: the state knows no user.
     """
 
@@ -30,6 +31,8 @@ class NetworkConfig:
     heads: int = 2
     mask_recent: int = 7
     shared_encoder: bool = False
+    item_codes: np.ndarray | None = None
+    item_sizes: list[int] = field(default_factory=list)
     user_codes: np.ndarray | None = None
     user_sizes: list[int] = field(default_factory=list)
 
@@ -60,6 +63,34 @@ class Block(nn.Module):
         return x + self.feed(self.norm_out(x))
 
 
+class Items(nn.Module):
+    """Item embeddings: one per id, plus, where attributes are known, one per value of each attribute.
+
+    With the attributes an item that was hardly seen borrows from the items it resembles.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.id = nn.Embedding(config.n_items + 1, config.dim)
+        nn.init.normal_(self.id.weight, std=0.1)
+        self.values: nn.Embedding | None = None
+        if config.item_codes is not None and config.item_sizes:
+            # One table for all attributes; every attribute has rows of its own, and "no item" shares a last one.
+            offsets = np.cumsum([0, *config.item_sizes])
+            rows = np.full((config.n_items + 1, len(config.item_sizes)), offsets[-1])
+            rows[:-1] = config.item_codes + offsets[:-1]
+            self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
+            self.rows: Tensor
+            self.values = nn.Embedding(int(offsets[-1]) + 1, config.dim)
+            nn.init.normal_(self.values.weight, std=0.1)
+
+    def forward(self) -> Tensor:
+        """``(I + 1, d)``: every item's embedding; the last row stands for "no item"."""
+        if self.values is None:
+            return self.id.weight
+        return self.id.weight + nn.functional.embedding_bag(self.rows, self.values.weight, mode="sum")
+
+
 class Encoder(nn.Module):
     r"""State of the decision process: :math:`s_t = G(x_{1:t})`.
 
@@ -73,9 +104,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.item = nn.Embedding(config.n_items + 1, dim)
+        self.items = Items(config)
         self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
-        nn.init.normal_(self.item.weight, std=0.1)
         self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(dim)
         self.register_buffer(
@@ -93,13 +123,13 @@ class Encoder(nn.Module):
         """Size of the state."""
         return self.config.dim * (3 if self.user is not None else 2)
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """``(B, 1 + L) int`` observations -> ``(B, width)`` states."""
+    def forward(self, observation: Tensor, items: Tensor) -> Tensor:
+        """``(B, 1 + L) int`` observations, ``(I + 1, d)`` item embeddings -> ``(B, width)`` states."""
         session = observation[:, 1:].long()
         real = session != self.config.n_items
         # A padded position attends to itself, so that no row of the mask is empty.
         mask = (self.causal & real[:, None, :]) | torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
-        x = self.item(session) + self.position
+        x = nn.functional.embedding(session, items) + self.position
         for block in self.blocks:
             x = block(x, mask[:, None])
         x = self.norm(x)
@@ -138,10 +168,13 @@ class Policy(nn.Module):
         self.encoder = Encoder(config)
         self.actor = Head(self.encoder.width, config.dim, config.n_items)
 
-    def forward(self, observation: Tensor, state: Tensor | None = None) -> Tensor:
+    def forward(self, observation: Tensor) -> Tensor:
         """``(B, 1 + L)`` observations -> ``(B, I + 1)`` masked logits."""
-        state = self.encoder(observation) if state is None else state
-        items = self.encoder.item.weight
+        items = self.encoder.items()
+        return self.logits(observation, self.encoder(observation, items), items)
+
+    def logits(self, observation: Tensor, state: Tensor, items: Tensor) -> Tensor:
+        """Masked logits from a state and item embeddings that are at hand."""
         if not self.config.shared_encoder:
             state, items = state.detach(), items.detach()
         return self.mask(self.actor(state, items), observation)
@@ -165,5 +198,11 @@ class ActorCritic(nn.Module):
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, 1 + L)`` observations -> masked logits and unmasked Q-values, both ``(B, I + 1)``."""
-        state = self.policy.encoder(observation)
-        return self.policy(observation, state), self.critic(state, self.policy.encoder.item.weight)
+        return values(self.policy, self.critic, observation)
+
+
+def values(policy: Policy, critic: Head, observation: Tensor) -> tuple[Tensor, Tensor]:
+    """Masked logits and unmasked Q-values of all items, ``(B, I + 1)`` each, from one pass of the encoder."""
+    items = policy.encoder.items()
+    state = policy.encoder(observation, items)
+    return policy.logits(observation, state, items), critic(state, items)

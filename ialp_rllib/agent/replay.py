@@ -69,7 +69,7 @@ class ColumnarReplay:
 def preference_transitions(folder: Path, history: int, pad: int) -> Columns:
     """A preference table as transitions (x_1:t, a, r^p, x_1:t+1) with observations of the last ``history`` items.
 
-    ``pad`` is the index that stands for "no item". A session that ends at the step limit is truncated: nothing is terminated.
+    ``pad`` is the index that stands for "no item". A session ends by its step limit: nothing is terminated.
     """
     table = read_preferences(folder, history, pad)
     user = table.user[:, None].astype(np.int32)

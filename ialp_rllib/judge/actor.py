@@ -69,8 +69,9 @@ class RemoteJudge:
         return self._info
 
     def close(self) -> None:
-        """Give the model's memory back; the actor itself ends with its handle."""
+        """Give the model's memory back and end the actor."""
         runtime.get(self.handle.close.remote())
+        runtime.end(self.handle)
 
 
 def start_judge(judge: JudgeSettings, catalogue: Path, model: str) -> RemoteJudge:

@@ -42,19 +42,21 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
         raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
     register_env(ENV, make_env)
     config = IALPConfig().environment(ENV, env_config={"split": "train", "history": agent.history})
-    config.ialp(agent=agent, users=user_codes(settings, catalogue), evaluation_seed=settings.evaluate.seed)
+    config.ialp(agent=agent, features=features(settings, catalogue), evaluation_seed=settings.evaluate.seed)
     runners = 0 if runtime.local() else settings.runtime.env_runners
     config.env_runners(num_env_runners=runners)
     config.fault_tolerance(restart_failed_env_runners=True, ignore_env_runner_failures=False)
     return config
 
 
-def user_codes(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
-    """Attribute codes of the users for the agent's state, or nothing where the world hides its users."""
-    if settings.users.world != "rating" or not catalogue.user_texts:
-        return {}
-    codes, sizes = catalogue.codes(catalogue.user_texts)
-    return {"user_codes": codes, "user_sizes": sizes}
+def features(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
+    """Attribute codes for the agent: of items where ``agent.item_attributes``, of users where the world shows them."""
+    found: dict[str, Any] = {}
+    if settings.agent.item_attributes and catalogue.item_texts:
+        found["item_codes"], found["item_sizes"] = catalogue.codes(catalogue.item_texts)
+    if settings.users.world == "rating" and catalogue.user_texts:
+        found["user_codes"], found["user_sizes"] = catalogue.codes(catalogue.user_texts)
+    return found
 
 
 def run_jobs(

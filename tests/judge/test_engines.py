@@ -59,7 +59,7 @@ def test_padding_does_not_change_an_answer(transformers_engine, builder, questio
 
 def test_most_answers_are_right(transformers_engine, builder, questions):
     logprobs = transformers_engine.label_logprobs(builder.build(questions.history[:300], questions.candidates[:300]))
-    assert (logprobs.argmax(1) == questions.label[:300]).mean() >= 0.65
+    assert (logprobs.argmax(1) == questions.label[:300]).mean() >= 0.70
 
 
 def test_label_tokens_in_place(transformers_engine, builder):

@@ -58,7 +58,7 @@ def _execute(
     run = Run(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
     try:
         with Bars(console, STAGES, plain=local) as bars:
-            run_all(run, bars, names or STAGES)
+            run_all(run, bars, names)
     finally:
         runtime.stop()
     if not names or "report" in names:

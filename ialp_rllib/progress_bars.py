@@ -33,6 +33,7 @@ class Bars(StageProgress):
     """
 
     def __init__(self, console: Console, stages: Mapping[str, Any], plain: bool = False) -> None:
+        super().__init__()
         self._console, self._stages = console, stages
         self._live = None if plain or not console.is_terminal else _bars(console)
         self._tasks: dict[str, TaskID] = {}
@@ -51,6 +52,7 @@ class Bars(StageProgress):
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        self.ran.append(name)
         title, began = self._stages[name].title, time.perf_counter()
         self._tasks = {}
         whole = self._live.add_task(title, total=None) if self._live else None

@@ -109,7 +109,7 @@ class _Training:
         algorithm.rounds = max(1, math.ceil(plan.every / per_round))
         self.curve: list[dict[str, Any]] = []
         self.measurements: list[dict[str, Any]] = []
-        self.seconds = 0.0  # of training, without measurements, over all sessions
+        self.seconds = self.cpu_seconds = 0.0  # of training, without measurements, over all sessions
         self.pending = sorted(plan.measure_at.items(), key=lambda item: item[1])
         self.next_measure, self.next_checkpoint = plan.measure_every, plan.checkpoint_every
 
@@ -119,9 +119,10 @@ class _Training:
         writer = _writer(plan.logs, self._place()) if plan.logs else None
         self._measure_due()
         while self._place() < plan.total:
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), time.process_time()
             algorithm.train()
             self.seconds += time.perf_counter() - began
+            self.cpu_seconds += time.process_time() - cpu
             self._point(writer)
             self._measure_due()
             if self._place() >= self.next_checkpoint and self._place() < plan.total:
@@ -134,11 +135,14 @@ class _Training:
             writer.close()
         self._finish()
 
+    def _costs(self) -> dict[str, float]:
+        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+
     def _place(self) -> int:
         return int(getattr(self.algorithm, self.plan.unit))
 
     def _point(self, writer: Any) -> None:
-        point = {**self.algorithm.progress(), **self.algorithm.losses(), "seconds": self.seconds}
+        point = {**self.algorithm.progress(), **self.algorithm.losses(), **self._costs()}
         self.curve.append({"series": "train", **point})
         if writer:
             for name, value in point.items():
@@ -178,7 +182,7 @@ class _Training:
             )
             progress = self.algorithm.progress()
             steps = {k: progress[k] for k in ("env_steps", "updates", "alpha")}
-            self.curve.append({"series": f"test_{policy}", **steps, **values, "seconds": self.seconds})
+            self.curve.append({"series": f"test_{policy}", **steps, **values, **self._costs()})
 
     # ---- checkpoints
 
@@ -191,7 +195,7 @@ class _Training:
         state = {
             "curve": self.curve,
             "measurements": self.measurements,
-            "seconds": self.seconds,
+            **self._costs(),
             "pending": self.pending,
             "next_measure": self.next_measure,
             "next_checkpoint": self.next_checkpoint,
@@ -211,7 +215,8 @@ class _Training:
         path = self._checkpoints()[-1]
         self.algorithm.restore_from_path(str(path))
         state = read_json(path / "training.json")
-        self.curve, self.measurements, self.seconds = state["curve"], state["measurements"], state["seconds"]
+        self.curve, self.measurements = state["curve"], state["measurements"]
+        self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
         self.pending = [(label, place) for label, place in state["pending"]]
         self.next_measure, self.next_checkpoint = state["next_measure"], state["next_checkpoint"]
 

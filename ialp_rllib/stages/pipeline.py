@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from ialp_rllib.agent.methods import method
 from ialp_rllib.catalogue import Catalogue, read_catalogue
 from ialp_rllib.catalogue.sources import data_folder
 from ialp_rllib.errors import InputError, storage_errors
@@ -40,7 +41,7 @@ class StageSpec:
         title: what it does, for people.
     """
 
-    needs: tuple[str, ...]
+    needs: Callable[[Settings], tuple[str, ...]]
     settings: Callable[[Settings], list[Any]]
     title: str
 
@@ -50,18 +51,28 @@ def _judge(settings: Settings) -> Any:
     return replace(settings.judge, cpus=0, gpus=0.0, memory_share=1.0)
 
 
+def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
+    return lambda settings: names
+
+
+def _adapt_needs(settings: Settings) -> tuple[str, ...]:
+    """Methods that start from random weights need no judge."""
+    pretrained = any(method(name).pretrained for name in settings.adapt.methods)
+    return ("prepare", "users", "pretrain") if pretrained else ("prepare", "users")
+
+
 STAGES = {
-    "prepare": StageSpec((), lambda s: [s.catalogue, source_digest(s)], "Read and check the data"),
-    "users": StageSpec(("prepare",), lambda s: [s.users], "Fit the simulated users"),
-    "tune": StageSpec(("prepare",), lambda s: [_judge(s)], "Tune and audit the judge"),
-    "distil": StageSpec(("prepare", "tune"), lambda s: [_judge(s), s.distil], "Distil the judge's preferences"),
+    "prepare": StageSpec(_always(), lambda s: [s.catalogue, source_digest(s)], "Read and check the data"),
+    "users": StageSpec(_always("prepare"), lambda s: [s.users], "Fit the simulated users"),
+    "tune": StageSpec(_always("prepare"), lambda s: [_judge(s)], "Tune and audit the judge"),
+    "distil": StageSpec(
+        _always("prepare", "tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], "Distil the judge's preferences"
+    ),
     "pretrain": StageSpec(
-        ("prepare", "distil"), lambda s: [s.agent, s.pretrain, s.seeds], "Pre-train against the judge"
+        _always("prepare", "distil"), lambda s: [s.agent, s.pretrain, s.seeds], "Pre-train against the judge"
     ),
-    "adapt": StageSpec(
-        ("prepare", "users", "pretrain"), lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], "Go online and adapt"
-    ),
-    "report": StageSpec(("users", "tune", "distil", "pretrain", "adapt"), lambda s: [to_dict(s)], "Write the report"),
+    "adapt": StageSpec(_adapt_needs, lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], "Go online and adapt"),
+    "report": StageSpec(_always("adapt"), lambda s: [s.scenario], "Write the report"),
 }
 
 
@@ -92,7 +103,7 @@ class Run:
         """Stage -> fingerprint."""
         found: dict[str, str] = {}
         for name, spec in STAGES.items():
-            found[name] = fingerprint(name, spec.settings(self.settings), [found[n] for n in spec.needs])
+            found[name] = fingerprint(name, spec.settings(self.settings), [found[n] for n in spec.needs(self.settings)])
         return found
 
     def stage(self, name: str) -> Stage:
@@ -130,7 +141,7 @@ def run_stage(run: Run, name: str, progress: Progress) -> bool:
     if stage.stands():
         progress.stands(name)
         return False
-    for needed in STAGES[name].needs:
+    for needed in STAGES[name].needs(run.settings):
         if not run.stage(needed).stands():
             raise InputError(
                 f"stage {name}",
@@ -146,8 +157,19 @@ def run_stage(run: Run, name: str, progress: Progress) -> bool:
     return True
 
 
-def run_all(run: Run, progress: Progress, names: Iterable[str] = tuple(STAGES)) -> None:
-    """Run these stages in order, each unless it stands."""
+def needed_stages(settings: Settings) -> list[str]:
+    """The stages that the report depends on, in order."""
+    wanted, found = ["report"], set()
+    while wanted:
+        name = wanted.pop()
+        found.add(name)
+        wanted += STAGES[name].needs(settings)
+    return [name for name in STAGES if name in found]
+
+
+def run_all(run: Run, progress: Progress, names: Iterable[str] = ()) -> None:
+    """Run these stages (empty: all that the report needs) in order, each unless it stands."""
     run.write_settings()
+    names = names or needed_stages(run.settings)
     for name in names:
         run_stage(run, name, progress)

@@ -7,11 +7,19 @@ from contextlib import contextmanager
 
 
 class Progress:
-    """Does nothing: for use as a library. The command line has one that draws bars."""
+    """Draws nothing: for use as a library. The command line has one that draws bars.
+
+    Attributes:
+        ran: stages that were run now, rather than taken from an earlier run.
+    """
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """A stage runs within this context."""
+        self.ran.append(name)
         yield
 
     def stands(self, name: str) -> None:

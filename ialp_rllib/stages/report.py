@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ialp_rllib.agent.methods import method
 from ialp_rllib.report.html import write_report
 from ialp_rllib.report.schemas import CURVES, RESULTS
-from ialp_rllib.settings import to_dict
+from ialp_rllib.settings import Settings, to_dict
 from ialp_rllib.stages.adapt import job_stage
 
 if TYPE_CHECKING:
@@ -22,29 +23,46 @@ if TYPE_CHECKING:
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     """Gather what the stages left and write ``results.parquet``, ``curves.parquet`` and ``index.html``."""
-    from ialp_rllib.stages.pipeline import STAGES
+    from ialp_rllib.stages.pipeline import needed_stages
 
     settings = run.settings
     results, curves = gather(run)
     stages = []
-    for name in STAGES:
+    for name in needed_stages(settings)[:-1]:
         manifest = run.stage(name).manifest()
         if manifest:
             size = sum(manifest["files"].values())
-            stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": False})
+            reused = name not in progress.ran
+            stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": reused})
     write_report(
         folder,
         scenario=settings.scenario,
         results=results,
         curves=curves,
-        judge=run.facts("tune"),
+        judge=run.facts("tune") if "tune" in needed_stages(settings) else None,
         users=run.facts("users"),
         settings=to_dict(settings),
         versions=versions(),
-        notes=run.facts("prepare").get("notes", []),
+        notes=[*run.facts("prepare").get("notes", []), *notes(settings)],
         stages=stages,
     )
     return {"rows": results.num_rows}
+
+
+def notes(settings: Settings) -> list[str]:
+    """What a reader must know to read the figures rightly."""
+    found = []
+    pretrained = any(method(name).pretrained for name in settings.adapt.methods)
+    if pretrained and settings.judge.model == "tiny":
+        known = (
+            "" if settings.scenario == "sample" else " It knows only the sample's words: here its answers mean little."
+        )
+        found.append(f"The judge is the tiny one that ships with the package, not a Mistral 7B.{known}")
+    if settings.users.world == "rating":
+        recent = settings.agent.mask_recent
+        masked = {0: "no items", -1: "all items of the session"}.get(recent, f"the last {recent} items")
+        found.append(f"Protocol {settings.users.protocol}; the agents may not repeat {masked}.")
+    return found
 
 
 def gather(run: Run) -> tuple[pa.Table, pa.Table]:

@@ -1,0 +1,29 @@
+"""Coat, uniform random policy: mean return and length over many episodes, with both forms of the leaving rule's memory.
+
+python benchmarks/coat_random.py --data DIR [--episodes 2000] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ialp_rllib.users.worlds import coat_vector_env, random_policy
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the Coat archive")
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print(f"{options.episodes} episodes, seed {options.seed}")
+    for form in ("plain", "published"):
+        for split in ("train", "test"):
+            env = coat_vector_env(str(options.data), split, distance={"lookback": form})
+            found = random_policy(env.sim.world, options.episodes, options.seed)
+            print(f"{form:9} window, {split:5} users: R {found['return']:.2f}, length {found['length']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

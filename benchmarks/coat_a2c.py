@@ -91,8 +91,8 @@ def compare(protocol: str, form: str, extra: list[str], options: argparse.Namesp
         seconds = f"{reached.cpu_seconds.iloc[0]:.0f}" if len(reached) else "not reached"
         ends = " ".join(f"{value:.1f}" for value in last["return"])
         print(
-            f"   {policy:8} end R {last['return'].mean():.2f} (seeds {ends}), length {last['length'].mean():.1f}; best mean"
-            f" {by_place['return'].max():.2f}; CPU-seconds to R 80: {seconds}"
+            f"   {policy:8} end R {last['return'].mean():.2f} (seeds {ends}), length {last['length'].mean():.1f};"
+            f" best mean {by_place['return'].max():.2f}; CPU-seconds to R 80: {seconds}"
         )
         shown = by_place.iloc[:: max(1, len(by_place) // 8)]
         print("            curve:", "  ".join(f"{place}: {r:.1f}" for place, r in shown["return"].items()), flush=True)

@@ -1,0 +1,89 @@
+"""``kill -9`` in the middle, then the same command again: the end is that of a run that was never killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from ialp_rllib.judge.preferences import table_hash
+from tests.small_run import arguments, finish, start
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    finish(arguments(out))
+    return out
+
+
+def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
+    """Start a run and kill it with SIGKILL as soon as ``ready``; its Ray processes go with it."""
+    process = start(args)
+    deadline = time.time() + 300
+    while not ready():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.time() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(3)  # Ray's processes notice
+
+
+def decisions(out: Path) -> pd.DataFrame:
+    return pq.read_table(out / "report" / "results.parquet").to_pandas().drop(columns="seconds")
+
+
+def test_a_run_killed_in_distillation_and_in_adaptation_ends_the_same(uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    parts = lambda: sorted((out / "distil").glob("part-*.parquet"))  # noqa: E731
+    kill_when(arguments(out), lambda: len(parts()) >= 3)
+    kept = {p.name: p.stat().st_mtime_ns for p in parts()}
+    assert 3 <= len(kept) < 12
+    assert not (out / "distil" / "manifest.json").exists()
+
+    checkpoints = lambda: sorted((out / "adapt").glob("*/seed-0/checkpoint-*"))  # noqa: E731
+    kill_when(arguments(out), lambda: len(checkpoints()) >= 2)
+    assert {p.name: p.stat().st_mtime_ns for p in parts()}.items() >= kept.items()  # answered prompts were kept as is
+    facts = json.loads((out / "distil" / "manifest.json").read_text())["facts"]
+    assert facts["asked_now"] == 64 * 6 - 32 * len(kept)  # and only the others were asked
+    prepared = (out / "prepare" / "manifest.json").stat().st_mtime_ns
+    before = {p.parent.parent.name: int(p.name.removeprefix("checkpoint-")) for p in checkpoints()}
+    assert before
+    finish(arguments(out))
+    assert (out / "prepare" / "manifest.json").stat().st_mtime_ns == prepared  # what stood was not run again
+
+    assert table_hash(out / "distil") == table_hash(uninterrupted / "distil")
+    pd.testing.assert_frame_equal(decisions(out), decisions(uninterrupted))
+    for method in ("a2c", "aialp_ap"):
+        left, right = (
+            pq.read_table(root / "adapt" / method / "seed-0" / "curves.parquet").to_pandas()
+            for root in (out, uninterrupted)
+        )
+        timeless = [c for c in left.columns if "seconds" not in c]
+        pd.testing.assert_frame_equal(left[timeless], right[timeless])  # losses, alpha and returns, point by point
+
+
+def test_a_second_run_does_nothing_that_stands(uninterrupted: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")}
+    output = finish(arguments(uninterrupted))
+    assert output.count("stands from an earlier run") == 7
+    assert {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")} == before
+
+
+def test_a_changed_setting_runs_again_what_depends_on_it_and_nothing_else(uninterrupted: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")}
+    finish(arguments(uninterrupted, adapt__alpha__shape="cosine"))
+    changed = {
+        str(p.relative_to(uninterrupted).parent)
+        for p in uninterrupted.rglob("manifest.json")
+        if p.stat().st_mtime_ns != before.get(p)
+    }
+    assert changed == {"adapt", "adapt/aialp_ap/seed-0", "report"}

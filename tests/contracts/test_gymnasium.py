@@ -1,0 +1,95 @@
+"""Gymnasium's own checker on the registered environments, and the vector contract that it does not check."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+
+import ialp_rllib  # noqa: F401 (registers the environments)
+from ialp_rllib.users.env import UserEnv, UserVectorEnv
+from tests.users.test_env import make_world
+
+
+def test_checker_on_a_small_world() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*not wrapped by.*|.*spec.*|.*render.*")
+        check_env(UserEnv(make_world()), skip_render_check=True)
+
+
+def test_coat_by_name(coat_data: Path) -> None:
+    env = gym.make("ialp/Coat-v0", data_dir=str(coat_data), split="test")
+    check_env(env.unwrapped, skip_render_check=True)
+    observation, _ = env.reset(seed=3)
+    assert observation.shape == (11,)
+    assert env.action_space.n == 300
+
+
+def test_coat_vector_by_name(coat_data: Path) -> None:
+    envs = gym.make_vec(
+        "ialp/Coat-v0", num_envs=16, vectorization_mode="vector_entry_point", data_dir=str(coat_data), split="test"
+    )
+    check_vector_contract(envs)
+
+
+def test_small_vector() -> None:
+    for mode in ("same_step", "next_step"):
+        check_vector_contract(UserVectorEnv(make_world(), 5, autoreset=mode))
+
+
+def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
+    """What every gymnasium vector environment promises: spaces, dtypes, seeds, shapes, autoreset as declared."""
+    n = envs.num_envs
+    assert envs.observation_space.shape == (n, *envs.single_observation_space.shape)
+    observation, info = envs.reset(seed=11)
+    assert envs.observation_space.contains(observation)
+    assert isinstance(info, dict)
+    assert np.array_equal(observation, envs.reset(seed=11)[0])
+    assert not np.array_equal(observation, envs.reset(seed=12)[0])
+    envs.action_space.seed(0)
+    mode = envs.metadata["autoreset_mode"]
+    was_done = np.zeros(n, bool)
+    ended = 0
+    for _ in range(60):
+        observation, reward, terminated, truncated, info = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(observation)
+        assert reward.shape == terminated.shape == truncated.shape == (n,)
+        assert reward.dtype == np.float32
+        assert terminated.dtype == truncated.dtype == bool
+        assert not (terminated & truncated).any()
+        done = terminated | truncated
+        ended += int(done.sum())
+        if mode is AutoresetMode.SAME_STEP:
+            assert ("final_obs" in info) == bool(done.any())
+            if done.any():
+                assert info["_final_obs"].tolist() == done.tolist()
+                assert envs.observation_space.contains(info["final_obs"])
+                assert not np.array_equal(info["final_obs"][done], observation[done])
+        else:
+            assert (reward[was_done] == 0).all()
+            assert not done[was_done].any()
+        was_done = done
+    assert ended > 0
+
+
+def test_random_policy_on_coat_is_where_the_reference_is(coat_data: Path) -> None:
+    """Reference: plain window R 26.4, length 11.6; published window 27.3 to 27.95, 12.5. Mean of 20,000 episodes."""
+    from ialp_rllib.users.worlds import coat_vector_env, random_policy
+
+    for form, bounds in (("plain", (25.5, 26.9, 11.4, 11.9)), ("published", (27.2, 28.5, 12.4, 12.9))):
+        env = coat_vector_env(str(coat_data), "test", distance={"lookback": form})
+        found = random_policy(env.sim.world, 20_000, 0)
+        low, high, shortest, longest = bounds
+        assert low < found["return"] < high, (form, found)
+        assert shortest < found["length"] < longest, (form, found)
+
+
+def test_unknown_split_is_refused(coat_data: Path) -> None:
+    with pytest.raises(Exception, match="train or test"):
+        gym.make("ialp/Coat-v0", data_dir=str(coat_data), split="valid")

@@ -1,0 +1,63 @@
+"""The smallest whole run of the sample: every stage is real, and each lasts seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = {
+    "users.sequence.epochs": 2,
+    "judge.engine": "transformers",
+    "judge.audit_prompts": 64,
+    "judge.batch": 32,
+    "judge.tune.interactions": 64,
+    "judge.tune.epochs": 1,
+    "distil.sessions": 64,
+    "distil.steps": 6,
+    "pretrain.updates": 60,
+    "pretrain.log_every": 20,
+    "pretrain.checkpoint_every": 20,
+    "adapt.methods": "[a2c, aialp_ap]",
+    "adapt.env_steps": 3000,
+    "adapt.log_every": 256,
+    "adapt.checkpoint_every": 512,
+    "evaluate.episodes": 40,
+    "evaluate.every": 1000,
+    "agent.dim": 16,
+    "agent.batch": 32,
+}
+
+
+def arguments(out: Path, *more: str, verb: str = "run", **settings: object) -> list[str]:
+    """Arguments of ``ialp`` for a small run of the sample into ``out``; ``a__b=c`` overrides setting ``a.b``."""
+    values = {**SMALL, **{k.replace("__", "."): v for k, v in settings.items()}}
+    sets = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    return [verb, "sample", "--out", str(out), *sets, *more]
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment without a cluster's address, offline."""
+    return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "HF_HUB_OFFLINE": "1"}
+
+
+def start(args: list[str], **options: object) -> subprocess.Popen[str]:
+    """Start ``ialp`` as a process of its own."""
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-m", "ialp_rllib.cli", *args],
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def finish(args: list[str]) -> str:
+    """Run ``ialp`` to its end; it must succeed."""
+    process = start(args)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output[-3000:]
+    return output

@@ -306,7 +306,26 @@ def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings
     for override in overrides:
         _override(tree, override)
     places = {override.partition("=")[0]: f"--set {override}" for override in overrides}
-    return from_dict(Settings, tree, str(path), places=places)
+    settings = from_dict(Settings, tree, str(path), places=places)
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """What no setting can say alone."""
+    agent, longest = settings.agent, settings.users.horizon + 1
+    if agent.mask_recent > agent.history:
+        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
+    if agent.mask_recent < 0 and agent.history < longest:
+        raise InputError(
+            "agent.mask_recent",
+            f"is -1 (the whole session), but the state holds only the last {agent.history} items",
+            f"agent.history of at least users.horizon + 1 = {longest}",
+        )
+    if agent.dim % agent.heads:
+        raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
+    if not settings.seeds:
+        raise InputError("seeds", "is empty", "at least one seed")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from ialp_rllib import runtime
 from ialp_rllib.agent.algorithm import IALPConfig
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
-from ialp_rllib.errors import InputError
 from ialp_rllib.settings import Settings
 from ialp_rllib.storage import read_json
 
@@ -29,17 +28,6 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
         make_env: environment creator, registered under :data:`ENV` in this process; RLlib takes it to its runners.
     """
     agent = settings.agent
-    longest = settings.users.horizon + 1
-    if agent.mask_recent > agent.history:
-        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
-    if agent.mask_recent < 0 and agent.history < longest:
-        raise InputError(
-            "agent.mask_recent",
-            f"is -1 (the whole session), but the state holds only the last {agent.history} items",
-            f"agent.history of at least users.horizon + 1 = {longest}",
-        )
-    if agent.dim % agent.heads:
-        raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
     register_env(ENV, make_env)
     config = IALPConfig().environment(ENV, env_config={"split": "train", "history": agent.history})
     config.ialp(agent=agent, features=features(settings, catalogue), evaluation_seed=settings.evaluate.seed)

@@ -50,7 +50,7 @@ def test_a_run_killed_in_distillation_and_in_adaptation_ends_the_same(uninterrup
     assert not (out / "distil" / "manifest.json").exists()
 
     checkpoints = lambda: sorted((out / "adapt").glob("*/seed-0/checkpoint-*"))  # noqa: E731
-    kill_when(arguments(out), lambda: len(checkpoints()) >= 2)
+    kill_when(arguments(out), lambda: len(checkpoints()) >= 1)
     assert {p.name: p.stat().st_mtime_ns for p in parts()}.items() >= kept.items()  # answered prompts were kept as is
     facts = json.loads((out / "distil" / "manifest.json").read_text())["facts"]
     assert facts["asked_now"] == 64 * 6 - 32 * len(kept)  # and only the others were asked

@@ -76,6 +76,13 @@ def local() -> bool:
     return _in_process or (ray.is_initialized() and ray._private.worker.global_worker.mode == ray.LOCAL_MODE)
 
 
+_services: dict[int, Any] = {}  # the services of this process, by id
+
+
+def _find_service(key: int) -> Any:
+    return _services[key]
+
+
 class _Done:
     """The result of a call in this process, in the place of an object reference."""
 
@@ -94,10 +101,18 @@ class _Method:
 
 
 class _Service:
-    """A plain object with an actor handle's surface: ``service.method.remote(...)``."""
+    """A plain object with an actor handle's surface: ``service.method.remote(...)``.
+
+    Like an actor handle it is pickled by reference: Ray pickles environment creators, and a model in them must not be
+    copied (and cannot be).
+    """
 
     def __init__(self, target: Any) -> None:
         self._target = target
+        _services[id(self)] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _find_service, (id(self),)
 
     def __getattr__(self, name: str) -> _Method:
         return _Method(getattr(self._target, name))
@@ -130,6 +145,7 @@ def service(
 
 def end(handle: Any) -> None:
     """End a service and free what it holds."""
+    _services.pop(id(handle), None)
     if not _in_process and not local():
         ray.kill(handle)
 

@@ -1,0 +1,166 @@
+"""The user models: they learn what is there to be learnt, save and load, and set the worlds up as described."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue.completion import complete
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, SequenceModelSettings, UsersSettings, load
+from ialp_rllib.users import deepfm, sequence
+from ialp_rllib.users.leaving import close_pairs, lookback
+from ialp_rllib.users.references import play, rating_references
+from ialp_rllib.users.rewards import SequenceReward
+from ialp_rllib.users.worlds import fit_users, make_world, random_policy
+
+
+@pytest.fixture(scope="module")
+def rated() -> Catalogue:
+    """Ratings that follow from an attribute of the user and one of the item."""
+    rng = np.random.default_rng(0)
+    users, items = 60, 40
+    taste, kind = rng.integers(2, size=users), rng.integers(2, size=items)
+    truth = np.where(taste[:, None] == kind[None], 5.0, 2.0).astype(np.float32)
+    seen = rng.random((users, items)) < 0.3
+    user, item = np.nonzero(seen)
+    split = (rng.random(len(user)) < 0.2).astype(np.int8)
+    return Catalogue(
+        item_ids=np.array([f"i{n}" for n in range(items)], object),
+        item_texts={"kind": np.array(["x", "y"], object)[kind]},
+        user_ids=np.array([f"u{n}" for n in range(users)], object),
+        user_texts={"taste": np.array(["p", "q"], object)[taste]},
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        rating=truth[user, item],
+        split=split,
+        test_users=np.arange(12),
+        truth=truth,
+    )
+
+
+def test_deepfm_learns_an_interaction_of_attributes(rated: Catalogue, tmp_path: Path) -> None:
+    settings = dataclasses.replace(DeepFMSettings(), negatives=0, learning_rate=3e-3, batch=64)
+    model, quality = deepfm.fit_deepfm(rated, settings, 0)
+    assert quality["test_correlation"] > 0.9
+    fields = deepfm.Fields.of(rated)
+    predicted = deepfm.predict_all(model, fields)
+    pair = torch.from_numpy(np.concatenate([fields.user[3], fields.item[7]])[None])
+    assert predicted[3, 7] == pytest.approx(float(model(pair).detach()[0]), abs=1e-5)
+    deepfm.save_deepfm(model, settings, tmp_path)
+    assert np.array_equal(deepfm.predict_all(deepfm.load_deepfm(tmp_path, rated), fields), predicted)
+
+
+def test_deepfm_is_the_formula(rated: Catalogue) -> None:
+    fields = deepfm.Fields.of(rated)
+    torch.manual_seed(0)
+    model = deepfm.DeepFM(fields.size, 4, 3, (5,))
+    torch.nn.init.normal_(model.linear.weight)
+    rows = torch.from_numpy(np.concatenate([fields.user[0], fields.item[0]])[None])
+    v = model.embedding(rows)[0]
+    pairs = sum(float(v[i] @ v[j]) for i in range(4) for j in range(i + 1, 4))
+    linear = sum(float(model.linear.weight[r, 0]) for r in rows[0])
+    deep = float(model.deep(v.reshape(1, -1)).detach()[0, 0])
+    assert float(model(rows).detach()[0]) == pytest.approx(float(model.bias) + linear + pairs + deep, rel=1e-4)
+
+
+def test_unobserved_pairs_pull_predictions_down(rated: Catalogue) -> None:
+    means = []
+    for negatives in (0, 5):
+        settings = dataclasses.replace(DeepFMSettings(), negatives=negatives, learning_rate=3e-3, batch=64)
+        model, _ = deepfm.fit_deepfm(rated, settings, 0)
+        means.append(deepfm.predict_all(model, deepfm.Fields.of(rated)).mean())
+    assert means[1] < means[0] - 0.5
+
+
+def test_transfer_trains_on_predictions_and_tests_on_the_truth(rated: Catalogue, tmp_path: Path) -> None:
+    users = UsersSettings(world="rating", protocol="transfer", horizon=10)
+    facts = fit_users(rated, users, tmp_path)
+    train, test = (make_world(rated, users, split, tmp_path) for split in ("train", "test"))
+    assert rated.truth is not None
+    assert np.array_equal(test.reward.ratings, rated.truth)  # type: ignore[attr-defined]
+    assert train.reward.ratings.min() == 0  # type: ignore[attr-defined]
+    assert not set(train.users) & set(test.users)
+    assert {"oracle", "non_personalised", "model_cap"} <= facts["references"].keys()
+    same = make_world(rated, dataclasses.replace(users, protocol="split"), "train", None)
+    assert np.array_equal(same.reward.ratings, rated.truth)  # type: ignore[attr-defined]
+
+
+def test_references_on_a_case_that_can_be_counted() -> None:
+    truth = np.array([[5.0, 1, 1], [1, 1, 4]])
+    close = np.eye(3, dtype=bool)
+    back = lookback(1, "plain", 4)  # a repeat bores only right after the item
+    returns, length = play(truth, truth, close, back)
+    assert (returns, length) == ((5 + 1 + 5 + 1 + 4 + 1 + 4 + 1) / 2, 4)
+    flat = rating_references(truth, None, close, back)
+    assert flat["non_personalised"] == (5 + 1 + 5 + 1 + 1 + 4 + 1 + 4) / 2
+    assert flat["oracle_no_repeat"] == (5 + 1 + 1 + 0 + 4 + 1 + 1 + 0) / 2 or flat["oracle_no_repeat"] <= flat["oracle"]
+
+
+def test_coat_references_are_the_known_ones(coat_data: Path) -> None:
+    """method.md: per-user oracle 93.3, without repeats 89.1, best non-personalised 87.8 (all users)."""
+    truth = read_source(CatalogueSettings(source="coat", data=str(coat_data))).truth
+    assert truth is not None
+    found = rating_references(truth, None, close_pairs(truth, 6.0), lookback(7, "plain", 30))
+    assert found["oracle"] == pytest.approx(93.3, abs=0.5)
+    assert found["oracle_no_repeat"] == pytest.approx(89.1, abs=1.2)
+    assert found["non_personalised"] == pytest.approx(87.8, abs=0.3)
+
+
+def test_completion_fills_what_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    full = np.clip(np.round(3 + rng.normal(0, 1, (50, 1)) + rng.normal(0, 1, (1, 40))), 1, 5)
+    user, item = np.nonzero(rng.random(full.shape) < 0.5)
+    filled = complete(user, item, full[user, item].astype(np.float32), 50, 40)
+    hidden = np.ones(full.shape, bool)
+    hidden[user, item] = False
+    assert set(np.unique(filled)) <= {1, 2, 3, 4, 5}
+    error = np.abs(filled - full)[hidden].mean()
+    assert error < 0.5 * np.abs(full[user, item].mean() - full)[hidden].mean()
+
+
+def test_coat_without_its_completed_matrix_says_so(coat_data: Path, tmp_path: Path) -> None:
+    for path in coat_data.rglob("*"):
+        if path.is_file() and "pseudo" not in str(path):
+            copy = tmp_path / path.relative_to(coat_data)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.symlink_to(path)
+    catalogue = read_source(CatalogueSettings(source="coat", data=str(tmp_path)))
+    assert catalogue.truth is not None
+    assert "matrix factorisation" in catalogue.notes[0]
+    (tmp_path / "train.ascii").unlink()
+    with pytest.raises(InputError, match=r"train\.ascii"):
+        read_source(CatalogueSettings(source="coat", data=str(tmp_path)))
+
+
+@pytest.fixture(scope="module")
+def sample() -> Catalogue:
+    return read_source(load("sample").catalogue)
+
+
+def test_sequence_model_ranks_logged_items_first_and_is_calibrated(sample: Catalogue, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SequenceModelSettings(), epochs=8)
+    model, quality = sequence.fit_sequence(sample, sample.train_users, settings, 0)
+    assert quality["held_out_auc"] > 0.85
+    assert quality["uniform_reward"] == pytest.approx(0.35, abs=1e-3)
+    sequence.save_sequence(model, settings, tmp_path)
+    session = torch.from_numpy(sequence.sessions_of(sample, sample.test_users, 20)[0][:50])
+    items = torch.arange(300).expand(50, 300)
+    with torch.no_grad():
+        assert torch.equal(model(session, items), sequence.load_sequence(tmp_path, sample)(session, items))
+    reward = SequenceReward(model, 5.0)
+    r = reward(np.zeros(50), session.numpy(), session[:, -1].numpy())
+    assert (r == 0).all()  # what the session holds already is worth nothing
+
+
+def test_sequence_world_ends_after_five_to_ten_steps(sample: Catalogue, tmp_path: Path) -> None:
+    users = load("sample", ["users.sequence.epochs=3"]).users
+    fit_users(sample, users, tmp_path)
+    found = random_policy(make_world(sample, users, "test", tmp_path), 500, 0)
+    assert 0.25 < found["reward_per_step"] < 0.45
+    assert 5 <= found["length"] < 5.3

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -166,6 +167,41 @@ def _cause(error: ray.exceptions.RayTaskError) -> BaseException:
     """Our own errors as they were raised, without Ray's wrapping; others as they come."""
     cause = error.cause
     return cause if isinstance(cause, IalpError) else error
+
+
+def fit(trial: Callable[[dict[str, Any]], None], space: dict[str, Any], folder: Path) -> list[BaseException | None]:
+    """Run a Ray Tune experiment in ``folder``, or go on with the one that is there; return each trial's error.
+
+    Without Ray's local mode, debugging runs the trials one after the other in this process (a trial of Tune would be
+    another process, without a terminal).
+    """
+    from ray import tune
+
+    if _in_process:
+        return _fit_here(trial, space)
+    trainable = tune.with_resources(trial, {"cpu": 1})
+    if tune.Tuner.can_restore(str(folder)):
+        tuner = tune.Tuner.restore(
+            str(folder), trainable, resume_unfinished=True, restart_errored=True, param_space=space
+        )
+    else:
+        config = tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0)
+        tuner = tune.Tuner(trainable, param_space=space, run_config=config)
+    return [result.error for result in tuner.fit()]
+
+
+def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) -> list[BaseException | None]:
+    from ray import tune
+    from ray.tune.search.variant_generator import generate_variants
+
+    reporter, tune.report = tune.report, lambda *_, **__: None  # there is no trial to report to
+    try:
+        variants = [config for _, config in generate_variants(space)]
+        for config in variants:
+            trial(config)
+    finally:
+        tune.report = reporter
+    return [None] * len(variants)
 
 
 def run_jobs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,19 @@ def job_stage(run: Run, name: str, seed: int) -> Stage:
     return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_)
 
 
-def train_job(settings: Settings, root: str, stage: Stage, name: str, seed: int) -> None:
-    """One method and seed, in a process of its own (a Ray task)."""
+def train_job(
+    settings: Settings,
+    root: str,
+    stage: Stage,
+    name: str,
+    seed: int,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """One method and seed, in a process of its own (a Ray task, a trial of Tune).
+
+    Args:
+        report: called with every point of the learning curve.
+    """
     import time
 
     from ialp_rllib.stages.pipeline import Run
@@ -75,7 +87,7 @@ def train_job(settings: Settings, root: str, stage: Stage, name: str, seed: int)
         measure_every=settings.evaluate.every if method(name).learns else 0,
         logs=run.root / "logs" / name / f"seed-{seed}",
     )
-    trainer.train(config, plan, seed, threads=settings.runtime.threads)
+    trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
     stage.finish({"method": name, "seed": seed}, time.perf_counter() - began)
 
 

@@ -1,0 +1,56 @@
+"""The sweep over alpha's schedules on real Ray Tune, and its analysis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from ialp_rllib.agent.alpha import alpha
+from ialp_rllib.settings import AlphaSettings
+from tests.conftest import REPOSITORY
+from tests.small_run import SMALL, environment
+
+STUDY = REPOSITORY / "tune_experiments" / "alpha_schedules"
+
+
+def call(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(STUDY / script), *arguments],
+        env=environment(),
+        text=True,
+        capture_output=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_sweep_and_analysis(tmp_path: Path) -> None:
+    small = {**SMALL, "adapt.env_steps": 2200, "adapt.alpha.steps": 1000}
+    sets = [part for key, value in small.items() if key != "adapt.methods" for part in ("--set", f"{key}={value}")]
+    sweep = ["--out", str(tmp_path), "--starts", "0.2", "--shapes", "linear", "step", *sets]
+    call("sweep.py", *sweep)
+    for shape in ("linear", "step"):
+        curve = pq.read_table(tmp_path / "trials" / f"0.2-{shape}-0" / "curves.parquet").to_pandas()
+        train = curve[curve.series == "train"]
+        settings = AlphaSettings(shape=shape, start=0.2, steps=1000)
+        assert len(train) >= 8
+        expected = [alpha(settings, steps) for steps in train.env_steps]
+        assert train.alpha.tolist() == pytest.approx(expected, abs=1e-6)
+    call("analysis.py", "--out", str(tmp_path))
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert set(table["shape"]) == {"linear", "step"}
+    assert (table["R@0"] > 0).all()
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    assert (tmp_path / "curves.svg").is_file()
+
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")}
+    assert len(before) == 5 + 1 + 2  # the shared stages, the seed of pre-training, two trials
+    call("sweep.py", *sweep)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")} == before

@@ -74,7 +74,9 @@ def stop() -> None:
 
 def local() -> bool:
     """Whether everything runs in this process."""
-    return _in_process or (ray.is_initialized() and ray._private.worker.global_worker.mode == ray.LOCAL_MODE)
+    if _in_process:
+        return True
+    return HAS_LOCAL_MODE and ray.is_initialized() and ray._private.worker.global_worker.mode == ray.LOCAL_MODE
 
 
 _services: dict[int, Any] = {}  # the services of this process, by id

@@ -8,6 +8,7 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch import Tensor
 
 from ialp_rllib.agent import losses
@@ -32,12 +33,13 @@ class IALPLearner(TorchLearner):
             )
 
     def _set_optimizer_state(self, state: dict[str, Any]) -> None:
-        super()._set_optimizer_state(state)
-        # RLlib restores step sizes as float32 tensors, which Adam's foreach form refuses and which are other numbers.
-        agent = self.config.agent
-        for name, optimizer in self._named_optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = agent.actor_lr if name.endswith("actor") else agent.critic_lr
+        # RLlib's own way turns the whole state dict into tensors, the parameters' indices and the step size among it:
+        # torch then finds no parameter for the moments and drops them without a word. Take the moments alone.
+        for name, saved in state.items():
+            optimizer = self._named_optimizers[name]
+            moments = convert_to_torch_tensor(saved["state"]["state"], device=self._device)
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))

@@ -157,3 +157,23 @@ def test_a_dead_runner_is_replaced_and_training_goes_on() -> None:
         algorithm.train()
     assert algorithm.env_steps > before
     algorithm.stop()
+
+
+def test_trap_5_the_optimizers_moments_survive_a_restore(tmp_path: Path) -> None:
+    """Found here: RLlib turns the indices of the parameters into tensors, and torch drops all moments silently."""
+    algorithm = make_algorithm()
+    algorithm.rounds = 20
+    algorithm.train()
+    optimizers = algorithm.learner_group._learner._named_optimizers
+    before = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+    algorithm.save_to_path(str(tmp_path / "trained"))
+    restored = make_algorithm(seed=5)
+    restored.restore_from_path(str(tmp_path / "trained"))
+    for name, optimizer in restored.learner_group._learner._named_optimizers.items():
+        after = optimizer.state_dict()
+        assert after["param_groups"] == before[name]["param_groups"]
+        assert after["state"].keys() == before[name]["state"].keys() != set()
+        for index, moments in before[name]["state"].items():
+            assert all(torch.equal(moments[k], after["state"][index][k]) for k in moments)
+    algorithm.stop()
+    restored.stop()

@@ -1,50 +1,220 @@
-"""A run under ``--local-mode`` with breakpoints in the environment, the learner and the judge; started by the tests.
-
-    python session.py ARGUMENTS OF ialp
-
-The first call of each place stops with ``breakpoint()``, the second with ``pdb.set_trace()``.
-"""
+"""A person at a debugger, scripted: ``ialp`` with stops in the judge, the learner and the environment."""
 
 from __future__ import annotations
 
-import functools
+import ast
 import os
-import pdb
+import pty
+import re
+import select
+import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from tests.small_run import environment
+
+SECONDS = 400  # nothing is timed here, but a session that hangs must end
+
+# On top of the small run's settings: these tests run it several times.
+SMALLER: dict[str, Any] = {
+    "users__sequence__epochs": 1,
+    "judge__audit_prompts": 32,
+    "judge__tune__interactions": 32,
+    "distil__steps": 3,
+    "pretrain__updates": 40,
+    "adapt__env_steps": 2500,
+}
+
+# What a person writes for an evening: `breakpoint()` at the first call, `pdb.set_trace()` at the second.
+DRIVER = '''
+"""``ialp``, stopping at the first two calls of three methods once Ray is there (users are fitted without it)."""
+
+import functools
+import itertools
+import pdb
+
+import ray
 
 from ialp_rllib import cli
 from ialp_rllib.agent.learner import IALPLearner
 from ialp_rllib.judge.judge import Judge
 from ialp_rllib.users.env import UserVectorEnv
 
-DRIVER = os.getpid()
+
+def stop_twice(cls, name):
+    function, calls = getattr(cls, name), itertools.count(1)
+
+    @functools.wraps(function)
+    def stopping(*args, **kwargs):
+        call = next(calls) if ray.is_initialized() else 0
+        if call == 1:
+            breakpoint()
+        elif call == 2:
+            pdb.set_trace()
+        return function(*args, **kwargs)
+
+    setattr(cls, name, stopping)
 
 
-def stop_in(owner: type, name: str, place: str) -> None:
-    """Let the first two calls of a method stop in the debugger."""
-    original: Callable[..., Any] = getattr(owner, name)
-    calls = iter(range(2))
+stop_twice(Judge, "answer")
+stop_twice(IALPLearner, "compute_loss_for_module")
+stop_twice(UserVectorEnv, "step")
+cli.main()
+'''
 
-    @functools.wraps(original)
-    def stopping(*args: Any, **kwargs: Any) -> Any:
-        call = next(calls, None)
-        if call is not None:
-            where = f"{place}-{call}-{'driver' if os.getpid() == DRIVER else 'elsewhere'}"
-            if call == 0:
-                breakpoint()
-            else:
-                pdb.set_trace()
-            del where
-        return original(*args, **kwargs)
-
-    setattr(owner, name, stopping)
+# At a stop: where am I? Step into the method, look at its variables, go up past the driver to who called it, go on.
+# The words to look for are spelt in two pieces, so that a terminal's echo of the question is not taken for the answer.
+WHERE = 'p "AT-" "STOP", function.__qualname__, call, __import__("os").getpid()'
+LOOK = (
+    'p "INSIDE-" "IT", type(self).__name__, tuple(candidates.shape)',
+    'p "INSIDE-" "IT", type(self).__name__, tuple(batch["obs"].shape)',
+    'p "INSIDE-" "IT", type(self).__name__, tuple(actions.shape)',
+)
+CALLER = 'p "CALLED-" "FROM", __name__'
+SCRIPT = [command for look in LOOK for _ in range(2) for command in (WHERE, "step", look, "up 2", CALLER, "continue")]
+ANSWER = re.compile(r"\('(?:AT-STOP|INSIDE-IT|CALLED-FROM)',.*\)")
 
 
-if __name__ == "__main__":
-    stop_in(UserVectorEnv, "step", "environment")
-    stop_in(IALPLearner, "compute_loss_for_module", "learner")
-    stop_in(Judge, "answer", "judge")
-    sys.argv = ["ialp", *sys.argv[1:]]
-    cli.main()
+class Stop(NamedTuple):
+    """What the debugger said at a stop.
+
+    Attributes:
+        method: that was about to run.
+        call: 1 for ``breakpoint()``, 2 for ``pdb.set_trace()``.
+        pid: process that stopped.
+        inside: class of ``self`` and shape of an argument, seen inside the method.
+        caller: module of the code that called it.
+    """
+
+    method: str
+    call: int
+    pid: int
+    inside: tuple[Any, ...]
+    caller: str
+
+
+class Session(NamedTuple):
+    """A session that came to its end."""
+
+    pid: int
+    returncode: int
+    output: str
+
+    def stops(self) -> list[Stop]:
+        """The stops, in order."""
+        answers = [ast.literal_eval(text)[1:] for text in ANSWER.findall(self.output)]
+        assert len(answers) % 3 == 0, self.output[-5000:]
+        return [
+            Stop(*where, inside, caller[0])
+            for where, inside, caller in zip(answers[::3], answers[1::3], answers[2::3], strict=True)
+        ]
+
+
+def debug(folder: Path, args: list[str], *, terminal: bool, python: str = sys.executable) -> Session:
+    """Run ``ialp`` with the stops and answer every prompt of the debugger.
+
+    Args:
+        folder: gets the driver script.
+        args: arguments of ``ialp``.
+        terminal: talk to it through a pseudo-terminal, as a person does, instead of pipes.
+        python: the interpreter.
+    """
+    driver = folder / "driver.py"
+    driver.write_text(DRIVER)
+    commands, output, answered = iter(SCRIPT), b"", 0
+    deadline = time.monotonic() + SECONDS
+    with _started([python, str(driver), *args], terminal) as (process, read, write):
+        while True:
+            if select.select([read], [], [], 0.2)[0]:
+                chunk = _read(read)
+                output += chunk
+                if not chunk:
+                    break
+            elif process.poll() is not None:
+                break
+            if b"(Pdb) " in output[answered:]:
+                answered = len(output)
+                os.write(write, next(commands, "quit").encode() + b"\n")
+            assert time.monotonic() < deadline, "the session hangs:\n" + output.decode(errors="replace")[-5000:]
+        process.wait(60)
+    return Session(process.pid, process.returncode, output.decode(errors="replace").replace("\r\n", "\n"))
+
+
+@contextmanager
+def _started(command: list[str], terminal: bool) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
+    """The process, and the file descriptors to read from it and to write to it. It ends with the context."""
+    ours, theirs = pty.openpty() if terminal else (-1, -1)
+    ends = theirs if terminal else subprocess.PIPE
+    process = subprocess.Popen(
+        command, env=environment(), stdin=ends, stdout=ends, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0
+    )
+    try:
+        if process.stdout and process.stdin:
+            yield process, process.stdout.fileno(), process.stdin.fileno()
+        else:
+            os.close(theirs)
+            yield process, ours, ours
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if terminal:
+            os.close(ours)
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+
+
+def _read(descriptor: int) -> bytes:
+    """What there is to read; nothing at the end."""
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:  # Linux says so when the other side of a terminal was closed
+        return b""
+
+
+def run_script(
+    folder: Path, script: str, args: list[str], *, seconds: float = SECONDS, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
+    """Run a script that starts ``ialp`` and nobody to answer it; a run that takes longer than ``seconds`` is an error."""
+    driver = folder / "driver.py"
+    driver.write_text(script)
+    return subprocess.run(
+        [python, str(driver), *args],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def check(session: Session, out: Path) -> None:
+    """All six stops happened, in the process that was started, and the run went on to its report."""
+    assert session.returncode == 0, session.output[-5000:]
+    stops = session.stops()
+    assert [(stop.method, stop.call) for stop in stops] == [
+        (method, call)
+        for method in ("Judge.answer", "IALPLearner.compute_loss_for_module", "UserVectorEnv.step")
+        for call in (1, 2)
+    ], session.output[-5000:]
+    assert {stop.pid for stop in stops} == {session.pid}
+    judge, learner, users = stops[::2]
+    assert judge.inside == ("Judge", (32, 10)) and judge.caller == "ialp_rllib.judge.actor"
+    assert learner.inside == ("IALPLearner", (32, 22)) and learner.caller.startswith("ray.rllib.core.learner")
+    assert users.inside == ("UserVectorEnv", (40,)) and users.caller == "ialp_rllib.agent.runner"
+    assert (out / "report" / "index.html").is_file()
+
+
+def results(out: Path) -> pd.DataFrame:
+    """The result table of a run without what a clock said."""
+    return pq.read_table(out / "report" / "results.parquet").to_pandas().drop(columns="seconds")

@@ -1,73 +1,105 @@
-"""The newest Ray, which has no local mode any more, in an environment of its own."""
+"""The newest Ray of PyPI, in an environment of its own: no local mode any more, but the same flag and the same results."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from packaging.version import Version
 
 from ialp_rllib.judge.preferences import table_hash
-from tests.debugging.test_breakpoints import check, debug
-from tests.small_run import arguments, environment, finish
+from tests.conftest import REPOSITORY
+from tests.debugging.session import SMALLER, check, debug, results
+from tests.small_run import arguments, environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first test downloads and runs the pipeline twice
+
+# Prints Ray's version and, one per line, what `ray[rllib,tune]` asks for and does not find.
+MISSING = """
+from importlib import metadata
+from packaging.requirements import Requirement
+
+def found(requirement):
+    try:
+        return requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+    except metadata.PackageNotFoundError:
+        return False
+
+print(metadata.version("ray"))
+for requirement in map(Requirement, metadata.requires("ray")):
+    extras = [{"extra": extra} for extra in ("", "rllib", "tune")]
+    wanted = requirement.marker is None or any(map(requirement.marker.evaluate, extras))
+    if wanted and not found(requirement):
+        print(str(requirement).partition(";")[0])
+"""
+
+
+def install(site_packages: Path, *requirements: str) -> None:
+    """Install into that folder and nowhere else, without dependencies; skip the test where PyPI cannot be reached."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-input", "--retries", "1"]
+    command = [*pip, "--target", str(site_packages), *requirements]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        pytest.skip(f"pip cannot install {', '.join(requirements)}: {done.stderr.strip().splitlines()[-1]}")
 
 
 @pytest.fixture(scope="module")
-def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with the newest Ray; all other packages are those of the running one."""
-    home = tmp_path_factory.mktemp("newest") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    python = home / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "ray"]
-    done = subprocess.run(install, text=True, capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"the newest Ray cannot be installed here: {done.stderr.splitlines()[-1]}")
-    own = next((home / "lib").glob("python*/site-packages"))
-    (own / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # read after its own folder: the new Ray wins
-    return python
+def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The interpreter of an environment with the newest Ray, which sees all other packages of this one behind its own."""
+    folder = tmp_path_factory.mktemp("newest") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    where = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site_packages = Path(subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip())
+    install(site_packages, "ray[rllib,tune]")
+    # `addsitedir` appends: what is installed here comes first.
+    others = [sysconfig.get_path("purelib"), str(REPOSITORY)]
+    (site_packages / "others.pth").write_text(f"import site; [site.addsitedir(p) for p in {json.dumps(others)}]\n")
+    asked = subprocess.run([str(python), "-c", MISSING], capture_output=True, text=True, check=True)
+    version, *missing = asked.stdout.split("\n")[:-1]
+    if missing:
+        install(site_packages, *missing)
+    if Version(version) < Version("2.55"):
+        pytest.skip(f"the newest Ray that pip finds is {version}, which still has its local mode")
+    return str(python)
 
 
-def test_in_process_without_ray_actors(newest: Path, tmp_path: Path) -> None:
-    env = {**environment(), "PYTHONPATH": str(Path(__file__).parents[2])}
-    version = subprocess.run(
-        [str(newest), "-c", "import ray; print(ray.__version__)"], env=env, text=True, capture_output=True, check=True
-    ).stdout.strip()
-    assert tuple(map(int, version.split(".")[:2])) >= (2, 55)
-    out = tmp_path / "here"
+def run(python: str, args: list[str]) -> str:
+    """Run ``ialp`` with that interpreter; it must succeed."""
+    command = [python, "-m", "ialp_rllib.cli", *args]
     done = subprocess.run(
-        [str(newest), "-m", "ialp_rllib.cli", *arguments(out, "--local-mode")],
-        env=env,
-        text=True,
-        capture_output=True,
-        timeout=400,
-        check=False,
+        command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False
     )
-    printed = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode == 0, printed[-3000:]
-    assert f"Ray {version} has no local mode" in printed
-    assert "without Ray actors" in printed
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-5000:]
+    return output
+
+
+def test_local_mode_runs_in_process_says_so_and_gives_the_same_results(
+    newest: str, normal_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    output = " ".join(run(newest, arguments(out, "--local-mode", **SMALLER)).split())  # without line breaks
+    assert "has no local mode" in output and "running in this process without Ray actors or tasks" in output
     assert (out / "report" / "index.html").is_file()
-    finish(arguments(tmp_path / "there"))
-    assert table_hash(out / "distil") == table_hash(tmp_path / "there" / "distil")
+    assert table_hash(out / "distil") == table_hash(normal_run / "distil")
+    pd.testing.assert_frame_equal(results(out), results(normal_run))
 
 
-def test_breakpoints_on_the_newest_ray(newest: Path, tmp_path: Path) -> None:
-    check(debug(str(newest), tmp_path / "run", "transformers"), tmp_path / "run")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_breakpoints_stop_without_local_mode(newest: str, terminal: bool, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    args = arguments(out, "--local-mode", **SMALLER)
+    check(debug(tmp_path, args, terminal=terminal, python=newest), out)
 
 
-def test_a_normal_run_on_the_newest_ray(newest: Path, tmp_path: Path) -> None:
-    env = {**environment(), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [str(newest), "-m", "ialp_rllib.cli", *arguments(tmp_path / "run")],
-        env=env,
-        text=True,
-        capture_output=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert (tmp_path / "run" / "report" / "results.parquet").is_file()
+def test_a_normal_run_gives_the_same_results(newest: str, normal_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(newest, arguments(out, **SMALLER))
+    assert table_hash(out / "distil") == table_hash(normal_run / "distil")
+    pd.testing.assert_frame_equal(results(out), results(normal_run))

@@ -1,0 +1,64 @@
+"""``--local-mode`` changes where things run, and nothing else: the same results, and errors that show at once."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ialp_rllib.judge.preferences import table_hash
+from tests.debugging.conftest import Debugged
+from tests.debugging.session import SMALLER, results, run_script
+from tests.small_run import arguments
+
+FAILING = '''
+"""``ialp`` whose {cls} breaks after {calls} calls."""
+
+import itertools
+
+from ialp_rllib import cli
+from {module} import {cls}
+
+whole, calls = {cls}.{method}, itertools.count()
+
+
+def broken(*args, **kwargs):
+    if next(calls) == {calls}:
+        raise ZeroDivisionError("broken on purpose")
+    return whole(*args, **kwargs)
+
+
+{cls}.{method} = broken
+cli.main()
+'''
+# Stage, and where and when it breaks. The first measurement takes at most 40 steps: 60 is in the middle of training.
+BREAKS = {
+    "environment": ("adapt", "ialp_rllib.users.env", "UserVectorEnv", "step", 60),
+    "learner": ("pretrain", "ialp_rllib.agent.learner", "IALPLearner", "compute_loss_for_module", 10),
+    "judge": ("distil", "ialp_rllib.judge.judge", "Judge", "answer", 2),
+}
+
+
+def test_a_run_in_local_mode_gives_the_same_results(normal_run: Path, debugged_run: Debugged) -> None:
+    assert table_hash(debugged_run.out / "distil") == table_hash(normal_run / "distil")
+    pd.testing.assert_frame_equal(results(debugged_run.out), results(normal_run))
+
+
+@pytest.mark.parametrize(
+    "part", ["environment", *(pytest.param(p, marks=pytest.mark.slow) for p in ("learner", "judge"))]
+)
+def test_an_error_ends_the_run_at_once_with_its_own_traceback(part: str, normal_run: Path, tmp_path: Path) -> None:
+    stage, module, cls, method, calls = BREAKS[part]
+    out = tmp_path / "run"
+    shutil.copytree(normal_run, out)
+    shutil.rmtree(out / stage)
+    script = FAILING.format(module=module, cls=cls, method=method, calls=calls)
+    # RLlib's patience with a runner that gives no sign of life is 120 s: an error must not wait for that.
+    process = run_script(tmp_path, script, arguments(out, "--local-mode", verb=stage, **SMALLER), seconds=110)
+    assert process.returncode == 1, process.stdout[-5000:]
+    assert "ZeroDivisionError: broken on purpose" in process.stdout
+    assert re.search(r'driver\.py", line \d+, in broken', process.stdout)
+    assert not (out / stage / "manifest.json").exists()

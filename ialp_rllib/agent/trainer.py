@@ -7,6 +7,8 @@ with the same numbers as one that was never killed.
 from __future__ import annotations
 
 import contextlib
+import inspect
+import logging
 import math
 import shutil
 import time
@@ -19,7 +21,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from ray.tune.logger import NoopLogger
 from safetensors.torch import save_file
 
 from ialp_rllib.agent.algorithm import IALP, IALPConfig
@@ -79,16 +80,19 @@ def train(
 def build(config: IALPConfig, seed: int) -> IALP:
     """The algorithm, without RLlib's own result files (we write Parquet and TensorBoard)."""
     config = config.copy(copy_frozen=False)
-    config.debugging(seed=seed, logger_config={"type": NoopLogger}, log_level="ERROR")
-    with _quiet_logger():
+    config.debugging(seed=seed, log_level="ERROR")
+    with _quiet_rllib():
+        if "logger_creator" not in inspect.signature(config.build_algo).parameters:
+            return config.build_algo()  # newer Rays write no result files of their own
+        from ray.tune.logger import NoopLogger
+
+        config.debugging(logger_config={"type": NoopLogger})
         return config.build_algo(logger_creator=lambda c: NoopLogger(c, ""))
 
 
 @contextlib.contextmanager
-def _quiet_logger() -> Iterator[None]:
+def _quiet_rllib() -> Iterator[None]:
     """RLlib warns at every construction that its default, the new API stack, is in use."""
-    import logging
-
     logger = logging.getLogger("ray.rllib")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -21,6 +21,7 @@ from ialp_rllib.report.names import BASELINE, label, methods
 from ialp_rllib.report.published import SOURCE
 from ialp_rllib.report.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results
 from ialp_rllib.report.summary import lead, summarise, three, whole
+from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +78,15 @@ def write_report(
     )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, table in (("results.parquet", results), ("curves.parquet", curves)):
-            part = folder / f"{name}.part"
-            pq.write_table(table, part)
-            part.replace(folder / name)
-        part = folder / "index.html.part"
-        part.write_text(page, encoding="utf-8")
-        part.replace(folder / "index.html")
+    write_atomic(folder / "results.parquet", lambda path: pq.write_table(results, path))
+    write_atomic(folder / "curves.parquet", lambda path: pq.write_table(curves, path))
+    write_atomic(folder / "index.html", lambda path: _write_text(path, page))
     log.info("report: %s", folder / "index.html")
     return folder / "index.html"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def render(

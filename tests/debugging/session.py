@@ -183,7 +183,7 @@ def _read(descriptor: int) -> bytes:
 def run_script(
     folder: Path, script: str, args: list[str], *, seconds: float = SECONDS, python: str = sys.executable
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script that starts ``ialp`` and nobody to answer it; a run that takes longer than ``seconds`` is an error."""
+    """Run a script that starts ``ialp`` and nobody to answer it; to take longer than ``seconds`` is an error."""
     driver = folder / "driver.py"
     driver.write_text(script)
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""The newest Ray of PyPI, in an environment of its own: no local mode any more, but the same flag and the same results."""
+"""The newest Ray, in an environment of its own: no local mode any more, but the same flag and the same results."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def install(site_packages: Path, *requirements: str) -> None:
 
 @pytest.fixture(scope="module")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment with the newest Ray, which sees all other packages of this one behind its own."""
+    """Interpreter of an environment with the newest Ray; it finds all other packages in the environment of the tests."""
     folder = tmp_path_factory.mktemp("newest") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"

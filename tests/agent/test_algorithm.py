@@ -148,3 +148,17 @@ def test_the_updates_per_step_are_counted() -> None:
     assert algorithm.env_steps == 80
     assert np.isfinite(algorithm.losses()["critic_loss"])
     algorithm.stop()
+
+
+def test_step_sizes_fall_to_a_tenth_with_environment_steps() -> None:
+    algorithm = make_algorithm(agent={"lr_decay_steps": 160, "actor_lr": 1e-3, "critic_lr": 1e-2})
+    algorithm.rounds = 10
+    algorithm.train()
+    optimizers = algorithm.learner_group._learner._named_optimizers
+    rates = {name.rsplit("_", 1)[1]: o.param_groups[0]["lr"] for name, o in optimizers.items()}
+    assert rates == pytest.approx({"actor": 1e-3 * 0.55, "critic": 1e-2 * 0.55})  # 80 of 160 steps
+    algorithm.rounds = 20
+    algorithm.train()
+    rates = {name.rsplit("_", 1)[1]: o.param_groups[0]["lr"] for name, o in optimizers.items()}
+    assert rates == pytest.approx({"actor": 1e-4, "critic": 1e-3})
+    algorithm.stop()

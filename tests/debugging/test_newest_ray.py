@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import sysconfig
@@ -50,7 +49,7 @@ def install(site_packages: Path, *requirements: str) -> None:
 
 @pytest.fixture(scope="module")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Interpreter of an environment with the newest Ray; it finds all other packages in the environment of the tests."""
+    """Interpreter of an environment with the newest Ray; all other packages are those of the tests' environment."""
     folder = tmp_path_factory.mktemp("newest") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
@@ -58,8 +57,8 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
     site_packages = Path(subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip())
     install(site_packages, "ray[rllib,tune]")
     # `addsitedir` appends: what is installed here comes first.
-    others = [sysconfig.get_path("purelib"), str(REPOSITORY)]
-    (site_packages / "others.pth").write_text(f"import site; [site.addsitedir(p) for p in {json.dumps(others)}]\n")
+    others = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(REPOSITORY)])
+    (site_packages / "others.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in others))
     asked = subprocess.run([str(python), "-c", MISSING], capture_output=True, text=True, check=True)
     version, *missing = asked.stdout.split("\n")[:-1]
     if missing:

@@ -85,7 +85,7 @@ def train_job(
         checkpoint_every=adapt.checkpoint_every,
         measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
         measure_every=settings.evaluate.every if method(name).learns else 0,
-        logs=run.root / "logs" / name / f"seed-{seed}",
+        logs=run.root / "logs" / Path(*stage.folder.parts[-2:]),  # of its own for every trial of a study, too
     )
     trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
     stage.finish({"method": name, "seed": seed}, time.perf_counter() - began)

@@ -18,7 +18,7 @@ from tests.small_run import SMALL, environment
 STUDY = REPOSITORY / "tune_experiments" / "alpha_schedules"
 
 
-def call(script: str, *arguments: str) -> str:
+def call(script: str, *arguments: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, str(STUDY / script), *arguments],
         env=environment(),
@@ -27,10 +27,11 @@ def call(script: str, *arguments: str) -> str:
         timeout=400,
         check=False,
     )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert done.returncode == code, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow  # three sweeps: about a minute of one core
 def test_sweep_and_analysis(tmp_path: Path) -> None:
     small = {**SMALL, "adapt.env_steps": 2200, "adapt.alpha.steps": 1000}
     sets = [part for key, value in small.items() if key != "adapt.methods" for part in ("--set", f"{key}={value}")]
@@ -45,7 +46,10 @@ def test_sweep_and_analysis(tmp_path: Path) -> None:
         assert train.alpha.tolist() == pytest.approx(expected, abs=1e-6)
     call("analysis.py", "--out", str(tmp_path))
     table = pd.read_csv(tmp_path / "table.csv")
-    assert set(table["shape"]) == {"linear", "step"}
+    assert sorted(table["shape"]) == ["linear", "step"]
+    assert table["R end"].is_monotonic_decreasing
+    assert table["lowest"].between(0, 1).all()
+    assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + 2
     assert (table["R@0"] > 0).all()
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert (tmp_path / "curves.svg").is_file()
@@ -53,4 +57,11 @@ def test_sweep_and_analysis(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")}
     assert len(before) == 5 + 1 + 2  # the shared stages, the seed of pre-training, two trials
     call("sweep.py", *sweep)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")} == before
+
+    weights = next((tmp_path / "base" / "pretrain").rglob("policy.safetensors"))
+    weights.write_bytes(bytes(weights.stat().st_size))  # the trials cannot start from this
+    output = call("sweep.py", *sweep, "--starts", "0.7", "--shapes", "linear", code=1)
+    assert "1 of 1 trials failed" in output  # another grid in the same folder is another experiment, not the old one
+    assert "Traceback" not in output.split("1 of 1 trials failed")[1]
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")} == before

@@ -2,13 +2,16 @@
 
     python tune_experiments/alpha_schedules/analysis.py [--out runs/alpha-schedules]
 
-Leaves ``table.csv``, ``curves.png`` and ``curves.svg`` in OUT. Returns: sampled policy, test world,
-means over the seeds. "Lowest" is the lowest return of the first two epochs as a share of the trial's own R@0.
+Leaves ``table.csv``, ``table.md``, ``curves.png`` and ``curves.svg`` in OUT. Returns: sampled policy, test world, means
+over the seeds. "Lowest" is the lowest return of the first two epochs as a share of the trial's own R@0. Only trials of
+the latest sweep that are finished count.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -25,16 +28,23 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6
 
 def read(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measurements and curves of all finished trials, with their start, shape and seed."""
+    sweep = out / "sweep.json"
+    if not sweep.is_file():
+        raise SystemExit(f"{out} holds no sweep: run sweep.py --out {out} first")
+    trials = json.loads(sweep.read_text())
     measured, curves = [], []
-    for folder in sorted((out / "trials").iterdir()):
-        if not (folder / "manifest.json").is_file():
+    for trial in trials:
+        folder = out / "trials" / trial["folder"]
+        manifest = folder / "manifest.json"
+        if not manifest.is_file() or json.loads(manifest.read_text())["fingerprint"] != trial["fingerprint"]:
             continue
-        start, shape, seed = folder.name.split("-")
-        who = {"start": float(start), "shape": shape, "seed": int(seed)}
+        who = {name: trial[name] for name in ("start", "shape", "seed")}
         measured.append(pq.read_table(folder / "measurements.parquet").to_pandas().assign(**who))
         curves.append(pq.read_table(folder / "curves.parquet").to_pandas().assign(**who))
     if not measured:
-        raise SystemExit(f"{out} holds no finished trial: run sweep.py first")
+        raise SystemExit(f"{out} holds no finished trial: run sweep.py --out {out} first")
+    if len(measured) < len(trials):
+        print(f"{len(measured)} of {len(trials)} trials are finished: the others are left out", file=sys.stderr)
     return pd.concat(measured), pd.concat(curves)
 
 
@@ -43,7 +53,8 @@ def summarise(measured: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     rows = []
     sampled = measured[(measured.policy == "sampled") & (measured.epoch != "")]
     for (start, shape), trial in sampled.groupby(["start", "shape"]):
-        r = trial.groupby("epoch")["return"].mean()
+        by_seed = trial.pivot(index="seed", columns="epoch", values="return")
+        r = by_seed.mean()
         curve = curves[(curves.start == start) & (curves["shape"] == shape) & (curves.series == "test_sampled")]
         mean = curve.groupby("env_steps")["return"].mean()
         reached = mean[mean >= 0.9 * r["end"]].index.min()
@@ -54,11 +65,23 @@ def summarise(measured: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
                 "seeds": trial.seed.nunique(),
                 **{f"R@{epoch}": r[epoch] for epoch in ("0", "1", "2")},
                 "R end": r["end"],
-                "lowest": min(r["0"], r["1"], r["2"]) / r["0"],
+                "lowest": (by_seed[["0", "1", "2"]].min(axis=1) / by_seed["0"]).mean(),
                 "env steps to 90%": int(reached),
             }
         )
     return pd.DataFrame(rows).sort_values("R end", ascending=False, ignore_index=True)
+
+
+def cells(summary: pd.DataFrame) -> list[list[str]]:
+    """The table as text."""
+    rows = summary.itertuples(index=False)
+    return [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    """The table for a note or a README."""
+    lines = [list(summary.columns), ["---"] * summary.shape[1], *cells(summary)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def draw(curves: pd.DataFrame, out: Path) -> None:
@@ -75,7 +98,7 @@ def draw(curves: pd.DataFrame, out: Path) -> None:
             test.index, test, color=colour, linestyle=dash, marker="o", markersize=3, label=f"{shape} from {start:g}"
         )
         bottom.plot(alpha.index, alpha, color=colour, linestyle=dash)
-    top.set(ylabel="return R, test world", title="A-iALP_ap by schedule of alpha")
+    top.set(ylabel="return R, test world", title="A-iALP_ap by schedule of alpha (sampled policy)")
     top.set_ylim(bottom=0)
     top.legend(frameon=False)
     bottom.set(xlabel="environment steps", ylabel="alpha", ylim=(-0.03, 1.03))
@@ -94,10 +117,11 @@ def main() -> None:
     measured, curves = read(options.out)
     summary = summarise(measured, curves)
     summary.to_csv(options.out / "table.csv", index=False)
+    (options.out / "table.md").write_text(markdown(summary))
     draw(curves, options.out)
     table = Table(*summary.columns, title="A-iALP_ap by schedule of alpha (sampled policy, test world)")
-    for row in summary.itertuples(index=False):
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row))
+    for row in cells(summary):
+        table.add_row(*row)
     Console().print(table)
     print(f"figure: {options.out / 'curves.png'}")
 

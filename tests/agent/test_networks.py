@@ -24,6 +24,11 @@ def observation(*items: int, user: int = 0) -> torch.Tensor:
     return row
 
 
+def state(model: ActorCritic, row: torch.Tensor) -> torch.Tensor:
+    encoder = model.policy.encoder
+    return encoder(row, encoder.items())
+
+
 def test_masked_items_have_probability_zero_and_all_others_more() -> None:
     probs = torch.softmax(net()(observation(1, 2, 3, 4, 5))[0], -1)[0]
     assert (probs == 0).nonzero().squeeze(1).tolist() == [3, 4, 5, N]
@@ -36,27 +41,25 @@ def test_masked_items_have_probability_zero_and_all_others_more() -> None:
 def test_the_state_depends_on_the_order_and_not_on_the_batch() -> None:
     model = net().eval()
     one, two = observation(1, 2, 3), observation(3, 2, 1)
-    encoder = model.policy.encoder
-    assert not torch.allclose(encoder(one), encoder(two))
-    assert torch.allclose(encoder(torch.cat([one, two]))[:1], encoder(one), atol=1e-6)
+    assert not torch.allclose(state(model, one), state(model, two))
+    assert torch.allclose(state(model, torch.cat([one, two]))[:1], state(model, one), atol=1e-6)
 
 
 def test_padding_carries_nothing() -> None:
     """Whatever the embedding of "no item" is, the state of a short session stays the same."""
     model = net()
-    before = model.policy.encoder(observation(4, 5))
+    before = state(model, observation(4, 5))
     with torch.no_grad():
-        model.policy.encoder.item.weight[N] += 10
-    assert torch.allclose(before, model.policy.encoder(observation(4, 5)), atol=1e-5)
+        model.policy.encoder.items.id.weight[N] += 10
+    assert torch.allclose(before, state(model, observation(4, 5)), atol=1e-5)
 
 
 def test_attention_is_causal() -> None:
     """The outputs before the last position do not know the last item: only mean and last state change with it."""
-    encoder = net(blocks=1).policy.encoder
-    outputs = []
-    encoder.norm.register_forward_hook(lambda _m, _i, out: outputs.append(out.detach()))
-    encoder(observation(1, 2, 3, 4))
-    encoder(observation(1, 2, 3, 9))
+    model, outputs = net(blocks=1), []
+    model.policy.encoder.norm.register_forward_hook(lambda _m, _i, out: outputs.append(out.detach()))
+    state(model, observation(1, 2, 3, 4))
+    state(model, observation(1, 2, 3, 9))
     assert torch.allclose(outputs[0][:, :-1], outputs[1][:, :-1])
     assert not torch.allclose(outputs[0][:, -1], outputs[1][:, -1])
 
@@ -74,5 +77,19 @@ def test_the_actor_reaches_the_encoder_only_when_it_is_shared(shared: bool) -> N
     model = net(shared_encoder=shared)
     logits, _ = model(observation(1, 2))
     torch.softmax(logits, -1)[0, 7].backward()
-    assert (model.policy.encoder.item.weight.grad is not None) is shared
+    assert (model.policy.encoder.items.id.weight.grad is not None) is shared
     assert model.policy.actor.hidden[0].weight.grad is not None
+
+
+def test_items_with_the_same_attributes_share_what_is_learnt_of_them() -> None:
+    codes = np.arange(N)[:, None] % 3
+    model = net(item_codes=codes, item_sizes=[3])
+    items = model.policy.encoder.items()
+    assert items.shape == (N + 1, 16)
+    with torch.no_grad():
+        model.policy.encoder.items.id.weight.zero_()
+    items = model.policy.encoder.items()
+    assert torch.equal(items[0], items[3])
+    assert not torch.allclose(items[0], items[1])
+    items[3].sum().backward()
+    assert model.policy.encoder.items.values.weight.grad[0].abs().sum() > 0

@@ -1,6 +1,6 @@
 """Coat, A2C from scratch: return in the test world, by protocol and by form of the actor's loss.
 
-    python benchmarks/coat_a2c.py --data DIR [--updates 12000] [--seeds 0 1 2] [--out runs/bench-coat]
+    python benchmarks/coat_a2c.py --data DIR [--updates 10000] [--seeds 0 1 2] [--out runs/bench-coat]
 
 For each protocol and form: mean over the seeds of the return at the end (greedy and sampled), its length, the best mean
 on the way, and CPU-seconds until the mean return reaches 80. Beside them the references: the uniform random policy, the
@@ -40,7 +40,7 @@ FORMS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the Coat archive")
-    parser.add_argument("--updates", type=int, default=12_000)
+    parser.add_argument("--updates", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/bench-coat"))
     parser.add_argument("--protocols", nargs="+", default=["transfer", "split"])
@@ -66,7 +66,6 @@ def compare(protocol: str, form: str, extra: list[str], options: argparse.Namesp
             f"users.protocol={protocol}",
             "adapt.methods=[a2c]",
             f"adapt.env_steps={options.updates * 32}",
-            f"agent.lr_decay_steps={options.updates * 32}",
             *extra,
             *options.set,
         ],

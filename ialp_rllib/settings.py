@@ -196,9 +196,6 @@ class AgentSettings:
     entropy: float = setting(0.1, "Weight of the entropy bonus.", low=0.0, high=100.0)
     actor_lr: float = setting(1e-4, "Adam's step size of the actor's head.", low=1e-7, high=1.0)
     critic_lr: float = setting(1e-3, "Adam's step size of encoder and critic.", low=1e-7, high=1.0)
-    lr_decay_steps: int = setting(
-        0, "Environment steps over which the step sizes fall linearly to a tenth; 0: they stay.", low=0
-    )
     shared_encoder: bool = setting(False, "Whether the actor's loss reaches the encoder (the paper's form).")
     target_rate: float = setting(0.01, "Rate of the target network; 0: none (the paper's form).", low=0.0, high=1.0)
     gradient_clip: float = setting(10.0, "Clip the gradient's norm to this; 0: no clip.", low=0.0)

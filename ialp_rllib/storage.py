@@ -96,20 +96,21 @@ class Stage:
                 return False
         return True
 
-    def open(self) -> Path:
-        """The folder to work in: as a killed run with the same fingerprint left it, or empty."""
+    def open(self, keep: bool = False) -> Path:
+        """The folder to work in: as a killed run with the same fingerprint left it, or empty.
+
+        Args:
+            keep: keep what is there in any case: the stage consists of parts that have manifests of their own.
+        """
         with storage_errors(self.folder):
             started = self.folder / STARTED
-            if self.folder.exists() and not (
-                started.is_file() and read_json(started).get("fingerprint") == self.fingerprint
-            ):
+            mine = started.is_file() and read_json(started).get("fingerprint") == self.fingerprint
+            if self.folder.exists() and not mine and not keep:
                 self._remove()
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / MANIFEST).unlink(missing_ok=True)
-            if not started.is_file():
-                write_json(
-                    started, {"stage": self.name, "fingerprint": self.fingerprint, "at": time.time(), "seconds": 0.0}
-                )
+            if not mine:
+                write_json(started, {"stage": self.name, "fingerprint": self.fingerprint, "at": time.time()})
         return self.folder
 
     def _remove(self) -> None:

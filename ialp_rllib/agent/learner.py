@@ -43,13 +43,6 @@ class IALPLearner(TorchLearner):
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
-        agent = self.config.agent
-        if agent.lr_decay_steps:
-            share = 1 - 0.9 * min(1.0, steps / agent.lr_decay_steps)
-            for name, optimizer in self._named_optimizers.items():
-                lr = agent.actor_lr if name.endswith("actor") else agent.critic_lr
-                for group in optimizer.param_groups:
-                    group["lr"] = share * lr
         for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no mapping)
             module = self.module[module_id].unwrapped()
             if isinstance(module, MixtureModule):

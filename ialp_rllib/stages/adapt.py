@@ -50,7 +50,7 @@ def job_stage(run: Run, name: str, seed: int) -> Stage:
         adapt["alpha"] = vars(settings.adapt.alpha)
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:
-        before.append(run.fingerprints["pretrain"])
+        before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
     print_ = fingerprint(name, seed, settings.agent, adapt, settings.evaluate, before)
     return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_)
 

@@ -39,11 +39,13 @@ class StageSpec:
         needs: stages that it reads from.
         settings: the part of the settings that it depends on.
         title: what it does, for people.
+        in_parts: whether its folder holds parts (method, seed) that stand or not by themselves.
     """
 
     needs: Callable[[Settings], tuple[str, ...]]
     settings: Callable[[Settings], list[Any]]
     title: str
+    in_parts: bool = False
 
 
 def _judge(settings: Settings) -> Any:
@@ -69,9 +71,14 @@ STAGES = {
         _always("prepare", "tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], "Distil the judge's preferences"
     ),
     "pretrain": StageSpec(
-        _always("prepare", "distil"), lambda s: [s.agent, s.pretrain, s.seeds], "Pre-train against the judge"
+        _always("prepare", "distil"),
+        lambda s: [s.agent, s.pretrain, s.seeds],
+        "Pre-train against the judge",
+        in_parts=True,
     ),
-    "adapt": StageSpec(_adapt_needs, lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], "Go online and adapt"),
+    "adapt": StageSpec(
+        _adapt_needs, lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], "Go online and adapt", in_parts=True
+    ),
     "report": StageSpec(_always("adapt"), lambda s: [s.scenario], "Write the report"),
 }
 
@@ -148,7 +155,7 @@ def run_stage(run: Run, name: str, progress: Progress) -> bool:
                 f"needs stage {needed}, which was not run with these settings",
                 f"`ialp {needed}` first",
             )
-    folder = stage.open()
+    folder = stage.open(keep=STAGES[name].in_parts)
     module = import_module(f"ialp_rllib.stages.{name}")
     began = time.perf_counter()
     with progress.stage(name), storage_errors(folder):

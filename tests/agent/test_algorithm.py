@@ -148,20 +148,3 @@ def test_the_updates_per_step_are_counted() -> None:
     assert algorithm.env_steps == 80
     assert np.isfinite(algorithm.losses()["critic_loss"])
     algorithm.stop()
-
-
-def test_step_sizes_fall_to_a_tenth_with_environment_steps() -> None:
-    algorithm = make_algorithm(agent={"lr_decay_steps": 160, "actor_lr": 1e-3, "critic_lr": 1e-2})
-    learner = algorithm.learner_group._learner
-    apply, rates = learner.apply_gradients, []
-
-    def recording(gradients: dict[str, torch.Tensor]) -> None:
-        rates.append([o.param_groups[0]["lr"] for _, o in sorted(learner._named_optimizers.items())])
-        apply(gradients)
-
-    learner.apply_gradients = recording
-    algorithm.rounds = 30  # 240 environment steps; the first update after 32
-    algorithm.train()
-    algorithm.stop()
-    share = [max(0.1, 1 - 0.9 * steps / 160) for steps in range(32, 241, 8)]
-    assert rates == [pytest.approx([1e-3 * x, 1e-2 * x]) for x in share]

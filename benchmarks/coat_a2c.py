@@ -33,6 +33,7 @@ FORMS = {
         "agent.advantage_clip=0",
         "agent.target_rate=0",
         "agent.shared_encoder=true",
+        "agent.dueling=false",
     ],
 }
 

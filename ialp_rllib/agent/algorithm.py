@@ -103,6 +103,7 @@ class IALPConfig(AlgorithmConfig):
             "heads": agent.heads,
             "mask_recent": agent.mask_recent,
             "shared_encoder": agent.shared_encoder,
+            "dueling": agent.dueling,
             **self.features,
             "exploration": agent.exploration,
             "epsilon": agent.epsilon,

@@ -129,10 +129,10 @@ def test_a_method_that_does_not_learn_keeps_its_weights() -> None:
 def test_the_target_network_follows_slowly() -> None:
     algorithm = make_algorithm(agent={"target_rate": 0.5})
     module = module_of(algorithm)
-    before = module.target.critic.bias.clone()
+    before = module.target.critic.advantage.bias.clone()
     algorithm.rounds = 10
     algorithm.train()
-    online, target = module.critic.bias, module.target.critic.bias
+    online, target = module.critic.advantage.bias, module.target.critic.advantage.bias
     assert not torch.equal(before, target)
     assert not torch.equal(online, target)
     assert float((online - target).abs().max()) < float((online - before).abs().max())

@@ -93,3 +93,15 @@ def test_items_with_the_same_attributes_share_what_is_learnt_of_them() -> None:
     assert not torch.allclose(items[0], items[1])
     items[3].sum().backward()
     assert model.policy.encoder.items.values.weight.grad[0].abs().sum() > 0
+
+
+def test_the_dueling_critic_has_one_state_value_under_all_items() -> None:
+    model = net(dueling=True)
+    observed = observation(1, 2, 3)
+    _, q = model(observed)
+    with torch.no_grad():
+        model.critic.value[-1].bias += 2.0
+    _, raised = model(observed)
+    assert torch.allclose(raised, q + 2.0, atol=1e-6)
+    plain = net(dueling=False)
+    assert plain.critic.value is None

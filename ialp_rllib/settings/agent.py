@@ -1,0 +1,79 @@
+"""Settings of what learns: networks, losses, pre-training, adaptation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ialp_rllib.settings.base import group, setting
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """What learns: encoder, heads, loss, exploration, replay. Shared by all methods."""
+
+    dim: int = setting(64, "Size of the item embeddings and the state.", low=2, high=4096)
+    blocks: int = setting(1, "Self-attention blocks.", low=0, high=64)
+    heads: int = setting(2, "Attention heads.", low=1, high=64)
+    item_attributes: bool = setting(True, "Whether items are known by their attributes, too, not by their ids alone.")
+    history: int = setting(10, "Items of the session that the state is made of.", low=1, high=1024)
+    mask_recent: int = setting(7, "The last items of the session that may not be recommended; -1: all.", low=-1)
+    gamma: float = setting(0.9, "Discount.", low=0.0, high=0.9999)
+    advantage: str = setting("expected", "Form of the actor's loss.", choices=("td", "expected", "all_actions"))
+    bootstrap: str = setting(
+        "policy", "Value of the next state: max_a Q (Eq. 8) or the policy's mean of Q.", choices=("max", "policy")
+    )
+    advantage_clip: float = setting(1.0, "Clamp the advantage to +- this; 0: no clamp.", low=0.0)
+    entropy: float = setting(0.1, "Weight of the entropy bonus.", low=0.0, high=100.0)
+    actor_lr: float = setting(1e-4, "Adam's step size of the actor's head.", low=1e-7, high=1.0)
+    critic_lr: float = setting(1e-3, "Adam's step size of encoder and critic.", low=1e-7, high=1.0)
+    shared_encoder: bool = setting(False, "Whether the actor's loss reaches the encoder (the paper's form).")
+    dueling: bool = setting(True, "Whether the critic has a state value of its own beside the items' values.")
+    target_rate: float = setting(0.01, "Rate of the target network; 0: none (the paper's form).", low=0.0, high=1.0)
+    gradient_clip: float = setting(10.0, "Clip the gradient's norm to this; 0: no clip.", low=0.0)
+    batch: int = setting(64, "Transitions per update.", low=1)
+    replay: int = setting(100_000, "Transitions kept.", low=1)
+    warmup: int = setting(256, "Transitions before the first update.", low=1)
+    envs: int = setting(32, "Users that are served side by side.", low=1)
+    updates_per_step: int = setting(1, "Updates per step of all users.", low=0, high=1000)
+    exploration: str = setting(
+        "categorical", "How to act while learning.", choices=("categorical", "epsilon_greedy", "greedy")
+    )
+    epsilon: float = setting(0.1, "Probability of a uniform random item under epsilon_greedy.", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """iALP: pre-training against the judge (Algorithm 1)."""
+
+    mode: str = setting(
+        "table",
+        "table: from the preference table. live: the judge answers while the policy learns.",
+        choices=("table", "live"),
+    )
+    updates: int = setting(2000, "Updates.", low=1)
+    proposals: str = setting("sampled", "How the policy proposes candidates (live).", choices=("sampled", "top"))
+    checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1)
+    log_every: int = setting(50, "Updates between points of the learning curve.", low=1)
+
+
+@dataclass(frozen=True)
+class AlphaSettings:
+    """The mixture's weight of the learning policy over environment steps (Eq. 14)."""
+
+    shape: str = setting("linear", "Shape of the rise.", choices=("constant", "linear", "cosine", "sigmoid", "step"))
+    start: float = setting(0.1, "Value at the start.", low=0.0, high=1.0)
+    end: float = setting(1.0, "Value at the end (not for `constant`).", low=0.0, high=1.0)
+    steps: int = setting(50_000, "Environment steps from start to end.", low=1)
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """Going online (Algorithm 2)."""
+
+    methods: tuple[str, ...] = setting(("a2c", "ialp", "aialp_ft", "aialp_ap"), "Methods to run.")
+    env_steps: int = setting(50_000, "Environment steps of each run.", low=1)
+    epoch_steps: int = setting(1000, "Environment steps of an epoch.", low=1)
+    beta_init: str = setting("random", "Where the learning policy of ap starts.", choices=("random", "theta"))
+    checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1)
+    log_every: int = setting(500, "Environment steps between points of the learning curve.", low=1)
+    alpha: AlphaSettings = group(AlphaSettings)

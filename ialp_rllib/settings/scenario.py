@@ -1,0 +1,112 @@
+"""A scenario: all settings together, read from its YAML and from ``--set key=value``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings.agent import AdaptSettings, AgentSettings, PretrainSettings
+from ialp_rllib.settings.base import from_dict, group, read_yaml, setting
+from ialp_rllib.settings.catalogue import CatalogueSettings
+from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
+from ialp_rllib.settings.users import UsersSettings
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Measuring a policy in the test world."""
+
+    episodes: int = setting(232, "Episodes per measurement, spread evenly over the test users.", low=1)
+    every: int = setting(5000, "Environment steps between measurements after epoch 2.", low=1)
+    seed: int = setting(12345, "Seed of the starts: the same for every method.", low=0)
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """Where things run."""
+
+    address: str = setting("", "Ray cluster to join; empty: RAY_ADDRESS if set, else this machine.")
+    cpus: int = setting(0, "CPUs to use on this machine; 0: all.", low=0)
+    local_mode: bool = setting(False, "Everything in one process, for debuggers. Also `--local-mode`.")
+    threads: int = setting(1, "Threads of a training run.", low=1)
+    env_runners: int = setting(0, "Ray actors that step the users of a training run; 0: the run's own process.", low=0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A scenario and everything that is done with it."""
+
+    scenario: str = setting("", "Name of the scenario.")
+    seeds: tuple[int, ...] = setting((0,), "One training run per seed and method.")
+    catalogue: CatalogueSettings = group(CatalogueSettings)
+    users: UsersSettings = group(UsersSettings)
+    judge: JudgeSettings = group(JudgeSettings)
+    distil: DistilSettings = group(DistilSettings)
+    agent: AgentSettings = group(AgentSettings)
+    pretrain: PretrainSettings = group(PretrainSettings)
+    adapt: AdaptSettings = group(AdaptSettings)
+    evaluate: EvaluateSettings = group(EvaluateSettings)
+    runtime: RuntimeSettings = group(RuntimeSettings)
+
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+
+def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings:
+    """Read a scenario.
+
+    Args:
+        scenario: name of a scenario of the package (``sample``, ``coat``), or path of a YAML file.
+        overrides: ``key=value`` pairs with dotted keys, the value in YAML: ``judge.candidates=5``.
+
+    Raises:
+        InputError: no such scenario; unknown key; value of the wrong type or out of range.
+    """
+    path = Path(scenario) if scenario.endswith((".yaml", ".yml")) else SCENARIOS / f"{scenario}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
+        raise InputError(f"scenario {scenario!r}", "not found", f"one of {known}, or the path of a .yaml file")
+    tree = read_yaml(path)
+    for override in overrides:
+        _override(tree, override)
+    places = {override.partition("=")[0]: f"--set {override}" for override in overrides}
+    settings = from_dict(Settings, tree, str(path), places=places)
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """What no setting can say alone."""
+    agent, longest = settings.agent, settings.users.horizon + 1
+    if agent.mask_recent > agent.history:
+        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
+    if agent.mask_recent < 0 and agent.history < longest:
+        raise InputError(
+            "agent.mask_recent",
+            f"is -1 (the whole session), but the state holds only the last {agent.history} items",
+            f"agent.history of at least users.horizon + 1 = {longest}",
+        )
+    if agent.dim % agent.heads:
+        raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
+    if not settings.seeds:
+        raise InputError("seeds", "is empty", "at least one seed")
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {override}", "is not key=value", "for example --set agent.gamma=0.95")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}", "the value is not valid YAML", "for example 3, true, [1, 2]") from error
+    *groups, last = key.split(".")
+    for name in groups:
+        tree = tree.setdefault(name, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"--set {override}", f"{name!r} is a value, not a group of settings")
+    tree[last] = value

@@ -34,6 +34,31 @@ def coat_data() -> Path:
     return folder
 
 
+def _shared(name: str) -> Path:
+    folder = SHARED_DATA / name
+    if not (folder / "items.csv.gz").is_file():
+        pytest.skip(f"the {name} data are not here (IALP_TEST_DATA names their parent folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def industry_data() -> Path:
+    """Amazon "Industrial and Scientific" as ordered sequences."""
+    return _shared("industry")
+
+
+@pytest.fixture(scope="session")
+def lastfm_data() -> Path:
+    """Last.fm as ordered sequences of artists."""
+    return _shared("lastfm")
+
+
+@pytest.fixture(scope="session")
+def games_data() -> Path:
+    """Amazon "Video Games" as ordered sequences with times."""
+    return _shared("games")
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Ray on this machine for the whole test session, without dashboard."""

@@ -12,8 +12,11 @@ import numpy as np
 
 from ialp_rllib.catalogue.catalogue import Catalogue, split_users
 from ialp_rllib.catalogue.completion import complete
+from ialp_rllib.catalogue.problems import Findings, Problem
 from ialp_rllib.errors import InputError
+from ialp_rllib.settings import CatalogueSettings
 
+_FEATURES, PROPENSITIES = "user_item_features", "propensities.ascii"
 TRUTH = "pseudo_ground_truth/coat_pseudoGT_ratingM.ascii"
 FITTED_TRUTH = (
     f"{TRUTH} is not in the data folder (it is not part of the original archive): the true rewards are a matrix "
@@ -21,45 +24,67 @@ FITTED_TRUTH = (
 )
 
 
-def read(folder: Path, test_share: float, split_seed: int) -> Catalogue:
-    """Read the archive in ``folder``.
+def files(folder: Path) -> list[Path]:
+    """The files that are read; those that need not be there only where they are."""
+    names = ["train.ascii", "test.ascii"]
+    names += [f"{_FEATURES}/{kind}_features{ending}" for kind in ("item", "user") for ending in (".ascii", "_map.txt")]
+    return [folder / n for n in names] + [folder / n for n in (PROPENSITIES, TRUTH) if (folder / n).is_file()]
+
+
+def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catalogue | None:
+    """Read the archive in ``folder``. None where its files are broken (what is wrong has been reported).
 
     Raises:
         InputError: a file is missing, or a row has a wrong number of fields or a value that is not a rating.
     """
-    train = _matrix(folder / "train.ascii")
-    test = _matrix(folder / "test.ascii", train.shape)
-    for name, ratings in (("train.ascii", train), ("test.ascii", test)):
-        bad = (ratings < 0) | (ratings > 5) | (ratings != np.round(ratings))
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            place = f"{folder / name}, row {row + 1}, field {column + 1}"
-            raise InputError(place, f"{ratings[row, column]} is not a rating", "0 (unobserved) or 1 to 5")
+    read: dict[str, np.ndarray] = {}
+    shape = None
+    for name in ("train.ascii", "test.ascii", PROPENSITIES, TRUTH):
+        with findings.going_on():
+            if name in (PROPENSITIES, TRUTH) and not (folder / name).is_file():
+                continue
+            read[name] = _matrix(folder / name, shape)
+            shape = shape or read[name].shape
+            if name in ("train.ascii", "test.ascii"):
+                _check_ratings(folder / name, read[name], findings)
+    texts: dict[str, dict[str, np.ndarray]] = {}
+    for kind, axis in (("item", 1), ("user", 0)):
+        with findings.going_on():
+            texts[kind] = _attributes(folder / _FEATURES / f"{kind}_features", shape[axis] if shape else None)
+    if findings.failed:
+        return None
+    train, test = read["train.ascii"], read["test.ascii"]
     n_users, n_items = train.shape
-    item_texts = _attributes(folder / "user_item_features/item_features", n_items)
-    user_texts = _attributes(folder / "user_item_features/user_features", n_users)
     user, item, rating, split = _interactions(train, test)
     notes: tuple[str, ...] = ()
-    if (folder / TRUTH).is_file():
-        truth = _matrix(folder / TRUTH, train.shape).astype(np.float32)
+    if TRUTH in read:
+        truth = read[TRUTH].astype(np.float32)
     else:
         truth = complete(user, item, rating, n_users, n_items)
         notes = (FITTED_TRUTH,)
-    propensities = folder / "propensities.ascii"
     return Catalogue(
         item_ids=np.array([f"coat-{i:03d}" for i in range(n_items)], object),
-        item_texts=item_texts,
+        item_texts=texts["item"],
         user_ids=np.array([f"user-{u:03d}" for u in range(n_users)], object),
-        user_texts=user_texts,
+        user_texts=texts["user"],
         user=user,
         item=item,
         rating=rating,
         split=split,
-        test_users=split_users(n_users, test_share, split_seed),
+        test_users=split_users(n_users, settings.test_share, settings.split_seed),
         truth=truth,
-        propensities=_matrix(propensities, train.shape).astype(np.float32) if propensities.is_file() else None,
+        propensities=read[PROPENSITIES].astype(np.float32) if PROPENSITIES in read else None,
         notes=notes,
     )
+
+
+def _check_ratings(path: Path, ratings: np.ndarray, findings: Findings) -> None:
+    bad = (ratings < 0) | (ratings > 5) | (ratings != np.round(ratings))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        where = f"{path}, row {row + 1}, field {column + 1}"
+        problem = f"{ratings[row, column]} is not a rating"
+        findings.add(Problem(where, problem, "0 (unobserved) or 1 to 5", int(bad.any(1).sum())))
 
 
 def _interactions(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -79,7 +104,11 @@ def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     if not path.is_file():
         raise InputError(str(path), "no such file", "the files of the original Coat archive")
     rows: list[list[float]] = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), "the text is not UTF-8", "a matrix of numbers in ASCII") from error
+    for number, line in enumerate(lines, 1):
         fields = line.split()
         if rows and len(fields) != len(rows[0]):
             raise InputError(f"{path}, row {number}", f"has {len(fields)} fields", f"{len(rows[0])} as in row 1")
@@ -98,13 +127,19 @@ def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     return matrix
 
 
-def _attributes(stem: Path, n_rows: int) -> dict[str, np.ndarray]:
+def _attributes(stem: Path, n_rows: int | None) -> dict[str, np.ndarray]:
     """One-hot blocks back to texts: the columns of ``STEM.ascii`` are named ``attribute:value`` in ``STEM_map.txt``."""
     names_file = stem.parent / f"{stem.name}_map.txt"
     if not names_file.is_file():
         raise InputError(str(names_file), "no such file", "the files of the original Coat archive")
     pairs = [line.strip().split(":", 1) for line in names_file.read_text().splitlines() if line.strip()]
-    onehot = _matrix(stem.with_suffix(".ascii"), (n_rows, len(pairs)))
+    onehot = _matrix(stem.with_suffix(".ascii"))
+    expected = (n_rows or len(onehot), len(pairs))
+    if onehot.shape != expected:
+        file = stem.with_suffix(".ascii")
+        raise InputError(
+            str(file), f"has {onehot.shape} rows and columns", f"{expected}, as train.ascii and the map say"
+        )
     texts = {}
     for name in dict.fromkeys(pair[0] for pair in pairs):
         columns = [i for i, pair in enumerate(pairs) if pair[0] == name]

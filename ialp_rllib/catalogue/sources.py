@@ -5,22 +5,64 @@ from __future__ import annotations
 import sysconfig
 from pathlib import Path
 
-from ialp_rllib.catalogue import coat, schemas
-from ialp_rllib.catalogue.catalogue import Catalogue, from_tables
+from ialp_rllib.catalogue import amazon, coat, files, lfm
+from ialp_rllib.catalogue.build import assemble, index_log
+from ialp_rllib.catalogue.catalogue import Catalogue
+from ialp_rllib.catalogue.engine import engine
+from ialp_rllib.catalogue.oddities import report_oddities
+from ialp_rllib.catalogue.problems import Findings
+from ialp_rllib.catalogue.tables import check_exists
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
 
+_LOADERS = {"files": files.load, "lfm": lfm.load, "amazon": amazon.load}
 
-def read_source(settings: CatalogueSettings) -> Catalogue:
+
+def read_source(settings: CatalogueSettings, work: Path | None = None) -> Catalogue:
     """Read and check the data that ``settings`` name.
+
+    Args:
+        work: folder for what does not fit in memory, removed afterwards; None: a temporary one.
 
     Raises:
         InputError: the folder or a file is missing, or a table is broken; names file, row and field.
     """
+    catalogue = examine(settings, Findings(), work)
+    assert catalogue is not None  # the findings of a reader that does not gather are raised
+    return catalogue
+
+
+def examine(settings: CatalogueSettings, findings: Findings, work: Path | None = None) -> Catalogue | None:
+    """Read the data and report what is wrong with them. None where that was too much for a catalogue."""
     folder = data_folder(settings.data)
     if settings.source == "coat":
-        return coat.read(folder, settings.test_share, settings.split_seed)
-    return _read_parquet(folder, settings)
+        return coat.read(folder, settings, findings)
+    with engine(settings.memory_mb, settings.threads, work) as con:
+        catalogue, loaded = None, _LOADERS[settings.source](con, folder, settings, findings)
+        if loaded is not None:
+            index_log(con, loaded, findings)
+            if not findings.failed:
+                with findings.going_on():
+                    catalogue = assemble(con, loaded, settings)
+        if findings.gather:
+            report_oddities(con, loaded, settings, findings)
+        return catalogue
+
+
+def source_files(settings: CatalogueSettings) -> list[Path]:
+    """The files that the source reads, in a fixed order; all within the data folder.
+
+    Raises:
+        InputError: the folder or a file is missing.
+    """
+    folder = data_folder(settings.data)
+    if settings.source == "files":
+        paths = list(files.locate(folder, settings).values())
+    else:
+        paths = {"coat": coat.files, "lfm": lfm.files, "amazon": amazon.files}[settings.source](folder)
+    for path in paths:
+        check_exists(path)
+    return paths
 
 
 def data_folder(name: str) -> Path:
@@ -40,20 +82,3 @@ def package_data(name: str) -> Path:
         if (root / name).is_dir():
             return root / name
     raise InputError(f"data/{name}", "is not part of this installation", "a checkout, or a wheel built with its data")
-
-
-def _read_parquet(folder: Path, settings: CatalogueSettings) -> Catalogue:
-    files = {name: folder / f"{name}.parquet" for name in ("items", "interactions", "users")}
-    items = schemas.conform(
-        schemas.read_parquet(files["items"]), schemas.items_schema(settings.attributes), str(files["items"])
-    )
-    schemas.check_ids(items, "item_id", str(files["items"]))
-    users = None
-    if settings.user_attributes or files["users"].is_file():
-        table = schemas.read_parquet(files["users"])
-        users = schemas.conform(table, schemas.users_schema(settings.user_attributes), str(files["users"]))
-        schemas.check_ids(users, "user_id", str(files["users"]))
-    log = schemas.conform(schemas.read_parquet(files["interactions"]), schemas.INTERACTIONS, str(files["interactions"]))
-    known_users = users["user_id"].to_numpy() if users is not None else None
-    schemas.check_interactions(log, items["item_id"].to_numpy(), known_users, str(files["interactions"]))
-    return from_tables(items, log, users, test_share=settings.test_share, split_seed=settings.split_seed)

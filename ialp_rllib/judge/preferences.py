@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ialp_rllib.catalogue.schemas import read_parquet
+from ialp_rllib.catalogue.disk import read_parquet
 from ialp_rllib.errors import InputError
 from ialp_rllib.storage import write_atomic
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -157,6 +157,23 @@ def tuning_curve(values: Sequence[float], measure: str) -> Markup:
         axes.set_ylim(bottom=0, top=1.0 if measure == "accuracy" else None)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         return _svg(figure, f"tuning-{measure}", f"{measure} of the judge while it was tuned")
+
+
+def calibration_curve(groups: Sequence[Mapping[str, float]], title: str) -> Markup:
+    """Predicted probability against what was observed, one dot per group; the diagonal is perfect calibration.
+
+    Args:
+        groups: ``predicted`` and ``observed`` of each, in ascending order of the prediction.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(title, "predicted", "observed")
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.4)
+        x, y = ([float(group[name]) for group in groups] for name in ("predicted", "observed"))
+        (line,) = axes.plot(x, y, color=_BAR, marker="o", markersize=3.5, clip_on=False)
+        line.set_gid("line-0")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        return _svg(figure, f"calibration-{re.sub('[^a-z]+', '-', title.lower())}", f"{title}: predicted and observed")
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:

@@ -53,6 +53,12 @@ USERS = {
     "rmse": "Root mean square error of the predicted ratings; lower is better.",
     "correlation": "Pearson correlation of predicted and true ratings; 1 is perfect, 0 is blind.",
     "auc": "Probability that a logged next item scores above a random one; 0.5 is chance, 1 is perfect.",
+    "auc_popular": "Probability that a logged next item scores above one drawn by popularity; 0.5 is chance.",
+    "hr_10": "HR@10: share of logged next items among the ten best of all items outside the session.",
+    "calibration_error": "Mean distance of predicted and observed shares over ten groups; 0 is perfect.",
+    "next_items": "Logged next items that the model was fitted and tested on.",
+    "greedy_on_test_model": "The best policy known: it takes the item with the highest true answer, step by step.",
+    "greedy_on_train_model": "The same with the train world's answers: what can be carried over to the test world.",
     "model_cap": "Return of perfect planning on the user model, scored in the test world: what it knows caps what can "
     "be learnt from it.",
     "model_cap_non_personalised": "Return of perfect planning on the user model's mean per item.",
@@ -74,7 +80,7 @@ USERS = {
 }
 
 
-_ACRONYMS = ("rmse", "auc", "mse", "llm", "id")
+_ACRONYMS = ("rmse", "auc", "hr", "mse", "llm", "id")
 _IN_RESULTS = ("return", "length", "reward_per_step", "episodes")
 
 

@@ -133,6 +133,7 @@ def render(
         one_seed=bool(main["seeds"].min() < 2),
         judge=sections.judge_section(judge),
         users=sections.user_groups(users),
+        user_drawings=sections.user_drawings(users),
         settings=rows,
         changed=[row for row in rows if row.changed],
         versions=dict(versions),

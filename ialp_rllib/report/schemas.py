@@ -28,8 +28,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ialp_rllib.catalogue.schemas import conform
 from ialp_rllib.errors import InputError
 
 POLICIES = ("sampled", "greedy")
@@ -94,6 +94,62 @@ def check_curves(table: pa.Table, file: str = "curves.parquet") -> pa.Table:
     table = conform(table, CURVES, file)
     _one_of(table, "series", SERIES, file)
     return table
+
+
+def conform(table: pa.Table, schema: pa.Schema, file: str) -> pa.Table:
+    """The columns of ``schema`` from ``table``, cast to its types.
+
+    Nullable number columns that are absent are filled with nulls, and missing texts become empty; every other gap is an
+    error.
+
+    Raises:
+        InputError: a column is missing, holds a wrong type, or a required value is absent; names file, row and field.
+    """
+    if table.num_rows == 0:
+        raise InputError(file, "holds no rows", "at least one row")
+    columns = []
+    for column in schema:
+        if column.name not in table.column_names:
+            if not column.nullable or pa.types.is_string(column.type):
+                raise InputError(
+                    f"{file}, field {column.name!r}",
+                    f"is missing (the file has {', '.join(table.column_names)})",
+                    f"a column of type {column.type}",
+                )
+            columns.append(pa.nulls(table.num_rows, column.type))
+            continue
+        columns.append(_cast(table[column.name], column, file))
+    return pa.table(columns, schema=schema)
+
+
+def _cast(values: pa.ChunkedArray, column: pa.Field, file: str) -> pa.Array:
+    values = values.combine_chunks()
+    if isinstance(values, pa.ChunkedArray):  # combine_chunks of an empty array keeps its type
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    source, target = values.type, column.type
+    fits = source == target or pa.types.is_null(source)
+    if pa.types.is_string(target):
+        fits = fits or pa.types.is_integer(source) or pa.types.is_large_string(source)
+    elif pa.types.is_integer(target):
+        fits = fits or pa.types.is_integer(source) or pa.types.is_floating(source)
+    else:
+        fits = fits or pa.types.is_integer(source) or pa.types.is_floating(source)
+    if not fits:
+        raise InputError(f"{file}, field {column.name!r}", f"holds {source}", f"values of type {target}")
+    if not column.nullable and values.null_count:
+        row = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
+        raise InputError(f"{file}, row {row + 1}, field {column.name!r}", "is empty", f"a value of type {target}")
+    try:
+        values = values.cast(target)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{file}, field {column.name!r}", str(error).splitlines()[0], f"values of type {target}"
+        ) from error
+    if column.nullable and pa.types.is_string(target):
+        values = pc.fill_null(values, "")
+    return values
 
 
 def _one_of(table: pa.Table, field: str, known: tuple[str, ...], file: str) -> None:

@@ -19,6 +19,8 @@ from ialp_rllib.report.glossary import user_term, words
 from ialp_rllib.report.summary import three, whole
 from ialp_rllib.settings import Settings, to_dict
 
+_CURVE = "calibration"  # the one number on the users that is a curve
+
 
 @dataclasses.dataclass(frozen=True)
 class JudgeSection:
@@ -137,9 +139,23 @@ def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]
     groups: dict[str, list[tuple[str, str, str]]] = {"": []}
     for path, value in leaves(users):
         *above, name = path.split(".")
+        if name == _CURVE:
+            continue
         rows = groups.setdefault(" / ".join(words(part) for part in above), [])
         rows.append((words(name), _value(value), user_term(path)))
     return {name: rows for name, rows in groups.items() if rows}
+
+
+def user_drawings(users: Mapping[str, Any]) -> list[tuple[Markup, str]]:
+    """Figures of the fitted user models, each with its caption."""
+    drawings = []
+    for path, value in leaves(users):
+        *above, name = path.split(".")
+        if name == _CURVE and value:
+            title = f"Calibration, {' / '.join(words(part).lower() for part in above)} world"
+            caption = "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
+            drawings.append((figures.calibration_curve(value, title), caption))
+    return drawings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,13 +5,24 @@ Every number a user could want to change stands here with its meaning and its ra
 
 from ialp_rllib.settings.agent import AdaptSettings, AgentSettings, AlphaSettings, PretrainSettings
 from ialp_rllib.settings.base import fingerprint, from_dict, read_yaml, to_dict
-from ialp_rllib.settings.catalogue import CatalogueSettings
+from ialp_rllib.settings.catalogue import (
+    CatalogueSettings,
+    FilterSettings,
+    InteractionsFile,
+    ItemsFile,
+    PublishedSettings,
+    UsersFile,
+)
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings, TuneSettings
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
 from ialp_rllib.settings.users import (
+    ChurnSettings,
     DeepFMSettings,
+    DislikesSettings,
     DistanceSettings,
+    DriftSettings,
     PatienceSettings,
+    SegmentsSettings,
     SequenceModelSettings,
     UsersSettings,
 )
@@ -22,17 +33,26 @@ __all__ = [
     "AgentSettings",
     "AlphaSettings",
     "CatalogueSettings",
+    "ChurnSettings",
     "DeepFMSettings",
+    "DislikesSettings",
     "DistanceSettings",
     "DistilSettings",
+    "DriftSettings",
     "EvaluateSettings",
+    "FilterSettings",
+    "InteractionsFile",
+    "ItemsFile",
     "JudgeSettings",
     "PatienceSettings",
     "PretrainSettings",
+    "PublishedSettings",
     "RuntimeSettings",
+    "SegmentsSettings",
     "SequenceModelSettings",
     "Settings",
     "TuneSettings",
+    "UsersFile",
     "UsersSettings",
     "fingerprint",
     "from_dict",

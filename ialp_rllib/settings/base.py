@@ -31,7 +31,10 @@ def setting(
     default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
 ) -> Any:
     """A dataclass field with its documentation and its range (``low <= value <= high``)."""
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+    meta = {"doc": doc, "low": low, "high": high, "choices": choices}
+    if isinstance(default, dict):  # each instance has a copy of its own, and dicts cannot be hashed
+        return field(default_factory=lambda: dict(default), hash=False, metadata=meta)
+    return field(default=default, metadata=meta)
 
 
 def group(cls: type[T]) -> T:
@@ -86,6 +89,14 @@ def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: s
         if not isinstance(value, list | tuple):
             raise InputError(where, f"{name} is {value!r}", f"a list of {inner.__name__} values")
         return tuple(_checked(v, inner, meta, where, name) for v in value)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise InputError(where, f"{name} is {value!r}", f"a mapping of names to {_type_name(str)} ({meta['doc']})")
+        inner = typing.get_args(hint)[1]
+        for key in value:
+            if not isinstance(key, str):
+                raise InputError(where, f"{name} has the key {key!r}", f"text ({meta['doc']})")
+        return {key: _checked(v, inner, meta, where, f"{name}.{key}") for key, v in value.items()}
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         with contextlib.suppress(ValueError):  # text that is no number meets the type error below
             value = float(value)

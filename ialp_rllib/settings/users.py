@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ialp_rllib.errors import InputError
 from ialp_rllib.settings.base import group, setting
 
 
@@ -41,11 +42,19 @@ class DistanceSettings:
 class SequenceModelSettings:
     """The user model of a sequence world: attention over the session (after HAC, Liu et al. 2023)."""
 
-    dim: int = setting(32, "Embedding size.", low=1, high=1024)
+    dim: int = setting(64, "Embedding size.", low=1, high=1024)
     window: int = setting(20, "Items of the session that the model attends to.", low=1, high=1024)
     negatives: int = setting(4, "Sampled negatives per logged next item.", low=1, high=1000)
+    sampling: str = setting(
+        "uniform",
+        "How negatives are drawn: uniform items; popularity, to the power 3/4; in_batch, the next items of other rows. "
+        "The latter two take the popularity out of the answers.",
+        choices=("uniform", "popularity", "in_batch"),
+    )
+    device: str = setting("cpu", "Where the model is fitted.", choices=("cpu", "cuda"))
     learning_rate: float = setting(3e-3, "Adam's step size.", low=1e-6, high=1.0)
-    weight_decay: float = setting(1e-5, "L2 penalty.", low=0.0, high=10.0)
+    weight_decay: float = setting(3e-5, "L2 penalty.", low=0.0, high=10.0)
+    dropout: float = setting(0.3, "Share of the embeddings' entries dropped while fitting.", low=0.0, high=0.9)
     batch: int = setting(512, "Logged next items per update.", low=1)
     epochs: int = setting(30, "Most passes over the log.", low=1)
     early_stopping: int = setting(3, "Stop after so many passes without a better held-out loss.", low=1)
@@ -62,6 +71,46 @@ class PatienceSettings:
     base: float = setting(1.0, "Cost of a step with a perfect item.", low=0.0)
     indifference: float = setting(1.1, "Extra cost of a step with an item that the user cares nothing for.", low=0.0)
     floor: float = setting(1.0, "The user leaves below this.", low=0.0)
+
+
+@dataclass(frozen=True)
+class ChurnSettings:
+    """Coming back: a visit that ends by leaving is followed by another one, the more likely the better it was."""
+
+    sessions: int = setting(1, "Most visits of one user; 1: who leaves does not come back.", low=1, high=10_000)
+    highest: float = setting(0.95, "Chance to come back after the best of visits.", low=0.0, high=1.0)
+    middle: float = setting(
+        0.3, "Mean reward of a visit with half that chance, as a share of the largest reward.", low=0.0, high=1.0
+    )
+    slope: float = setting(10.0, "How sharply the chance rises around the middle.", low=0.0, high=1000.0)
+    keep_session: bool = setting(True, "Whether the items of earlier visits stay in the session.")
+
+
+@dataclass(frozen=True)
+class DislikesSettings:
+    """Negative feedback: one disliked recommendation too many in a row is answered with a reward under 0."""
+
+    penalty: float = setting(0.0, "Such an answer is minus this; 0: off.", low=0.0, high=1e6)
+    after: int = setting(2, "Disliked recommendations in a row that are borne.", low=0, high=10_000)
+    threshold: float = setting(0.1, "An answer under this share of the largest reward is a dislike.", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class SegmentsSettings:
+    """Segments of users with different tastes (sequence worlds)."""
+
+    strength: float = setting(0.0, "How far a taste of 1 shifts the answer's logit; 0: off.", low=0.0, high=100.0)
+    count: int = setting(3, "Segments.", low=1, high=10_000)
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    """Tastes that turn over time (sequence worlds)."""
+
+    strength: float = setting(0.0, "How far a taste of 1 shifts the answer's logit; 0: off.", low=0.0, high=100.0)
+    period: float = setting(
+        2000.0, "Steps of a place after which the taste is the first one again.", low=1.0, high=1e12
+    )
 
 
 @dataclass(frozen=True)
@@ -83,3 +132,16 @@ class UsersSettings:
     distance: DistanceSettings = group(DistanceSettings)
     sequence: SequenceModelSettings = group(SequenceModelSettings)
     patience: PatienceSettings = group(PatienceSettings)
+    churn: ChurnSettings = group(ChurnSettings)
+    dislikes: DislikesSettings = group(DislikesSettings)
+    segments: SegmentsSettings = group(SegmentsSettings)
+    drift: DriftSettings = group(DriftSettings)
+
+    def __post_init__(self) -> None:
+        for name, strength in (("segments", self.segments.strength), ("drift", self.drift.strength)):
+            if self.world == "rating" and strength:
+                raise InputError(
+                    f"users.{name}.strength",
+                    f"is {strength}, but the answers of a rating world are cells of a matrix: nothing to shift",
+                    "0, or users.world: sequence",
+                )

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from ialp_rllib.agent.methods import method
-from ialp_rllib.catalogue import Catalogue, read_catalogue
+from ialp_rllib.catalogue import Catalogue, read_catalogue, source_files
 from ialp_rllib.catalogue.sources import data_folder
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.settings import Settings, fingerprint, to_dict
@@ -64,7 +64,7 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 
 
 STAGES = {
-    "prepare": StageSpec(_always(), lambda s: [s.catalogue, source_digest(s)], "Read and check the data"),
+    "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)], "Read and check the data"),
     "users": StageSpec(_always("prepare"), lambda s: [s.users], "Fit the simulated users"),
     "tune": StageSpec(_always("prepare"), lambda s: [_judge(s)], "Tune and audit the judge"),
     "distil": StageSpec(
@@ -84,14 +84,19 @@ STAGES = {
 
 
 def source_digest(settings: Settings) -> str:
-    """SHA-256 of the source files' names and contents."""
+    """SHA-256 of the names and contents of the files that the source reads."""
     digest = hashlib.sha256()
     folder = data_folder(settings.catalogue.data)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in source_files(settings.catalogue):
         digest.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _catalogue(settings: Settings) -> Any:
+    """The catalogue without what changes only how fast it is read."""
+    return replace(settings.catalogue, memory_mb=0, threads=0)
 
 
 @dataclass(frozen=True)

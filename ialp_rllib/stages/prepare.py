@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ialp_rllib.catalogue import read_source, write_catalogue
+from ialp_rllib.catalogue import describe, read_source, write_catalogue
 
 if TYPE_CHECKING:
     from ialp_rllib.stages.pipeline import Run
@@ -15,15 +13,21 @@ if TYPE_CHECKING:
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Read, check, split and write the catalogue. Returns its size and notes."""
-    catalogue = read_source(run.settings.catalogue)
+    """Read, check, filter, split and write the catalogue.
+
+    Returns:
+        Its figures (:func:`ialp_rllib.catalogue.describe`), and as ``beside_published`` its sizes beside those that the
+        settings name as published: ``{"items": {"ours": 4344, "published": 5814, "ratio": 0.747}, ...}``.
+    """
+    settings = run.settings.catalogue
+    catalogue = read_source(settings, folder / "work")
     write_catalogue(catalogue, folder)
-    per_user = np.diff(catalogue.offsets())
-    return {
-        "items": catalogue.n_items,
-        "users": catalogue.n_users,
-        "interactions": len(catalogue.item),
-        "median_interactions_per_user": float(np.median(per_user)),
-        "test_users": len(catalogue.test_users),
-        "notes": list(catalogue.notes),
+    facts = describe(catalogue)
+    facts["median_interactions_per_user"] = facts["sequence_length"]["median"]
+    published = {name: getattr(settings.published, name) for name in ("items", "users", "interactions")}
+    facts["beside_published"] = {
+        name: {"ours": facts[name], "published": size, "ratio": round(facts[name] / size, 3)}
+        for name, size in published.items()
+        if size
     }
+    return facts

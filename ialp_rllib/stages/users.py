@@ -17,4 +17,4 @@ if TYPE_CHECKING:
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     """Fit the user models and return their quality."""
     torch.set_num_threads(run.settings.runtime.threads)  # small models: more threads cost more than they give
-    return fit_users(run.catalogue, run.settings.users, folder)
+    return fit_users(run.catalogue, run.settings.users, folder, progress.update)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,187 +13,160 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.features import Tokens, text_vectors, tokens_of
 from ialp_rllib.settings import SequenceModelSettings
 
-log = logging.getLogger(__name__)
+
+class Embedded(NamedTuple):
+    """Items as the model reads them, one row each."""
+
+    rows: Tensor  # (n, d)
+    keys: Tensor  # (n, d), what attention compares with
+    text: Tensor  # (n, t), of length 1, or 0 without a text
 
 
 class SequenceModel(nn.Module):
     r"""Probability that the user likes item ``a`` after the session ``x_1:t``.
 
-    .. math:: p = \sigma\left(u(a, x_{1:t}) \cdot e_a + b_a + c\right), \qquad
-              u = \sum_j \mathrm{softmax}_j\!\left(\frac{W_q e_a \cdot W_k x_j}{\sqrt d}\right) W_v x_j
+    .. math:: p = \sigma\left(u(a, x_{1:t}) \cdot e_a + b_a + w_1 \max_j s_{aj} + w_2 \frac1t \sum_j s_{aj} + c\right),
+              \qquad u = W_v \sum_j \mathrm{softmax}_j\!\left(\frac{W_q e_a \cdot W_k x_j}{\sqrt d} + w_3 s_{aj}
+              + \rho_{t-j}\right) x_j
 
-    An item is the sum of an embedding of its id and of its attribute values, so that rare items borrow from their
-    attributes. ``c`` is the calibration offset (:func:`calibrate`).
+    An item is the sum of an embedding of its id and of the tokens of its texts, so that rare items borrow from those
+    that are described alike. :math:`s_{aj}` is the cosine of two items' texts (fixed vectors, not learnt): half of a
+    catalogue is chosen too seldom to learn from. :math:`\rho` weighs the session's positions by their age. ``c`` is the
+    calibration offset (:func:`ialp_rllib.users.sequence_fit.calibrate`).
 
     Args:
-        codes: ``(I, F) int64`` attribute codes of the items.
-        sizes: number of values of each attribute.
-        dim: embedding size.
+        tokens: of the items' texts.
+        n_items: size of the catalogue, I.
+        dim: embedding size, d.
         window: items of the session that are read, the latest.
+        dropout: share of the embeddings' entries that are dropped while fitting.
 
     Source: user response model of HAC (Liu et al. 2023, "Exploration and Regularization of the Latent Action Space in
     Recommendation"), candidate as query.
     """
 
-    def __init__(self, codes: np.ndarray, sizes: list[int], dim: int, window: int) -> None:
+    def __init__(self, tokens: Tokens, n_items: int, dim: int, window: int, dropout: float = 0.0) -> None:
         super().__init__()
-        n_items = len(codes)
         self.n_items, self.window = n_items, window
         self.item = nn.Embedding(n_items + 1, dim, padding_idx=n_items)
-        self.value = nn.ModuleList(nn.Embedding(size, dim) for size in sizes)
-        for embedding in (self.item, *self.value):
-            nn.init.normal_(embedding.weight, std=0.1)
-        self.item.weight.data[n_items] = 0
+        nn.init.normal_(self.item.weight, std=0.01)  # small: what the texts say comes first
+        self.item.weight.data[-1] = 0
+        self.token = nn.Embedding(tokens.size + 1, dim, padding_idx=tokens.size) if tokens.size else None
+        if self.token is not None:
+            nn.init.normal_(self.token.weight, std=0.1)
+            self.token.weight.data[-1] = 0
+            none = np.full((1, tokens.codes.shape[1]), tokens.size)
+            scale = np.append(tokens.scale, np.float32(0))[:, None]
+            self.register_buffer("codes", torch.from_numpy(np.concatenate([tokens.codes, none])), persistent=False)
+            self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
+        self.codes: Tensor
+        self.scale: Tensor
+        vectors = text_vectors(tokens)
+        vectors = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
+        self.register_buffer("text", torch.from_numpy(vectors))
+        self.text: Tensor
         self.query, self.key, self.out = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+        self.age = nn.Parameter(torch.zeros(window))
+        self.alike = nn.Parameter(torch.zeros(3))  # w_1, w_2, w_3
         self.item_bias = nn.Embedding(n_items + 1, 1)
         nn.init.zeros_(self.item_bias.weight)
         self.register_buffer("offset", torch.zeros(()))
-        self.register_buffer("codes", torch.from_numpy(codes), persistent=False)
-        self.codes: Tensor
         self.offset: Tensor
 
-    def table(self) -> Tensor:
-        """``(I + 1, d)``: the embedding of every item, zero for "no item"."""
-        rows = self.item.weight
-        if len(self.value):
-            values = torch.stack([v(self.codes[:, f]) for f, v in enumerate(self.value)]).sum(0)
-            rows = rows + torch.cat([values, values.new_zeros(1, values.shape[1])])
-        return rows
+    def embed(self, items: Tensor) -> Embedded:
+        """What the model knows of the items ``(n,)``; zeros for "no item"."""
+        rows = self.item(items)
+        if self.token is not None:
+            bags = nn.functional.embedding_bag(
+                self.codes[items], self.token.weight, mode="sum", padding_idx=self.token.padding_idx
+            )
+            rows = rows + bags * self.scale[items]
+        rows = self.dropout(rows)
+        return Embedded(rows, self.key(rows) / rows.shape[1] ** 0.5, self.text[items])
 
-    def forward(self, session: Tensor, items: Tensor, table: Tensor | None = None) -> Tensor:
+    def table(self) -> Embedded:
+        """All items and, last, "no item": what :meth:`forward` takes where the weights are fixed."""
+        return self.embed(torch.arange(self.n_items + 1, device=self.offset.device))
+
+    def forward(self, session: Tensor, items: Tensor, table: Embedded | None = None) -> Tensor:
         """Logits.
 
         Args:
             session: ``(B, L) int64``, the latest item last, ``n_items`` where there is none.
-            items: ``(B, C) int64`` candidates.
+            items: ``(B, C) int64`` candidates, or ``(1, C)``, the same for all (with a table only).
             table: :meth:`table`, where it is at hand already.
 
         Returns:
             ``(B, C)``.
         """
-        table = self.table() if table is None else table
         session = session[:, -self.window :]
-        x, e = table[session], table[items]
-        scores = self.query(e) @ self.key(x).transpose(1, 2) / x.shape[-1] ** 0.5
-        scores = scores.masked_fill((session == self.n_items)[:, None], -1e9)
-        user = self.out(torch.softmax(scores, -1) @ x)
-        return (user * e).sum(-1) + self.item_bias(items).squeeze(-1) + self.offset
-
-
-def sessions_of(catalogue: Catalogue, users: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every logged next item of these users with what came before it.
-
-    Returns:
-        session ``(M, window) int64`` right-aligned, item ``(M,) int64``, user ``(M,) int64``.
-    """
-    offsets = catalogue.offsets()
-    rows = np.concatenate([np.arange(offsets[u] + 1, offsets[u + 1]) for u in users]).astype(np.int64)
-    back = rows[:, None] - np.arange(window, 0, -1)[None]
-    first = offsets[catalogue.user[rows]]
-    session = np.where(back >= first[:, None], catalogue.item[np.maximum(back, 0)], catalogue.pad)
-    return session.astype(np.int64), catalogue.item[rows].astype(np.int64), catalogue.user[rows].astype(np.int64)
-
-
-def fit_sequence(
-    catalogue: Catalogue, users: np.ndarray, settings: SequenceModelSettings, seed: int
-) -> tuple[SequenceModel, dict[str, float | int]]:
-    """Fit logged next items against uniform negatives with binary cross-entropy on logits; early stopping; calibrate.
-
-    Args:
-        users: indices of the users whose log is read.
-
-    Returns:
-        The calibrated model of the best epoch, and its quality on the held-out part: loss, AUC against uniform
-        negatives, and the mean reward of a uniform random item after calibration.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    session, item, _ = (torch.from_numpy(x) for x in sessions_of(catalogue, users, settings.window))
-    order = torch.from_numpy(rng.permutation(len(item)))
-    n_held = max(1, round(settings.held_out * len(item)))
-    held, train = order[:n_held], order[n_held:]
-    codes, sizes = catalogue.codes(catalogue.item_texts)
-    if not sizes:
-        codes = np.zeros((catalogue.n_items, 0), np.int64)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = SequenceModel(codes, sizes, settings.dim, settings.window)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-
-    def with_negatives(rows: Tensor, count: int) -> Tensor:
-        drawn = torch.randint(catalogue.n_items, (len(rows), count), generator=generator)
-        return torch.cat([item[rows, None], drawn], 1)
-
-    def loss_of(logits: Tensor) -> Tensor:
-        target = torch.zeros_like(logits)
-        target[:, 0] = 1
-        return nn.functional.binary_cross_entropy_with_logits(logits, target)
-
-    held_items = with_negatives(held, settings.negatives)
-    best, best_state, waited = np.inf, {}, 0
-    for epoch in range(1, settings.epochs + 1):
-        for rows in train[torch.randperm(len(train), generator=generator)].split(settings.batch):
-            loss = loss_of(model(session[rows], with_negatives(rows, settings.negatives)))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            logits = model(session[held], held_items)
-            held_loss = float(loss_of(logits))
-        if held_loss < best - 1e-4:
-            best, waited = held_loss, 0
-            best_state = {k: v.clone() for k, v in model.state_dict().items()}
-        else:
-            waited += 1
-            if waited >= settings.early_stopping:
-                break
-    model.load_state_dict(best_state)
-    model.eval()
-    with torch.no_grad():
-        logits = model(session[held], held_items)
-    auc = float((logits[:, :1] > logits[:, 1:]).float().mean() + 0.5 * (logits[:, :1] == logits[:, 1:]).float().mean())
-    uniform = calibrate(model, session, settings, generator)
-    log.info("sequence model: stopped after %d epochs, held-out AUC %.3f", epoch, auc)
-    return model, {"epochs": epoch, "held_out_loss": best, "held_out_auc": auc, "uniform_reward": uniform}
+        width, x, a = session.shape[1], session, items
+        if table is None:
+            distinct, place = torch.cat([session, items], 1).unique(return_inverse=True)
+            table, x, a = self.embed(distinct), place[:, :width], place[:, width:]
+        e = table.rows[a]
+        none = (session == self.n_items)[:, None]
+        scores = self.query(e) @ table.keys[x].transpose(1, 2) + self.age[-width:]
+        logits = self.item_bias(items).squeeze(-1) + self.offset
+        if self.text.shape[1]:
+            alike = table.text[a] @ table.text[x].transpose(1, 2)
+            scores = scores + self.alike[2] * alike
+            mean = alike.sum(-1) / (~none).sum(-1).clamp(min=1)  # "no item" is like nothing: 0
+            logits = logits + self.alike[0] * alike.masked_fill(none, -1).amax(-1) + self.alike[1] * mean
+        user = self.out(torch.softmax(scores.masked_fill(none, -1e9), -1) @ table.rows[x])
+        return logits + (user * e).sum(-1)
 
 
 @torch.no_grad()
-def calibrate(
-    model: SequenceModel, session: Tensor, settings: SequenceModelSettings, generator: torch.Generator
-) -> float:
-    """Set the offset so that a uniform random item has the mean reward ``uniform_reward``; return what was reached.
+def score_all(model: SequenceModel, session: Tensor, table: Embedded) -> Tensor:
+    """Logits of the whole catalogue, ``(B, I)``, minus infinity for what the session ``(B, L) int64`` holds already."""
+    everything = torch.arange(model.n_items)[None]
+    rows = max(1, 250_000 // model.n_items)  # bounds the (rows, I, L) and (rows, I, d) tensors on the way
+    logits = torch.cat([model(part, everything, table) for part in session.split(rows)])
+    none = logits.new_full((len(logits), 1), -torch.inf)
+    return torch.cat([logits, none], 1).scatter_(1, session, -torch.inf)[:, :-1]
 
-    Binary cross-entropy against sampled negatives leaves the level of p to the number of negatives; the ranking is what
-    is learnt. The offset is found by bisection on 4,096 random (session, item) pairs.
+
+def make_model(catalogue: Catalogue, settings: SequenceModelSettings) -> SequenceModel:
+    """An untrained model for the items of a catalogue."""
+    tokens = tokens_of(catalogue.item_texts)
+    return SequenceModel(tokens, catalogue.n_items, settings.dim, settings.window, settings.dropout)
+
+
+def sessions_of(catalogue: Catalogue, users: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every logged next item of these users with what came before it.
+
+    Returns:
+        session ``(M, window) int32`` right-aligned, item ``(M,) int64``.
     """
-    rows = torch.randint(len(session), (4096,), generator=generator)
-    items = torch.randint(model.n_items, (4096, 1), generator=generator)
-    model.offset.zero_()
-    logits = model(session[rows], items)
-    low, high = -40.0, 40.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        mean = float(settings.reward_scale * torch.sigmoid(logits + middle).mean())
-        low, high = (middle, high) if mean < settings.uniform_reward else (low, middle)
-    model.offset.fill_(middle)
-    return mean
+    offsets = catalogue.offsets()
+    chosen = np.zeros(catalogue.n_users, bool)
+    chosen[users] = True
+    rows = np.arange(len(catalogue.user))
+    rows = rows[chosen[catalogue.user] & (rows > offsets[catalogue.user])]
+    first = offsets[catalogue.user[rows]]
+    session = np.empty((len(rows), window), np.int32)
+    for column in range(window):  # a column at a time: no (M, window) array of int64 on the way
+        back = rows - (window - column)
+        session[:, column] = np.where(back >= first, catalogue.item[np.maximum(back, 0)], catalogue.pad)
+    return session, catalogue.item[rows].astype(np.int64)
 
 
 def save_sequence(model: SequenceModel, settings: SequenceModelSettings, folder: Path) -> None:
     """Weights as safetensors, sizes as ``config.json``."""
-    save_file(model.state_dict(), folder / "model.safetensors")
-    config = {"architecture": "SequenceModel", **asdict(settings)}
+    save_file({name: value.cpu() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    config = {"architecture": "SequenceModel", "n_items": model.n_items, **asdict(settings)}
     (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
 def load_sequence(folder: Path, catalogue: Catalogue) -> SequenceModel:
     """Read what :func:`save_sequence` left, for the catalogue it was fitted on."""
     config = json.loads((folder / "config.json").read_text())
-    codes, sizes = catalogue.codes(catalogue.item_texts)
-    if not sizes:
-        codes = np.zeros((catalogue.n_items, 0), np.int64)
-    model = SequenceModel(codes, sizes, config["dim"], config["window"])
+    known = {field.name: config[field.name] for field in fields(SequenceModelSettings)}
+    model = make_model(catalogue, SequenceModelSettings(**known))
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()

@@ -3,10 +3,15 @@
 Rating worlds (Coat): ``transfer`` trains on the user model's predictions minus the smallest one and tests on the truth;
 ``split`` takes the truth for both. Sequence worlds: trained on the model fitted to the train users' log, tested on a
 second one, of another seed, fitted to all logs. Train and test users are always apart.
+
+Users can be made harder to please: :mod:`ialp_rllib.users.churn`, :class:`ialp_rllib.users.rewards.Dislikes`, and, in
+sequence worlds, :mod:`ialp_rllib.users.tastes`, which are the same ones in the train and the test world.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +21,15 @@ import numpy as np
 from ialp_rllib.catalogue import Catalogue, read_catalogue, read_source
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, Settings, UsersSettings, from_dict, read_yaml
-from ialp_rllib.users import deepfm, sequence
+from ialp_rllib.users import deepfm, sequence, sequence_fit
+from ialp_rllib.users.churn import Churn
 from ialp_rllib.users.env import UserEnv, UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, Patience, close_pairs, lookback
-from ialp_rllib.users.rewards import RatingReward, SequenceReward
+from ialp_rllib.users.planning import greedy_on_model
+from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward
+from ialp_rllib.users.tastes import Drift, Segments, Taste, TastedReward, draw_tastes, members
+
+_PLANNED = 200  # episodes behind the figures of the best known policy, which scores the whole catalogue at each step
 
 
 def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder: Path | None) -> World:
@@ -36,19 +46,31 @@ def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder
         return _rating_world(catalogue, settings, users, split, folder)
     if folder is None:
         raise InputError("sequence world", "has no fitted user model", "run `ialp users` first")
+    return sequence_world(catalogue, settings, users, sequence.load_sequence(folder / split, catalogue))
+
+
+def sequence_world(
+    catalogue: Catalogue, settings: UsersSettings, users: np.ndarray, model: sequence.SequenceModel
+) -> World:
+    """A sequence world in which ``model`` answers; of ``users``, those with a log."""
     offsets = catalogue.offsets()
     users = users[offsets[users + 1] > offsets[users]]
     scale = settings.sequence.reward_scale
+    reward = SequenceReward(model, scale)
+    make_reward, make_churn = _harder(settings, reward, scale, _tastes(catalogue, settings))
     return World(
         n_items=catalogue.n_items,
         n_users=1,
         users=users,
         starts=catalogue.item[offsets[users]],
-        reward=SequenceReward(sequence.load_sequence(folder / split, catalogue), scale),
+        reward=reward,
         make_leaving=lambda n: Patience(settings.patience, scale, n),
         horizon=settings.horizon,
         memory=settings.sequence.window,
         shows_user=False,
+        make_reward=make_reward,
+        make_churn=make_churn,
+        mask_recent=-1,  # what the session holds is worth nothing
     )
 
 
@@ -63,16 +85,55 @@ def _rating_world(
         predicted = deepfm.predict_all(deepfm.load_deepfm(folder / "train", catalogue), deepfm.Fields.of(catalogue))
         rewards = predicted - predicted.min()
     close = close_pairs(truth, settings.distance.distance)
+    reward = RatingReward(rewards.astype(np.float32))
+    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), [])
     return World(
         n_items=catalogue.n_items,
         n_users=catalogue.n_users,
         users=users,
         starts=None,
-        reward=RatingReward(rewards.astype(np.float32)),
+        reward=reward,
         make_leaving=lambda n: DistanceRule(close, settings.distance, settings.horizon),
         horizon=settings.horizon,
         memory=settings.distance.window,
         shows_user=True,
+        make_reward=make_reward,
+        make_churn=make_churn,
+    )
+
+
+MakeTaste = Callable[[int], Taste]
+
+
+def _tastes(catalogue: Catalogue, settings: UsersSettings) -> list[MakeTaste]:
+    """Builders of the tastes that are on. What is drawn depends on ``users.seed`` alone: all worlds share it."""
+    found: list[MakeTaste] = []
+    if settings.segments.strength:
+        rng = np.random.default_rng([settings.seed, 1])
+        tastes = draw_tastes(catalogue, settings.segments.count, rng)
+        segments = Segments(settings.segments, tastes, members(catalogue, tastes, rng))
+        found.append(lambda n: segments)
+    if settings.drift.strength:
+        turning = draw_tastes(catalogue, 2, np.random.default_rng([settings.seed, 2]))
+        found.append(lambda n: Drift(settings.drift, turning, n))
+    return found
+
+
+def _harder(
+    settings: UsersSettings, reward: Reward, scale: float, tastes: list[MakeTaste]
+) -> tuple[Callable[[int], Reward] | None, Callable[[int], Churn] | None]:
+    """``make_reward`` and ``make_churn`` of a world, None where nothing of it is on."""
+    dislikes, churn = settings.dislikes, settings.churn
+
+    def make_reward(n: int) -> Reward:
+        answer = reward
+        if tastes and isinstance(reward, SequenceReward):
+            answer = TastedReward(reward, [make(n) for make in tastes])
+        return Dislikes(answer, dislikes, scale, n) if dislikes.penalty else answer
+
+    return (
+        make_reward if tastes or dislikes.penalty else None,
+        (lambda n: Churn(churn, scale, n)) if churn.sessions > 1 else None,
     )
 
 
@@ -83,27 +144,48 @@ def require_truth(catalogue: Catalogue) -> np.ndarray:
     return catalogue.truth
 
 
-def fit_users(catalogue: Catalogue, settings: UsersSettings, folder: Path) -> dict[str, Any]:
-    """Fit what the worlds need, save it below ``folder``, and return its quality for the report."""
+def fit_users(
+    catalogue: Catalogue,
+    settings: UsersSettings,
+    folder: Path,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Fit what the worlds need, save it below ``folder``, and return its quality for the report.
+
+    Args:
+        progress: called with what is being fitted, the passes over the data that are done, and the most there can be.
+    """
     facts: dict[str, Any] = {"world": settings.world, "protocol": settings.protocol}
-    if settings.world == "sequence":
-        for split, users, seed in (
-            ("train", catalogue.train_users, settings.seed),
-            ("test", np.arange(catalogue.n_users), settings.seed + 1),
-        ):
-            model, quality = sequence.fit_sequence(catalogue, users, settings.sequence, seed)
-            (folder / split).mkdir(exist_ok=True)
-            sequence.save_sequence(model, settings.sequence, folder / split)
-            facts[split] = quality
-    else:
-        facts.update(_fit_rating_users(catalogue, settings, folder))
+    fit = _fit_sequence_users if settings.world == "sequence" else _fit_rating_users
+    facts.update(fit(catalogue, settings, folder, progress))
     for split in ("train", "test"):
         world = make_world(catalogue, settings, split, folder)
         facts[f"{split}_random_policy"] = random_policy(world, 2000, settings.seed)
     return facts
 
 
-def _fit_rating_users(catalogue: Catalogue, settings: UsersSettings, folder: Path) -> dict[str, Any]:
+def _fit_sequence_users(
+    catalogue: Catalogue, settings: UsersSettings, folder: Path, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    models = {}
+    for split, users, seed in (
+        ("train", catalogue.train_users, settings.seed),
+        ("test", np.arange(catalogue.n_users), settings.seed + 1),
+    ):
+        report = partial(progress, f"{split.capitalize()} world, passes")
+        models[split], facts[split] = sequence_fit.fit_sequence(catalogue, users, settings.sequence, seed, report)
+        (folder / split).mkdir(exist_ok=True)
+        sequence.save_sequence(models[split], settings.sequence, folder / split)
+    world = make_world(catalogue, settings, "test", folder)
+    for split in ("test", "train"):
+        facts[f"greedy_on_{split}_model"] = greedy_on_model(world, models[split], _PLANNED, settings.seed)
+    return facts
+
+
+def _fit_rating_users(
+    catalogue: Catalogue, settings: UsersSettings, folder: Path, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
     from ialp_rllib.users.references import rating_references
 
     truth, predicted = require_truth(catalogue), None
@@ -139,42 +221,89 @@ def random_policy(world: World, episodes: int, seed: int) -> dict[str, float]:
     }
 
 
+def _refuse_rendering(options: dict[str, Any]) -> None:
+    """Stable-Baselines3 asks for pictures first, and goes without them where it meets a TypeError."""
+    if "render_mode" in options:
+        raise TypeError("got an unexpected keyword argument 'render_mode': there is nothing to draw")
+
+
 def _coat_world(data_dir: str, split: str, **users: Any) -> World:
     """Coat from the original archive, rewards = the truth for both splits (no fitted model needed)."""
+    _refuse_rendering(users)
     catalogue = read_source(CatalogueSettings(source="coat", data=data_dir))
     tree = {"world": "rating", "protocol": "split", "horizon": 30, **users}
-    return make_world(catalogue, from_dict(UsersSettings, tree, "gymnasium.make"), split, None)
+    return make_world(catalogue, from_dict(UsersSettings, tree, "gymnasium.make", "users."), split, None)
 
 
-def _run_world(run_dir: str, split: str) -> World:
+def _run_world(run_dir: str, split: str, **users: Any) -> World:
     """The world of a prepared run (``ialp prepare`` and ``ialp users``), with its fitted user models."""
+    _refuse_rendering(users)
     root = Path(run_dir)
-    settings = from_dict(Settings, read_yaml(root / "settings.yaml"), str(root / "settings.yaml"))
+    tree = read_yaml(root / "settings.yaml")
+    mine = tree.setdefault("users", {})
+    for name, value in users.items():
+        mine[name] = {**mine.get(name, {}), **value} if isinstance(value, dict) else value
+    settings = from_dict(Settings, tree, str(root / "settings.yaml"))
     return make_world(read_catalogue(root / "prepare"), settings.users, split, root / "users")
 
 
-def coat_env(data_dir: str, split: str = "test", history: int = 10, **users: Any) -> UserEnv:
+def coat_env(
+    data_dir: str,
+    split: str = "test",
+    history: int = 10,
+    action_mask: bool = True,
+    mask_recent: int | None = None,
+    **users: Any,
+) -> UserEnv:
     """``gymnasium.make("ialp/Coat-v0", data_dir=...)``; further keywords are settings of :class:`UsersSettings`."""
-    return UserEnv(_coat_world(data_dir, split, **users), history)
+    return UserEnv(_coat_world(data_dir, split, **users), history, action_mask, mask_recent)
 
 
 def coat_vector_env(
-    data_dir: str, split: str = "test", history: int = 10, num_envs: int = 1, autoreset: str = "same_step", **users: Any
+    data_dir: str,
+    split: str = "test",
+    history: int = 10,
+    num_envs: int = 1,
+    autoreset: str = "same_step",
+    action_mask: bool = False,
+    mask_recent: int | None = None,
+    copy: bool = True,
+    **users: Any,
 ) -> UserVectorEnv:
     """``gymnasium.make_vec("ialp/Coat-v0", num_envs=N, vectorization_mode="vector_entry_point", data_dir=...)``."""
-    return UserVectorEnv(_coat_world(data_dir, split, **users), num_envs, history, autoreset)
+    world = _coat_world(data_dir, split, **users)
+    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy)
 
 
-def run_env(run_dir: str, split: str = "test", history: int = 10) -> UserEnv:
-    """``gymnasium.make("ialp/World-v0", run_dir=...)``: the users of any prepared scenario."""
-    return UserEnv(_run_world(run_dir, split), history)
+def run_env(
+    run_dir: str,
+    split: str = "test",
+    history: int = 10,
+    action_mask: bool = True,
+    mask_recent: int | None = None,
+    **users: Any,
+) -> UserEnv:
+    """``gymnasium.make("ialp/World-v0", run_dir=...)``: the users of any prepared scenario.
+
+    Further keywords replace settings of the run's users: ``churn={"sessions": 5}``.
+    """
+    return UserEnv(_run_world(run_dir, split, **users), history, action_mask, mask_recent)
 
 
 def run_vector_env(
-    run_dir: str, split: str = "test", history: int = 10, num_envs: int = 1, autoreset: str = "same_step"
+    run_dir: str,
+    split: str = "test",
+    history: int = 10,
+    num_envs: int = 1,
+    autoreset: str = "same_step",
+    action_mask: bool = False,
+    mask_recent: int | None = None,
+    copy: bool = True,
+    **users: Any,
 ) -> UserVectorEnv:
     """``gymnasium.make_vec("ialp/World-v0", num_envs=N, vectorization_mode="vector_entry_point", run_dir=...)``."""
-    return UserVectorEnv(_run_world(run_dir, split), num_envs, history, autoreset)
+    world = _run_world(run_dir, split, **users)
+    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy)
 
 
 def register_envs() -> None:

@@ -12,15 +12,17 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import ialp_rllib  # noqa: F401 (registers the environments)
-from ialp_rllib.users.env import UserEnv, UserVectorEnv
+from ialp_rllib.users.env import UserEnv, UserVectorEnv, World
+from tests.users import small
 from tests.users.test_env import make_world
 
 
-def test_checker_on_a_small_world() -> None:
+@pytest.mark.parametrize("world", [make_world(), small.make_world(churn={"sessions": 3})], ids=["rating", "sequence"])
+def test_checker_on_a_small_world(world: World) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*not wrapped by.*|.*spec.*|.*render.*")
-        check_env(UserEnv(make_world()), skip_render_check=True)
+        check_env(UserEnv(world), skip_render_check=True)
 
 
 def test_coat_by_name(coat_data: Path) -> None:
@@ -38,9 +40,11 @@ def test_coat_vector_by_name(coat_data: Path) -> None:
     check_vector_contract(envs)
 
 
-def test_small_vector() -> None:
-    for mode in ("same_step", "next_step"):
-        check_vector_contract(UserVectorEnv(make_world(), 5, autoreset=mode))
+@pytest.mark.parametrize("mode", ["same_step", "next_step"])
+@pytest.mark.parametrize("world", [make_world(), small.make_world(churn={"sessions": 3})], ids=["rating", "sequence"])
+def test_small_vector(world: World, mode: str) -> None:
+    check_vector_contract(UserVectorEnv(world, 5, autoreset=mode))
+    check_vector_contract(UserVectorEnv(world, 5, autoreset=mode, action_mask=True, mask_recent=2))
 
 
 def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
@@ -50,6 +54,7 @@ def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
     observation, info = envs.reset(seed=11)
     assert envs.observation_space.contains(observation)
     assert isinstance(info, dict)
+    masked = "action_mask" in info
     assert np.array_equal(observation, envs.reset(seed=11)[0])
     assert not np.array_equal(observation, envs.reset(seed=12)[0])
     envs.action_space.seed(0)
@@ -63,6 +68,11 @@ def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
         assert reward.dtype == np.float32
         assert terminated.dtype == truncated.dtype == bool
         assert not (terminated & truncated).any()
+        if masked:  # of the observation that is returned, not of the one in final_obs
+            mask, last = info["action_mask"], observation[:, -1]
+            assert mask.shape == (n, envs.single_action_space.n)
+            assert mask.dtype == bool
+            assert not mask[np.arange(n), last].any()
         done = terminated | truncated
         ended += int(done.sum())
         if mode is AutoresetMode.SAME_STEP:

@@ -35,7 +35,7 @@ def test_every_setting_has_a_documentation() -> None:
         assert cls.__doc__
         count = 0
         for field in dataclasses.fields(cls):
-            if field.default_factory is not dataclasses.MISSING:
+            if dataclasses.is_dataclass(field.default_factory):
                 count += check(field.default_factory)  # type: ignore[arg-type]
             else:
                 assert field.metadata["doc"].endswith((".", "...", "`.")), (cls, field.name)
@@ -63,6 +63,20 @@ def test_broken_override(override: str) -> None:
         settings.load("sample", [override])
 
 
+def test_a_mapping_of_names() -> None:
+    loaded = settings.load("sample", ["catalogue.items.columns={title: name}"])
+    assert loaded.catalogue.items.columns == {"title": "name"}
+    assert settings.load("sample").catalogue.items.columns == {}  # nothing is shared between instances
+    assert isinstance(hash(loaded), int)
+    for value, words in (
+        ("title", "catalogue.items.columns is 'title'"),
+        ("{title: 3}", "columns.title is 3"),
+        ("{3: a}", "key 3"),
+    ):
+        with pytest.raises(InputError, match=words):
+            settings.load("sample", [f"catalogue.items.columns={value}"])
+
+
 def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
     assert settings.fingerprint({"a": 1, "b": 2}) == settings.fingerprint({"b": 2, "a": 1})
     assert settings.fingerprint({"a": 1}) != settings.fingerprint({"a": 2})
@@ -78,6 +92,7 @@ def test_a_setting_changes_the_fingerprints_of_what_depends_on_it() -> None:
 
     assert changed("runtime.threads=2") == set()
     assert changed("judge.gpus=1") == set()
+    assert changed("catalogue.memory_mb=500") == changed("catalogue.threads=1") == set()
     assert changed("evaluate.episodes=10") == {"adapt", "report"}
     assert changed("users.horizon=10") == {"users", "adapt", "report"}
     assert changed("distil.sessions=8") == {"distil", "pretrain", "adapt", "report"}

@@ -12,11 +12,10 @@ import torch
 from ialp_rllib.catalogue import Catalogue, read_source
 from ialp_rllib.catalogue.completion import complete
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, SequenceModelSettings, UsersSettings, load
-from ialp_rllib.users import deepfm, sequence
+from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, UsersSettings, load
+from ialp_rllib.users import deepfm
 from ialp_rllib.users.leaving import close_pairs, lookback
 from ialp_rllib.users.references import play, rating_references
-from ialp_rllib.users.rewards import SequenceReward
 from ialp_rllib.users.worlds import fit_users, make_world, random_policy
 
 
@@ -141,21 +140,6 @@ def test_coat_without_its_completed_matrix_says_so(coat_data: Path, tmp_path: Pa
 @pytest.fixture(scope="module")
 def sample() -> Catalogue:
     return read_source(load("sample").catalogue)
-
-
-def test_sequence_model_ranks_logged_items_first_and_is_calibrated(sample: Catalogue, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SequenceModelSettings(), epochs=8)
-    model, quality = sequence.fit_sequence(sample, sample.train_users, settings, 0)
-    assert quality["held_out_auc"] > 0.85
-    assert quality["uniform_reward"] == pytest.approx(0.35, abs=1e-3)
-    sequence.save_sequence(model, settings, tmp_path)
-    session = torch.from_numpy(sequence.sessions_of(sample, sample.test_users, 20)[0][:50])
-    items = torch.arange(300).expand(50, 300)
-    with torch.no_grad():
-        assert torch.equal(model(session, items), sequence.load_sequence(tmp_path, sample)(session, items))
-    reward = SequenceReward(model, 5.0)
-    r = reward(np.zeros(50), session.numpy(), session[:, -1].numpy())
-    assert (r == 0).all()  # what the session holds already is worth nothing
 
 
 def test_sequence_world_ends_after_five_to_ten_steps(sample: Catalogue, tmp_path: Path) -> None:

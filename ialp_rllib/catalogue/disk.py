@@ -1,0 +1,132 @@
+"""A catalogue on disk: Parquet tables, the log in pieces and its ids as dictionaries, so that memory stays bounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ialp_rllib.catalogue.catalogue import Catalogue
+from ialp_rllib.errors import InputError
+
+_ROWS = 1_000_000  # rows of the log that are written or read at a time
+
+
+def write_catalogue(catalogue: Catalogue, folder: Path) -> None:
+    """Write the tables of a catalogue into ``folder`` as Parquet."""
+    items = {"item_id": catalogue.item_ids, **catalogue.item_texts}
+    users = {"user_id": catalogue.user_ids, **catalogue.user_texts}
+    test = np.isin(np.arange(catalogue.n_users), catalogue.test_users)
+    notes = {"notes": "\n".join(catalogue.notes)}
+    pq.write_table(pa.table(items).replace_schema_metadata(notes), folder / "items.parquet")
+    pq.write_table(pa.table({**users, "is_test": test}), folder / "users.parquet")
+    _write_log(catalogue, folder / "interactions.parquet")
+    for name, matrix in (("truth", catalogue.truth), ("propensities", catalogue.propensities)):
+        if matrix is not None:
+            rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+            pq.write_table(pa.table({"user_id": catalogue.user_ids, "values": rows}), folder / f"{name}.parquet")
+
+
+def _write_log(catalogue: Catalogue, path: Path) -> None:
+    ids = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema(
+        [
+            ("user_id", ids),
+            ("position", pa.int32()),
+            ("item_id", ids),
+            ("rating", pa.float32()),
+            ("split", pa.int8()),
+        ]
+    )
+    users, items = pa.array(catalogue.user_ids, pa.string()), pa.array(catalogue.item_ids, pa.string())
+    offsets = catalogue.offsets()
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, len(catalogue.user), _ROWS):
+            rows = slice(start, start + _ROWS)
+            user, item = catalogue.user[rows], catalogue.item[rows]
+            position = np.arange(start, start + len(user)) - offsets[user]
+            columns = [
+                pa.DictionaryArray.from_arrays(pa.array(user), users),
+                pa.array(position.astype(np.int32)),
+                pa.DictionaryArray.from_arrays(pa.array(item), items),
+                pa.array(catalogue.rating[rows], from_pandas=True),
+                pa.array(catalogue.split[rows]),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def read_catalogue(folder: Path) -> Catalogue:
+    """Read what :func:`write_catalogue` left.
+
+    Raises:
+        InputError: a table is missing or damaged.
+    """
+    items = read_parquet(folder / "items.parquet")
+    users = read_parquet(folder / "users.parquet")
+    matrices = {}
+    for name in ("truth", "propensities"):
+        if (folder / f"{name}.parquet").is_file():
+            rows = read_parquet(folder / f"{name}.parquet")["values"].combine_chunks()
+            matrices[name] = rows.flatten().to_numpy().reshape(len(rows), -1)
+    notes = (items.schema.metadata or {}).get(b"notes", b"").decode()
+    log = _read_log(folder / "interactions.parquet", users["user_id"], items["item_id"])
+    return Catalogue(
+        item_ids=items["item_id"].to_numpy(),
+        item_texts={name: items[name].to_numpy() for name in items.column_names if name != "item_id"},
+        user_ids=users["user_id"].to_numpy(),
+        user_texts={n: users[n].to_numpy() for n in users.column_names if n not in ("user_id", "is_test")},
+        user=log["user_id"],
+        item=log["item_id"],
+        rating=log["rating"],
+        split=log["split"],
+        test_users=np.nonzero(users["is_test"].to_numpy())[0],
+        truth=matrices.get("truth"),
+        propensities=matrices.get("propensities"),
+        notes=tuple(notes.split("\n")) if notes else (),
+    )
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """A Parquet file that a stage left, as a table, or an :class:`InputError`."""
+    _check(path)
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(str(path), "no such file", f"a Parquet file; delete {path.parent} to run its stage again")
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    problem = f"cannot be read as Parquet ({str(error).splitlines()[0]})"
+    return InputError(str(path), problem, f"a Parquet file; delete {path.parent} to run its stage again")
+
+
+def _read_log(path: Path, user_ids: pa.ChunkedArray, item_ids: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    """The log's columns, ids as indices; texts are compared inside Arrow, once per piece and distinct id."""
+    _check(path)
+    known = {"user_id": user_ids, "item_id": item_ids}
+    types = {"user_id": np.int32, "item_id": np.int32, "rating": np.float32, "split": np.int8}
+    try:
+        with pq.ParquetFile(path, read_dictionary=list(known)) as file:
+            log = {name: np.empty(file.metadata.num_rows, kind) for name, kind in types.items()}
+            start = 0
+            for batch in file.iter_batches(_ROWS, columns=list(types)):
+                rows = slice(start, start + len(batch))
+                for name in types:
+                    values = batch[name]
+                    if name in known:
+                        index = pc.index_in(values.dictionary, known[name].combine_chunks()).to_numpy()
+                        log[name][rows] = index[values.indices.to_numpy()]
+                    else:
+                        log[name][rows] = values.to_numpy(zero_copy_only=False)
+                start += len(batch)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from error
+    return log

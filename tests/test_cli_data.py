@@ -1,0 +1,189 @@
+"""`ialp data` as a person types it: real commands, real files, a real server."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ialp_rllib import cli
+from tests.catalogue.file_server import serve
+from tests.catalogue.test_download import COAT, zipped
+
+Ialp = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ialp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ialp:
+    """Runs a command line; its exit code, standard output and standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ialp", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A scenario of one's own: folder with good data and ``mine.yaml``."""
+    (tmp_path / "mine.yaml").write_text("scenario: mine\ncatalogue: {attributes: [title]}\n")
+    (tmp_path / "items.csv").write_text("item_id,title\na,first\nb,second [red]\n")
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,position\nu,a,0\nu,b,1\nv,b,0\nw,a,0\n")
+    return tmp_path
+
+
+def cells(out: str, first: str) -> list[str]:
+    """The cells of the row that begins with ``first``."""
+    [row] = [line for line in out.splitlines() if re.match(rf"│ {re.escape(first)} +│", line)]
+    return [cell.strip() for cell in row.strip("│").split("│")]
+
+
+def test_download(ialp, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with serve() as server:
+        server.held["/coat.zip"] = (zipped(COAT), '"one"')
+        code, out, _ = ialp("data", "download", "coat", "--url", server.url)
+        assert code == 0
+        assert "terms" in out and "Schnabel" in out and "put coat.zip into data/coat" in out
+        assert out.rstrip().endswith("Next: ialp data validate coat --data data/coat")
+        assert (tmp_path / "data" / "coat" / "train.ascii").is_file()
+        code, out, _ = ialp("data", "download", "coat", "--url", server.url, "--remove-archive")
+        assert (code, len(server.asked)) == (0, 1)
+        assert "coat.zip: was there, archive removed" in out
+
+
+def test_a_download_that_fails_is_one_message(ialp, tmp_path):
+    with serve() as server:
+        code, out, err = ialp("data", "download", "lfm-1b", "--url", server.url, "--out", tmp_path)
+    assert code == 2
+    assert "non-commercial research" in out
+    assert f"{server.url}LFM-1b.zip: answers 404" in err and str(tmp_path / "LFM-1b.zip") in err
+    assert "Traceback" not in err
+
+
+def test_a_wrong_checksum_is_named(ialp, tmp_path):
+    with serve() as server:
+        server.held["/coat.zip"] = (zipped(COAT), '"one"')
+        words = ("data", "download", "coat", "--url", server.url, "--out", tmp_path)
+        code, _, err = ialp(*words, "--sha256", f"coat.zip={'0' * 64}")
+    assert code == 2
+    assert "0" * 64 in err and (tmp_path / "coat.zip.bad").is_file()
+
+
+def test_list(ialp):
+    code, out, _ = ialp("data", "download", "--list")
+    assert code == 0
+    for word in ("coat", "lfm-1b", "amazon-industrial", "Video_Games", "Schedl", "research"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [((), "--list"), (("netflix",), "lfm-1b"), (("amazon-c",), "amazon-cds-and-vinyl")]
+)
+def test_no_such_data_set(ialp, words, said):
+    code, _, err = ialp("data", "download", *words)
+    assert code == 2 and said in err
+
+
+def test_describe_the_sample(ialp):
+    code, out, _ = ialp("data", "describe", "sample")
+    assert code == 0
+    assert cells(out, "users") == ["users", "1,000"]
+    assert cells(out, "items") == ["items", "300"]
+    assert cells(out, "interactions") == ["interactions", "13,001"]
+    assert "│ item │ maker     │       40 │       0 │         0.00% │" in out
+
+
+def test_describe_for_programs(ialp, mine):
+    code, out, _ = ialp("data", "describe", mine / "mine.yaml", "--data", mine, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert [said[k] for k in ("scenario", "users", "items", "interactions")] == ["mine", 3, 2, 4]
+
+
+def test_describe_takes_settings(ialp, mine):
+    words = ("data", "describe", mine / "mine.yaml", "--data", mine, "--json")
+    _, out, _ = ialp(*words, "--set", "catalogue.filters.min_length=2")
+    assert json.loads(out)["users"] == 1
+
+
+def test_describe_shows_the_published_size(ialp, industry_data):
+    code, out, _ = ialp("data", "describe", "industry", "--data", industry_data)
+    assert code == 0
+    assert cells(out, "users") == ["users", "8,317", "10,935", "76%"]
+    assert cells(out, "interactions") == ["interactions", "58,492", "71,872", "81%"]
+    assert "131 of 4,344 items have no category" in out
+
+
+def test_describe_of_broken_data_is_one_message(ialp, mine):
+    (mine / "items.csv").write_text("item_id,title\na,first\n")
+    code, out, err = ialp("data", "describe", mine / "mine.yaml", "--data", mine)
+    assert (code, out) == (2, "")
+    assert "row 2, field 'item_id'" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("verb", ["describe", "validate"])
+def test_no_such_scenario(ialp, verb):
+    code, _, err = ialp("data", verb, "nowhere")
+    assert code == 2 and "scenario 'nowhere': not found" in err
+
+
+def test_validate_good_data(ialp, mine):
+    code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine)
+    assert (code, out.strip()) == (0, "0 errors, 0 warnings: the data can be used")
+
+
+def test_validate_lists_all(ialp, mine):
+    (mine / "items.csv").write_text("item_id,title\na,first\na,second\nb,\n")
+    (mine / "interactions.csv").write_text("user_id,item_id,position\nu,a,0\nu,z,1\nv,z,0\n")
+    code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine)
+    assert code == 2
+    rows = {cells[1]: cells for line in out.splitlines() if len(cells := re.split(r" *│ *", line)[1:-1]) == 4}
+    assert set(rows["error"]) == {"error"} or len(rows) >= 3
+    assert "items.csv, row 2, field 'item_id'" in rows
+    assert rows["interactions.csv, row 2, field 'item_id'"][-1] == "2"
+    assert "2 errors, 1 warning: `ialp prepare` would refuse these data" in out
+    assert str(mine) in out.splitlines()[0]  # the folder is named once
+
+
+def test_warnings_alone_are_no_failure(ialp, mine):
+    (mine / "items.csv").write_text("item_id,title\na,first\nb,\n")
+    code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine)
+    assert code == 0
+    assert "0 errors, 1 warning: the data can be used" in out
+
+
+def test_validate_for_programs(ialp, mine):
+    (mine / "interactions.csv").write_text("user_id,item_id,position\nu,z,0\nv,a,0\nv,b,0\n")
+    code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine, "--json")
+    said = json.loads(out)
+    assert code == 2
+    assert (said["errors"], len(said["problems"])) == (2, 2 + said["warnings"])
+    assert {"where", "problem", "expected", "count", "severity"} == set(said["problems"][0])
+    assert f"{mine / 'interactions.csv'}, row 1" in said["problems"][0]["where"]
+
+
+def test_validate_a_folder_that_is_not_there(ialp, mine):
+    code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine / "gone")
+    assert code == 2 and "no such folder" in out
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_numbers_stay_whole_on_narrow_terminals(ialp, industry_data, monkeypatch, width):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then believes in a terminal
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, figures, _ = ialp("data", "describe", "industry", "--data", industry_data)
+    _, problems, _ = ialp("data", "validate", "industry", "--data", industry_data)
+    for number in ("8,317", "10,935", "58,492", "71,872", "4,306", "3.02%", "36.9%"):
+        assert number in figures
+    assert "1162" in problems and " 131 " in problems
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", figures + problems)
+    assert max(len(line) for line in plain.splitlines()) <= width

@@ -1,0 +1,157 @@
+"""The user model of a sequence world: what it learns, its quality report, its calibration, what is saved."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue.features import text_vectors, tokens_of
+from ialp_rllib.settings import SequenceModelSettings, load
+from ialp_rllib.users import sequence, sequence_fit
+from ialp_rllib.users.rewards import SequenceReward
+
+
+@pytest.fixture(scope="module")
+def sample() -> Catalogue:
+    return read_source(load("sample").catalogue)
+
+
+@pytest.fixture(scope="module")
+def fitted(sample: Catalogue) -> tuple[sequence.SequenceModel, dict]:
+    settings = dataclasses.replace(SequenceModelSettings(), epochs=6)
+    return sequence_fit.fit_sequence(sample, sample.train_users, settings, 0)
+
+
+def test_logged_items_rank_first_and_the_level_is_calibrated(fitted: tuple[sequence.SequenceModel, dict]) -> None:
+    _, quality = fitted
+    assert quality["held_out_auc"] > 0.85
+    assert quality["held_out_auc_popular"] > 0.8
+    assert quality["held_out_hr_10"] > 3 * 10 / 300
+    assert quality["uniform_reward"] == pytest.approx(0.35, abs=1e-3)
+
+
+def test_calibration_curve_rises_and_covers_all_pairs(fitted: tuple[sequence.SequenceModel, dict]) -> None:
+    _, quality = fitted
+    curve = quality["calibration"]
+    predicted = [group["predicted"] for group in curve]
+    assert predicted == sorted(predicted)
+    counts = [group["count"] for group in curve]
+    assert max(counts) - min(counts) <= 1
+    share = sum(g["observed"] * g["count"] for g in curve) / sum(counts)
+    assert share == pytest.approx(1 / 5, abs=1e-6)  # one next item to four negatives
+    assert quality["calibration_error"] < 0.06
+
+
+def test_what_is_saved_answers_alike(
+    sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict], tmp_path: Path
+) -> None:
+    model, _ = fitted
+    sequence.save_sequence(model, SequenceModelSettings(), tmp_path)
+    session = torch.from_numpy(sequence.sessions_of(sample, sample.test_users, 20)[0][:50]).long()
+    items = torch.arange(300).expand(50, 300)
+    again = sequence.load_sequence(tmp_path, sample)
+    with torch.no_grad():
+        assert torch.equal(model(session, items), again(session, items))
+        with_table = model(session, items, model.table())
+        assert torch.allclose(model(session, items), with_table, atol=1e-5)
+        shared = model(session, torch.arange(300)[None], model.table())
+    assert torch.allclose(shared, with_table, atol=1e-5)
+
+
+def test_whole_catalogue_is_scored_without_the_session(
+    sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]
+) -> None:
+    model, _ = fitted
+    session = torch.from_numpy(sequence.sessions_of(sample, sample.test_users, 20)[0][:30]).long()
+    scores = sequence.score_all(model, session, model.table())
+    assert scores.shape == (30, 300)
+    held = [set(row[row != 300].tolist()) for row in session]
+    masked = [set(torch.nonzero(row == -torch.inf).flatten().tolist()) for row in scores]
+    assert held == masked
+
+
+def test_a_repeated_item_is_worth_nothing(sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]) -> None:
+    session = sequence.sessions_of(sample, sample.test_users, 20)[0][:50]
+    reward = SequenceReward(fitted[0], 5.0)
+    assert (reward(np.zeros(50), session, session[:, -1]) == 0).all()
+
+
+def test_sessions_are_what_came_before(sample: Catalogue) -> None:
+    users = sample.test_users[:3]
+    session, item = sequence.sessions_of(sample, users, 4)
+    offsets, at = sample.offsets(), 0
+    for user in users:
+        log = sample.item[offsets[user] : offsets[user + 1]]
+        for place in range(1, len(log)):
+            before = log[max(0, place - 4) : place].tolist()
+            assert session[at].tolist() == [sample.pad] * (4 - len(before)) + before
+            assert item[at] == log[place]
+            at += 1
+    assert at == len(item)
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "popularity", "in_batch"])
+def test_negatives_come_from_where_the_setting_says(sample: Catalogue, sampling: str) -> None:
+    data = sequence_fit.Log(sample, sample.train_users, 20, 0)
+    rows = torch.arange(len(data.item))
+    drawn = data.negatives(sampling, rows, 4)
+    assert drawn.shape == (len(rows), 4)
+    popularity = data.popularity[drawn].mean()
+    by_item, by_choice = data.popularity.mean(), (data.popularity**2).sum() / data.popularity.sum()
+    weight = data.popularity**0.75
+    expected = {
+        "uniform": by_item,
+        "in_batch": by_choice,
+        "popularity": (weight * data.popularity).sum() / weight.sum(),
+    }
+    assert float(popularity) == pytest.approx(float(expected[sampling]), rel=0.05)
+
+
+def test_popularity_negatives_take_popularity_out_of_the_answers(sample: Catalogue) -> None:
+    settings = dataclasses.replace(SequenceModelSettings(), epochs=3)
+    correlation = {}
+    for sampling in ("uniform", "in_batch"):
+        model, _ = sequence_fit.fit_sequence(
+            sample, sample.train_users, dataclasses.replace(settings, sampling=sampling), 0
+        )
+        session, _ = sequence.sessions_of(sample, sample.train_users, 20)
+        with torch.no_grad():
+            mean = model(torch.from_numpy(session[:500]).long(), torch.arange(300)[None], model.table()).mean(0)
+        popularity = np.bincount(sample.item, minlength=300)
+        correlation[sampling] = np.corrcoef(mean.numpy(), np.log1p(popularity))[0, 1]
+    assert correlation["in_batch"] < correlation["uniform"] - 0.2
+
+
+def test_tokens_are_values_and_shared_words() -> None:
+    texts = {
+        "title": np.array(["Steel bolt M6", "steel nut", "", "Rubber"]),
+        "brand": np.array(["Acme", "Acme", "Acme", "Solo"]),
+    }
+    tokens = tokens_of(texts)
+    assert tokens.size == 2  # brand=Acme and title:steel; all else is there once
+    bags = [set(row[row < tokens.size].tolist()) for row in tokens.codes]
+    assert bags[0] == bags[1] == {0, 1}
+    assert len(bags[2]) == 1
+    assert not bags[3]
+    assert tokens.scale.tolist() == pytest.approx([1, 1, 2**0.5, 2**0.5])
+
+
+def test_text_vectors_say_what_is_alike() -> None:
+    words = [
+        "red steel bolt",
+        "red steel nut",
+        "blue rubber ring",
+        "blue rubber hose",
+        "green oak table",
+        "green oak desk",
+    ]
+    vectors = text_vectors(tokens_of({"title": np.array(words)}))
+    alike = vectors @ vectors.T
+    assert np.allclose(np.diag(alike), 1, atol=1e-5)
+    assert alike[0, 1] > 0.9 > 0.1 > abs(alike[0, 2])
+    assert text_vectors(tokens_of({})).shape == (0, 0)

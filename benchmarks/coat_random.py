@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ialp_rllib.users.worlds import coat_vector_env, random_policy
+from ialp_rllib.users.named import coat_vector_env
+from ialp_rllib.users.worlds import random_policy
 
 
 def main() -> None:

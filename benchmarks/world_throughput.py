@@ -24,8 +24,9 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.settings import UsersSettings, from_dict
 from ialp_rllib.users import sequence
 from ialp_rllib.users.env import UserEnv, UserVectorEnv, World
+from ialp_rllib.users.named import run_vector_env
 from ialp_rllib.users.rewards import SequenceReward
-from ialp_rllib.users.worlds import run_vector_env, sequence_world
+from ialp_rllib.users.worlds import sequence_world
 
 HARDER = {
     "churn": {"sessions": 3},

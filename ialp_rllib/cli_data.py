@@ -158,10 +158,10 @@ def _bars() -> Iterator[Report]:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int | None) -> None:
-            if what not in tasks:
+            if what not in tasks:  # `completed`: what an earlier run fetched must not count as speed
                 for task in tasks.values():
                     progress.update(task, visible=False)
-                tasks[what] = progress.add_task(what, total=total)
+                tasks[what] = progress.add_task(what, total=total, completed=done)
             progress.update(tasks[what], completed=done, total=total)
 
         yield report

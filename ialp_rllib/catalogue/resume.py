@@ -91,7 +91,7 @@ class Resuming:
     def _stream(self, response: requests.Response, begin: int, total: int | None) -> int:
         done = begin
         try:
-            with self.part.open("ab" if begin else "wb") as file:
+            with self.part.open("ab") as file:
                 self._report(f"download {self._target.name}", done, total)
                 for chunk in response.raw.stream(_CHUNK, decode_content=False):
                     file.write(chunk)
@@ -99,7 +99,7 @@ class Resuming:
                     self._report(f"download {self._target.name}", done, total)
         except urllib3.exceptions.HTTPError as error:
             amount = f"{done:,} of {total:,}" if total is not None else f"{done:,}"
-            raise Cut(f"{amount} bytes arrived ({_reason(error)})") from error
+            raise Cut(f"{amount} bytes arrived") from error
         return done
 
     def _standing(self) -> tuple[int, str]:

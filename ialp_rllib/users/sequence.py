@@ -28,14 +28,15 @@ class Embedded(NamedTuple):
 class SequenceModel(nn.Module):
     r"""Probability that the user likes item ``a`` after the session ``x_1:t``.
 
-    .. math:: p = \sigma\left(u(a, x_{1:t}) \cdot e_a + b_a + w_1 \max_j s_{aj} + w_2 \frac1t \sum_j s_{aj} + c\right),
+    .. math:: p = \sigma\left(m \left(u(a, x_{1:t}) \cdot e_a + b_a + w_1 \max_j s_{aj}
+              + w_2 \frac1t \sum_j s_{aj}\right) + c\right),
               \qquad u = W_v \sum_j \mathrm{softmax}_j\!\left(\frac{W_q e_a \cdot W_k x_j}{\sqrt d} + w_3 s_{aj}
               + \rho_{t-j}\right) x_j
 
     An item is the sum of an embedding of its id and of the tokens of its texts, so that rare items borrow from those
     that are described alike. :math:`s_{aj}` is the cosine of two items' texts (fixed vectors, not learnt): half of a
-    catalogue is chosen too seldom to learn from. :math:`\rho` weighs the session's positions by their age. ``c`` is the
-    calibration offset (:func:`ialp_rllib.users.sequence_fit.calibrate`).
+    catalogue is chosen too seldom to learn from. :math:`\rho` weighs the session's positions by their age. ``m`` and
+    ``c`` calibrate p (:mod:`ialp_rllib.users.sequence_fit`).
 
     Args:
         tokens: of the items' texts.
@@ -74,7 +75,9 @@ class SequenceModel(nn.Module):
         self.alike = nn.Parameter(torch.zeros(3))  # w_1, w_2, w_3
         self.item_bias = nn.Embedding(n_items + 1, 1)
         nn.init.zeros_(self.item_bias.weight)
+        self.register_buffer("slope", torch.ones(()))
         self.register_buffer("offset", torch.zeros(()))
+        self.slope: Tensor
         self.offset: Tensor
 
     def embed(self, items: Tensor) -> Embedded:
@@ -111,14 +114,14 @@ class SequenceModel(nn.Module):
         e = table.rows[a]
         none = (session == self.n_items)[:, None]
         scores = self.query(e) @ table.keys[x].transpose(1, 2) + self.age[-width:]
-        logits = self.item_bias(items).squeeze(-1) + self.offset
+        logits = self.item_bias(items).squeeze(-1)
         if self.text.shape[1]:
             alike = table.text[a] @ table.text[x].transpose(1, 2)
             scores = scores + self.alike[2] * alike
             mean = alike.sum(-1) / (~none).sum(-1).clamp(min=1)  # "no item" is like nothing: 0
             logits = logits + self.alike[0] * alike.masked_fill(none, -1).amax(-1) + self.alike[1] * mean
         user = self.out(torch.softmax(scores.masked_fill(none, -1e9), -1) @ table.rows[x])
-        return logits + (user * e).sum(-1)
+        return self.slope * (logits + (user * e).sum(-1)) + self.offset
 
 
 @torch.no_grad()

@@ -336,7 +336,8 @@ def test_a_server_that_never_answers(server, tmp_path):
     check_refusal(server, tmp_path, "timed out", timeout=0.3)
 
 
-def test_nobody_listens(tmp_path):
+def test_nobody_listens(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can take the port
         files = Files(url=f"http://127.0.0.1:{unused.getsockname()[1]}/")

@@ -1,0 +1,108 @@
+"""The worlds by their gymnasium names: ``ialp/Coat-v0`` and ``ialp/World-v0``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from ialp_rllib.catalogue import read_catalogue, read_source
+from ialp_rllib.settings import CatalogueSettings, Settings, UsersSettings, from_dict, read_yaml
+from ialp_rllib.users.env import UserEnv, UserVectorEnv, World
+from ialp_rllib.users.worlds import make_world
+
+
+def _refuse_rendering(options: dict[str, Any]) -> None:
+    """Stable-Baselines3 asks for pictures first, and goes without them where it meets a TypeError."""
+    if "render_mode" in options:
+        raise TypeError("got an unexpected keyword argument 'render_mode': there is nothing to draw")
+
+
+def _coat_world(data_dir: str, split: str, **users: Any) -> World:
+    """Coat from the original archive, rewards = the truth for both splits (no fitted model needed)."""
+    _refuse_rendering(users)
+    catalogue = read_source(CatalogueSettings(source="coat", data=data_dir))
+    tree = {"world": "rating", "protocol": "split", "horizon": 30, **users}
+    return make_world(catalogue, from_dict(UsersSettings, tree, "gymnasium.make", "users."), split, None)
+
+
+def _run_world(run_dir: str, split: str, **users: Any) -> World:
+    """The world of a prepared run (``ialp prepare`` and ``ialp users``), with its fitted user models."""
+    _refuse_rendering(users)
+    root = Path(run_dir)
+    tree = read_yaml(root / "settings.yaml")
+    mine = tree.setdefault("users", {})
+    for name, value in users.items():
+        mine[name] = {**mine.get(name, {}), **value} if isinstance(value, dict) else value
+    settings = from_dict(Settings, tree, str(root / "settings.yaml"))
+    return make_world(read_catalogue(root / "prepare"), settings.users, split, root / "users")
+
+
+def coat_env(
+    data_dir: str,
+    split: str = "test",
+    history: int = 10,
+    action_mask: bool = True,
+    mask_recent: int | None = None,
+    **users: Any,
+) -> UserEnv:
+    """``gymnasium.make("ialp/Coat-v0", data_dir=...)``; further keywords are settings of :class:`UsersSettings`."""
+    return UserEnv(_coat_world(data_dir, split, **users), history, action_mask, mask_recent)
+
+
+def coat_vector_env(
+    data_dir: str,
+    split: str = "test",
+    history: int = 10,
+    num_envs: int = 1,
+    autoreset: str = "same_step",
+    action_mask: bool = False,
+    mask_recent: int | None = None,
+    copy: bool = True,
+    **users: Any,
+) -> UserVectorEnv:
+    """``gymnasium.make_vec("ialp/Coat-v0", num_envs=N, vectorization_mode="vector_entry_point", data_dir=...)``."""
+    world = _coat_world(data_dir, split, **users)
+    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy)
+
+
+def run_env(
+    run_dir: str,
+    split: str = "test",
+    history: int = 10,
+    action_mask: bool = True,
+    mask_recent: int | None = None,
+    **users: Any,
+) -> UserEnv:
+    """``gymnasium.make("ialp/World-v0", run_dir=...)``: the users of any prepared scenario.
+
+    Further keywords replace settings of the run's users: ``churn={"sessions": 5}``.
+    """
+    return UserEnv(_run_world(run_dir, split, **users), history, action_mask, mask_recent)
+
+
+def run_vector_env(
+    run_dir: str,
+    split: str = "test",
+    history: int = 10,
+    num_envs: int = 1,
+    autoreset: str = "same_step",
+    action_mask: bool = False,
+    mask_recent: int | None = None,
+    copy: bool = True,
+    **users: Any,
+) -> UserVectorEnv:
+    """``gymnasium.make_vec("ialp/World-v0", num_envs=N, vectorization_mode="vector_entry_point", run_dir=...)``."""
+    world = _run_world(run_dir, split, **users)
+    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy)
+
+
+def register_envs() -> None:
+    """Make the worlds known to gymnasium; done by ``import ialp_rllib``."""
+    for name, kind in (("Coat", "coat"), ("World", "run")):
+        gym.register(
+            id=f"ialp/{name}-v0",
+            entry_point=f"ialp_rllib.users.named:{kind}_env",
+            vector_entry_point=f"ialp_rllib.users.named:{kind}_vector_env",
+        )

@@ -57,7 +57,7 @@ class SequenceModelSettings:
     dropout: float = setting(0.3, "Share of the embeddings' entries dropped while fitting.", low=0.0, high=0.9)
     batch: int = setting(512, "Logged next items per update.", low=1)
     epochs: int = setting(30, "Most passes over the log.", low=1)
-    early_stopping: int = setting(3, "Stop after so many passes without a better held-out ranking.", low=1)
+    early_stopping: int = setting(5, "Stop after so many passes without a better held-out ranking.", low=1)
     held_out: float = setting(0.1, "Share of the log held out for early stopping.", low=0.01, high=0.9)
     reward_scale: float = setting(5.0, "r = scale * p.", low=0.01)
     uniform_reward: float = setting(0.35, "Mean reward of a uniform random item after calibration.", low=0.001)

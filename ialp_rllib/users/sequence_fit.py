@@ -26,6 +26,7 @@ class Log:
 
     Attributes:
         session: ``(M, window)`` int32; item: ``(M,)`` int64.
+        starts: ``(U,)`` int64, the first items of the logs.
         popularity: ``(I,)`` float64, how often each item was chosen.
     """
 
@@ -33,6 +34,9 @@ class Log:
         session, item = sessions_of(catalogue, users, window)
         self.session, self.item = torch.from_numpy(session), torch.from_numpy(item)
         self.n_items = catalogue.n_items
+        offsets = catalogue.offsets()
+        starts = offsets[users[offsets[users + 1] > offsets[users]]]
+        self.starts = torch.from_numpy(catalogue.item[starts].astype(np.int64))
         self.popularity = torch.bincount(self.item, minlength=catalogue.n_items).double()
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -211,8 +215,8 @@ def calibrate(model: SequenceModel, data: Log, settings: SequenceModelSettings) 
     """Set the offset so that the uniform random policy has the mean reward ``uniform_reward``; return what was reached.
 
     Binary cross-entropy against sampled negatives leaves the level of p to the number of negatives; the ranking is what
-    is learnt. The offset is found by bisection on 4,096 uniform random items, each after a session of that policy: a
-    logged item and up to four random ones.
+    is learnt. The offset is found by bisection on 4,096 uniform random items, each after a session of that policy: the
+    first item of a log and up to four random ones.
     """
     n = 4096
     session = torch.full((n, model.window), model.n_items)
@@ -221,7 +225,7 @@ def calibrate(model: SequenceModel, data: Log, settings: SequenceModelSettings) 
     shown = torch.randint(later + 1, (n,), generator=data.generator)
     rows, first = torch.arange(n), model.window - 1 - shown
     session[torch.arange(model.window)[None] < first[:, None]] = model.n_items
-    session[rows, first] = data.item[torch.randint(len(data.item), (n,), generator=data.generator)]
+    session[rows, first] = data.starts[torch.randint(len(data.starts), (n,), generator=data.generator)]
     model.offset.zero_()
     logits = model(session, data.uniform(n, 1))
     low, high = -40.0, 40.0

@@ -51,7 +51,6 @@ class SequenceModelSettings:
         "The latter two take the popularity out of the answers.",
         choices=("uniform", "popularity", "in_batch"),
     )
-    device: str = setting("cpu", "Where the model is fitted.", choices=("cpu", "cuda"))
     learning_rate: float = setting(3e-3, "Adam's step size.", low=1e-6, high=1.0)
     weight_decay: float = setting(3e-5, "L2 penalty.", low=0.0, high=10.0)
     dropout: float = setting(0.3, "Share of the embeddings' entries dropped while fitting.", low=0.0, high=0.9)
@@ -128,6 +127,7 @@ class UsersSettings:
     )
     horizon: int = setting(20, "Step limit of an episode.", low=1, high=10_000)
     seed: int = setting(0, "Seed of the user models.", low=0)
+    device: str = setting("cpu", "Where user models are fitted and answer.", choices=("cpu", "cuda"))
     deepfm: DeepFMSettings = group(DeepFMSettings)
     distance: DistanceSettings = group(DistanceSettings)
     sequence: SequenceModelSettings = group(SequenceModelSettings)

@@ -85,7 +85,7 @@ def predict_all(model: DeepFM, fields: Fields) -> np.ndarray:
 
 
 def fit_deepfm(
-    catalogue: Catalogue, settings: DeepFMSettings, seed: int
+    catalogue: Catalogue, settings: DeepFMSettings, seed: int, device: str = "cpu"
 ) -> tuple[DeepFM, dict[str, float | int | list[float]]]:
     """Fit to the self-selected ratings (``split == 0``), early stopping on a held-out share of them.
 
@@ -94,8 +94,8 @@ def fit_deepfm(
     is fitted to all pairs rather than to those that users chose to rate.
 
     Returns:
-        The model of the best epoch, and its quality: RMSE and correlation on the held-out ratings and, where the source
-        has uniformly drawn ratings (``split == 1``), on those.
+        The model of the best epoch, on the CPU, and its quality: RMSE and correlation on the held-out ratings and, where
+        the source has uniformly drawn ratings (``split == 1``), on those.
     """
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -109,13 +109,14 @@ def fit_deepfm(
         n_fields = fields.user.shape[1] + fields.item.shape[1]
         model = DeepFM(fields.size, n_fields, settings.dim, settings.hidden)
     model.bias.data.fill_(float(catalogue.rating[train].mean()))
+    model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
-    user, item = torch.from_numpy(catalogue.user).long(), torch.from_numpy(catalogue.item).long()
-    rating = torch.from_numpy(catalogue.rating)
-    user_fields, item_fields = torch.from_numpy(fields.user), torch.from_numpy(fields.item)
-    weight = _weights(catalogue, settings)
-    observed = torch.zeros(catalogue.n_users, catalogue.n_items, dtype=torch.bool)
+    user, item = (torch.from_numpy(x).long().to(device) for x in (catalogue.user, catalogue.item))
+    rating = torch.from_numpy(catalogue.rating).to(device)
+    user_fields, item_fields = (torch.from_numpy(x).to(device) for x in (fields.user, fields.item))
+    weight = _weights(catalogue, settings).to(device)
+    observed = torch.zeros(catalogue.n_users, catalogue.n_items, dtype=torch.bool, device=device)
     observed[user[own], item[own]] = True
 
     def pairs(u: Tensor, i: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def fit_deepfm(
             loss = (weight[rows] * error).sum() / weight[rows].sum()
             if settings.negatives:
                 u = user[rows].repeat_interleave(settings.negatives)
-                i = torch.randint(catalogue.n_items, u.shape, generator=generator)
+                i = torch.randint(catalogue.n_items, u.shape, generator=generator).to(device)
                 unseen = ~observed[u, i]
                 loss = loss + settings.negative_weight * model(pairs(u[unseen], i[unseen])).square().mean()
             optimizer.zero_grad()
@@ -144,6 +145,7 @@ def fit_deepfm(
             if waited >= settings.early_stopping:
                 break
     model.load_state_dict(best_state)
+    model.cpu()
     log.info("DeepFM: stopped after %d epochs, held-out RMSE %.3f", epoch, best)
     return model, {"epochs": epoch, "held_out_losses": losses, **_quality(model, fields, catalogue, held)}
 

@@ -69,7 +69,8 @@ class SequenceReward(Stateless):
         window = session[:, -self.model.window :].astype(np.int64, copy=False)
         items = action.astype(np.int64, copy=False)[:, None]
         with torch.inference_mode():
-            return self.model(torch.from_numpy(window), torch.from_numpy(items), self.table)[:, 0]
+            on = self.table.rows.device
+            return self.model(torch.from_numpy(window).to(on), torch.from_numpy(items).to(on), self.table)[:, 0].cpu()
 
     def answer(self, logits: torch.Tensor, session: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Rewards ``(N,) float32`` of these logits."""

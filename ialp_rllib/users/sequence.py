@@ -127,7 +127,7 @@ class SequenceModel(nn.Module):
 @torch.no_grad()
 def score_all(model: SequenceModel, session: Tensor, table: Embedded) -> Tensor:
     """Logits of the whole catalogue, ``(B, I)``, minus infinity for what the session ``(B, L) int64`` holds already."""
-    everything = torch.arange(model.n_items)[None]
+    everything = torch.arange(model.n_items, device=session.device)[None]
     rows = max(1, 250_000 // model.n_items)  # bounds the (rows, I, L) and (rows, I, d) tensors on the way
     logits = torch.cat([model(part, everything, table) for part in session.split(rows)])
     none = logits.new_full((len(logits), 1), -torch.inf)

@@ -67,6 +67,7 @@ def fit_sequence(
     settings: SequenceModelSettings,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    device: str = "cpu",
 ) -> tuple[SequenceModel, dict[str, Any]]:
     """Fit logged next items against sampled negatives with binary cross-entropy on logits; early stopping; calibrate.
 
@@ -76,9 +77,10 @@ def fit_sequence(
     Args:
         users: indices of the users whose log is read.
         progress: called with the passes done and the most there can be.
+        device: where to fit.
 
     Returns:
-        The calibrated model of the best pass, and its quality on the held-out part (:func:`quality`).
+        The calibrated model of the best pass, on the CPU, and its quality on the held-out part (:func:`quality`).
     """
     rng = np.random.default_rng(seed)
     data = Log(catalogue, users, settings.window, seed)
@@ -87,7 +89,7 @@ def fit_sequence(
     held, train = order[:n_held], order[n_held:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = make_model(catalogue, settings).to(settings.device)
+        model = make_model(catalogue, settings).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     held_negatives = data.negatives(settings.sampling, held, settings.negatives)
     best, best_state, best_epoch = -1.0, {}, 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
@@ -45,7 +46,8 @@ def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder
         return _rating_world(catalogue, settings, users, split, folder)
     if folder is None:
         raise InputError("sequence world", "has no fitted user model", "run `ialp users` first")
-    return sequence_world(catalogue, settings, users, sequence.load_sequence(folder / split, catalogue))
+    model = sequence.load_sequence(folder / split, catalogue).to(settings.device)
+    return sequence_world(catalogue, settings, users, model)
 
 
 def sequence_world(
@@ -154,6 +156,8 @@ def fit_users(
     Args:
         progress: called with what is being fitted, the passes over the data that are done, and the most there can be.
     """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("users.device", "is cuda, and torch sees no GPU here", "cpu, or a machine with a GPU")
     facts: dict[str, Any] = {"world": settings.world, "protocol": settings.protocol}
     fit = _fit_sequence_users if settings.world == "sequence" else _fit_rating_users
     facts.update(fit(catalogue, settings, folder, progress))
@@ -173,7 +177,9 @@ def _fit_sequence_users(
         ("test", np.arange(catalogue.n_users), settings.seed + 1),
     ):
         report = partial(progress, f"{split.capitalize()} world, passes")
-        models[split], facts[split] = sequence_fit.fit_sequence(catalogue, users, settings.sequence, seed, report)
+        models[split], facts[split] = sequence_fit.fit_sequence(
+            catalogue, users, settings.sequence, seed, report, settings.device
+        )
         (folder / split).mkdir(exist_ok=True)
         sequence.save_sequence(models[split], settings.sequence, folder / split)
     world = make_world(catalogue, settings, "test", folder)
@@ -190,7 +196,7 @@ def _fit_rating_users(
     truth, predicted = require_truth(catalogue), None
     facts: dict[str, Any] = {}
     if settings.protocol == "transfer":
-        model, facts["train"] = deepfm.fit_deepfm(catalogue, settings.deepfm, settings.seed)
+        model, facts["train"] = deepfm.fit_deepfm(catalogue, settings.deepfm, settings.seed, settings.device)
         (folder / "train").mkdir(exist_ok=True)
         deepfm.save_deepfm(model, settings.deepfm, folder / "train")
         predicted = deepfm.predict_all(model, deepfm.Fields.of(catalogue))

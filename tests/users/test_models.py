@@ -68,6 +68,12 @@ def test_deepfm_is_the_formula(rated: Catalogue) -> None:
     assert float(model(rows).detach()[0]) == pytest.approx(float(model.bias) + linear + pairs + deep, rel=1e-4)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_named(rated: Catalogue, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"users\.device"):
+        fit_users(rated, UsersSettings(world="rating", protocol="transfer", device="cuda"), tmp_path)
+
+
 def test_unobserved_pairs_pull_predictions_down(rated: Catalogue) -> None:
     means = []
     for negatives in (0, 5):

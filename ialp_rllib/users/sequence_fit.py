@@ -82,14 +82,25 @@ def fit_sequence(
     Returns:
         The calibrated model of the best pass, on the CPU, and its quality on the held-out part (:func:`quality`).
     """
+    with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global generator
+        torch.manual_seed(seed)
+        return _fit(catalogue, users, settings, seed, progress, device)
+
+
+def _fit(
+    catalogue: Catalogue,
+    users: np.ndarray,
+    settings: SequenceModelSettings,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+    device: str,
+) -> tuple[SequenceModel, dict[str, Any]]:
     rng = np.random.default_rng(seed)
     data = Log(catalogue, users, settings.window, seed)
     order = torch.from_numpy(rng.permutation(len(data.item)))
     n_held = max(1, round(settings.held_out * len(order)))
     held, train = order[:n_held], order[n_held:]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = make_model(catalogue, settings).to(device)
+    model = make_model(catalogue, settings).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     held_negatives = data.negatives(settings.sampling, held, settings.negatives)
     best, best_state, best_epoch = -1.0, {}, 0

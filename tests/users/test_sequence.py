@@ -35,6 +35,20 @@ def test_logged_items_rank_first_and_the_level_is_calibrated(fitted: tuple[seque
     assert quality["uniform_reward"] == pytest.approx(0.35, abs=1e-3)
 
 
+def test_a_seed_fixes_the_fit_whatever_was_drawn_before(sample: Catalogue) -> None:
+    settings = dataclasses.replace(SequenceModelSettings(), epochs=1)
+    weights = []
+    for before, seed in ((1, 0), (2, 0), (1, 3)):
+        torch.manual_seed(before)
+        drawn = torch.rand(1)
+        model, _ = sequence_fit.fit_sequence(sample, sample.train_users[:200], settings, seed)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        torch.manual_seed(before)
+        assert torch.equal(drawn, torch.rand(1))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
 def test_calibration_curve_rises_and_covers_all_pairs(fitted: tuple[sequence.SequenceModel, dict]) -> None:
     _, quality = fitted
     curve = quality["calibration"]

@@ -94,8 +94,8 @@ def fit_deepfm(
     is fitted to all pairs rather than to those that users chose to rate.
 
     Returns:
-        The model of the best epoch, on the CPU, and its quality: RMSE and correlation on the held-out ratings and, where
-        the source has uniformly drawn ratings (``split == 1``), on those.
+        The model of the best epoch, on the CPU, and its quality: RMSE and correlation on the held-out ratings and,
+        where the source has uniformly drawn ratings (``split == 1``), on those.
     """
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from ialp_rllib.users.named import coat_vector_env
-from ialp_rllib.users.worlds import random_policy
+from ialp_rllib.users.planning import random_policy
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import UsersSettings
 from ialp_rllib.users import deepfm, sequence, sequence_fit
 from ialp_rllib.users.churn import Churn
-from ialp_rllib.users.env import UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, Patience, close_pairs, lookback
-from ialp_rllib.users.planning import greedy_on_model
+from ialp_rllib.users.planning import greedy_on_model, random_policy
 from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward
+from ialp_rllib.users.simulator import World
 from ialp_rllib.users.tastes import Drift, Segments, Taste, TastedReward, draw_tastes, members
 
 _PLANNED = 200  # episodes behind the figures of the best known policy, which scores the whole catalogue at each step
@@ -205,22 +205,3 @@ def _fit_rating_users(
     test = catalogue.test_users
     facts["references"] = rating_references(truth[test], None if predicted is None else predicted[test], close, back)
     return facts
-
-
-def random_policy(world: World, episodes: int, seed: int) -> dict[str, float]:
-    """Return, length and reward per step of the uniform random policy: one episode per place."""
-    env = UserVectorEnv(world, episodes)
-    env.reset(seed=seed)
-    rng = np.random.default_rng([seed, 1])  # not the environment's own stream
-    there, returns, lengths = np.ones(episodes, bool), np.zeros(episodes), np.zeros(episodes)
-    while there.any():
-        _, reward, terminated, truncated, _ = env.step(rng.integers(world.n_items, size=episodes))
-        returns += reward * there
-        lengths += there
-        there &= ~(terminated | truncated)
-    return {
-        "return": float(returns.mean()),
-        "length": float(lengths.mean()),
-        "reward_per_step": float(returns.sum() / lengths.sum()),
-        "episodes": episodes,
-    }

@@ -91,7 +91,7 @@ def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
 def test_random_policy_on_coat_is_where_the_reference_is(coat_data: Path) -> None:
     """Reference: plain window R 26.4, length 11.6; published window 27.3 to 27.95, 12.5. Mean of 20,000 episodes."""
     from ialp_rllib.users.named import coat_vector_env
-    from ialp_rllib.users.worlds import random_policy
+    from ialp_rllib.users.planning import random_policy
 
     for form, bounds in (("plain", (25.5, 26.9, 11.4, 11.9)), ("published", (27.2, 28.5, 12.4, 12.9))):
         env = coat_vector_env(str(coat_data), "test", distance={"lookback": form})

@@ -15,8 +15,9 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, UsersSettings, load
 from ialp_rllib.users import deepfm
 from ialp_rllib.users.leaving import close_pairs, lookback
+from ialp_rllib.users.planning import random_policy
 from ialp_rllib.users.references import play, rating_references
-from ialp_rllib.users.worlds import fit_users, make_world, random_policy
+from ialp_rllib.users.worlds import fit_users, make_world
 
 
 @pytest.fixture(scope="module")

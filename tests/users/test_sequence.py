@@ -13,7 +13,9 @@ from ialp_rllib.catalogue import Catalogue, read_source
 from ialp_rllib.catalogue.features import text_vectors, tokens_of
 from ialp_rllib.settings import SequenceModelSettings, load
 from ialp_rllib.users import sequence, sequence_fit
+from ialp_rllib.users.planning import greedy_on_model, random_policy
 from ialp_rllib.users.rewards import SequenceReward
+from ialp_rllib.users.worlds import sequence_world
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +170,14 @@ def test_text_vectors_say_what_is_alike() -> None:
     assert np.allclose(np.diag(alike), 1, atol=1e-5)
     assert alike[0, 1] > 0.9 > 0.1 > abs(alike[0, 2])
     assert text_vectors(tokens_of({})).shape == (0, 0)
+
+
+def test_greedy_on_its_own_model_is_far_above_random(
+    sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]
+) -> None:
+    world = sequence_world(sample, load("sample").users, sample.test_users, fitted[0])
+    random = random_policy(world, 200, 0)
+    greedy = greedy_on_model(world, fitted[0], 200, 0)
+    assert greedy["return"] > 5 * random["return"]
+    assert greedy["length"] > random["length"] + 1
+    assert greedy == greedy_on_model(world, fitted[0], 200, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -123,6 +124,7 @@ def _quiet(verbose: bool) -> None:
 
 def main() -> None:
     """Entry point: an error of ours becomes one message and its exit code."""
+    atexit.register(_end_quietly)
     from ialp_rllib.stages.pipeline import STAGES
 
     for name, spec in STAGES.items():
@@ -132,6 +134,15 @@ def main() -> None:
     except IalpError as error:
         console.print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+
+
+def _end_quietly() -> None:
+    """Close the error channel before the interpreter takes itself apart: all that is left to say there is ours no more.
+
+    DuckDB's bindings count the objects that other libraries still hold then and list them by the dozen.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _escaped(text: str) -> str:

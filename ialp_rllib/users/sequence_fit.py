@@ -17,7 +17,8 @@ from ialp_rllib.users.sequence import Embedded, SequenceModel, make_model, score
 
 log = logging.getLogger(__name__)
 
-MEASURED = 5000  # held-out next items that the quality report is made of; each is ranked among the whole catalogue
+MEASURED = 5000  # held-out next items that the quality report is made of, at most
+_RANKED = 25_000_000  # at most so many scores go into HR@10, which ranks each next item among the whole catalogue
 _BINS = 10
 _AVERAGE = 0.01  # rate of the running mean of the weights
 _RANDOM_STEPS = 5  # length of a session of the uniform random policy in the default world
@@ -199,7 +200,8 @@ def quality(model: SequenceModel, data: Log, held: Tensor, negatives: int) -> di
     for name, items in against.items():
         other = _scores(model, session, items, table)
         out[f"held_out_auc{name}"] = _auc(true[:, None], other, items != item[:, None])
-    out["held_out_hr_10"] = float((_ranks(model, session, item, table) < 10).double().mean())
+    ranked = max(1, _RANKED // model.n_items)
+    out["held_out_hr_10"] = float((_ranks(model, session[:ranked], item[:ranked], table) < 10).double().mean())
     p = torch.sigmoid(torch.cat([true[:, None], _scores(model, session, uniform, table)], 1)).flatten()
     chosen = torch.zeros(len(held), 1 + negatives)
     chosen[:, 0] = 1

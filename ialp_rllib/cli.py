@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.text import Text
 
 from ialp_rllib import cli_data
 from ialp_rllib.errors import IalpError
@@ -132,7 +133,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except IalpError as error:
-        console.print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("error", "bold red"), f" {error}"), soft_wrap=True)  # as it is: it quotes data
         sys.exit(error.exit_code)
 
 
@@ -143,10 +144,6 @@ def _end_quietly() -> None:
     """
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import duckdb
 
 from ialp_rllib.catalogue.build import Loaded
 from ialp_rllib.catalogue.engine import data_errors, literal
-from ialp_rllib.catalogue.load import LogColumns, has_column, load_log
+from ialp_rllib.catalogue.load import BROKEN, LogColumns, has_column, load_log
 from ialp_rllib.catalogue.problems import Findings, Problem, place
 from ialp_rllib.catalogue.tables import Table, open_table
 from ialp_rllib.errors import InputError
@@ -82,7 +82,7 @@ def _load_descriptions(
     con.execute(f"COMMENT ON TABLE items IS {literal(str(table.path))}")
     count, row = con.execute("SELECT count(*), min(row) FROM described WHERE broken").fetchone() or (0, 0)
     if count:
-        findings.add(Problem(place(table.path, row), "is not a JSON object", "one JSON object per line", count))
+        findings.add(Problem(place(table.path, row), *BROKEN, count))
     missing = con.execute("SELECT count(*) FROM kept ANTI JOIN items USING (id)").fetchone() or (0,)
     return [f"{table.path.name} describes {missing[0]:,} of the items not at all."] if missing[0] else []
 

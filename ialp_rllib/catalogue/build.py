@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ialp_rllib.catalogue.catalogue import Catalogue, split_users
 from ialp_rllib.catalogue.load import LogColumns
-from ialp_rllib.catalogue.problems import Findings, Problem, place
+from ialp_rllib.catalogue.problems import Findings, Problem, clip, place
 from ialp_rllib.catalogue.sequences import index_ids, make_steps, makes_sequences, order_log
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, FilterSettings
@@ -30,6 +30,7 @@ class Loaded:
         texts: loads ``items`` for the ids in ``kept`` and returns notes. A source with it knows far more items than
             the log: those that the log does not hold are left out, and one without a description is kept, its texts
             empty.
+        notes: what a reader of the report must know about the files.
     """
 
     log: Path
@@ -37,6 +38,7 @@ class Loaded:
     items: Path
     users: Path | None = None
     texts: Callable[[], list[str]] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def index_log(con: Connection, loaded: Loaded, findings: Findings) -> None:
@@ -60,7 +62,7 @@ def index_log(con: Connection, loaded: Loaded, findings: Findings) -> None:
             kind = "items" if table == "things" else "users"
             expected = f"an id of {file.name if file else 'the users'}"
             findings.add(
-                Problem(place(loaded.log, row, column), f"{shown} is not in the {kind} table", expected, count)
+                Problem(place(loaded.log, row, column), f"{clip(shown)} is not in the {kind} table", expected, count)
             )
     if columns.position:
         same = "person = lag(person) OVER () AND place = lag(place) OVER ()"
@@ -109,7 +111,7 @@ def assemble(con: Connection, loaded: Loaded, settings: CatalogueSettings) -> Ca
         rating=rating,
         split=np.zeros(after, np.int8),
         test_users=split_users(len(person), settings.test_share, settings.split_seed, person),
-        notes=(*_notes(loaded, filters, before, after, item_texts), *notes),
+        notes=(*_notes(loaded, filters, before, after, item_texts), *loaded.notes, *notes),
     )
 
 

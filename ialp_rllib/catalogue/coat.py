@@ -104,11 +104,7 @@ def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     if not path.is_file():
         raise InputError(str(path), "no such file", "the files of the original Coat archive")
     rows: list[list[float]] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(str(path), "the text is not UTF-8", "a matrix of numbers in ASCII") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_lines(path), 1):
         fields = line.split()
         if rows and len(fields) != len(rows[0]):
             raise InputError(f"{path}, row {number}", f"has {len(fields)} fields", f"{len(rows[0])} as in row 1")
@@ -127,12 +123,22 @@ def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     return matrix
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), "the text is not UTF-8", "ASCII") from error
+
+
 def _attributes(stem: Path, n_rows: int | None) -> dict[str, np.ndarray]:
     """One-hot blocks back to texts: the columns of ``STEM.ascii`` are named ``attribute:value`` in ``STEM_map.txt``."""
     names_file = stem.parent / f"{stem.name}_map.txt"
     if not names_file.is_file():
         raise InputError(str(names_file), "no such file", "the files of the original Coat archive")
-    pairs = [line.strip().split(":", 1) for line in names_file.read_text().splitlines() if line.strip()]
+    pairs = [line.strip().split(":", 1) for line in _lines(names_file) if line.strip()]
+    if any(len(pair) < 2 for pair in pairs):
+        row = next(n for n, pair in enumerate(pairs, 1) if len(pair) < 2)
+        raise InputError(f"{names_file}, row {row}", "holds no colon", "attribute:value")
     onehot = _matrix(stem.with_suffix(".ascii"))
     expected = (n_rows or len(onehot), len(pairs))
     if onehot.shape != expected:
@@ -144,7 +150,7 @@ def _attributes(stem: Path, n_rows: int | None) -> dict[str, np.ndarray]:
     for name in dict.fromkeys(pair[0] for pair in pairs):
         columns = [i for i, pair in enumerate(pairs) if pair[0] == name]
         values = np.array([pairs[i][1] for i in columns], object)
-        bad = onehot[:, columns].sum(1) != 1
+        bad = (onehot[:, columns].sum(1) != 1) | ~np.isin(onehot[:, columns], (0, 1)).all(1)
         if bad.any():
             row = int(np.argmax(bad)) + 1
             raise InputError(f"{stem.with_suffix('.ascii')}, row {row}, field {name!r}", "has not exactly one value")

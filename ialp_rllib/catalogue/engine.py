@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
+from ialp_rllib.catalogue.problems import clip
 from ialp_rllib.errors import InputError, storage_errors
 
 
@@ -40,6 +42,7 @@ def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[d
     try:
         con = duckdb.connect(str(folder / "tables.duckdb"), config=config)
         try:
+            con.execute("SET TimeZone = 'UTC'")  # what a date without a zone means must not depend on the machine
             con.execute("SET enable_progress_bar = false")  # the command line draws its own
             con.execute("PRAGMA disable_checkpoint_on_shutdown")  # the tables are not wanted any longer then
             yield con
@@ -70,7 +73,7 @@ def data_errors(path: Path, kind: str) -> Iterator[None]:
         yield
     except (duckdb.OutOfMemoryException, InputError):
         raise
-    except (duckdb.Error, OSError, UnicodeError) as error:
+    except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeError) as error:
         if _cannot_write(error):  # not the data's fault: see engine()
             raise
         problem = first_line(error)
@@ -78,6 +81,8 @@ def data_errors(path: Path, kind: str) -> Iterator[None]:
             problem = "the text is not UTF-8"
         elif "GZIP" in problem or "compressed stream" in problem or "zlib" in problem:
             problem = f"the compression is damaged, or the file was cut off: {problem}"
+        elif "state machine" in problem:
+            problem = "its lines do not all end alike"
         raise InputError(str(path), f"cannot be read as {kind} ({problem})", f"a {kind} file") from error
 
 
@@ -88,7 +93,7 @@ def _cannot_write(error: Exception) -> bool:
 def first_line(error: Exception) -> str:
     """The first line of an error's message, without DuckDB's name of its class."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line.split(" Error: ", 1)[-1]
+    return clip(line.split(" Error: ", 1)[-1], 400)
 
 
 def literal(text: str) -> str:

@@ -16,7 +16,8 @@ from ialp_rllib.catalogue.build import Loaded
 from ialp_rllib.catalogue.engine import data_errors, literal
 from ialp_rllib.catalogue.load import LogColumns, load_log
 from ialp_rllib.catalogue.problems import Findings
-from ialp_rllib.catalogue.tables import Table, check_file, rejected_rows, text_table
+from ialp_rllib.catalogue.rejects import rejected_rows
+from ialp_rllib.catalogue.tables import MOST_REJECTS, Table, check_file, text_table
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
 
@@ -77,7 +78,8 @@ def _load_names(con: duckdb.DuckDBPyConnection, tables: dict[str, Table], attrib
     for table in (tables["tracks"], tables["albums"], tables["artists"]):
         broken = len(rejected_rows(con, table))
         if broken:  # one broken name of 32 million should not stop anyone
-            notes.append(f"{broken:,} rows of {table.path.name} cannot be read and were left out.")
+            more = " or more" if broken >= MOST_REJECTS else ""
+            notes.append(f"{broken:,}{more} rows of {table.path.name} cannot be read and were left out.")
     return notes
 
 

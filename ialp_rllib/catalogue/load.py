@@ -13,11 +13,14 @@ from pathlib import Path
 import duckdb
 
 from ialp_rllib.catalogue.engine import data_errors, literal
-from ialp_rllib.catalogue.problems import Findings, Problem, place
-from ialp_rllib.catalogue.tables import Table, json_keys, report_rejects
+from ialp_rllib.catalogue.problems import Findings, Problem, clip, place
+from ialp_rllib.catalogue.rejects import report_rejects
+from ialp_rllib.catalogue.tables import Table, json_keys
 from ialp_rllib.settings import FilterSettings
 
 Connection = duckdb.DuckDBPyConnection
+BROKEN = ("is not a JSON object, or names a key twice", "one JSON object per line")
+_BAD_ID = ("is neither text nor a whole number", "an id")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def has_column(con: Connection, table: Table, column: str, findings: Findings) -
         return True
     near = difflib.get_close_matches(column, table.columns, n=1, cutoff=0.5)
     expected = f"a column of this name, or the setting that names another one{f' ({near[0]!r}?)' if near else ''}"
-    problem = f"is missing (the file has {', '.join(table.columns)})"
+    problem = f"is missing (the file has {clip(', '.join(table.columns), 1000)})"
     findings.add(Problem(place(table.path, column=column), problem, expected))
     return False
 
@@ -73,13 +76,15 @@ def load_texts(
         f"{table.text(c)} AS a{n}" if found else f"NULL::VARCHAR AS a{n}"
         for n, (c, found) in enumerate(zip(columns, there[1:], strict=True))
     ]
-    select = ", ".join(["row", f"{table.broken} AS broken", f"{table.id(key)} AS id", *texts])
+    bad_id = f"{table.no_id(key)} AS bad_id"
+    select = ", ".join(["row", f"{table.broken} AS broken", f"{table.id(key)} AS id", bad_id, *texts])
     where = f" WHERE id IN ({only}) OR id IS NULL" if only else ""
     with data_errors(table.path, table.kind):
         con.execute(f"CREATE TABLE {into} AS SELECT * FROM (SELECT {select} FROM {table.relation}){where}")
     con.execute(f"COMMENT ON TABLE {into} IS {literal(str(table.path))}")
     rejected = report_rejects(con, table, findings, into)
-    _report(con, into, table, findings, "broken", "", "is not a JSON object", "one JSON object per line")
+    _report(con, into, table, findings, "broken", "", *BROKEN)
+    _report(con, into, table, findings, "bad_id AND NOT broken", key, *_BAD_ID)
     _report(con, into, table, findings, "id IS NULL AND NOT broken", key, "is empty", "an id")
     count, row = _count(con, into, f"id IS NOT NULL AND row NOT IN (SELECT min(row) FROM {into} GROUP BY id)")
     if count:
@@ -106,6 +111,8 @@ def load_log(con: Connection, table: Table, columns: LogColumns, filters: Filter
         f"{table.broken} AS broken",
         f"{table.id(columns.user)} AS who",
         f"{table.id(columns.item)} AS what",
+        f"{table.no_id(columns.user)} AS bad_who",
+        f"{table.no_id(columns.item)} AS bad_what",
     ]
     for target, (column, read, kind) in numbers.items():
         select.append(f"{read(column) if column else 'NULL'}::{kind} AS {target}")
@@ -138,7 +145,9 @@ def _check_rows(
 ) -> None:
     """Every id is there, every number is one, in one pass; what fails is then looked up."""
     checks: list[tuple[str, str, str, str, str]] = [  # condition, field, shown, problem, expected
-        ("broken", "", "", "is not a JSON object", "one JSON object per line"),
+        ("broken", "", "", *BROKEN),
+        ("bad_who AND NOT broken", columns.user, "", *_BAD_ID),
+        ("bad_what AND NOT broken", columns.item, "", *_BAD_ID),
         ("who IS NULL AND NOT broken", columns.user, "", "is empty", "a user's id"),
         ("what IS NULL AND NOT broken", columns.item, "", "is empty", "an item's id"),
     ]
@@ -160,11 +169,14 @@ def _check_rows(
     if columns.rating:
         problem = "rating::VARCHAR || ' is not a number'"
         checks.append(("NOT isfinite(rating)", columns.rating, problem, "", "a finite number, or nothing"))
+        large = "isfinite(rating) AND abs(rating) > 3e38"  # ratings are kept in 32 bits
+        checks.append((large, columns.rating, "rating::VARCHAR || ' is too large'", "", "a number up to 3e38"))
+    if columns.time:
+        checks.append(("NOT isfinite(seconds)", columns.time, "seconds::VARCHAR || ' is not a time'", "", moment))
     if columns.time and filters.session_gap:  # a year far away: milliseconds, most likely
-        problem = "seconds::BIGINT || ' is not in seconds'"
-        checks.append(
-            ("abs(seconds) > 1e11", columns.time, problem, "", "Unix seconds (filters.session_gap is in use)")
-        )
+        far = "isfinite(seconds) AND abs(seconds) > 1e11"
+        problem = "coalesce(TRY_CAST(seconds AS BIGINT)::VARCHAR, seconds::VARCHAR) || ' is not in seconds'"
+        checks.append((far, columns.time, problem, "", "Unix seconds (filters.session_gap is in use)"))
     sums = ", ".join(f"count(*) FILTER ({c[0]}), min(row) FILTER ({c[0]})" for c in checks)
     found = con.execute(f"SELECT {sums} FROM log").fetchone() or ()
     for n, (_, column, shown, problem, expected) in enumerate(checks):
@@ -198,4 +210,4 @@ def _count(con: Connection, relation: str, bad: str) -> tuple[int, int]:
 
 def _value(con: Connection, into: str, expression: str, row: int) -> str:
     found = con.execute(f"SELECT {expression} FROM {into} WHERE row = {row} LIMIT 1").fetchone()
-    return str(found[0]) if found else ""
+    return clip(str(found[0])) if found else ""

@@ -70,6 +70,12 @@ class Findings:
             self.add(Problem(error.where, error.problem, error.expected))
 
 
+def clip(text: str, most: int = 200) -> str:
+    """Something out of a file, short enough for a message and in one line."""
+    line = text[: most + 1].replace("\r", "\\r").replace("\n", "\\n")
+    return line if len(text) <= most else f"{line[:most]}..."
+
+
 def place(path: Path | str, row: int | None = None, column: str = "") -> str:
     """``FILE, row R, field 'C'``."""
     text = str(path)

@@ -31,8 +31,8 @@ def order_log(con: Connection, order: str) -> None:
     key = f"{order}, " if order else ""
     con.execute(
         "CREATE TABLE ordered AS SELECT row, people.idx AS person, things.idx AS item, place, seconds, "
-        "rating::FLOAT AS rating FROM log LEFT JOIN people ON people.id = who LEFT JOIN things ON things.id = what "
-        f"ORDER BY person, {key}row"
+        "TRY_CAST(rating AS FLOAT) AS rating FROM log "
+        f"LEFT JOIN people ON people.id = who LEFT JOIN things ON things.id = what ORDER BY person, {key}row"
     )
 
 

@@ -10,7 +10,7 @@ from ialp_rllib.catalogue.build import assemble, index_log
 from ialp_rllib.catalogue.catalogue import Catalogue
 from ialp_rllib.catalogue.engine import engine
 from ialp_rllib.catalogue.oddities import report_oddities
-from ialp_rllib.catalogue.problems import Findings
+from ialp_rllib.catalogue.problems import Findings, clip
 from ialp_rllib.catalogue.tables import check_exists
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
@@ -67,12 +67,16 @@ def source_files(settings: CatalogueSettings) -> list[Path]:
 
 def data_folder(name: str) -> Path:
     """A data folder: a path, or ``package:NAME`` for data that ships with the package."""
+    expected = "the folder that holds the data: catalogue.data, or --data DIR"
     if not name:
-        raise InputError("catalogue.data", "is empty", "the folder that holds the data: --data DIR")
-    folder = package_data(name.removeprefix("package:")) if name.startswith("package:") else Path(name).expanduser()
-    if not folder.is_dir():
-        raise InputError(str(folder), "no such folder", "the folder that holds the data: --data DIR")
-    return folder
+        raise InputError("catalogue.data", "is empty", expected)
+    try:
+        folder = package_data(name.removeprefix("package:")) if name.startswith("package:") else Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+    except (OSError, RuntimeError) as error:  # a name that is too long; ~ of a user who is not here
+        raise InputError(clip(name), f"is no folder ({clip(str(error))})", expected) from error
+    raise InputError(str(folder), "no such folder", expected)
 
 
 def package_data(name: str) -> Path:

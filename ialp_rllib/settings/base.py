@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import json
 import math
+import reprlib
 import typing
 from collections.abc import Mapping
 from dataclasses import field
@@ -23,8 +24,12 @@ from typing import Any, TypeVar
 import yaml
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.settings.strict_yaml import parse_yaml
 
 T = TypeVar("T")
+_short = reprlib.Repr()  # a value in a message
+_short.maxlevel = 2
+_short.maxstring = _short.maxother = _short.maxlong = 100
 
 
 def setting(
@@ -45,11 +50,14 @@ def group(cls: type[T]) -> T:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, or an :class:`InputError` that names the line."""
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = parse_yaml(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise InputError(where, f"not valid YAML ({getattr(error, 'problem', error)})", "key: value pairs") from error
+        problem = str(getattr(error, "problem", error)).splitlines()[0]
+        raise InputError(where, f"not valid YAML ({problem})", "key: value pairs") from error
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "a file that may be read") from error
     if not isinstance(tree, dict):
         raise InputError(str(path), f"holds {type(tree).__name__}, not settings", "key: value pairs")
     return tree
@@ -67,15 +75,15 @@ def from_dict(
     hints = typing.get_type_hints(cls)
     values = {}
     for key, value in tree.items():
-        name = f"{prefix}{key}"
+        name = f"{prefix}{str(key)[:100]}"
         place = places.get(name, where)
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(key)[:100], fields, n=1, cutoff=0.5)
             hint = f"{prefix}{near[0]}?" if near else f"one of {', '.join(fields)}"
             raise InputError(place, f"unknown setting {name!r}", hint)
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
-                raise InputError(place, f"{name} is {value!r}", "a group of settings")
+                raise InputError(place, f"{name} is {_short.repr(value)}", "a group of settings")
             values[key] = from_dict(hints[key], value, where, f"{name}.", places)
         else:
             values[key] = _checked(value, hints[key], fields[key].metadata, place, name)
@@ -87,23 +95,24 @@ def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: s
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
         if not isinstance(value, list | tuple):
-            raise InputError(where, f"{name} is {value!r}", f"a list of {inner.__name__} values")
+            raise InputError(where, f"{name} is {_short.repr(value)}", f"a list of {inner.__name__} values")
         return tuple(_checked(v, inner, meta, where, name) for v in value)
     if typing.get_origin(hint) is dict:
         if not isinstance(value, dict):
-            raise InputError(where, f"{name} is {value!r}", f"a mapping of names to {_type_name(str)} ({meta['doc']})")
+            expected = f"a mapping of names to {_type_name(str)} ({meta['doc']})"
+            raise InputError(where, f"{name} is {_short.repr(value)}", expected)
         inner = typing.get_args(hint)[1]
         for key in value:
             if not isinstance(key, str):
-                raise InputError(where, f"{name} has the key {key!r}", f"text ({meta['doc']})")
-        return {key: _checked(v, inner, meta, where, f"{name}.{key}") for key, v in value.items()}
+                raise InputError(where, f"{name} has the key {_short.repr(key)}", f"text ({meta['doc']})")
+        return {key: _checked(v, inner, meta, where, f"{name}.{key[:100]}") for key, v in value.items()}
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         with contextlib.suppress(ValueError):  # text that is no number meets the type error below
             value = float(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint:
-        raise InputError(where, f"{name} is {value!r}", f"{_type_name(hint)} ({meta['doc']})")
+        raise InputError(where, f"{name} is {_short.repr(value)}", f"{_type_name(hint)} ({meta['doc']})")
     if isinstance(value, int | float) and not isinstance(value, bool):
         low, high = meta["low"], meta["high"]
         outside = (low is not None and value < low) or (high is not None and value > high)
@@ -111,7 +120,9 @@ def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: s
             bounds = f"from {low if low is not None else '-inf'} to {high if high is not None else 'inf'}"
             raise InputError(where, f"{name} is {value}", f"{bounds} ({meta['doc']})")
     if meta["choices"] and value not in meta["choices"]:
-        raise InputError(where, f"{name} is {value!r}", f"one of {', '.join(meta['choices'])}")
+        raise InputError(where, f"{name} is {_short.repr(value)}", f"one of {', '.join(meta['choices'])}")
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        raise InputError(where, f"{name} is {_short.repr(value)}", "text that a file can hold: no half of a character")
     return value
 
 

@@ -24,7 +24,9 @@ class InteractionsFile:
     user: str = setting("user_id", "Column of the user's (or session's) id; it must be there.")
     item: str = setting("item_id", "Column of the item's id; it must be there.")
     position: str = setting("position", "Column of the place within the user's sequence; empty: order by time.")
-    time: str = setting("timestamp", "Column of the time (Unix seconds, or a date and time); empty: none.")
+    time: str = setting(
+        "timestamp", "Column of the time (Unix seconds, or date and time: UTC if no zone is named); empty: none."
+    )
     rating: str = setting("rating", "Column of the rating; empty: none.")
 
 
@@ -48,7 +50,7 @@ class FilterSettings:
     max_users: int = setting(0, "Most users: a sample, drawn by a seeded hash of the user's id.", low=0)
     sample_seed: int = setting(0, "Seed of that sample.", low=0)
     min_rating: float = setting(0.0, "Interactions with a lower rating go; those without any stay.", low=0.0)
-    session_gap: float = setting(0.0, "Hours without interaction after which a new sequence begins.", low=0.0)
+    session_gap: float = setting(0.0, "Hours without interaction after which a new sequence begins.", low=0.0, high=1e6)
     drop_repeats: bool = setting(False, "Of an item that occurs again within a sequence, keep the first occurrence.")
     max_length: int = setting(0, "Longer sequences are cut into consecutive pieces of at most this length.", low=0)
     user_core: int = setting(0, "Fewest interactions of a user, over all sequences.", low=0)
@@ -85,5 +87,7 @@ class CatalogueSettings:
     published: PublishedSettings = group(PublishedSettings)
     test_share: float = setting(0.2, "Share of the users kept for the test world.", low=0.01, high=0.9)
     split_seed: int = setting(0, "Seed of the split of the users into train and test.", low=0)
-    memory_mb: int = setting(800, "Memory for reading and sorting the log, in MB; beyond it goes to disk.", low=100)
+    memory_mb: int = setting(
+        800, "Memory for reading and sorting the log, in MB; beyond it goes to disk.", low=100, high=10**9
+    )
     threads: int = setting(2, "Threads that read and sort the log.", low=1, high=1024)

@@ -13,6 +13,7 @@ from ialp_rllib.settings.agent import AdaptSettings, AgentSettings, PretrainSett
 from ialp_rllib.settings.base import from_dict, group, read_yaml, setting
 from ialp_rllib.settings.catalogue import CatalogueSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
+from ialp_rllib.settings.strict_yaml import parse_yaml
 from ialp_rllib.settings.users import UsersSettings
 
 
@@ -41,7 +42,7 @@ class Settings:
     """A scenario and everything that is done with it."""
 
     scenario: str = setting("", "Name of the scenario.")
-    seeds: tuple[int, ...] = setting((0,), "One training run per seed and method.")
+    seeds: tuple[int, ...] = setting((0,), "One training run per seed and method.", low=0)
     catalogue: CatalogueSettings = group(CatalogueSettings)
     users: UsersSettings = group(UsersSettings)
     judge: JudgeSettings = group(JudgeSettings)
@@ -67,9 +68,13 @@ def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings
         InputError: no such scenario; unknown key; value of the wrong type or out of range.
     """
     path = Path(scenario) if scenario.endswith((".yaml", ".yml")) else SCENARIOS / f"{scenario}.yaml"
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # the name is too long
+        there = False
+    if not there:
         known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
-        raise InputError(f"scenario {scenario!r}", "not found", f"one of {known}, or the path of a .yaml file")
+        raise InputError(f"scenario {scenario[:300]!r}", "not found", f"one of {known}, or the path of a .yaml file")
     tree = read_yaml(path)
     for override in overrides:
         _override(tree, override)
@@ -94,6 +99,17 @@ def _check_together(settings: Settings) -> None:
         raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
     if not settings.seeds:
         raise InputError("seeds", "is empty", "at least one seed")
+    if len(set(settings.seeds)) < len(settings.seeds):
+        raise InputError("seeds", f"are {list(settings.seeds)}", "every seed once")
+    for name, reserved in (("attributes", ("item_id",)), ("user_attributes", ("user_id", "is_test"))):
+        names = getattr(settings.catalogue, name)
+        for attribute in names:
+            if attribute in reserved:  # so are columns of the prepared tables called
+                raise InputError(f"catalogue.{name}", f"holds {attribute!r}", "another name for it, with a column")
+            if names.count(attribute) > 1:
+                raise InputError(f"catalogue.{name}", f"holds {attribute!r} twice", "every attribute once")
+    if "/" in settings.scenario or "\0" in settings.scenario:
+        raise InputError("scenario", f"is {settings.scenario!r}", "a name that a folder can have")
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -101,7 +117,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise InputError(f"--set {override}", "is not key=value", "for example --set agent.gamma=0.95")
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}", "the value is not valid YAML", "for example 3, true, [1, 2]") from error
     *groups, last = key.split(".")

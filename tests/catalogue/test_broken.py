@@ -38,6 +38,12 @@ LOGS: dict[str, tuple[Callable[[Rows], Rows], str, str]] = {
     "same position": (with_value("position", 5, 2), "row 5, field 'position'", "2 occurs twice for this user"),
     "infinite rating": (with_value("rating", 5, float("inf")), "row 5, field 'rating'", "inf is not a number"),
     "rating is text": (with_value("rating", 1, "good"), "row 1, field 'rating'", "holds 'good'"),
+    "rating of more than 32 bits": (with_value("rating", 1, 1e300), "row 1, field 'rating'", "1e+300 is too large"),
+    "rating with a line": (with_value("rating", 1, "3_5"), "row 1, field 'rating'", "holds '3_5'"),
+    "position with a line": (with_value("position", 1, "1_0"), "row 1, field 'position'", "holds '1_0'"),
+    "user of white space": (with_value("user_id", 3, " \t"), "row 3, field 'user_id'", "is empty"),
+    "time is infinite": (with_value("timestamp", 2, "inf"), "row 2, field 'timestamp'", "inf is not a time"),
+    "time is NaN": (with_value("timestamp", 2, "NaN"), "row 2, field 'timestamp'", "nan is not a time"),
     "time is text": (with_value("timestamp", 1, "late"), "row 1, field 'timestamp'", "holds 'late'"),
 }
 
@@ -76,6 +82,7 @@ def test_nan_rating_in_csv_and_parquet(tmp_path: Path) -> None:
         read(folder)
 
 
+JSON = b"".join(b'{"item_id": "i%d", "title": "t"}\n' % n for n in range(3))
 GOOD = b"item_id,title\ni0,a\ni1,b\ni2,c\n"
 ITEMS: dict[str, tuple[str, bytes, str, str]] = {  # what -> (file, bytes, end of the place, part of the problem)
     "empty file": ("items.csv", b"", "items.csv", "is empty"),
@@ -99,6 +106,18 @@ ITEMS: dict[str, tuple[str, bytes, str, str]] = {  # what -> (file, bytes, end o
     "empty id": ("items.csv", GOOD + b",d\n", "row 4, field 'item_id'", "is empty"),
     "id twice": ("items.csv", GOOD + b"i1,d\n", "row 4, field 'item_id'", "i1 occurs a second time"),
     "after quoted lines": ("items.csv", GOOD + b'i3,"two\nlines"\ni1,d\n', "row 5, field 'item_id'", "a second time"),
+    "text after a quote in the header": ("items.csv", b'item_id,"tit"le\ni0,a\n', "header", "text follows a closing"),
+    "open quote in the header": ("items.csv", b'item_id,"title\n' + b"x" * 200_000, "header", "a quote is not closed"),
+    "lines end in two ways": ("items.csv", GOOD + b"i3,d\r\n", "items.csv", "its lines do not all end alike"),
+    "gzip with a wrong checksum": (
+        "items.jsonl.gz",
+        gzip.compress(JSON)[:-8] + b"\1" * 8,
+        ".gz",
+        "compression is damaged",
+    ),
+    "JSON key twice": ("items.jsonl", JSON + b'{"item_id": "a", "item_id": "b"}\n', "row 4", "names a key twice"),
+    "JSON list as id": ("items.jsonl", JSON + b'{"item_id": ["a"]}\n', "row 4, field 'item_id'", "is neither text nor"),
+    "JSON number as id": ("items.jsonl", JSON + b'{"item_id": 7.5}\n', "row 4, field 'item_id'", "is neither text nor"),
     "no title": ("items.csv", b"item_id,titel\ni0,a\n", "field 'title'", "is missing (the file has item_id, titel)"),
 }
 
@@ -153,6 +172,41 @@ def test_types_that_cannot_be(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_parquet_names_a_column_twice(tmp_path: Path) -> None:
+    write(tmp_path, "parquet")
+    ids = pa.array(["i0", "i1", "i2"])
+    pq.write_table(pa.Table.from_arrays([ids] * 3, names=["item_id", "title", "title"]), tmp_path / "items.parquet")
+    with pytest.raises(InputError, match=r"items\.parquet, header: names the column 'title' twice"):
+        read(tmp_path)
+
+
+def test_numbers_of_sessions_that_are_no_times_are_all_listed(tmp_path: Path) -> None:
+    """The check for milliseconds once stumbled over what is no number, and the table of ratings over a large one."""
+    write(tmp_path, log=with_value("rating", 2, 1e300)(with_value("timestamp", 1, "inf")(LOG)))
+    found = [str(p.error()) for p in validate(settings_for(tmp_path, filters={"session_gap": 1}))]
+    assert any("inf is not a time" in text for text in found)
+    assert any("1e+300 is too large" in text for text in found)
+
+
+def test_names_that_no_system_takes(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(InputError, match=r"x\.csv: cannot be read as a file \(.*too long"):
+        read(tmp_path, items={"file": "x" * 300 + ".csv"})
+    with pytest.raises(InputError, match=r"catalogue\.items\.file: '/.*' is no file's name"):
+        read(tmp_path, items={"file": str(tmp_path / "items.csv")})
+    for folder in ("x" * 300, "~nobody-of-this-name/x", "package:" + "x" * 300):
+        with pytest.raises(InputError, match=r"is no folder") as error:
+            read(Path(folder))
+        assert "catalogue.data" in error.value.expected
+
+
+def test_what_is_quoted_from_a_file_is_short(tmp_path: Path) -> None:
+    write(tmp_path, log=with_value("item_id", 2, "x" * 100_000 + "\n")(LOG))
+    with pytest.raises(InputError, match=r"xxx\.\.\. is not in the items table") as error:
+        read(tmp_path)
+    assert len(str(error.value)) < 1000
+
+
 def test_unknown_and_single_users(tmp_path: Path) -> None:
     write(tmp_path, users=[{"user_id": "u0"}, {"user_id": "u1"}])
     with pytest.raises(InputError, match=r"row 6, field 'user_id': u2 is not in the users table"):
@@ -161,3 +215,23 @@ def test_unknown_and_single_users(tmp_path: Path) -> None:
     write(tmp_path, log=[row for row in LOG if row["user_id"] == "u1"])
     with pytest.raises(InputError, match=r"holds 1 user"):
         read(tmp_path)
+
+
+def test_coats_names_of_features(tmp_path: Path) -> None:
+    """A small archive of the same layout: two users, three items."""
+    features = tmp_path / "user_item_features"
+    features.mkdir()
+    files = {"train.ascii": b"1 0 2\n0 3 0\n", "test.ascii": b"0 5 0\n1 0 0\n"}
+    files |= {"item_features.ascii": b"1 0\n0 1\n1 0\n", "user_features.ascii": b"1 0\n0 1\n"}
+    files |= {f"{kind}_features_map.txt": b"colour:red\ncolour:blue\n" for kind in ("item", "user")}
+
+    def error(**changed: bytes) -> str:
+        for name, data in {**files, **{name.replace("_dot_", "."): data for name, data in changed.items()}}.items():
+            (features / name if "features" in name else tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError) as error:
+            read(tmp_path, source="coat")
+        return str(error.value)
+
+    assert "item_features_map.txt, row 2: holds no colon" in error(item_features_map_dot_txt=b"colour:red\nblue\n")
+    assert "user_features_map.txt: the text is not UTF-8" in error(user_features_map_dot_txt=b"colour:red\n\xff:\n")
+    assert "row 2, field 'colour': has not exactly one value" in error(user_features_dot_ascii=b"1 0\n2 -1\n")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ialp_rllib.catalogue import read_source, source_files
+from ialp_rllib.catalogue import read_source, source_files, validate
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
 from ialp_rllib.stages.pipeline import source_digest
@@ -104,6 +104,38 @@ def test_times_as_dates(ending: str, tmp_path: Path) -> None:
     assert sequences(read(folder)) == {user: ["i0", "i1", "i2"] for user in ("a", "b")}
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_times_in_several_zones(ending: str, tmp_path: Path) -> None:
+    """Half past twelve in Vienna is before noon in London."""
+    times = ["2020-01-01T12:00:00Z", "2020-01-01T12:30:00+01:00", "2020-01-01 11:45:00"]  # that is i1, i2, i0
+    log = [
+        {"user_id": user, "item_id": f"i{n}", "timestamp": time} for user in ("a", "b") for n, time in enumerate(times)
+    ]
+    folder = write(tmp_path, ending, log=log)
+    if ending == "parquet":
+        frame = pd.DataFrame(log)
+        frame.assign(timestamp=pd.to_datetime(frame["timestamp"], utc=True, format="mixed")).to_parquet(
+            folder / "interactions.parquet"
+        )
+    assert sequences(read(folder)) == {user: ["i1", "i2", "i0"] for user in ("a", "b")}
+
+
+def test_optional_columns_by_almost_their_names_are_noted(tmp_path: Path) -> None:
+    renamed = {"rating": "Ratings", "timestamp": "time_stamp"}
+    log = [{renamed.get(k, k): v for k, v in row.items()} for row in LOG]
+    catalogue = read(write(tmp_path, log=log))
+    assert np.isnan(catalogue.rating).all()
+    assert [note[:24] for note in catalogue.notes] == ["The column 'time_stamp' ", "The column 'Ratings' of "]
+    assert sum("is almost called" in p.problem for p in validate(settings_for(tmp_path))) == 2
+    assert read(tmp_path, interactions={"rating": "Ratings", "time": ""}).notes == ()
+
+
+def test_a_rating_that_only_late_json_lines_have(tmp_path: Path) -> None:
+    log = [{"user_id": f"u{n % 2}", "item_id": "i0", **({"rating": 2.5} if n == 10_500 else {})} for n in range(10_501)]
+    rating = read(write(tmp_path, "jsonl", log=log)).rating
+    assert np.count_nonzero(rating == 2.5) == 1
+
+
 def test_a_key_that_only_late_json_lines_have(tmp_path: Path) -> None:
     items = [{"item_id": f"i{n}", **({"brand": "late"} if n == 10_500 else {})} for n in range(10_501)]
     catalogue = read(write(tmp_path, "jsonl", items=items), attributes=["brand"])
@@ -134,6 +166,32 @@ def test_names_that_mean_something_to_sql_and_to_the_shell(tmp_path: Path) -> No
         )
         assert sequences(catalogue) == {"a": ["i0", "i1", "i2"], "b": ["i0", "i1", "i2"]}
         assert set(catalogue.item_texts["title"]) == {"x"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Käufe.csv", "日本.csv", 'a;b".csv', "items.CSV.GZ", "items.csv.ZST", "ITEMS.JSON.gz"]
+)
+def test_file_names_in_any_letters(name: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "items.csv").unlink()
+    (tmp_path / name).write_bytes(FORMATS[name.partition(".")[2].lower() or "csv"](ITEMS))
+    assert sequences(read(tmp_path, items={"file": name})) == ORDERED
+
+
+def test_two_files_whose_names_differ_in_one_sign_keep_their_broken_rows_apart(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "a-b.csv").write_bytes(csv(ITEMS) + b"i9\n")
+    (tmp_path / "a_b.csv").write_bytes(csv(LOG) + b"u0,i0\n")
+    found = validate(settings_for(tmp_path, items={"file": "a-b.csv"}, interactions={"file": "a_b.csv"}))
+    fields = [(p.where.rsplit("/", 1)[-1], p.count) for p in found if "too few fields" in p.problem]
+    assert fields == [("a-b.csv, row 5", 1), ("a_b.csv, row 7", 1)]
+
+
+def test_parquet_columns_that_differ_in_case_only(tmp_path: Path) -> None:
+    write(tmp_path, "parquet")
+    items = pd.DataFrame({"ITEM_ID": "x", "Title": "y", "item_id": ["i0", "i1", "i2"], "title": list("abc")})
+    items.to_parquet(tmp_path / "items.parquet")
+    assert read(tmp_path).item_texts["title"].tolist() == ["a", "b", "c"]
 
 
 def test_several_files_of_one_table_are_listed(tmp_path: Path) -> None:

@@ -166,6 +166,14 @@ def test_unknown_key_in_the_yaml_names_the_nearest(data: Path, tmp_path: Path, i
     assert "distil?" in printed
 
 
+def test_a_message_shows_what_it_quotes_as_it_is(data: Path, tmp_path: Path, ialp: Ialp) -> None:
+    """The terminal's markup is no markup in people's data: neither tags nor smileys."""
+    edit(data / "interactions.parquet", with_value("item_id", 7, r"x\[/b] :smile: [red]"))
+    code, printed = ialp("prepare", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert r"x\[/b] :smile: [red] is not in the items table" in printed
+
+
 def test_yaml_that_is_none_names_the_line(tmp_path: Path, ialp: Ialp) -> None:
     (tmp_path / "mine.yaml").write_text("scenario: mine\nagent: [unclosed\n")
     code, printed = ialp("run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))

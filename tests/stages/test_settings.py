@@ -57,10 +57,57 @@ def test_overrides_and_scientific_notation() -> None:
     assert loaded.judge.tune.enabled is False
 
 
-@pytest.mark.parametrize("override", ["agent.gamma", "=3", "agent.gamma.deep=1", "agent={gamma: 1}: x"])
+@pytest.mark.parametrize(
+    "override", ["agent.gamma", "=3", "agent.gamma.deep=1", "agent={gamma: 1}: x", "scenario=2020-13-45", "seeds=[0b_]"]
+)
 def test_broken_override(override: str) -> None:
     with pytest.raises(InputError):
         settings.load("sample", [override])
+
+
+YAMLS = {  # text -> where and what
+    "scenario: a\nagent: {dim: 8,\n  dim: 16}\n": r"mine\.yaml, line 3: not valid YAML \(the key 'dim' occurs twice\)",
+    "scenario: a\nscenario: b\n": r"line 2: not valid YAML \(the key 'scenario' occurs twice\)",
+    "scenario: 2020-13-45\n": r"line 1: .*cannot be read as timestamp",
+    "seeds: [0b_]\n": r"line 1: .*cannot be read as int",
+    "seeds: !!int x\n": r"line 1: .*cannot be read as int",
+    "scenario: !!bool maybe\n": r"line 1: .*cannot be read as bool",
+    f"seeds: [1{'0' * 400}]\n": r"line 1: .*a whole number has more than 64 bits",
+    f"agent: {{gamma: 1{'0' * 400}}}\n": r"line 1: .*a whole number has more than 64 bits",
+    f"scenario: {'[' * 3000}\n": r"mine\.yaml: not valid YAML \(nested too deeply\)",
+    "scenario: a\0b\n": r"mine\.yaml: not valid YAML \(unacceptable character #x0000",
+    "scenario: [&a [x, x], &b [*a, *a, *a]]\n": r"scenario is \[\[",
+    'scenario: "\\uD800"\n': r"scenario is '\\ud800'",
+    "scenario: a/b\n": r"scenario: is 'a/b'",
+    "seeds: [-1]\n": r"seeds is -1",
+    "seeds: [2, 2]\n": r"seeds: are \[2, 2\]",
+    "catalogue: {attributes: [a, b, a]}\n": r"catalogue\.attributes: holds 'a' twice",
+    "catalogue: {attributes: [item_id]}\n": r"catalogue\.attributes: holds 'item_id'",
+    "catalogue: {user_attributes: [is_test]}\n": r"catalogue\.user_attributes: holds 'is_test'",
+    "catalogue: {memory_mb: 1000000000000000000}\n": r"catalogue\.memory_mb is 1000000000000000000",
+    "catalogue: {filters: {session_gap: 1.0e+305}}\n": r"session_gap is 1e\+305",
+}
+
+
+@pytest.mark.parametrize("text", YAMLS, ids=range(len(YAMLS)))
+def test_what_plain_yaml_passes_over_or_trips_over(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InputError, match=YAMLS[text]) as error:
+        settings.load(str(tmp_path / "mine.yaml"))
+    assert len(str(error.value)) < 1000
+
+
+def test_a_merged_key_may_be_overridden(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("judge: {tune: &a {enabled: false}}\ndistil: {sessions: 5}\nscenario: x\n")
+    assert settings.load(str(tmp_path / "mine.yaml")).distil.sessions == 5
+    (tmp_path / "mine.yaml").write_text("agent:\n  <<: &a {dim: 8, heads: 2}\n  dim: 16\n")
+    assert settings.load(str(tmp_path / "mine.yaml")).agent.dim == 16
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".yaml", "a\0.yaml"])
+def test_names_of_scenarios_that_no_system_takes(name: str) -> None:
+    with pytest.raises(InputError, match="not found"):
+        settings.load(name)
 
 
 def test_a_mapping_of_names() -> None:

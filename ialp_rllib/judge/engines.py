@@ -78,13 +78,15 @@ class PromptTokens:
         self.longest = min(judge.max_length, longest - 1)  # the answer needs a place, too
 
     def encode(self, prompts: list[str]) -> list[list[int]]:
-        """Token ids of the prompts, or an :class:`InputError` that names the first prompt that is too long."""
-        ids = self.tokenizer(prompts)["input_ids"]
-        for number, row in enumerate(ids):
-            if len(row) > self.longest:
-                expected = f"at most {self.longest}: raise judge.max_length, or lower judge.history"
-                raise InputError(f"prompt {number} of {len(ids)}", f"is {len(row)} tokens long", expected)
+        """Token ids of the prompts, however long: see :meth:`refusal`."""
+        ids: list[list[int]] = self.tokenizer(prompts)["input_ids"]
         return ids
+
+    def refusal(self, ids: list[int]) -> str:
+        """Why a prompt cannot be asked, or empty."""
+        if len(ids) <= self.longest:
+            return ""
+        return f"{len(ids)} tokens, at most {self.longest} fit: raise judge.max_length, or lower judge.history"
 
     def pad(self, ids: list[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
         """Prompts padded on the left: ``input_ids``, ``attention_mask`` and ``position_ids``, all ``(B, S)``."""

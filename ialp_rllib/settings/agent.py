@@ -51,7 +51,16 @@ class PretrainSettings:
         choices=("table", "live"),
     )
     updates: int = setting(2000, "Updates.", low=1)
-    proposals: str = setting("sampled", "How the policy proposes candidates (live).", choices=("sampled", "top"))
+    proposals: str = setting(
+        "sampled",
+        "How the policy proposes candidates (live): half of `mix` are the top.",
+        choices=("sampled", "top", "mix"),
+    )
+    rewards: str = setting(
+        "label",
+        "label: 1, or 0 for None (Eq. 3). probability: of the chosen candidate's label.",
+        choices=("label", "probability"),
+    )
     checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1)
     log_every: int = setting(50, "Updates between points of the learning curve.", low=1)
 

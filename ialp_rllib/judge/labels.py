@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from ialp_rllib.errors import InputError
+
+
+class Answering(Protocol):
+    """What an engine must know of the prompts: a :class:`PromptBuilder` has it, so has :class:`AnswerFormat`."""
+
+    @property
+    def stem(self) -> str:
+        """The end of every prompt, up to the label."""
+
+    @property
+    def labels(self) -> list[str]:
+        """``k + 1`` texts, each with its leading blank, the None label last."""
+
+
+class AnswerFormat(NamedTuple):
+    """Stem and labels without the catalogue behind them, to be sent to an engine elsewhere."""
+
+    stem: str
+    labels: list[str]
 
 
 def label_tokens(tokenizer: Any, stem: str, labels: list[str], model: str) -> list[int]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ialp_rllib.catalogue.disk import read_parquet
-from ialp_rllib.errors import InputError
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.errors import InputError, storage_errors
+from ialp_rllib.judge.answers import REFUSED, probability
+from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PREFERENCES = pa.schema(
     [
@@ -25,10 +27,12 @@ PREFERENCES = pa.schema(
         pa.field("item", pa.int32(), nullable=False),
         pa.field("reward", pa.float32(), nullable=False),
         pa.field("logprobs", pa.list_(pa.float32()), nullable=False),
+        pa.field("prompt_key", pa.binary(16), nullable=False),
         pa.field("model_fingerprint", pa.string(), nullable=False),
         pa.field("prompt_fingerprint", pa.string(), nullable=False),
     ]
 )
+TABLE = "preferences.json"
 # What was asked and decided. The log-probabilities are left out: their last bits differ between machines.
 DECISIONS = ("session", "step", "user", "history", "candidates", "label", "item", "reward")
 
@@ -40,7 +44,7 @@ class Preferences(NamedTuple):
         user: ``(M,) int32``.
         history: ``(M, L) int32``, the latest L items of the session, the latest last, ``pad`` on the left.
         action: ``(M,) int32``.
-        reward: ``(M,) float32``, 1 or 0.
+        reward: ``(M,) float32``, 0 to 1.
         next_history: ``(M, L) int32``, the same after the action.
         truncated: ``(M,) bool``, true at a session's last step (a time limit: bootstrap through it).
         session: ``(M,) int32``.
@@ -57,15 +61,86 @@ class Preferences(NamedTuple):
     step: np.ndarray
 
 
-def part_path(folder: Path, wave: int, step: int) -> Path:
-    """Where the part of a wave and a step lies."""
-    return folder / f"part-{wave:05d}-{step:05d}.parquet"
+class PreferenceTable:
+    """A table that is being written: a folder of Parquet parts, each there whole or not at all, and a manifest.
 
+    A wave's answered steps are parts of their own (``part-WAVE-STEP.parquet``) until the wave is finished and becomes
+    one part (``part-WAVE.parquet``), named in ``preferences.json`` with its rows and size.
 
-def write_part(path: Path, columns: dict[str, np.ndarray | pa.Array]) -> None:
-    """Write a part so that it is there whole or not at all, even if the machine stops in between."""
-    table = pa.table([pa.array(columns[f.name]).cast(f.type) for f in PREFERENCES], schema=PREFERENCES)
-    write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    Args:
+        folder: made if it is not there.
+        identity: all that the rows depend on (model, prompt, plan), as plain data.
+
+    Raises:
+        InputError: the folder holds a table of another identity, or parts without a manifest.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = folder, identity
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        path = folder / TABLE
+        if not path.is_file():
+            if any(folder.glob("part-*.parquet")):
+                raise InputError(str(folder), f"holds parts of a table, but no {TABLE}", "an empty folder")
+            self._waves: dict[str, dict[str, int]] = {}
+            self._write()
+            return
+        kept = read_json(path)
+        if not isinstance(kept, dict) or not {"identity", "waves"} <= set(kept):
+            raise InputError(str(path), "is no manifest of a preference table", "one; or delete the folder")
+        for name, value in identity.items():
+            before = kept["identity"].get(name)
+            if before != value:
+                raise InputError(
+                    str(folder),
+                    f"holds a table of another {name} ({before}, now {value})",
+                    "the same judge and distil settings as before, or an empty folder (--out)",
+                )
+        self._waves = kept["waves"]
+
+    def _write(self) -> None:
+        write_json(self.folder / TABLE, {"identity": self.identity, "waves": self._waves})
+
+    def _part(self, wave: int, step: int | None = None) -> Path:
+        return self.folder / (f"part-{wave:05d}.parquet" if step is None else f"part-{wave:05d}-{step:05d}.parquet")
+
+    def whole(self, wave: int) -> bool:
+        """Whether a wave is finished, and its part as it was left."""
+        path, known = self._part(wave), self._waves.get(str(wave))
+        if known is None or not path.is_file():
+            return False
+        if path.stat().st_size == known["bytes"]:
+            self._forget_steps(wave)  # left by a run that was killed between the manifest and this
+            return True
+        raise InputError(str(path), f"has {path.stat().st_size} bytes", f"{known['bytes']}; delete it to ask again")
+
+    def step(self, wave: int, step: int) -> np.ndarray | None:
+        """``(B,) int32``, the items that a stored step chose; None where it is not there."""
+        path = self._part(wave, step)
+        return read_part(path)["item"].to_numpy() if path.is_file() else None
+
+    def add(self, wave: int, step: int, columns: dict[str, Any]) -> None:
+        """Write an answered step."""
+        table = pa.table([pa.array(columns[f.name]).cast(f.type) for f in PREFERENCES], schema=PREFERENCES)
+        self._write_part(self._part(wave, step), table)
+
+    def close(self, wave: int, steps: int) -> None:
+        """Make one part of a finished wave's steps."""
+        table = pa.concat_tables([read_part(self._part(wave, step)) for step in range(1, steps + 1)])
+        path = self._part(wave)
+        self._write_part(path, table.sort_by([("session", "ascending"), ("step", "ascending")]))
+        self._waves[str(wave)] = {"rows": table.num_rows, "bytes": path.stat().st_size}
+        self._write()
+        self._forget_steps(wave)
+
+    def _forget_steps(self, wave: int) -> None:
+        for path in self.folder.glob(f"part-{wave:05d}-*.parquet"):
+            path.unlink()
+
+    @staticmethod
+    def _write_part(path: Path, table: pa.Table) -> None:
+        write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
 def read_part(path: Path) -> pa.Table:
@@ -77,15 +152,17 @@ def read_part(path: Path) -> pa.Table:
 
 
 def read_table(folder: Path) -> pa.Table:
-    """All parts, by (session, step).
+    """All finished waves, by (session, step).
 
     Raises:
-        InputError: there is none, or one is broken.
+        InputError: there is none, one is missing, or one is broken.
     """
-    parts = sorted(folder.glob("part-*.parquet"))
-    if not parts:
+    if not (folder / TABLE).is_file():
         raise InputError(str(folder), "holds no preference table", "the folder that the distillation left")
-    return pa.concat_tables([read_part(p) for p in parts]).sort_by([("session", "ascending"), ("step", "ascending")])
+    waves = sorted(read_json(folder / TABLE)["waves"], key=int)
+    if not waves:
+        raise InputError(str(folder), "holds a table without any finished wave", "a finished `ialp distil`")
+    return pa.concat_tables([read_part(folder / f"part-{int(wave):05d}.parquet") for wave in waves])
 
 
 def table_hash(folder: Path) -> str:
@@ -101,18 +178,23 @@ def table_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def read_preferences(folder: Path, history: int, pad: int) -> Preferences:
+def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label") -> Preferences:
     """The table as transitions for training.
 
     Args:
         folder: holds the parts.
         history: L, how many of a session's latest items a state is made of.
         pad: index that stands for "no item" (``catalogue.pad``).
+        rewards: ``label`` (1, or 0 for None: Eq. 3) or ``probability`` (of the chosen item's label).
+
+    Rows whose prompt was refused are left out.
 
     Raises:
         InputError: there is no table, or a part is broken.
     """
     table = read_table(folder)
+    last = pc.equal(table["step"], pc.max(table["step"]))
+    table = table.append_column("last", last).filter(pc.not_equal(table["label"], REFUSED))
     lists = table["history"].combine_chunks()
     items, lengths = lists.flatten().to_numpy(), lists.value_lengths().to_numpy()
     ends = np.cumsum(lengths)
@@ -120,13 +202,21 @@ def read_preferences(folder: Path, history: int, pad: int) -> Preferences:
     inside = places >= (ends - lengths)[:, None]
     past = np.where(inside, items[np.maximum(places, 0)], pad).astype(np.int32)
     action, session, step = (table[n].to_numpy() for n in ("item", "session", "step"))
+    reward = table["reward"].to_numpy() if rewards == "label" else _probability(table, action)
     return Preferences(
         user=table["user"].to_numpy(),
         history=past,
         action=action,
-        reward=table["reward"].to_numpy(),
+        reward=reward,
         next_history=np.concatenate([past[:, 1:], action[:, None]], 1),
-        truncated=np.append(session[1:] != session[:-1], True),
+        truncated=table["last"].to_numpy(),
         session=session,
         step=step,
     )
+
+
+def _probability(table: pa.Table, item: np.ndarray) -> np.ndarray:
+    candidates, logprobs = (
+        table[name].combine_chunks().flatten().to_numpy().reshape(len(item), -1) for name in ("candidates", "logprobs")
+    )
+    return probability(candidates, item, logprobs)

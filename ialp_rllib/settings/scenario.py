@@ -95,6 +95,11 @@ def _check_together(settings: Settings) -> None:
             f"is -1 (the whole session), but the state holds only the last {agent.history} items",
             f"agent.history of at least users.horizon + 1 = {longest}",
         )
+    judge = settings.judge
+    if judge.tensor_parallel > 1 and judge.gpus != judge.tensor_parallel:
+        raise InputError("judge.gpus", f"is {judge.gpus:g}", f"judge.tensor_parallel = {judge.tensor_parallel}")
+    if judge.orders > judge.candidates:
+        raise InputError("judge.orders", f"is {judge.orders}", f"at most judge.candidates = {judge.candidates}")
     if agent.dim % agent.heads:
         raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
     if not settings.seeds:

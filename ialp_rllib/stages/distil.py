@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ialp_rllib import runtime
-from ialp_rllib.judge.actor import start_judge
-from ialp_rllib.judge.distil import distil
+from ialp_rllib.judge.answers import REFUSED
+from ialp_rllib.judge.distil import Speed, distil
+from ialp_rllib.judge.judge import start_judge
 from ialp_rllib.judge.preferences import read_table, table_hash
+from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.tune import served_model
 
 if TYPE_CHECKING:
@@ -22,22 +24,40 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     if settings.pretrain.mode == "live":
         return {"prompts": 0}
     runtime.start(settings.runtime)
-    judge = start_judge(settings.judge, run.root / "prepare", served_model(run))
+    judge = start_judge(settings.judge, run.catalogue, served_model(run), settings.catalogue.attributes)
     try:
-        asked = distil(
+        speed = distil(
             judge,
-            settings.judge,
             settings.distil,
             run.catalogue,
             folder,
-            progress=lambda done, total: progress.update("Prompts", done, total),
+            progress=lambda now: progress.update("Prompts", now.done, now.total, _note(now, settings.judge)),
         )
+        work = judge.work()
     finally:
         judge.close()
     table = read_table(folder)
     return {
         "prompts": table.num_rows,
-        "asked_now": asked,
+        "asked_now": speed.asked,
+        "remembered": judge.remembered,
+        "refused": int((table["label"].to_numpy() == REFUSED).sum()),
+        "tokens": speed.tokens,
+        "seconds_asking": speed.seconds,
+        "prompts_per_second": speed.rate,
+        "engine_hours": speed.seconds * speed.engines / 3600,
+        "cost": speed.seconds * speed.engines / 3600 * settings.judge.hourly_price,
+        "engine_busy_share": work.seconds / max(1e-9, speed.seconds * speed.engines),
+        "engines_replaced": work.replaced,
         "mean_reward": float(table["reward"].to_numpy().mean()),
         "hash": table_hash(folder),
     }
+
+
+def _note(now: Speed, judge: JudgeSettings) -> str:
+    """Speed, and what is still to be paid."""
+    tokens = now.tokens / max(1e-9, now.seconds)
+    note = f"{now.rate:,.0f} prompts/s, {tokens:,.0f} tokens/s"
+    if judge.hourly_price and now.rate:
+        note += f", {now.hours():.2f} engine hours = {now.hours() * judge.hourly_price:.2f} to go"
+    return note

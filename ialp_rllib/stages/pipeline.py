@@ -50,7 +50,9 @@ class StageSpec:
 
 def _judge(settings: Settings) -> Any:
     """The judge without what changes only where and how fast it runs."""
-    return replace(settings.judge, cpus=0, gpus=0.0, memory_share=1.0)
+    anywhere = {"replicas": 1, "cpus": 0, "gpus": 0.0, "tensor_parallel": 1, "memory_share": 1.0, "cache": ""}
+    at_any_speed = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
+    return replace(settings.judge, **anywhere, **at_any_speed)
 
 
 def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
@@ -58,9 +60,11 @@ def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
 
 
 def _adapt_needs(settings: Settings) -> tuple[str, ...]:
-    """Methods that start from random weights need no judge."""
-    pretrained = any(method(name).pretrained for name in settings.adapt.methods)
-    return ("prepare", "users", "pretrain") if pretrained else ("prepare", "users")
+    """Methods that start from random weights and act themselves need no judge."""
+    methods = [method(name) for name in settings.adapt.methods]
+    judge = ("tune",) if any(m.judged for m in methods) else ()
+    policy = ("pretrain",) if any(m.pretrained for m in methods) else ()
+    return ("prepare", "users", *judge, *policy)
 
 
 STAGES = {

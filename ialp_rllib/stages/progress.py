@@ -25,5 +25,5 @@ class Progress:
     def stands(self, name: str) -> None:
         """A stage stands from an earlier run."""
 
-    def update(self, what: str, done: float, total: float) -> None:
-        """``done`` of ``total`` units of a piece of work are finished."""
+    def update(self, what: str, done: float, total: float, note: str = "") -> None:
+        """``done`` of ``total`` units of a piece of work are finished; ``note``: how fast, for instance."""

@@ -11,6 +11,7 @@ import torch
 
 from ialp_rllib import settings
 from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.judge.asking import Replies
 from ialp_rllib.judge.engines import TransformersEngine, VllmEngine
 from ialp_rllib.judge.examples import Examples, draw_examples
 from ialp_rllib.judge.models import resolve_model
@@ -25,11 +26,11 @@ class RuleEngine:
     def __init__(self, rule, labels: int = 11) -> None:
         self.rule, self.labels, self.asked = rule, labels, 0
 
-    def label_logprobs(self, prompts: list[str]) -> np.ndarray:
+    def ask(self, prompts: list[str]) -> Replies:
         self.asked += len(prompts)
         result = np.full((len(prompts), self.labels), -20.0, np.float32)
         result[np.arange(len(prompts)), [self.rule(p) for p in prompts]] = 0.0
-        return result
+        return Replies(result, {}, sum(len(p.split()) for p in prompts))
 
     def close(self) -> None:
         pass

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.distil import distil, propose, session_starts
+from ialp_rllib.judge.answers import REFUSED
+from ialp_rllib.judge.asking import InProcess, Replies
+from ialp_rllib.judge.distil import Speed, distil, propose, session_starts
 from ialp_rllib.judge.judge import Judge
-from ialp_rllib.judge.preferences import part_path, read_preferences, read_table, table_hash
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.preferences import TABLE, read_preferences, read_table, table_hash
 from ialp_rllib.settings import DistilSettings
 
-PLAN = DistilSettings(sessions=20, steps=6)
+PLAN = DistilSettings(sessions=20, steps=6, batch=8)  # waves of 8, 8 and 4 sessions
 
 
 @pytest.fixture
-def settings(sample):
-    return dataclasses.replace(sample.judge, batch=8)  # waves of 8, 8 and 4 sessions
+def make(sample, catalogue):
+    def judge(engine, **settings) -> Judge:
+        return Judge(InProcess(engine), catalogue, dataclasses.replace(sample.judge, **settings))
+
+    return judge
 
 
 @pytest.fixture
-def judge(builder, rule_engine):
-    return Judge(rule_engine(lambda prompt: sum(prompt.encode()) % 11), builder)
+def judge(make, rule_engine):
+    return make(rule_engine(lambda prompt: sum(prompt.encode()) % 11))
 
 
 class Killed(Exception):
@@ -32,18 +38,18 @@ class Killed(Exception):
 
 
 def stop_after(count: int):
-    def progress(done: int, total: int) -> None:
-        if done >= count:
+    def progress(now: Speed) -> None:
+        if now.done >= count:
             raise Killed
 
     return progress
 
 
-def test_the_table_holds_what_was_played(judge, settings, catalogue, tmp_path):
+def test_the_table_holds_what_was_played(judge, catalogue, tmp_path):
     seen = []
-    assert distil(judge, settings, PLAN, catalogue, tmp_path, lambda *p: seen.append(p)) == 120
-    assert seen[-1] == (120, 120)
-    assert len(list(tmp_path.iterdir())) == 18
+    assert distil(judge, PLAN, catalogue, tmp_path, seen.append).asked == 120
+    assert (seen[-1].done, seen[-1].total) == (120, 120)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*(f"part-0000{w}.parquet" for w in range(3)), TABLE]
     table = read_table(tmp_path).to_pydict()
     users, starts = session_starts(catalogue, PLAN)
     assert set(users) <= set(catalogue.train_users)
@@ -62,43 +68,100 @@ def test_the_table_holds_what_was_played(judge, settings, catalogue, tmp_path):
     assert set(table["model_fingerprint"]) == {"rule"}
 
 
-def test_resumed_equals_uninterrupted(judge, settings, catalogue, tmp_path):
-    distil(judge, settings, PLAN, catalogue, tmp_path / "whole")
-    judge.engine.asked = 0
+def test_resumed_equals_uninterrupted(judge, catalogue, tmp_path):
+    distil(judge, PLAN, catalogue, tmp_path / "whole")
+    judge.asker.engine.asked = 0
     for count in (24, 70):
         with pytest.raises(Killed):
-            distil(judge, settings, PLAN, catalogue, tmp_path / "cut", stop_after(count))
+            distil(judge, PLAN, catalogue, tmp_path / "cut", stop_after(count))
     (tmp_path / "cut" / ".part-00001-00003.parquet.99.tmp").write_bytes(b"half a part")
-    distil(judge, settings, PLAN, catalogue, tmp_path / "cut")
-    assert judge.engine.asked == 120
+    steps = sorted(p.name for p in (tmp_path / "cut").glob("part-*.parquet"))
+    assert steps == [
+        "part-00000.parquet",
+        "part-00001-00001.parquet",
+        "part-00001-00002.parquet",
+        "part-00001-00003.parquet",
+    ]
+    # Killed between the manifest and the removal of the steps that it makes superfluous:
+    shutil.copy(tmp_path / "cut" / steps[1], tmp_path / "cut" / "part-00000-00002.parquet")
+    distil(judge, PLAN, catalogue, tmp_path / "cut")
+    assert judge.asker.engine.asked == 120 + 2 * 8, "but for the two questions under way, nothing is asked twice"
     assert table_hash(tmp_path / "cut") == table_hash(tmp_path / "whole")
-    assert distil(judge, settings, PLAN, catalogue, tmp_path / "cut") == 0
+    assert distil(judge, PLAN, catalogue, tmp_path / "cut").asked == 0
+    assert not list((tmp_path / "cut").glob("part-*-*.parquet"))
     other = dataclasses.replace(PLAN, seed=1)
-    distil(judge, settings, other, catalogue, tmp_path / "other")
+    distil(judge, other, catalogue, tmp_path / "other")
     assert table_hash(tmp_path / "other") != table_hash(tmp_path / "whole")
 
 
-def test_parts_of_another_model_prompt_or_plan_are_refused(judge, settings, catalogue, tmp_path, rule_engine):
+def test_a_table_of_another_model_prompt_or_plan_is_refused(judge, make, catalogue, tmp_path, rule_engine):
     with pytest.raises(Killed):
-        distil(judge, settings, PLAN, catalogue, tmp_path, stop_after(16))
+        distil(judge, PLAN, catalogue, tmp_path, stop_after(16))
     engine = rule_engine(lambda prompt: 0)
     engine.fingerprint = "another"
-    with pytest.raises(InputError, match="made with another model"):
-        distil(Judge(engine, judge.builder), settings, PLAN, catalogue, tmp_path)
-    reworded = PromptBuilder(catalogue, dataclasses.replace(settings, platform="a radio"))
-    with pytest.raises(InputError, match="made with another prompt"):
-        distil(Judge(judge.engine, reworded), settings, PLAN, catalogue, tmp_path)
-    with pytest.raises(InputError, match="holds other prompts"):
-        distil(judge, settings, dataclasses.replace(PLAN, seed=1), catalogue, tmp_path)
-    with pytest.raises(InputError, match="holds other prompts"):
-        distil(judge, dataclasses.replace(settings, batch=10), PLAN, catalogue, tmp_path)
-    part_path(tmp_path, 0, 2).write_bytes(b"no parquet")
+    with pytest.raises(InputError, match=r"a table of another model \(rule, now another\)"):
+        distil(make(engine), PLAN, catalogue, tmp_path)
+    with pytest.raises(InputError, match="a table of another prompt"):
+        distil(make(judge.asker.engine, platform="a radio"), PLAN, catalogue, tmp_path)
+    with pytest.raises(InputError, match="a table of another decoding"):
+        distil(make(judge.asker.engine, orders=2), PLAN, catalogue, tmp_path)
+    with pytest.raises(InputError, match=r"a table of another seed \(0, now 1\)"):
+        distil(judge, dataclasses.replace(PLAN, seed=1), catalogue, tmp_path)
+    with pytest.raises(InputError, match="a table of another batch"):
+        distil(judge, dataclasses.replace(PLAN, batch=10), catalogue, tmp_path)
+    (tmp_path / "part-00000-00002.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
-        distil(judge, settings, PLAN, catalogue, tmp_path)
+        distil(judge, PLAN, catalogue, tmp_path)
+    (tmp_path / TABLE).unlink()
+    with pytest.raises(InputError, match=r"parts of a table, but no preferences\.json"):
+        distil(judge, PLAN, catalogue, tmp_path)
 
 
-def test_preferences_as_transitions(judge, settings, catalogue, tmp_path):
-    distil(judge, settings, PLAN, catalogue, tmp_path)
+def test_a_changed_part_is_not_taken_for_the_one_that_was_written(judge, catalogue, tmp_path):
+    distil(judge, PLAN, catalogue, tmp_path)
+    part = tmp_path / "part-00001.parquet"
+    part.write_bytes(part.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"part-00001\.parquet: has \d+ bytes"):
+        distil(judge, PLAN, catalogue, tmp_path)
+    part.unlink()
+    whole = distil(judge, PLAN, catalogue, tmp_path)
+    assert whole.asked == 48
+
+
+class Refusing:
+    """An engine that refuses some prompts."""
+
+    fingerprint = "refusing"
+
+    def __init__(self, refuses) -> None:
+        self.refuses = refuses
+
+    def ask(self, prompts: list[str]) -> Replies:
+        logprobs = np.full((len(prompts), 11), np.float32(np.log(1 / 11)))
+        refused = {row: "too long" for row, prompt in enumerate(prompts) if self.refuses(prompt)}
+        logprobs[list(refused)] = np.nan
+        return Replies(logprobs, refused, 0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_refused_prompts_are_left_out(make, catalogue, tmp_path):
+    judge = make(Refusing(lambda prompt: sum(prompt.encode()) % 5 == 0))
+    distil(judge, PLAN, catalogue, tmp_path)
+    table = read_table(tmp_path)
+    label = table["label"].to_numpy()
+    assert 10 < (label == REFUSED).sum() < 40
+    assert table.num_rows == 120
+    read = read_preferences(tmp_path, 4, catalogue.pad)
+    assert len(read.action) == (label != REFUSED).sum()
+    np.testing.assert_array_equal(read.truncated, read.step == 6)
+    with pytest.raises(InputError, match="every prompt of a wave was refused: too long"):
+        distil(make(Refusing(lambda prompt: True)), PLAN, catalogue, tmp_path / "none")
+
+
+def test_preferences_as_transitions(judge, catalogue, tmp_path):
+    distil(judge, PLAN, catalogue, tmp_path)
     table, pad = read_table(tmp_path).to_pydict(), catalogue.pad
     read = read_preferences(tmp_path, 4, pad)
     assert read.history.shape == read.next_history.shape == (120, 4)
@@ -108,22 +171,28 @@ def test_preferences_as_transitions(judge, settings, catalogue, tmp_path):
         assert read.next_history[row].tolist() == [*expected[1:], table["item"][row]]
     np.testing.assert_array_equal(read.truncated, read.step == 6)
     np.testing.assert_array_equal(read.reward, table["reward"])
+    soft = read_preferences(tmp_path, 4, pad, rewards="probability").reward
+    for row in range(120):
+        place = table["candidates"][row].index(table["item"][row])
+        np.testing.assert_allclose(soft[row], np.exp(table["logprobs"][row][place]), rtol=1e-5)
 
 
-def test_proposals_are_uniform_distinct_and_in_random_order():
+@pytest.mark.parametrize("n_items", [12, 30])  # among few items others are drawn than among many
+def test_proposals_are_uniform_distinct_and_in_random_order(n_items):
     rng = np.random.default_rng(0)
     history = np.tile([3, 7], (20_000, 1))
-    drawn = propose(history, 30, 5, rng)
+    drawn = propose(history, n_items, 5, rng)
     assert not np.isin(drawn, [3, 7]).any()
     assert all(len(set(row)) == 5 for row in drawn[:200].tolist())
     for place in range(5):
-        counts = np.delete(np.bincount(drawn[:, place], minlength=30), [3, 7])
-        assert ((counts - 20_000 / 28) ** 2 / (20_000 / 28)).sum() < 55.5  # chi-square, 27 d.o.f., p = 0.001
+        counts = np.delete(np.bincount(drawn[:, place], minlength=n_items), [3, 7])
+        expected = 20_000 / (n_items - 2)
+        assert ((counts - expected) ** 2 / expected).sum() < chi2.ppf(0.999, n_items - 3)
 
 
-def test_too_few_items(judge, settings, catalogue, tmp_path):
+def test_too_few_items(judge, catalogue, tmp_path):
     with pytest.raises(InputError, match="there are 300"):
-        distil(judge, settings, dataclasses.replace(PLAN, steps=295), catalogue, tmp_path)
+        distil(judge, dataclasses.replace(PLAN, steps=295), catalogue, tmp_path)
 
 
 def test_no_table(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines import TransformersEngine
+from ialp_rllib.judge.engines import TransformersEngine, VllmEngine
 from ialp_rllib.judge.judge import local_judge
 from ialp_rllib.judge.labels import label_tokens
 from ialp_rllib.judge.models import model_fingerprint, resolve_model
@@ -26,7 +27,7 @@ def label_entropy(logprobs: np.ndarray) -> float:
 
 def agree(first, second, builder, questions, n: int) -> None:
     prompts = builder.build(questions.history[:n], questions.candidates[:n])
-    a, b = first.label_logprobs(prompts), second.label_logprobs(prompts)
+    a, b = first.ask(prompts).logprobs, second.ask(prompts).logprobs
     assert label_entropy(a) > 2.0, "agreement on one letter for every prompt says nothing"
     np.testing.assert_array_equal(a.argmax(1), b.argmax(1))
     np.testing.assert_allclose(a, b, atol=2e-3)
@@ -46,19 +47,19 @@ def test_engines_agree_on_1000(vllm_engine, transformers_engine, builder, questi
 
 def test_vllm_gives_the_same_bits_whatever_was_asked_before(vllm_engine, builder, questions):
     prompts = builder.build(questions.history[:48], questions.candidates[:48])
-    first = vllm_engine.label_logprobs(prompts)
-    vllm_engine.label_logprobs(prompts[::-2])
-    np.testing.assert_array_equal(first, vllm_engine.label_logprobs(prompts))
+    first = vllm_engine.ask(prompts).logprobs
+    vllm_engine.ask(prompts[::-2])
+    np.testing.assert_array_equal(first, vllm_engine.ask(prompts).logprobs)
 
 
 def test_padding_does_not_change_an_answer(transformers_engine, builder, questions):
     prompts = builder.build(questions.history[:16], questions.candidates[:16])
-    alone = np.concatenate([transformers_engine.label_logprobs([p]) for p in prompts])
-    np.testing.assert_allclose(transformers_engine.label_logprobs(prompts), alone, atol=1e-4)
+    alone = np.concatenate([transformers_engine.ask([p]).logprobs for p in prompts])
+    np.testing.assert_allclose(transformers_engine.ask(prompts).logprobs, alone, atol=1e-4)
 
 
 def test_most_answers_are_right(transformers_engine, builder, questions):
-    logprobs = transformers_engine.label_logprobs(builder.build(questions.history[:300], questions.candidates[:300]))
+    logprobs = transformers_engine.ask(builder.build(questions.history[:300], questions.candidates[:300])).logprobs
     assert (logprobs.argmax(1) == questions.label[:300]).mean() >= 0.70
 
 
@@ -98,10 +99,30 @@ def test_models_that_are_not_there(tmp_path: Path, sample, catalogue):
         local_judge(judge, catalogue, str(broken))
 
 
-def test_too_long_a_prompt_is_named(sample, builder, questions):
-    engine = TransformersEngine(dataclasses.replace(sample.judge, max_length=100), builder, resolve_model("tiny"))
-    with pytest.raises(InputError, match=r"prompt 0 of 2: is \d+ tokens long"):
-        engine.label_logprobs(builder.build(questions.history[:2], questions.candidates[:2]))
+@pytest.mark.parametrize("kind", [TransformersEngine, VllmEngine])
+def test_a_prompt_that_is_too_long_is_refused_alone(kind, sample, builder, questions):
+    if kind is VllmEngine:
+        pytest.importorskip("vllm")
+    prompts = builder.build(questions.history[:8], questions.candidates[:8])
+    engine = kind(dataclasses.replace(sample.judge, max_length=300), builder, resolve_model("tiny"))
+    replies = engine.ask([*prompts[:3], prompts[3] * 3, *prompts[4:]])
+    others = engine.ask([*prompts[:3], *prompts[4:]])
+    engine.close()
+    assert list(replies.refused) == [3]
+    assert re.match(r"\d+ tokens, at most 300 fit", replies.refused[3])
+    assert np.isnan(replies.logprobs[3]).all()
+    np.testing.assert_allclose(np.delete(replies.logprobs, 3, 0), others.logprobs, atol=1e-4)
+    assert replies.tokens == others.tokens > 0
+
+
+def test_batches_keep_to_the_budget_of_tokens(sample, builder):
+    settings = dataclasses.replace(sample.judge, batch=4, batch_tokens=1000)
+    engine = TransformersEngine(settings, builder, resolve_model("tiny"))
+    lengths = dict(enumerate([900, 10, 300, 400, 20, 30, 40, 50, 600]))
+    batches = list(engine._batches(lengths))
+    assert sorted(row for batch in batches for row in batch) == list(range(9))
+    assert all(len(b) <= 4 and len(b) * max(lengths[r] for r in b) <= 1000 for b in batches)
+    assert [lengths[r] for b in batches for r in b] == sorted(lengths.values())
 
 
 def test_fingerprint_follows_the_weights(tmp_path: Path):

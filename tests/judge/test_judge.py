@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.answers import REFUSED, probability, read_answers
+from ialp_rllib.judge.asking import InProcess, Replies
 from ialp_rllib.judge.examples import draw_examples
-from ialp_rllib.judge.judge import Judge, read_answers
+from ialp_rllib.judge.judge import Judge
 
 
 def test_a_candidate_is_rewarded_and_none_is_not():
@@ -50,11 +52,98 @@ def test_replies_outside_the_labels_count_as_none(caplog):
     assert "2 of 3 replies" in caplog.text
 
 
-def test_judge_asks_its_engine(builder, rule_engine):
-    judge = Judge(rule_engine(lambda prompt: 2), builder)
+def test_a_refused_prompt_counts_for_nothing():
+    logprobs = np.array([[np.nan] * 11, np.log([0.5] + [0.05] * 10)])
+    candidates = np.tile(np.arange(10), (2, 1))
+    refused = np.array([True, False])
+    answers = read_answers(logprobs, np.zeros((2, 1), int), candidates, pad=99, seed=0, refused=refused)
+    assert answers.label.tolist() == [REFUSED, 0]
+    assert (answers.refused, answers.outside) == (1, 0)
+    assert answers.item[0] in candidates[0]
+    assert answers.reward.tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(probability(candidates, answers.item, answers.logprobs), [0.0, 0.5], rtol=1e-6)
+
+
+@pytest.fixture
+def make(sample, catalogue):
+    def judge(engine, **settings) -> Judge:
+        return Judge(InProcess(engine), catalogue, dataclasses.replace(sample.judge, **settings))
+
+    return judge
+
+
+class ByItem:
+    """An engine that knows what it likes (a text) and that prefers a letter by a factor."""
+
+    fingerprint = "by item"
+
+    def __init__(self, liked: str, letter: int = 0, factor: float = 1.0) -> None:
+        self.liked, self.letter, self.factor, self.asked = liked, letter, factor, 0
+
+    def ask(self, prompts: list[str]) -> Replies:
+        self.asked += len(prompts)
+        p = np.ones((len(prompts), 11))
+        for row, prompt in enumerate(prompts):
+            lines = prompt.split("### Candidates\n")[1].splitlines()[:10]
+            p[row, :10] = [3.0 if self.liked in line else 1.0 for line in lines]
+        p[:, self.letter] *= self.factor
+        return Replies(np.log(p / p.sum(1, keepdims=True)).astype(np.float32), {}, 0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_judge_asks_its_engine(make, rule_engine):
+    judge = make(rule_engine(lambda prompt: 2))
     answers = judge.answer(np.array([[1, 2]]), np.arange(10, 20)[None])
     assert (answers.label[0], answers.item[0], answers.reward[0]) == (2, 12, 1.0)
     assert judge.info()["model_fingerprint"] == "rule"
+
+
+def test_remedies_against_letter_bias(make, catalogue, builder):
+    rng = np.random.default_rng(0)
+    history, favourite = rng.integers(0, 300, (200, 4)), builder.item_texts[0].strip()
+    others = np.nonzero(builder.item_texts != builder.item_texts[0])[0]
+    candidates = np.stack([rng.choice(others, 10, replace=False) for _ in range(200)])
+    candidates[:, 5] = 0
+    engine = ByItem(favourite, letter=2, factor=4.0)
+    biased = make(engine).answer(history, candidates)
+    assert (biased.label == 2).all()
+    averaged = make(engine, orders=10).answer(history, candidates)
+    assert (averaged.label == 5).all()
+    p = np.exp(averaged.logprobs[0])
+    np.testing.assert_allclose(p.sum(), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.delete(p, [5, 10]), p[0], rtol=1e-5)  # no letter is left with an advantage
+    calibrated = make(engine, calibrate_letters=True).answer(history, candidates)
+    assert (calibrated.label == 5).all()
+    np.testing.assert_allclose(np.exp(calibrated.logprobs[0, :5]), np.exp(calibrated.logprobs[0, 0]), rtol=0.05)
+
+
+def test_what_was_answered_is_not_asked_again(make, rule_engine, tmp_path):
+    engine = rule_engine(lambda prompt: sum(prompt.encode()) % 11)
+    first = make(engine, cache=str(tmp_path))
+    rng = np.random.default_rng(0)
+    history, candidates = rng.integers(0, 300, (40, 3)), np.argsort(rng.random((40, 300)), 1)[:, :10]
+    expected = first.answer(history[:30], candidates[:30])
+    first.close()
+    again = make(engine, cache=str(tmp_path))
+    answers = again.answer(history, candidates)
+    assert (engine.asked, again.remembered) == (40, 30)
+    np.testing.assert_array_equal(answers.label[:30], expected.label)
+    np.testing.assert_array_equal(answers.logprobs[:30], expected.logprobs)
+    assert again.answer(history, candidates, frame=0).label.tolist() == answers.label.tolist()
+    assert engine.asked == 40
+    engine.fingerprint = "another"
+    make(engine, cache=str(tmp_path)).answer(history[:5], candidates[:5])
+    assert engine.asked == 45, "another model answers for itself"
+    make(engine, cache=str(tmp_path), platform="elsewhere").answer(history[:5], candidates[:5])
+    assert engine.asked == 50, "another prompt is another question"
+
+
+def test_a_cache_that_is_none(make, rule_engine, tmp_path):
+    (tmp_path / "answers.sqlite").write_bytes(b"something else" * 100)
+    with pytest.raises(InputError, match=r"answers\.sqlite: cannot be used as a cache"):
+        make(rule_engine(lambda prompt: 0), cache=str(tmp_path))
 
 
 def test_examples_hold_the_next_item_among_untouched_ones(catalogue):

@@ -16,6 +16,7 @@ SMALL = {
     "judge.tune.epochs": 1,
     "distil.sessions": 64,
     "distil.steps": 6,
+    "distil.batch": 32,
     "pretrain.updates": 60,
     "pretrain.log_every": 20,
     "pretrain.checkpoint_every": 20,

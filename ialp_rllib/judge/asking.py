@@ -45,6 +45,7 @@ class Work(NamedTuple):
         seconds: for which engines were busy, summed over them.
         engines: how many there are.
         replaced: how many died or hung and were started again.
+        given: prompts that were given out, those that were given out again counted again.
     """
 
     prompts: int
@@ -52,6 +53,7 @@ class Work(NamedTuple):
     seconds: float
     engines: int = 1
     replaced: int = 0
+    given: int = 0
 
 
 class Asker(Protocol):
@@ -96,8 +98,8 @@ class InProcess:
         """See :class:`Asker`."""
         began = time.perf_counter()
         replies = self.engine.ask(prompts)
-        prompts_, tokens, seconds, *_ = self._work
-        self._work = Work(prompts_ + len(prompts), tokens + replies.tokens, seconds + time.perf_counter() - began)
+        asked, seconds = self._work.prompts + len(prompts), self._work.seconds + time.perf_counter() - began
+        self._work = Work(asked, self._work.tokens + replies.tokens, seconds, given=asked)
         self._replies.append(replies)
         return len(self._replies) - 1
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.judge import Judge, Pending
-from ialp_rllib.judge.preferences import PreferenceTable
+from ialp_rllib.judge.preferences import PreferenceTable, preference_rows
 from ialp_rllib.settings import DistilSettings, fingerprint
 
 log = logging.getLogger(__name__)
@@ -92,20 +92,25 @@ class _Wave:
 
     Attributes:
         history: ``(B, step) int32``, what the sessions hold before this step.
-        step: the one that the judge is asked about, from 1.
-        pending: the question, when it is under way.
+        answered: a table for each step that is.
+        pending: the question of the next step, when it is under way.
     """
 
     index: int
     sessions: np.ndarray
     users: np.ndarray
     history: np.ndarray
-    step: int = 1
+    answered: list[pa.Table] = field(default_factory=list)
     pending: Pending | None = None
 
-    def extend(self, items: np.ndarray) -> None:
-        self.history = np.concatenate([self.history, items[:, None]], 1)
-        self.step += 1
+    @property
+    def step(self) -> int:
+        """The step that the judge is asked about, from 1."""
+        return len(self.answered) + 1
+
+    def extend(self, rows: pa.Table) -> None:
+        self.history = np.concatenate([self.history, rows["item"].to_numpy()[:, None]], 1)
+        self.answered.append(rows)
 
 
 class _Distillation:
@@ -177,7 +182,7 @@ class _Distillation:
     def _ask(self, wave: _Wave) -> bool:
         """Give the wave's next question in; or close it, and return False."""
         if wave.step > self.plan.steps:
-            self.table.close(wave.index, self.plan.steps)
+            self.table.close(wave.index, wave.answered)
             wave.pending = None
             return False
         rng = np.random.default_rng([self.plan.seed, wave.index, wave.step])
@@ -191,9 +196,11 @@ class _Distillation:
         if answers.refused == len(wave.sessions):
             expected = "prompts that the judge can be asked"
             raise InputError("judge", f"every prompt of a wave was refused: {self.judge.first_refusal}", expected)
-        self.table.add(wave.index, wave.step, self._columns(wave, wave.pending, answers))
+        rows = preference_rows(self._columns(wave, wave.pending, answers))
+        if wave.pending.requests and wave.step < self.plan.steps:  # what the cache knew is there again at once
+            self.table.add(wave.index, wave.step, rows)
         self.done, self.asked = self.done + len(wave.sessions), self.asked + len(wave.sessions)
-        wave.extend(answers.item)
+        wave.extend(rows)
         self._ask(wave)
         self.progress(self._speed())
 

@@ -125,7 +125,7 @@ class EnginePool:
         self._replicas = [_Replica(handle) for handle in handles]
         self._queue: deque[_Request] = deque()
         self._tickets: dict[int, _Ticket] = {}
-        self._count = self._deaths = self._replaced = 0
+        self._count = self._deaths = self._replaced = self._given = 0
         self.capacity = _AHEAD * len(handles)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -176,6 +176,7 @@ class EnginePool:
                 replica.alive_at = time.monotonic()
             request = self._queue.popleft()
             replica.given[replica.handle.ask.remote(request.prompts)] = request
+            self._given += len(request.prompts)
 
     def _receive(self, seconds: float) -> None:
         """Take what is there, waiting for something at most so long, and look after those from whom nothing comes."""
@@ -260,7 +261,7 @@ class EnginePool:
         """See :class:`Asker`. What an engine did before it was replaced is not counted."""
         parts: list[Work] = runtime.get([replica.handle.work.remote() for replica in self._replicas])
         prompts, tokens, seconds = (sum(values) for values in list(zip(*parts, strict=True))[:3])
-        return Work(int(prompts), int(tokens), float(seconds), len(self._replicas), self._replaced)
+        return Work(int(prompts), int(tokens), float(seconds), len(self._replicas), self._replaced, self._given)
 
     def close(self) -> None:
         """See :class:`Asker`. Ends the actors."""

@@ -115,21 +115,20 @@ class PreferenceTable:
             return True
         raise InputError(str(path), f"has {path.stat().st_size} bytes", f"{known['bytes']}; delete it to ask again")
 
-    def step(self, wave: int, step: int) -> np.ndarray | None:
-        """``(B,) int32``, the items that a stored step chose; None where it is not there."""
+    def step(self, wave: int, step: int) -> pa.Table | None:
+        """A stored step; None where it is not there."""
         path = self._part(wave, step)
-        return read_part(path)["item"].to_numpy() if path.is_file() else None
+        return read_part(path) if path.is_file() else None
 
-    def add(self, wave: int, step: int, columns: dict[str, Any]) -> None:
-        """Write an answered step."""
-        table = pa.table([pa.array(columns[f.name]).cast(f.type) for f in PREFERENCES], schema=PREFERENCES)
-        self._write_part(self._part(wave, step), table)
+    def add(self, wave: int, step: int, rows: pa.Table) -> None:
+        """Write an answered step, so that a killed run finds it."""
+        self._write_part(self._part(wave, step), rows)
 
-    def close(self, wave: int, steps: int) -> None:
-        """Make one part of a finished wave's steps."""
-        table = pa.concat_tables([read_part(self._part(wave, step)) for step in range(1, steps + 1)])
+    def close(self, wave: int, steps: list[pa.Table]) -> None:
+        """Make one part of all steps of a finished wave."""
+        table = pa.concat_tables(steps).sort_by([("session", "ascending"), ("step", "ascending")])
         path = self._part(wave)
-        self._write_part(path, table.sort_by([("session", "ascending"), ("step", "ascending")]))
+        self._write_part(path, table)
         self._waves[str(wave)] = {"rows": table.num_rows, "bytes": path.stat().st_size}
         self._write()
         self._forget_steps(wave)
@@ -141,6 +140,11 @@ class PreferenceTable:
     @staticmethod
     def _write_part(path: Path, table: pa.Table) -> None:
         write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def preference_rows(columns: dict[str, Any]) -> pa.Table:
+    """Columns in the table's schema."""
+    return pa.table([pa.array(columns[f.name]).cast(f.type) for f in PREFERENCES], schema=PREFERENCES)
 
 
 def read_part(path: Path) -> pa.Table:

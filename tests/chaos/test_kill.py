@@ -43,17 +43,17 @@ def decisions(out: Path) -> pd.DataFrame:
 
 def test_a_run_killed_in_distillation_and_in_adaptation_ends_the_same(uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    parts = lambda: sorted((out / "distil").glob("part-*.parquet"))  # noqa: E731
-    kill_when(arguments(out), lambda: len(parts()) >= 3)
-    kept = {p.name: p.stat().st_mtime_ns for p in parts()}
-    assert 3 <= len(kept) < 12
+    steps = lambda: sorted((out / "distil").glob("part-*-*.parquet"))  # noqa: E731
+    kill_when(arguments(out), lambda: len(steps()) >= 3)
+    kept = len(steps())
+    assert 3 <= kept < 10
+    assert not (out / "distil" / "part-00000.parquet").exists()
     assert not (out / "distil" / "manifest.json").exists()
 
     checkpoints = lambda: sorted((out / "adapt").glob("*/seed-0/checkpoint-*"))  # noqa: E731
     kill_when(arguments(out), lambda: len(checkpoints()) >= 1)
-    assert {p.name: p.stat().st_mtime_ns for p in parts()}.items() >= kept.items()  # answered prompts were kept as is
     facts = json.loads((out / "distil" / "manifest.json").read_text())["facts"]
-    assert facts["asked_now"] == 64 * 6 - 32 * len(kept)  # and only the others were asked
+    assert facts["asked_now"] == 64 * 6 - 32 * kept  # what was answered was not asked again
     prepared = (out / "prepare" / "manifest.json").stat().st_mtime_ns
     before = {p.parent.parent.name: int(p.name.removeprefix("checkpoint-")) for p in checkpoints()}
     assert before

@@ -21,6 +21,7 @@ from ialp_rllib.settings import RuntimeSettings
 log = logging.getLogger(__name__)
 
 DIED = ray.exceptions.RayActorError  # what get() raises for a call of a service whose process died
+RESTARTING = ray.exceptions.ActorUnavailableError  # the kind of it that says that the service is being made anew
 HAS_LOCAL_MODE = Version(ray.__version__) < Version("2.55")  # Ray 2.55 removed ray.init(local_mode=True)
 _in_process = False  # True: services and jobs are plain calls in this process, without any Ray actor or task
 

@@ -141,14 +141,14 @@ class Judge:
 
     def collect(self, pending: Pending) -> Answers:
         """The answers to a question; waits for them. Each is collected once."""
-        refused = self._fetch(pending)
+        refused: np.ndarray = self._fetch(pending)
         m, k = self._orders.shape
         logprobs = pending.logprobs
         if self._prior is not None:
             logprobs = letters.calibrated(logprobs, self._prior)
         if m > 1:
             logprobs = letters.averaged(logprobs.reshape(-1, m, k + 1), self._orders)
-            refused = refused.reshape(-1, m).all(1)
+            refused = np.all(refused.reshape(-1, m), axis=1)
         return read_answers(
             logprobs,
             pending.history,

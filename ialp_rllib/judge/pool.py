@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import ray
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import IalpError, InputError
@@ -46,12 +45,10 @@ class EngineActor:
         self._seconds += time.perf_counter() - began
         return replies
 
-    @ray.method(max_task_retries=-1)  # while the process is being started anew, these two wait for it
     def info(self) -> dict[str, str]:
         """Fingerprint of the model, and the engine's name. Comes when the model is loaded."""
         return {"model_fingerprint": self.engine.fingerprint, "engine": type(self.engine).__name__}
 
-    @ray.method(max_task_retries=-1)
     def work(self) -> Work:
         """Since this process started."""
         return Work(self._prompts, self._tokens, self._seconds)
@@ -199,6 +196,8 @@ class EnginePool:
     def _is_back(self, replica: _Replica) -> None:
         try:
             runtime.get(replica.coming)
+        except runtime.RESTARTING:
+            replica.coming = replica.handle.info.remote()  # not yet: it took two seconds to say so
         except runtime.DIED as error:
             self._lost(replica, f"it cannot be started ({_line(error)})")
         else:
@@ -259,8 +258,9 @@ class EnginePool:
 
     def work(self) -> Work:
         """See :class:`Asker`. What an engine did before it was replaced is not counted."""
-        parts: list[Work] = runtime.get([replica.handle.work.remote() for replica in self._replicas])
-        prompts, tokens, seconds = (sum(values) for values in list(zip(*parts, strict=True))[:3])
+        here = [replica.handle for replica in self._replicas if replica.coming is None]
+        parts: list[Work] = runtime.get([handle.work.remote() for handle in here])
+        prompts, tokens, seconds = (sum(part[n] for part in parts) for n in range(3))
         return Work(int(prompts), int(tokens), float(seconds), len(self._replicas), self._replaced, self._given)
 
     def close(self) -> None:

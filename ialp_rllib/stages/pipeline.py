@@ -50,8 +50,15 @@ class StageSpec:
 
 def _judge(settings: Settings) -> Any:
     """The judge without what changes only where and how fast it runs."""
-    anywhere = {"replicas": 1, "cpus": 0, "gpus": 0.0, "tensor_parallel": 1, "memory_share": 1.0, "cache": ""}
-    at_any_speed = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
+    anywhere: dict[str, Any] = {
+        "replicas": 1,
+        "cpus": 0,
+        "gpus": 0.0,
+        "tensor_parallel": 1,
+        "memory_share": 1.0,
+        "cache": "",
+    }
+    at_any_speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     return replace(settings.judge, **anywhere, **at_any_speed)
 
 

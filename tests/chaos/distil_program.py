@@ -36,7 +36,7 @@ def main(folder: Path, log: Path) -> None:
     )
     judge.__class__ = Counting
     plan = DistilSettings(sessions=500, steps=10, batch=50)
-    distil(judge, plan, catalogue, folder, lambda now: note(event="answered", given=judge.work().given))
+    distil(judge, plan, catalogue, folder, lambda now: note(event="answered", given=judge.asker._given))
     runtime.stop()
 
 

@@ -66,6 +66,7 @@ class Driver:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_twenty_kills(tmp_path: Path) -> None:
     assert Driver(tmp_path / "whole", tmp_path / "whole.log").process.wait(600) == 0
     random_ = random.Random(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,43 @@ def load_config(model: str) -> Any:
     return _load(AutoConfig, model)
 
 
-def load_model(model: str, dtype: str) -> Any:
-    """The causal language model in precision ``dtype`` (``float32`` ...), in evaluation mode, or an InputError."""
+def load_model(model: str, dtype: str, quantize: str = "none") -> Any:
+    """The causal language model, in evaluation mode.
+
+    Args:
+        model: a folder or a Hugging Face id.
+        dtype: precision of the weights (``float32`` ...).
+        quantize: ``none``, or ``4bit``: linear layers in NF4 on the GPU (Dettmers et al. 2023), for tuning only.
+
+    Raises:
+        InputError: the model cannot be loaded, or not in 4 bits on this machine.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the command line draws its own
-    return _load(AutoModelForCausalLM, model, dtype=getattr(torch, dtype)).eval()
+    options = _four_bits() if quantize == "4bit" else {}
+    return _load(AutoModelForCausalLM, model, dtype=getattr(torch, dtype), **options).eval()
+
+
+def _four_bits() -> dict[str, Any]:
+    """What ``from_pretrained`` needs to load a model in 4 bits."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if not torch.cuda.is_available():
+        raise InputError("judge.tune.quantize", "4bit needs an NVIDIA GPU, and none can be used here", "none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        expected = "pip install 'ialp_rllib[gpu]', or judge.tune.quantize=none"
+        raise InputError("judge.tune.quantize", "4bit needs bitsandbytes, which is not installed", expected)
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
 def _load(kind: Any, model: str, **options: Any) -> Any:

@@ -59,7 +59,16 @@ def _judge(settings: Settings) -> Any:
         "cache": "",
     }
     at_any_speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
-    return replace(settings.judge, **anywhere, **at_any_speed)
+    tune = replace(settings.judge.tune, checkpoint_every=1)
+    return replace(settings.judge, tune=tune, **anywhere, **at_any_speed)
+
+
+def _learnt_from(settings: Settings) -> list[str | None]:
+    """Fingerprints of the prepared data of other runs that the judge learns from; None where there are none yet."""
+    manifests = [
+        Stage(Path(run).expanduser() / "prepare", "prepare", "").manifest() for run in settings.judge.tune.also
+    ]
+    return [manifest["fingerprint"] if manifest else None for manifest in manifests]
 
 
 def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
@@ -77,7 +86,7 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 STAGES = {
     "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)], "Read and check the data"),
     "users": StageSpec(_always("prepare"), lambda s: [s.users], "Fit the simulated users"),
-    "tune": StageSpec(_always("prepare"), lambda s: [_judge(s)], "Tune and audit the judge"),
+    "tune": StageSpec(_always("prepare"), lambda s: [_judge(s), _learnt_from(s)], "Tune and audit the judge"),
     "distil": StageSpec(
         _always("prepare", "tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], "Distil the judge's preferences"
     ),

@@ -1,73 +1,177 @@
-"""LoRA tuning: what it teaches and what it leaves."""
+"""LoRA tuning: what it teaches, what it leaves, and what may be set."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from ialp_rllib.judge.engines import TransformersEngine
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines import PromptTokens
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.models import load_model, load_tokenizer, resolve_model
 from ialp_rllib.judge.prompt import PromptBuilder
-from ialp_rllib.judge.tuning import tune_judge
+from ialp_rllib.judge.tuning import model_with_adapter, tune_judge
+from ialp_rllib.judge.tuning_data import Lessons
+from ialp_rllib.judge.tuning_fit import label_loss
+from tests.judge.small_tuning import adapter, checkpoint, learn, small_judge
+
+LAYERS = 4
+SHAPES = {"q_proj": (128, 128), "v_proj": (128, 64)}  # the tiny judge's
 
 
 @pytest.fixture(scope="module")
 def five(sample):
     """Five candidates: the tiny judge has never seen that None stands at f."""
     tune = dataclasses.replace(sample.judge.tune, interactions=160, batch=32, epochs=2, learning_rate=2e-3)
-    return dataclasses.replace(sample.judge, candidates=5, history=4, engine="transformers", tune=tune)
+    return dataclasses.replace(sample.judge, candidates=5, history=4, tune=tune)
 
 
 @pytest.fixture(scope="module")
 def tuned(five, catalogue, tmp_path_factory):
+    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tuned")
     steps: list[tuple[int, int]] = []
     facts = tune_judge(five, catalogue, "tiny", folder, progress=lambda done, total: steps.append((done, total)))
     return folder, facts, steps
 
 
-def label_loss(engine: TransformersEngine, builder: PromptBuilder, catalogue) -> float:
-    users, rng = catalogue.test_users, np.random.default_rng(9)
-    past, candidates, label = draw_examples(catalogue, users, 200, 5, 0.3, rng, history=4)
-    logprobs = engine.label_logprobs(builder.build(past, candidates))
-    return float(-logprobs[np.arange(200), label].mean())
-
-
-def test_tuning_lowers_the_label_loss_on_held_out_users(five, catalogue, tuned):
-    folder, facts, steps = tuned
+@pytest.fixture(scope="module")
+def asked(five, catalogue) -> tuple[PromptTokens, Lessons]:
+    """200 prompts of test users."""
     builder = PromptBuilder(catalogue, five)
-    before = label_loss(TransformersEngine(five, builder, resolve_model("tiny")), builder, catalogue)
-    after = label_loss(TransformersEngine(five, builder, str(folder / "merged")), builder, catalogue)
+    tokens = PromptTokens(five, builder, resolve_model("tiny"))
+    rng = np.random.default_rng(9)
+    past, candidates, label = draw_examples(catalogue, catalogue.test_users, 200, 5, 0.3, rng, history=4)
+    return tokens, Lessons(tokens.encode(builder.build(past, candidates)), np.array(tokens.labels)[label])
+
+
+@torch.no_grad()
+def logits(model, asked, n: int = 32) -> torch.Tensor:
+    tokens, lessons = asked
+    return model(**tokens.pad(lessons.ids[:n], model.device), logits_to_keep=1).logits[:, -1].float()
+
+
+def test_tuning_lowers_the_label_loss_on_test_users(tuned, asked):
+    folder, facts, steps = tuned
+    before = label_loss(load_model(resolve_model("tiny"), "float32"), *asked, 32)
+    after = label_loss(load_model(str(folder / "merged"), "float32"), *asked, 32)
     assert after < 0.8 * before
-    assert len(facts["loss"]) == facts["updates"] == 10
+    assert facts["held_out_loss"][1] < facts["held_out_loss"][0]
+    assert (facts["examples"], facts["held_out"], facts["skipped"], facts["kept_pass"]) == (144, 16, 0, 2)
+    assert len(facts["loss"]) == len(facts["accuracy"]) == facts["updates"] == 10
     assert steps[-1] == (10, 10)
     assert 0 < facts["trainable"] < 0.2 * facts["parameters"]
+    json.dumps(facts, allow_nan=False)
+    assert not checkpoint(folder).parent.exists()
 
 
-def test_merged_model_equals_model_and_adapter(five, catalogue, tuned):
+def test_merged_model_equals_model_and_adapter(tuned, asked):
     from peft import PeftModel
 
     folder = tuned[0]
     assert {"adapter_config.json", "adapter_model.safetensors"} <= {f.name for f in (folder / "adapter").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {f.name for f in (folder / "merged").iterdir()}
-    builder = PromptBuilder(catalogue, five)
-    past, candidates, _ = draw_examples(catalogue, catalogue.test_users, 32, 5, 0.1, np.random.default_rng(1))
-    prompts = builder.build(past, candidates)
-    merged = TransformersEngine(five, builder, str(folder / "merged"))
-    apart = TransformersEngine(five, builder, resolve_model("tiny"))
-    plain = apart.label_logprobs(prompts)
-    apart.model = PeftModel.from_pretrained(load_model(resolve_model("tiny"), "float32"), folder / "adapter").eval()
-    np.testing.assert_allclose(merged.label_logprobs(prompts), apart.label_logprobs(prompts), atol=1e-3)
-    assert np.abs(merged.label_logprobs(prompts) - plain).max() > 0.1
+    base = load_model(resolve_model("tiny"), "float32")
+    plain = logits(base, asked)
+    merged = logits(load_model(str(folder / "merged"), "float32"), asked)
+    apart = logits(PeftModel.from_pretrained(base, folder / "adapter").eval(), asked)
+    torch.testing.assert_close(merged, apart, atol=1e-3, rtol=0)
+    assert (merged - plain).abs().max() > 0.1
     assert load_tokenizer(str(folder / "merged")).get_vocab() == load_tokenizer(resolve_model("tiny")).get_vocab()
 
 
-def test_tuning_repeats_by_seed(five, catalogue, tmp_path):
-    short = dataclasses.replace(five, tune=dataclasses.replace(five.tune, interactions=32, epochs=1, batch=16))
-    losses = [tune_judge(short, catalogue, "tiny", tmp_path / str(i))["loss"] for i in range(2)]
+def test_tuning_repeats_by_seed(tmp_path):
+    judge = small_judge(epochs=1, dropout=0.1)
+    losses = [learn(tmp_path / str(i), judge)["loss"] for i in range(2)]
     assert losses[0] == losses[1]
-    other = tune_judge(dataclasses.replace(short, seed=1), catalogue, "tiny", tmp_path / "2")["loss"]
-    assert other != losses[0]
+    assert learn(tmp_path / "2", dataclasses.replace(judge, seed=1))["loss"] != losses[0]
+
+
+def test_rank_scale_dropout_and_targets_are_those_asked_for(tmp_path):
+    judge = small_judge(
+        interactions=4, epochs=1, rank=3, lora_alpha=4.5, dropout=0.2, targets=("q_proj", "self_attn.v_proj")
+    )
+    facts = learn(tmp_path, judge)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (3, 4.5, 0.2)
+    assert facts["trainable"] == LAYERS * sum(3 * (a + b) for a, b in SHAPES.values())
+    assert {name.split(".")[-3] for name in adapter(tmp_path)} == {"q_proj", "v_proj"}
+    everywhere = model_with_adapter(resolve_model("tiny"), small_judge())
+    adapted = {name.split(".")[-4] for name, weight in everywhere.named_parameters() if weight.requires_grad}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@pytest.mark.parametrize("targets", [(), ("query",), ("q_proj", "k_prj"), ("proj",), ("lm_head",), ("embed_tokens",)])
+def test_targets_that_the_model_does_not_have_are_refused(tmp_path, targets):
+    with pytest.raises(InputError, match="q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj") as error:
+        learn(tmp_path, small_judge(targets=targets))
+    assert error.value.where == "judge.tune.targets"
+
+
+def test_in_bfloat16_the_base_is_held_and_the_adapter_is_not(tmp_path):
+    judge = dataclasses.replace(small_judge(interactions=40, batch=8, checkpoint_every=1), dtype="bfloat16")
+    model = model_with_adapter(resolve_model("tiny"), judge)
+    kinds = {weight.requires_grad: weight.dtype for weight in model.parameters()}
+    assert kinds == {True: torch.float32, False: torch.bfloat16}
+    moments: set[torch.dtype] = set()
+
+    def progress(done: int, total: int) -> None:
+        if done == 2:  # a checkpoint was written after the first update
+            moments.update(t.dtype for n, t in load_file(checkpoint(tmp_path)).items() if n.startswith("optimiser/"))
+
+    facts = learn(tmp_path, judge, progress)
+    assert moments == {torch.float32}
+    assert facts["held_out_loss"][1] < facts["held_out_loss"][0]
+    assert {weight.dtype for weight in adapter(tmp_path).values()} == {torch.float32}
+    merged = load_file(tmp_path / "merged" / "model.safetensors")
+    assert {weight.dtype for weight in merged.values()} == {torch.bfloat16}
+
+
+def test_gradient_checkpointing_computes_again_and_changes_nothing(tmp_path, asked):
+    facts = {}
+    for again in (False, True):
+        judge = small_judge(epochs=1, gradient_checkpointing=again, dropout=0.1)
+        facts[again] = learn(tmp_path / str(again), judge)
+        model = model_with_adapter(resolve_model("tiny"), judge).train()
+        calls: list[int] = []
+        some = model.get_base_model().model.layers[0].self_attn.q_proj
+        some.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        tokens, lessons = asked
+        model(**tokens.pad(lessons.ids[:2], model.device), use_cache=False).logits.sum().backward()
+        assert len(calls) == (2 if again else 1)
+    assert facts[True] == facts[False]
+    first, second = adapter(tmp_path / "False"), adapter(tmp_path / "True")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert max(weight.abs().max() for name, weight in first.items() if "lora_B" in name) > 0  # it did learn
+
+
+CUDA, BITSANDBYTES = torch.cuda.is_available(), importlib.util.find_spec("bitsandbytes") is not None
+
+
+@pytest.mark.skipif(CUDA and BITSANDBYTES, reason="here it works")
+def test_four_bits_need_a_gpu_and_bitsandbytes(tmp_path):
+    with pytest.raises(InputError, match="bitsandbytes" if CUDA else "NVIDIA GPU") as error:
+        learn(tmp_path, small_judge(quantize="4bit"))
+    assert error.value.where == "judge.tune.quantize"
+    assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.skipif(not (CUDA and BITSANDBYTES), reason="needs an NVIDIA GPU and bitsandbytes")
+@pytest.mark.parametrize("again", [False, True])
+def test_a_base_in_four_bits_is_tuned_and_the_export_is_not_quantised(tmp_path, asked, again):
+    from peft import PeftModel
+
+    judge = small_judge(interactions=80, batch=8, quantize="4bit", gradient_checkpointing=again)
+    facts = learn(tmp_path, judge)
+    assert facts["held_out_loss"][1] < facts["held_out_loss"][0]
+    merged = load_model(str(tmp_path / "merged"), "float32")
+    assert "quantization_config" not in merged.config.to_dict()
+    apart = PeftModel.from_pretrained(load_model(resolve_model("tiny"), "float32"), tmp_path / "adapter").eval()
+    torch.testing.assert_close(logits(merged, asked), logits(apart, asked), atol=1e-3, rtol=0)

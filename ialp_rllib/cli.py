@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.text import Text
 
 from ialp_rllib import cli_data, cli_judge
 from ialp_rllib.errors import IalpError
+
+if TYPE_CHECKING:
+    from ialp_rllib.stages import Run
 
 app = typer.Typer(
     help="A recommender that has met its users before launch: LLM pre-training and online adaptation on Ray RLlib.",
@@ -48,19 +51,12 @@ def _execute(
     *names: str,
 ) -> None:
     """Run stages of a scenario and say where the result lies."""
-    _quiet(verbose)
+    quiet(verbose)
     from ialp_rllib import runtime
     from ialp_rllib.progress_bars import Bars
-    from ialp_rllib.settings import load
-    from ialp_rllib.stages import STAGES, Run, run_all
+    from ialp_rllib.stages import STAGES, run_all
 
-    settings_overrides = list(overrides or [])
-    if data is not None:
-        settings_overrides.append(f"catalogue.data={data.expanduser().resolve()}")
-    if local:
-        settings_overrides.append("runtime.local_mode=true")
-    settings = load(scenario, settings_overrides)
-    run = Run(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
+    run = open_run(scenario, data, out, overrides, local)
     try:
         with Bars(console, STAGES, plain=local) as bars:
             run_all(run, bars, names)
@@ -68,6 +64,20 @@ def _execute(
         runtime.stop()
     if not names or "report" in names:
         console.print(f"\nReport: [bold]{run.root / 'report' / 'index.html'}[/]")
+
+
+def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list[str] | None, local: bool) -> Run:
+    """The run that the options of a command line speak of."""
+    from ialp_rllib.settings import load
+    from ialp_rllib.stages import Run
+
+    settings_overrides = list(overrides or [])
+    if data is not None:
+        settings_overrides.append(f"catalogue.data={data.expanduser().resolve()}")
+    if local:
+        settings_overrides.append("runtime.local_mode=true")
+    settings = load(scenario, settings_overrides)
+    return Run(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
 
 
 @app.command()
@@ -110,7 +120,7 @@ def doctor(
     raise typer.Exit(checks.exit_code(found))
 
 
-def _quiet(verbose: bool) -> None:
+def quiet(verbose: bool) -> None:
     """Our own messages only: the libraries' deprecation notes are not for our users."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,

@@ -16,13 +16,33 @@ from ialp_rllib.settings import JudgeSettings, fingerprint
 
 NONE = "None"
 
+# Wordings of the instruction, chosen by `judge.frame`. They say the same: what a judge answers should not hang on them.
+_FRAMES = (
+    "You are a user of {platform}. "
+    "Each {noun} is written as {fields}. "
+    "Given the {noun}s that you chose so far, the latest last, and {k} candidates, "
+    "name the candidate that you would like most next, judging by these attributes. "
+    "Answer with its letter, or {none} if none fits.\n",
+    "Imagine that you visit {platform}. "
+    "Below are the {noun}s that you took there, from the oldest to the newest, and {k} lettered candidates, "
+    "all given as {fields}. "
+    "Judge by what is given: which candidate would you most like to come next? "
+    "Reply with one letter; if no candidate suits you, reply {none}.\n",
+    "Somebody uses {platform}; play this person. "
+    "The history lists what they picked, newest at the end; the candidates are {k} more {noun}s. "
+    "Every line has the form {fields}, and nothing else is known. "
+    "Choose the candidate with the best chance to be picked next and give the letter in front of it, "
+    "or the letter {none} when all of them are wrong.\n",
+)
+
 
 class PromptBuilder:
     """Turns histories and candidates into prompt texts.
 
     Args:
         catalogue: its ``item_texts`` are what the judge reads of an item.
-        judge: ``platform``, ``item_noun``, ``candidates`` (k) and ``history`` (the latest items shown) are read.
+        judge: ``platform``, ``item_noun``, ``candidates`` (k), ``history`` (the latest items shown) and ``frame`` (the
+            wording of the instruction; nothing else depends on it) are read.
         attributes: names of the item attributes, in order; empty: all of the catalogue.
 
     Raises:
@@ -42,13 +62,8 @@ class PromptBuilder:
         columns = [catalogue.item_texts[name] for name in attributes] or [catalogue.item_ids]
         self.item_texts = np.array([_tuple_text(row) for row in zip(*columns, strict=True)], object)
         fields = _tuple_text(attributes or ("id",)).strip()
-        self.frame = (
-            "### Instruction\n"
-            f"You are a user of {judge.platform}. "
-            f"Each {judge.item_noun} is written as {fields}. "
-            f"Given the {judge.item_noun}s that you chose so far, the latest last, and {judge.candidates} candidates, "
-            "name the candidate that you would like most next, judging by these attributes. "
-            f"Answer with its letter, or {self.none_letter} if none fits.\n"
+        self.frame = "### Instruction\n" + _FRAMES[judge.frame].format(
+            platform=judge.platform, noun=judge.item_noun, fields=fields, k=judge.candidates, none=self.none_letter
         )
         self.history_head, self.history_mark = "### History\n", "-"
         self.candidates_head = "### Candidates\n"

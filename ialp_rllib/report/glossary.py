@@ -36,13 +36,24 @@ JUDGE = {
     "where that is absent, None.",
     "accuracy without None": "Accuracy over the prompts that hold the true next item.",
     "chance": "Accuracy of an answer drawn uniformly from all labels.",
+    "uniform, popular candidates": "How the other candidates of a prompt were drawn from the items that the user never "
+    "touched: all alike, or by how often they occur in the log. Popular ones are harder to tell from the true one.",
+    "interval (of a share)": "95% Wilson interval: the shares that so few prompts cannot tell from the observed one.",
     "None rate": "Share of prompts answered None (no candidate fits).",
     "planted None": "Share of prompts that hold no true item, so that None is right: what the None rate should be.",
-    "accuracy on None": "Accuracy over the prompts that hold no true item.",
+    "None precision, None recall": "Share of the Nones answered that are right; share of the prompts without the true "
+    "item that are answered None.",
     "letter bias": "Half the sum of the distances between each letter's share of the answers, None apart, and equal "
     "shares. 0: no preference for letters; near 1: always the same letter. A little of it is chance.",
-    "permutation agreement": "Share of cases in which the judge picks the same item after the candidates change their "
-    "letters. 1: letters do not matter at all.",
+    "times as often (letters)": "Prompts are asked in all cyclic orders of their candidates, so that every candidate "
+    "stands at every letter once. How often a letter is chosen then, over the mean letter: 1 if letters do not matter, "
+    "k if it is always that one.",
+    "permutation agreement": "Share of pairs of these orders in which the judge picks the same item. 1: letters do not "
+    "matter at all; 0: only letters do.",
+    "wording agreement": "Share of prompts that are answered alike in all wordings of the instruction, which say the "
+    "same. 1: the wording does not matter.",
+    "calibration error": "Expected calibration error: mean distance of the probability that the judge gives its answer "
+    "and the share of such answers that are right, over ten groups of equal size; 0 is perfect. A little is chance.",
     "label entropy": "Evenness of the labels among the answers, in nats: the higher, the more even; ln 11 = 2.40 for "
     "eleven equally frequent labels.",
     "answer entropy": "How undecided the judge is within one answer, in nats: 0 if it is always certain.",

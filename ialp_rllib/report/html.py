@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.report import figures, sections, tables
+from ialp_rllib.report.audit import judge_section
 from ialp_rllib.report.glossary import glossary
 from ialp_rllib.report.names import BASELINE, label, methods
+from ialp_rllib.report.page import fill
 from ialp_rllib.report.published import SOURCE
 from ialp_rllib.report.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results
 from ialp_rllib.report.summary import lead, summarise, three, whole
@@ -107,16 +107,8 @@ def render(
     finding, *evidence = summarise(main, policy)
     ids = list(methods([*results["method"], *curves["method"]]))
     rows = sections.setting_rows(settings)
-    environment = Environment(
-        loader=PackageLoader("ialp_rllib", "report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
-    return environment.get_template("template.html.j2").render(
-        style=Markup(style),
+    return fill(
+        "template.html.j2",
         scenario=scenario,
         finding=finding,
         evidence=evidence,
@@ -131,7 +123,7 @@ def render(
         costs=cost_rows(main),
         drawings=curve_drawings(curves),
         one_seed=bool(main["seeds"].min() < 2),
-        judge=sections.judge_section(judge),
+        judge=judge_section(judge),
         users=sections.user_groups(users),
         user_drawings=sections.user_drawings(users),
         settings=rows,

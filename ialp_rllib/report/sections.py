@@ -1,17 +1,16 @@
-"""What the page's sections on the judge, the users, the settings and the stages show, made ready for the template.
+"""What the page's sections on the users, the settings and the stages show, made ready for the template.
 
-Everything here tolerates what is absent: an audit without a key leaves out that row.
+Everything here tolerates what is absent. The section on the judge: :mod:`.audit`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeGuard
 
-import numpy as np
 from markupsafe import Markup
 
 from ialp_rllib.report import figures
@@ -20,118 +19,6 @@ from ialp_rllib.report.summary import three, whole
 from ialp_rllib.settings import Settings, to_dict
 
 _CURVE = "calibration"  # the one number on the users that is a curve
-
-
-@dataclasses.dataclass(frozen=True)
-class JudgeSection:
-    """The judge: a sentence, rows of (measure, before tuning, now, to compare with), figures."""
-
-    finding: str
-    rows: list[tuple[str, str, str, str]]
-    tuned: bool
-    engine: str
-    drawings: list[tuple[Markup, str]]
-
-
-def judge_section(judge: Mapping[str, Any] | None) -> JudgeSection | None:
-    """The section of an audit; ``None`` where there was none."""
-    if not judge:
-        return None
-    before = judge.get("before") or {}
-    notes = {
-        "accuracy": _note("chance", judge.get("chance")),
-        "None rate": _note("planted", judge.get("none_planted")),
-        "permutation agreement": "1 if letters do not matter",
-        "letter bias": _note("by chance about", bias_by_chance(judge)),
-        "replies outside the labels": "0 where the engine constrains the answer",
-    }
-    rows = [(name, get(before), get(judge), notes.get(name, "")) for name, get in _AUDIT.items()]
-    shown = [(name, _share(old), _share(new), note) for name, old, new, note in rows if _number(new) or _number(old)]
-    return JudgeSection(
-        finding=_judge_finding(judge),
-        rows=shown,
-        tuned=bool(before),
-        engine=", ".join(f"{key}: {judge[key]}" for key in ("model", "engine") if judge.get(key)),
-        drawings=list(_judge_drawings(judge, before)),
-    )
-
-
-def letter_bias(audit: Mapping[str, Any]) -> float | None:
-    """Total variation distance of the letters answered, None apart, from equal shares: the audit's own, or worked out.
-
-    Shares are those of ``label_histogram`` ``(k + 1,)``, the last one None.
-    """
-    if _number(audit.get("letter_bias")):
-        return audit["letter_bias"]
-    letters = np.asarray(audit.get("label_histogram") or [], float)[:-1]
-    if not letters.sum():
-        return None
-    return float(np.abs(letters / letters.sum() - 1 / len(letters)).sum() / 2)
-
-
-def bias_by_chance(audit: Mapping[str, Any]) -> float | None:
-    """What :func:`letter_bias` is of an unbiased judge, for the number of prompts is finite: the audit's own, or the
-    mean of the normal approximation."""
-    if _number(audit.get("letter_bias_by_chance")):
-        return audit["letter_bias_by_chance"]
-    shares, prompts = audit.get("label_histogram"), audit.get("prompts")
-    if not shares or not _number(prompts) or prompts * (1 - shares[-1]) < 1:
-        return None
-    k, answers = len(shares) - 1, prompts * (1 - shares[-1])
-    return float(k / 2 * np.sqrt(2 / np.pi * (1 / k) * (1 - 1 / k) / answers))
-
-
-# What the audit's rows show, in their order. The first key that an audit has counts.
-_AUDIT: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "accuracy": lambda audit: audit.get("accuracy"),
-    "accuracy without None": lambda audit: audit.get("accuracy_without_none", audit.get("accuracy_items")),
-    "accuracy on None": lambda audit: audit.get("accuracy_none"),
-    "None rate": lambda audit: audit.get("none_rate"),
-    "permutation agreement": lambda audit: audit.get("permutation_agreement"),
-    "letter bias": letter_bias,
-    "label entropy": lambda audit: audit.get("label_entropy"),
-    "answer entropy": lambda audit: audit.get("answer_entropy"),
-    "replies outside the labels": lambda audit: audit.get("outside_rate"),
-}
-
-
-def expected_shares(audit: Mapping[str, Any]) -> list[float] | None:
-    """The shares of the labels, None last, if every letter were equally often right."""
-    shares = audit.get("label_histogram")
-    if not shares or len(shares) < 2:
-        return None
-    none = audit.get("none_planted")
-    none = float(none) if _number(none) else float(shares[-1])
-    return [(1 - none) / (len(shares) - 1)] * (len(shares) - 1) + [none]
-
-
-def _judge_finding(judge: Mapping[str, Any]) -> str:
-    accuracy, chance, prompts = judge.get("accuracy"), judge.get("chance"), judge.get("prompts")
-    if not _number(accuracy):
-        return ""
-    text = f"The judge gives the right answer to {_percent(accuracy)}"
-    text += f" of {whole(prompts)} held-out prompts" if _number(prompts) else " of the held-out prompts"
-    if not _number(chance):
-        return f"{text}."
-    text += f", against {_percent(chance)} by chance."
-    margin = 2 * np.sqrt(chance * (1 - chance) / prompts) if _number(prompts) and prompts > 0 else 0.0
-    if accuracy <= chance + margin:
-        text += " It is no better than chance: what it teaches the agent is noise."
-    return text
-
-
-def _judge_drawings(judge: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[Markup, str]]:
-    shares = judge.get("label_histogram")
-    if shares:
-        old = before.get("label_histogram")
-        yield (
-            figures.label_histogram(shares, expected_shares(judge), old),
-            ("Grey: before tuning. Blue: as used. " if old else "") + "Thin line: a judge blind to letters.",
-        )
-    tuning = judge.get("tuning") or {}
-    for name, caption in (("loss", "Cross-entropy of the right label."), ("accuracy", "Share of right labels.")):
-        if len(tuning.get(name) or ()) > 1:
-            yield figures.tuning_curve(tuning[name], name), caption
 
 
 def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
@@ -207,7 +94,7 @@ def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def duration(seconds: Any) -> str:
     """Seconds for readers: 0.4 s, 41 s, 3 min 20 s, 2 h 05 min."""
-    if not _number(seconds):
+    if not is_number(seconds):
         return "–"
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -219,7 +106,7 @@ def duration(seconds: Any) -> str:
 
 def size(count: Any) -> str:
     """Bytes for readers, in powers of 1,000."""
-    if not _number(count):
+    if not is_number(count):
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
@@ -237,18 +124,19 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def _number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a number; to Python a bool is one, too."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, list | tuple) and len(value) > 6 and all(_number(v) for v in value):
+    if isinstance(value, list | tuple) and len(value) > 6 and all(is_number(v) for v in value):
         return f"{three(value[0])} … {three(value[-1])} ({len(value)} values)"
     if isinstance(value, list | tuple):
         return ", ".join(_value(v) for v in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if not _number(value):
+    if not is_number(value):
         return "–" if value is None else str(value)
     return whole(value) if isinstance(value, int) else three(value)
 
@@ -259,15 +147,3 @@ def _yaml(value: Any) -> str:
     if isinstance(value, str):
         return value or '""'
     return json.dumps(value, default=str)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
-
-
-def _note(word: str, value: Any) -> str:
-    return f"{word} {_share(value)}" if _number(value) else ""
-
-
-def _share(value: Any) -> str:
-    return f"{value:.3f}" if _number(value) else "–"

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ialp_rllib import runtime
-from ialp_rllib.judge.actor import start_judge
 from ialp_rllib.judge.audit import audit_judge
+from ialp_rllib.judge.judge import start_judge
 from ialp_rllib.judge.models import resolve_model
 from ialp_rllib.judge.tuning import ADAPTER, MERGED, tune_judge
-from ialp_rllib.storage import write_json
+from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.storage import read_json, write_json
 
 if TYPE_CHECKING:
     from ialp_rllib.stages.pipeline import Run
     from ialp_rllib.stages.progress import Progress
 
-AUDIT = "audit.json"
+AUDIT, BEFORE = "audit.json", "audit_before.json"
 
 
 def served_model(run: Run) -> str:
@@ -28,10 +29,19 @@ def served_model(run: Run) -> str:
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Tune (where ``judge.tune.enabled``), then audit what will be served."""
+    """Audit the judge as it came, briefly, tune it (both where ``judge.tune.enabled``), and audit what will be served.
+
+    Returns:
+        The audit (:func:`.audit_judge`) and who was asked; where the judge was tuned, also how that went (``tuning``)
+        and its brief audit ``before``.
+    """
     settings = run.settings.judge
-    tuning = None
+    tuned: dict[str, Any] = {}
     if settings.tune.enabled:
+        # First, so that a run that is killed while it tunes goes on there and need not ask again.
+        before = folder / BEFORE
+        if not before.is_file():
+            write_json(before, audit_model(run, settings, settings.model, progress, brief=True))
         for name in (ADAPTER, MERGED):  # of a run that was killed in the middle of writing
             shutil.rmtree(folder / name, ignore_errors=True)
         tuning = tune_judge(
@@ -42,14 +52,38 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
             attributes=run.settings.catalogue.attributes,
             progress=lambda done, total: progress.update("LoRA tuning", done, total),
         )
-    runtime.start(run.settings.runtime)
-    judge = start_judge(settings, run.root / "prepare", served_model(run))
-    try:
-        audit = {**audit_judge(judge, settings, run.catalogue), **judge.info()}
-    finally:
-        judge.close()
-    audit["model"] = settings.model
-    if tuning:
-        audit["tuning"] = tuning
+        tuned = {"tuning": tuning, "before": read_json(before)}
+    audit = {**audit_model(run, settings, served_model(run), progress), "model": settings.model, **tuned}
     write_json(folder / AUDIT, audit)
     return audit
+
+
+def audit_model(
+    run: Run, settings: JudgeSettings, model: str, progress: Progress, *, brief: bool = False
+) -> dict[str, Any]:
+    """Start a judge, audit it, and end it.
+
+    Args:
+        run: its runtime and prepared data are used.
+        settings: of the judge.
+        model: `tiny`, a folder, or a Hugging Face id.
+        progress: is told how far it is.
+        brief: see :func:`.audit_judge`.
+
+    Returns:
+        The audit, the fingerprints of model and prompt, and the engine.
+    """
+    runtime.start(run.settings.runtime)
+    judge = start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
+    what = "Audit before tuning" if brief else "Audit"
+    try:
+        found = audit_judge(
+            judge,
+            settings,
+            run.catalogue,
+            brief=brief,
+            progress=lambda done, total: progress.update(what, done, total),
+        )
+        return {**found, **judge.info(), "model": model}
+    finally:
+        judge.close()

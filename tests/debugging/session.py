@@ -44,7 +44,7 @@ import ray
 
 from ialp_rllib import cli
 from ialp_rllib.agent.learner import IALPLearner
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.engines import TransformersEngine, VllmEngine
 from ialp_rllib.users.env import UserVectorEnv
 
 
@@ -63,7 +63,8 @@ def stop_twice(cls, name):
     setattr(cls, name, stopping)
 
 
-stop_twice(Judge, "answer")
+stop_twice(TransformersEngine, "ask")
+stop_twice(VllmEngine, "ask")
 stop_twice(IALPLearner, "compute_loss_for_module")
 stop_twice(UserVectorEnv, "step")
 cli.main()
@@ -73,7 +74,7 @@ cli.main()
 # The words to look for are spelt in two pieces, so that a terminal's echo of the question is not taken for the answer.
 WHERE = 'p "AT-" "STOP", function.__qualname__, call, __import__("os").getpid()'
 LOOK = (
-    'p "INSIDE-" "IT", type(self).__name__, tuple(candidates.shape)',
+    'p "INSIDE-" "IT", type(self).__name__, type(prompts[0]).__name__',
     'p "INSIDE-" "IT", type(self).__name__, tuple(batch["obs"].shape)',
     'p "INSIDE-" "IT", type(self).__name__, tuple(actions.shape)',
 )
@@ -198,18 +199,19 @@ def run_script(
     )
 
 
-def check(session: Session, out: Path) -> None:
+def check(session: Session, out: Path, engine: str) -> None:
     """All six stops happened, in the process that was started, and the run went on to its report."""
+    kind = {"transformers": "TransformersEngine", "vllm": "VllmEngine"}[engine]
     assert session.returncode == 0, session.output[-5000:]
     stops = session.stops()
     assert [(stop.method, stop.call) for stop in stops] == [
         (method, call)
-        for method in ("Judge.answer", "IALPLearner.compute_loss_for_module", "UserVectorEnv.step")
+        for method in (f"{kind}.ask", "IALPLearner.compute_loss_for_module", "UserVectorEnv.step")
         for call in (1, 2)
     ], session.output[-5000:]
     assert {stop.pid for stop in stops} == {session.pid}
     judge, learner, users = stops[::2]
-    assert judge.inside == ("Judge", (32, 10)) and judge.caller == "ialp_rllib.judge.actor"
+    assert judge.inside == (kind, "str") and judge.caller == "ialp_rllib.judge.pool"
     assert learner.inside == ("IALPLearner", (32, 22)) and learner.caller.startswith("ray.rllib.core.learner")
     assert users.inside == ("UserVectorEnv", (40,)) and users.caller == "ialp_rllib.agent.runner"
     assert (out / "report" / "index.html").is_file()

@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.debugging.conftest import Debugged
 from tests.debugging.session import SMALLER, check, debug
 from tests.small_run import arguments
-
-
-def test_breakpoints_stop_at_a_terminal(debugged_run: Debugged) -> None:
-    check(debugged_run.session, debugged_run.out)
 
 
 @pytest.mark.slow
@@ -23,4 +18,4 @@ def test_breakpoints_stop_with_every_engine_and_through_pipes(engine: str, termi
         pytest.skip(f"{engine} is not installed")
     out = tmp_path / "run"
     args = arguments(out, "--local-mode", **{**SMALLER, "judge__engine": engine})
-    check(debug(tmp_path, args, terminal=terminal), out)
+    check(debug(tmp_path, args, terminal=terminal), out, engine)

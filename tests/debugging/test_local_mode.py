@@ -11,7 +11,7 @@ import pytest
 
 from ialp_rllib.judge.preferences import table_hash
 from tests.debugging.conftest import Debugged
-from tests.debugging.session import SMALLER, results, run_script
+from tests.debugging.session import SMALLER, check, results, run_script
 from tests.small_run import arguments
 
 FAILING = '''
@@ -38,8 +38,12 @@ cli.main()
 BREAKS = {
     "environment": ("adapt", "ialp_rllib.users.env", "UserVectorEnv", "step", 60),
     "learner": ("pretrain", "ialp_rllib.agent.learner", "IALPLearner", "compute_loss_for_module", 10),
-    "judge": ("distil", "ialp_rllib.judge.judge", "Judge", "answer", 2),
+    "judge": ("distil", "ialp_rllib.judge.judge", "Judge", "submit", 2),
 }
+
+
+def test_breakpoints_stop_at_a_terminal(debugged_run: Debugged) -> None:
+    check(debugged_run.session, debugged_run.out, "transformers")
 
 
 def test_a_run_in_local_mode_gives_the_same_results(normal_run: Path, debugged_run: Debugged) -> None:

@@ -94,7 +94,7 @@ def test_local_mode_runs_in_process_says_so_and_gives_the_same_results(
 def test_breakpoints_stop_without_local_mode(newest: str, terminal: bool, tmp_path: Path) -> None:
     out = tmp_path / "run"
     args = arguments(out, "--local-mode", **SMALLER)
-    check(debug(tmp_path, args, terminal=terminal, python=newest), out)
+    check(debug(tmp_path, args, terminal=terminal, python=newest), out, "transformers")
 
 
 def test_a_normal_run_gives_the_same_results(newest: str, normal_run: Path, tmp_path: Path) -> None:

@@ -1,60 +1,226 @@
-"""The audit's numbers, on engines whose bias is known."""
+"""The audit's numbers, on judges whose bias is known, and of the tiny one."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from ialp_rllib.judge.audit import audit_judge, letter_bias
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.answers import Answers, read_answers
+from ialp_rllib.judge.asking import InProcess
+from ialp_rllib.judge.audit import FRAMES, audit_judge, plan_audit
+from ialp_rllib.judge.engines import Replies
+from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.judge import Judge
 
 
 @pytest.fixture(scope="module")
-def audit(sample, catalogue, builder, rule_engine):
-    def run(rule) -> dict:
-        settings = dataclasses.replace(sample.judge, audit_prompts=600, batch=256)
-        facts = audit_judge(Judge(rule_engine(rule), builder), settings, catalogue)
-        return json.loads(json.dumps(facts))
+def settings(sample):
+    return dataclasses.replace(sample.judge, audit_prompts=400, batch=64)
+
+
+@pytest.fixture(scope="module")
+def audit(sample, settings, catalogue, rule_engine):
+    def run(rule, **changes) -> dict:
+        changed = dataclasses.replace(settings, **changes)
+        judge = Judge(InProcess(rule_engine(rule)), catalogue, changed, sample.catalogue.attributes)
+        return json.loads(json.dumps(audit_judge(judge, changed, catalogue)))
 
     return run
+
+
+def first_by_alphabet(prompt: str) -> int:
+    lines = prompt.split("### Candidates\n")[1].splitlines()[:10]
+    return int(np.argmin([text.split(". ", 1)[1] for text in lines]))
+
+
+class ToldJudge:
+    """Was told the right answer to every prompt, wherever its candidates stand. Some answers it cannot give.
+
+    Args:
+        p: the probability that it gives its answer.
+        lost: how many of the first prompts it refuses.
+    """
+
+    def __init__(self, settings, catalogue, p: float, lost: int = 0) -> None:
+        self.p, self.pad, self.right, self.lost, self.frames = p, catalogue.pad, {}, set(), []
+        for popular in (False, True):
+            drawn = draw_examples(
+                catalogue,
+                catalogue.test_users,
+                settings.audit_prompts,
+                settings.candidates,
+                settings.tune.none_share,
+                np.random.default_rng([settings.seed, 2]),
+                history=settings.history,
+                min_rating=settings.min_rating,
+                popular=popular,
+            )
+            for row, (past, shown, label) in enumerate(zip(*drawn, strict=True)):
+                self.right[self.key(past, shown)] = shown[label] if label < len(shown) else None
+                if row < lost:
+                    self.lost.add(self.key(past, shown))
+
+    def key(self, past, shown):
+        return tuple(past), frozenset(shown.tolist())
+
+    def answer(self, history, candidates, frame=None) -> Answers:
+        self.frames.append(frame)
+        k = candidates.shape[1]
+        p = np.full((len(history), k + 1), (1 - self.p) / k)
+        keys = [self.key(*row) for row in zip(history, candidates, strict=True)]
+        for row, key in enumerate(keys):
+            item = self.right[key]
+            p[row, k if item is None else candidates[row].tolist().index(item)] = self.p
+        refused = np.array([key in self.lost for key in keys])
+        p[refused] = np.nan
+        return read_answers(np.log(p), history, candidates, pad=self.pad, seed=0, refused=refused)
 
 
 def test_an_engine_that_always_says_c(audit):
     facts = audit(lambda prompt: 2)
     assert facts["accuracy"] == pytest.approx(0.09, abs=0.04)
     assert facts["accuracy_none"] == 0.0
-    assert facts["none_rate"] == 0.0
+    assert facts["none_rate"] == 0.0 and facts["none_precision"] is None
     assert facts["none_planted"] == pytest.approx(0.1, abs=0.04)
     assert facts["label_histogram"][2] == 1.0
     assert facts["letter_bias"] == pytest.approx(0.9)
-    assert facts["letter_bias_by_chance"] < 0.1
-    assert facts["permutation_agreement"] == pytest.approx(0.1, abs=0.06)
+    assert facts["letter_bias_by_chance"] < facts["letter_bias_limit"] < 0.12
+    assert facts["permutation_agreement"] == 0.0
+    assert facts["position"]["letters"] == [0, 0, 10, 0, 0, 0, 0, 0, 0, 0]
+    assert facts["frames"]["agreement"] == 1.0
     assert facts["label_entropy"] == 0.0
+    assert facts["calibration"]["ece"] == pytest.approx(1 - facts["accuracy"], abs=1e-6)  # it is sure of everything
 
 
 def test_an_engine_that_reads_but_ignores_letters(audit):
-    def first_by_alphabet(prompt: str) -> int:
-        lines = prompt.split("### Candidates\n")[1].splitlines()[:10]
-        return int(np.argmin([text.split(". ", 1)[1] for text in lines]))
-
     facts = audit(first_by_alphabet)
     assert facts["permutation_agreement"] > 0.98  # two candidates may have the same attributes
-    assert facts["letter_bias"] < 2 * facts["letter_bias_by_chance"]
+    assert facts["position"]["letters"] == pytest.approx([1.0] * 10, abs=0.15)
+    assert facts["letter_bias"] < facts["letter_bias_limit"]
     assert facts["label_entropy"] == pytest.approx(np.log(10), abs=0.05)
     assert facts["answer_entropy"] < 0.01
 
 
 def test_an_engine_that_never_likes_anything(audit):
     facts = audit(lambda prompt: 10)
-    assert facts["accuracy"] == facts["none_planted"]
+    assert facts["accuracy"] == facts["none_planted"] == facts["none_precision"]
     assert (facts["accuracy_items"], facts["accuracy_none"], facts["none_rate"]) == (0.0, 1.0, 1.0)
     assert facts["letter_bias"] == 0.0
+    assert facts["position"]["letters"] is None
     assert facts["permutation_agreement"] == 1.0
 
 
-def test_letter_bias_is_the_distance_from_uniform():
-    label = np.repeat([0, 1, 2, 3, 4], [50, 10, 20, 20, 999])
-    assert letter_bias(label, 4, np.random.default_rng(0))[0] == pytest.approx(0.25)
+def test_an_engine_that_minds_the_wording(audit):
+    facts = audit(lambda prompt: 3 if "Somebody" in prompt else 5)["frames"]
+    assert facts["prompts"] == 100 and facts["agreement"] == 0.0 and facts["used"] == 0
+    assert [row["same"] for row in facts["frames"]] == [1.0, 1.0, 0.0]
+    facts = audit(lambda prompt: 3 if "Somebody" in prompt else 5, frame=2)["frames"]
+    assert facts["used"] == 2
+    assert [row["same"] for row in facts["frames"]] == [0.0, 0.0, 1.0]
+
+
+@pytest.fixture(scope="module")
+def oracle(settings, catalogue):
+    judge = ToldJudge(settings, catalogue, p=0.8)
+    return judge, audit_judge(judge, settings, catalogue)
+
+
+def test_an_oracle_is_always_right(oracle):
+    judge, facts = oracle
+    assert facts["accuracy"] == facts["accuracy_items"] == facts["accuracy_none"] == facts["none_precision"] == 1.0
+    assert facts["none_rate"] == facts["none_planted"]
+    assert facts["accuracy_interval"][0] > 0.98
+    assert facts["permutation_agreement"] == facts["frames"]["agreement"] == 1.0
+    assert facts["calibration"]["ece"] == pytest.approx(0.2)  # it said 80% and was right in all
+    for kind in ("uniform", "popular"):
+        found = facts["negatives"][kind]
+        assert (found["prompts"], found["accuracy"], found["items"]["accuracy"]) == (400, 1.0, 1.0)
+        assert 2 <= len(found["by_history"]) <= 4 and 2 <= len(found["by_popularity"]) <= 4
+        assert all(group["accuracy"] == 1.0 for name in ("by_history", "by_popularity") for group in found[name])
+        assert sum(group["prompts"] for group in found["by_history"]) == 400
+        assert sum(group["prompts"] for group in found["by_popularity"]) == found["items"]["prompts"]
+    assert set(judge.frames) == {None, 1, 2}  # the wording in use is not asked again
+
+
+def test_popularity_is_that_of_the_true_item(oracle, catalogue):
+    groups = oracle[1]["negatives"]["uniform"]["by_popularity"]
+    counts = np.bincount(catalogue.item)
+    assert groups[0]["low"] >= counts.min() and groups[-1]["high"] <= counts.max()
+    assert all(a["high"] < b["low"] for a, b in pairwise(groups))
+
+
+def test_refused_prompts_are_left_out_everywhere(settings, catalogue):
+    facts = audit_judge(ToldJudge(settings, catalogue, p=0.8, lost=30), settings, catalogue)
+    assert facts["prompts"] == facts["negatives"]["popular"]["prompts"] == 370
+    assert facts["accuracy"] == facts["negatives"]["popular"]["accuracy"] == 1.0
+    assert sum(facts["label_histogram"]) == pytest.approx(1.0)
+    assert facts["position"]["prompts"] == 0 and facts["permutation_agreement"] is None  # 22, all of the first 30
+    assert facts["frames"]["prompts"] == 70
+    assert facts["refused"] == 30 + 30 + 22 * 9 + 30 * 2
+    json.dumps(facts, allow_nan=False)
+
+
+def test_a_judge_that_refuses_everything(settings, catalogue):
+    with pytest.raises(InputError, match="all 400 prompts"):
+        audit_judge(ToldJudge(settings, catalogue, p=0.8, lost=400), settings, catalogue)
+
+
+class Noting:
+    """An engine that remembers its prompts and gives replies without any label."""
+
+    fingerprint = "noting"
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+
+    def ask(self, prompts: list[str]) -> Replies:
+        self.prompts += prompts
+        return Replies(np.full((len(prompts), 11), np.nan, np.float32), {}, 0)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.filterwarnings("error")
+def test_cost_progress_and_replies_that_are_no_label(settings, catalogue):
+    asked = {}
+    for brief in (False, True):
+        engine, seen = Noting(), []
+        judge = Judge(InProcess(engine), catalogue, settings)
+        report = lambda *now, seen=seen: seen.append(now)  # noqa: E731
+        facts = audit_judge(judge, settings, catalogue, brief=brief, progress=report)
+        asked[brief] = engine.prompts
+        assert facts["asked"] == len(engine.prompts) == plan_audit(settings, brief).total
+        assert seen[-1] == (facts["asked"], facts["asked"]) and len(seen) >= 3
+        assert facts["outside_rate"] == 1.0 and facts["none_rate"] == 1.0
+        assert facts["calibration"]["bins"] == [] and facts["answer_entropy"] is None
+        assert ("frames" in facts, "popular" in facts["negatives"]) == (not brief, not brief)
+    assert len(asked[False]) == pytest.approx(3 * 400, rel=0.02)
+    assert len(asked[True]) == pytest.approx(0.75 * 400, rel=0.02)
+    assert asked[True][:200] == asked[False][:200]  # the same prompts, whoever is asked
+    assert set(asked[True]) <= set(asked[False])
+
+
+def test_few_prompts_and_many_candidates(settings):
+    for n, k in ((1, 2), (1, 25), (10_000, 25), (1000, 10)):
+        plan = plan_audit(dataclasses.replace(settings, audit_prompts=n, candidates=k))
+        assert min(plan) >= 1 and max(plan.rotated, plan.reworded) <= n
+        assert n < 1000 or plan.total == pytest.approx(3 * n, rel=0.02)
+    assert FRAMES == 3
+
+
+def test_the_tiny_judge(sample, settings, catalogue, transformers_engine):
+    small = dataclasses.replace(settings, audit_prompts=80)
+    judge = Judge(InProcess(transformers_engine), catalogue, small, sample.catalogue.attributes)
+    facts = json.loads(json.dumps(audit_judge(judge, small, catalogue), allow_nan=False))
+    assert facts["accuracy"] > 0.5 and facts["negatives"]["popular"]["accuracy"] > 0.5
+    assert facts["accuracy_interval"][0] < facts["accuracy"] < facts["accuracy_interval"][1]
+    assert facts["permutation_agreement"] > 0.4
+    assert len(facts["position"]["letters"]) == 10
+    assert facts["frames"]["frames"][0]["accuracy"] > 0.5
+    assert facts["refused"] == 0 and facts["asked"] == plan_audit(small).total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -50,10 +51,40 @@ def test_missing_values_are_said_and_line_ends_removed(catalogue, sample):
 
 
 def test_fingerprint_follows_wording_and_items(catalogue, sample, builder):
-    changes = ({"platform": "a shop"}, {"candidates": 5}, {"history": 4}, {"item_noun": "song"})
+    changes = ({"platform": "a shop"}, {"candidates": 5}, {"history": 4}, {"item_noun": "song"}, {"frame": 1})
     others = [PromptBuilder(catalogue, dataclasses.replace(sample.judge, **c)).fingerprint for c in changes]
-    assert len({builder.fingerprint, *others}) == 5
+    assert len({builder.fingerprint, *others}) == 6
     assert PromptBuilder(catalogue, sample.judge).fingerprint == builder.fingerprint
+
+
+def test_wordings_say_the_same_and_change_nothing_else(catalogue, sample, builder):
+    wordings = [
+        PromptBuilder(catalogue, dataclasses.replace(sample.judge, frame=frame), sample.catalogue.attributes)
+        for frame in range(3)
+    ]
+    assert len({w.frame for w in wordings}) == len({w.fingerprint for w in wordings}) == 3
+    past, candidates = np.array([[7, 3]]), np.arange(20, 30)[None]
+    rests = {w.build(past, candidates)[0].removeprefix(w.frame) for w in wordings}
+    assert len(rests) == 1 and rests.pop().startswith("### History")
+    for wording in wordings:
+        assert (wording.stem, wording.labels) == (builder.stem, builder.labels)
+        assert wording.frame.startswith("### Instruction\n") and wording.frame.count("\n") == 2
+        for said in ("a music platform", "track", r"\(genre, maker, mood\)", r"\b10\b", r"\bk\b"):
+            assert re.search(said, wording.frame), said
+
+
+def test_the_wording_that_the_shipped_judge_knows(sample, builder):
+    assert sample.judge.frame == 0
+    assert builder.frame == (
+        "### Instruction\nYou are a user of a music platform. Each track is written as (genre, maker, mood). Given the "
+        "tracks that you chose so far, the latest last, and 10 candidates, name the candidate that you would like most "
+        "next, judging by these attributes. Answer with its letter, or k if none fits.\n"
+    )
+
+
+def test_braces_in_names_are_no_fields(catalogue, sample):
+    odd = dataclasses.replace(sample.judge, platform="a {shop}", item_noun="{k}", frame=1)
+    assert "visit a {shop}." in PromptBuilder(catalogue, odd).frame
 
 
 def test_unknown_attribute(catalogue, sample):

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ialp_rllib.report import figures
+from ialp_rllib.report import audit_figures, figures
 from ialp_rllib.report.html import curve_drawings
 
 from .made_up import curves_table, point
@@ -38,15 +38,34 @@ def test_alpha_is_drawn_only_of_what_has_one(curves):
 
 
 def test_label_histogram():
-    svg = figures.label_histogram([0.5, 0.4, 0.1], expected=[0.45, 0.45, 0.1], before=[1.0, 0.0, 0.0])
+    svg = audit_figures.label_histogram([0.5, 0.4, 0.1], expected=[0.45, 0.45, 0.1], before=[1.0, 0.0, 0.0])
     ET.fromstring(svg)
     assert (count(svg, r"bar-\d"), count(svg, r"before-\d"), count(svg, r"expected-\d")) == (3, 3, 3)
-    assert "None" in svg and count(figures.label_histogram([0.5, 0.5]), r"before-\d") == 0
+    assert "None" in svg and count(audit_figures.label_histogram([0.5, 0.5]), r"before-\d") == 0
+
+
+def test_letter_preference():
+    svg = audit_figures.letter_preference([1.0, 0.5, 1.5], before=[3.0, 0.0, 0.0])
+    ET.fromstring(svg)
+    assert (count(svg, r"bar-\d"), count(svg, r"before-\d"), count(svg, "expected")) == (3, 3, 1)
+    assert count(audit_figures.letter_preference([1.0, 1.0]), r"before-\d") == 0
+
+
+def test_accuracy_by_group():
+    group = {"low": 1, "high": 3, "accuracy": 0.5, "interval": [0.4, 0.6]}
+    later = {"low": 4, "high": 1200, "accuracy": 0.7, "interval": [0.6, 0.8]}
+    both = {"uniform": [group, later], "popular": [later | {"low": 5}]}  # a group that no popular prompt fell into
+    svg = audit_figures.accuracy_by_group(both, "by-x", "Accuracy by x", "x", chance=0.1)
+    ET.fromstring(svg)
+    assert "1–3" in svg and "4–1,200" in svg and "1,200" in svg
+    for part in ("dots-uniform", "dots-popular", "intervals-uniform", "intervals-popular", "chance"):
+        assert count(svg, part) == 1, part
+    assert count(audit_figures.accuracy_by_group({"uniform": [group]}, "a", "b", "x"), "chance|dots-popular") == 0
 
 
 @pytest.mark.parametrize("values", [[1.0, 0.5], [float("nan"), 1.0, 0.2] * 20])
 def test_tuning_curve(values):
-    assert count(figures.tuning_curve(values, "loss"), r"line-\d") == 1
+    assert count(audit_figures.tuning_curve(values, "loss"), r"line-\d") == 1
 
 
 def test_figures_take_ink_and_font_from_the_page(curves):

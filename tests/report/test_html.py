@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from html.parser import HTMLParser
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.report import CURVES, RESULTS, write_report
-from ialp_rllib.report.sections import (
-    bias_by_chance,
-    duration,
-    judge_section,
-    letter_bias,
-    setting_rows,
-    size,
-    user_groups,
-)
+from ialp_rllib.report.audit import judge_section
+from ialp_rllib.report.sections import duration, setting_rows, size, user_groups
 from ialp_rllib.settings import Settings, to_dict
 
 from .made_up import curves_table, result, results_table
-
-_VOID = {"meta", "br", "hr", "img", "input", "link", "source", "area", "base", "col", "embed", "wbr"}
-
-
-class Page(HTMLParser):
-    """Collects ids, links and text, and checks that every tag is closed in its order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: Counter[str] = Counter()
-        self.ids: Counter[str] = Counter()
-        self.links: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        if tag not in _VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids[value or ""] += 1
-            if name in ("href", "src", "xlink:href", "action", "data"):
-                self.links.append(value or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in _VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
+from .reading import Page
 
 
 @pytest.fixture
@@ -189,28 +138,6 @@ def test_a_folder_that_cannot_be_written(tmp_path, parts):
 
 def test_the_same_input_gives_the_same_page(tmp_path, parts):
     assert write_report(tmp_path / "a", **parts).read_bytes() == write_report(tmp_path / "b", **parts).read_bytes()
-
-
-def test_letter_bias_by_hand():
-    assert letter_bias({"label_histogram": [0.8, 0.0, 0.0, 0.0, 0.2]}) == pytest.approx(0.75)  # |1 - 1/4| + 3/4, halved
-    assert letter_bias({"label_histogram": [0.1] * 4 + [0.6]}) == pytest.approx(0.0)
-    assert letter_bias({"letter_bias": 0.3, "label_histogram": [0.5, 0.5]}) == 0.3  # the audit's own
-    assert letter_bias({}) is None and letter_bias({"label_histogram": [0.0, 0.0, 1.0]}) is None
-
-
-def test_letter_bias_by_chance_agrees_with_drawn_answers():
-    drawn = np.random.default_rng(0).multinomial(900, [0.1] * 10, size=2000)
-    mean = np.abs(drawn / 900 - 0.1).sum(1).mean() / 2
-    assert bias_by_chance({"label_histogram": [0.09] * 10 + [0.1], "prompts": 1000}) == pytest.approx(mean, rel=0.02)
-
-
-def test_an_audit_may_name_its_accuracies_otherwise():
-    rows = judge_section({"accuracy": 0.7, "accuracy_items": 0.71, "accuracy_none": None, "outside_rate": 0.0}).rows
-    assert [(name, now) for name, _, now, _ in rows] == [
-        ("accuracy", "0.700"),
-        ("accuracy without None", "0.710"),
-        ("replies outside the labels", "0.000"),
-    ]
 
 
 def test_settings_are_marked_and_documented():

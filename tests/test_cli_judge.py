@@ -1,0 +1,109 @@
+"""`ialp judge audit` with the real tiny judge: as it came, and before and after tuning."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ialp_rllib import cli, settings
+from ialp_rllib.errors import InputError
+from ialp_rllib.stages import Run
+from ialp_rllib.stages.audit import audit_run
+from ialp_rllib.stages.progress import Progress
+from tests.report.reading import Page
+from tests.small_run import environment
+
+SMALL = {
+    "judge.engine": "transformers",
+    "judge.audit_prompts": 12,
+    "judge.tune.interactions": 16,
+    "judge.tune.epochs": 1,
+    "judge.tune.learning_rate": 1.0e-5,
+}
+
+# One process and one Ray for all: most of the time goes to starting them.
+DRIVER = """
+import json, sys
+from pathlib import Path
+from ialp_rllib import cli, runtime
+from ialp_rllib.settings import load
+from ialp_rllib.stages import Run, run_all
+from ialp_rllib.stages.audit import audit_run
+from ialp_rllib.stages.progress import Progress
+
+out, overrides = Path(sys.argv[1]), json.loads(sys.argv[2])
+run = Run(load("sample", [*overrides, "runtime.local_mode=true"]), out / "run")
+audit_run(run, Progress(), prompts=4, page=out / "as-it-came.html")
+run_all(run, Progress(), ["tune"])
+sys.argv = ["ialp", "judge", "audit", "sample", "--out", str(run.root), "--local-mode"]
+sys.argv += [word for override in overrides for word in ("--set", override)]
+cli.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run whose judge was audited as it came, tuned, and audited again; and what was printed."""
+    out = tmp_path_factory.mktemp("audited")
+    overrides = [f"{key}={value}" for key, value in SMALL.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(out), json.dumps(overrides)],
+        env=environment(),
+        text=True,
+        capture_output=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, done.stdout
+
+
+def page(path: Path) -> str:
+    return Page(path.read_text(encoding="utf-8")).text
+
+
+def test_the_judge_as_it_came(audited: tuple[Path, str]) -> None:
+    out, _ = audited
+    assert (out / "run" / "prepare" / "manifest.json").is_file()  # data were prepared for it
+    text = page(out / "as-it-came.html")
+    assert "of 4 held-out prompts" in text and "Before tuning" not in text
+    assert "Imagine that you visit a music platform." in text
+
+
+def test_before_and_after_tuning(audited: tuple[Path, str]) -> None:
+    out, printed = audited
+    tuned = json.loads((out / "run" / "tune" / "audit.json").read_text())
+    assert (tuned["model"], tuned["prompts"], tuned["before"]["prompts"]) == ("tiny", 12, 6)
+    assert tuned["before"]["model_fingerprint"] != tuned["model_fingerprint"]
+    assert "popular" in tuned["negatives"] and "popular" not in tuned["before"]["negatives"]
+    assert len(tuned["before"]["position"]["letters"]) == len(tuned["position"]["letters"]) == 10
+    audit = json.loads((out / "run" / "audit" / "audit.json").read_text())
+    assert audit["model"] == "tune/merged" and audit["model_fingerprint"] == tuned["model_fingerprint"]
+    assert audit["before"] == tuned["before"]
+    timeless = {key: value for key, value in audit.items() if "second" not in key and key != "model"}
+    assert timeless == {key: tuned[key] for key in timeless}  # the same judge on the same prompts
+    assert "model: tune/merged, engine: TransformersEngine" in printed
+    assert "before tuning" in printed and "letter bias" in printed
+    text = page(out / "run" / "audit" / "index.html")
+    assert "Tuning took its accuracy from" in text and "Before tuning 6 prompts were asked" in text
+
+
+def test_what_cannot_be_audited_is_told_at_once(tmp_path: Path) -> None:
+    run = Run(settings.load("sample"), tmp_path / "run")
+    with pytest.raises(InputError, match="no-such-model: no such folder"):
+        audit_run(run, Progress(), model="./no-such-model")
+    assert not run.root.exists()
+
+
+def test_wrong_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, said in ((["--prompts", "0"], "--prompts"), (["--set", "judge.frame=3"], "judge.frame")):
+        monkeypatch.setattr(sys, "argv", ["ialp", "judge", "audit", "sample", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert end.value.code == 2
+        assert said in out + err and "Traceback" not in err

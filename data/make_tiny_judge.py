@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import string
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +23,15 @@ from pathlib import Path
 import make_sample
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from ialp_rllib import settings
 from ialp_rllib.catalogue import Catalogue, read_source
 from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.tiny.tokenizer import LETTERS, make_tokenizer
 
 log = logging.getLogger("make_tiny_judge")
 
-# A letter before a full stop stands alone (so that " a" is the same token in a candidate's line and in the answer);
-# every other word keeps its punctuation and its line end, so that an attribute of an item is one token.
-PIECES = r" ?[a-z](?=\.)|\.\n?| ?[^\s.]+\n?|\s"
 SIZES = {
     "hidden_size": 128,
     "intermediate_size": 256,
@@ -65,31 +61,6 @@ CURRICULUM = (
     Stage(10, 1700, 1.0),
     Stage(10, 300, 1.0, framed=True),
 )
-
-
-def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE on the prompts: any text can be encoded, the sample's words are one token each."""
-    bpe = Tokenizer(models.BPE(unk_token=None))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096,  # an upper bound: merging stops when every word is one token
-        special_tokens=["<s>", "</s>", "<pad>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    bpe.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", bpe.token_to_id("<s>"))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side="left"
-    )
 
 
 class Examples:
@@ -247,8 +218,7 @@ def main() -> None:
         rng.integers(0, catalogue.n_items, (500, 10)),
         rng.integers(0, catalogue.n_items, (500, builder.n_candidates)),
     )
-    letters = [f" {letter}." for letter in string.ascii_lowercase] * 10  # for scenarios with up to 25 candidates
-    tokenizer = make_tokenizer(texts + letters)
+    tokenizer = make_tokenizer(texts + LETTERS * 10, 4096)  # an upper bound: merging stops when every word is one token
     config = MistralConfig(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         max_position_embeddings=2048,

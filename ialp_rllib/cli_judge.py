@@ -98,7 +98,7 @@ def init(
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of the training. Default: 2.")] = None,
     prompts: Annotated[
-        int | None, typer.Option("--prompts", help="Held-out prompts for its accuracy. Default: 1000.")
+        int | None, typer.Option("--prompts", help="Held-out prompts for its accuracy. Default: 2000.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of all randomness. Default: 0.")] = None,
     set_: Annotated[

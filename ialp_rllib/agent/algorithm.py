@@ -50,7 +50,9 @@ class IALPConfig(AlgorithmConfig):
         learns: whether to update at all.
         preferences: folder of a preference table to learn from without any sampling, or empty.
         rounds: steps of all users (or updates, from a table) per ``training_step``.
-        propose: candidates that the policy proposes to a judge per step, 0: it acts itself.
+        rewards: of that table, ``label`` or ``probability``.
+        propose: candidates that the policy proposes to a judge per step, 0: it acts itself; ``proposals``: how, while
+            it learns.
         features: ``item_codes``, ``item_sizes``, ``user_codes``, ``user_sizes`` of
             :class:`ialp_rllib.agent.networks.NetworkConfig`, those that there are.
     """
@@ -62,6 +64,7 @@ class IALPConfig(AlgorithmConfig):
         self.theta_weights = ""
         self.learns = True
         self.preferences = ""
+        self.rewards = "label"
         self.rounds = 1
         self.propose = 0
         self.proposals = "sampled"
@@ -142,16 +145,19 @@ class IALP(Algorithm):
     def setup(self, config: IALPConfig) -> None:
         super().setup(config)
         config = self.config
-        self.replay = ColumnarReplay(config.agent.replay, config.seed or 0)
-        if config.preferences:
-            self.replay.add(self._preferences(Path(config.preferences)))
-        self.env_steps = self.updates = 0
+        table = self._preferences(Path(config.preferences)) if config.preferences else {}
+        capacity = len(table["actions"]) if table else config.agent.replay  # a table is held whole, however large
+        self.replay = ColumnarReplay(capacity, config.seed or 0)
+        self.replay.add(table)
+        self.env_steps = self.updates = self.judge_prompts = 0
+        self.judge_seconds = 0.0
         self.rounds = config.rounds
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         self._push_weights()
 
     def _preferences(self, folder: Path) -> Columns:
-        return preference_transitions(folder, self.config.agent.history, int(self.env_runner.env.single_action_space.n))
+        config, pad = self.config, int(self.env_runner.env.single_action_space.n)
+        return preference_transitions(folder, config.agent.history, pad, config.rewards)
 
     # ---- training
 
@@ -190,6 +196,7 @@ class IALP(Algorithm):
         columns = {k: v for k, v in batch.columns.items() if k != "truncateds"}  # truncation bootstraps: not needed
         self.replay.add(columns)
         self.env_steps += batch.env_steps()
+        self.judge_prompts, self.judge_seconds = self.judge_prompts + batch.prompts, self.judge_seconds + batch.seconds
         self.recent.extend(zip(batch.returns.tolist(), batch.lengths.tolist(), strict=True))
 
     def _update(self, count: int) -> None:
@@ -242,14 +249,19 @@ class IALP(Algorithm):
             self.metrics.aggregate(self._learner_results, key=LEARNER_RESULTS)
 
     def progress(self) -> dict[str, float | int | None]:
-        """Where training stands: steps, updates, alpha, and the mean return and length of the latest episodes."""
+        """Where training stands: steps, updates, alpha, and the mean return and length of the latest episodes.
+
+        Where a judge is asked: how many prompts so far, and how many seconds that took (of all runners together).
+        """
         returns, lengths = zip(*self.recent, strict=True) if self.recent else ((), ())
         module = (
             self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped() if self.learner_group.is_local else None
         )
+        asked = {"judge_prompts": self.judge_prompts, "judge_seconds": self.judge_seconds}
         return {
             "env_steps": self.env_steps,
             "updates": self.updates,
+            **(asked if self.config.propose else {}),
             "alpha": float(module.alpha) if isinstance(module, MixtureModule) else None,
             "return": float(np.mean(returns)) if returns else None,
             "length": float(np.mean(lengths)) if lengths else None,
@@ -288,8 +300,9 @@ class IALP(Algorithm):
             state["ialp"] = {
                 "env_steps": self.env_steps,
                 "updates": self.updates,
+                "asked": (self.judge_prompts, self.judge_seconds),
                 "recent": list(self.recent),
-                "replay": self.replay.get_state(),
+                "replay": self.replay.get_state(rows=not self.config.preferences),  # a table is read again
                 "plays": plays,
             }
         return state
@@ -299,6 +312,7 @@ class IALP(Algorithm):
         own = state.get("ialp")
         if own:
             self.env_steps, self.updates = own["env_steps"], own["updates"]
+            self.judge_prompts, self.judge_seconds = own["asked"]
             self.recent = deque(own["recent"], maxlen=RECENT_EPISODES)
             self.replay.set_state(own["replay"])
             self._plays = own["plays"]

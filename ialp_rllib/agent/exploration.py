@@ -32,6 +32,29 @@ def sample_distinct(probs: Tensor, k: int) -> Tensor:
     return (probs / torch.empty_like(probs).exponential_()).topk(k, -1).indices
 
 
+def propose(probs: Tensor, k: int, how: str) -> Tensor:
+    """k distinct items per row for a judge to pick from, in random order: LLMs prefer some letters.
+
+    Args:
+        probs: ``(B, A)``, 0 for items that may not be proposed; at least k others per row.
+        how: ``sampled`` without replacement; ``top``: the most probable ones; ``mix``: half of them (rounded up) the
+            most probable ones, the others sampled from what is left.
+
+    Returns:
+        ``(B, k) int64``.
+    """
+    if how == "sampled":
+        items = sample_distinct(probs, k)
+    elif how == "top":
+        items = probs.topk(k, -1).indices
+    elif how == "mix":
+        top = probs.topk(k - k // 2, -1).indices
+        items = torch.cat([top, sample_distinct(probs.scatter(-1, top, 0.0), k // 2)], -1)
+    else:
+        raise ValueError(f"proposals: expected sampled, top or mix, got {how!r}")
+    return items.gather(-1, torch.rand(items.shape, device=items.device).argsort(-1))
+
+
 def epsilon_greedy(probs: Tensor, epsilon: float) -> Tensor:
     """The most probable item, or with probability ``epsilon`` a uniform one of those with any probability. ``(B,)``."""
     uniform = sample((probs > 0).to(probs.dtype))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ialp_rllib.agent.alpha import alpha
-from ialp_rllib.agent.exploration import act, sample_distinct
+from ialp_rllib.agent.exploration import act, propose
 from ialp_rllib.agent.losses import mixture
 from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy, values
 from ialp_rllib.errors import InputError
@@ -33,7 +33,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
     """Actor-critic with SASRec states. Acting needs the policy alone; critic and target network stay with the learner.
 
     ``model_config``: the fields of :class:`NetworkConfig`; ``exploration`` and ``epsilon``; ``target`` (whether there
-    is a target network); ``propose`` (0, or the number of candidates that are proposed to a judge) and ``proposals``.
+    is a target network); ``propose`` (0, or k, the number of candidates that it proposes to a judge instead of acting
+    itself) and ``proposals`` (how, while it learns).
     """
 
     def setup(self) -> None:
@@ -53,22 +54,30 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         return torch.softmax(self.policy(observation), -1)
 
     def act(self, observation: Tensor, how: str) -> Tensor:
-        """Items by ``categorical``, ``epsilon_greedy`` or ``greedy``. ``(B, 1 + L)`` -> ``(B,)``."""
+        """Items by ``categorical``, ``epsilon_greedy`` or ``greedy``. ``(B, 1 + L)`` -> ``(B,)``.
+
+        Where it proposes: ``(B, k)``, the top k for ``greedy``, else sampled ones.
+        """
+        if self.model_config.get("propose"):
+            return self.propose(observation, "top" if how == "greedy" else "sampled")
         with torch.inference_mode():
             return act(self.acting_probs(observation), how, self.model_config.get("epsilon", 0.0))
+
+    def propose(self, observation: Tensor, how: str) -> Tensor:
+        """Candidates for a judge, ``sampled``, ``top`` or ``mix``. ``(B, 1 + L)`` -> ``(B, k)``."""
+        with torch.inference_mode():
+            probs = self.acting_probs(observation)
+            # Small probabilities of a sharp policy are 0 in float32, as are those of items that may not be proposed.
+            least = self.policy.mask(torch.full_like(probs, 1e-30), observation)
+            return propose(torch.maximum(probs, least), self.model_config["propose"], how)
 
     def _forward_inference(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         return {Columns.ACTIONS: self.act(batch[Columns.OBS], "greedy")}
 
     def _forward_exploration(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
-        propose = self.model_config.get("propose", 0)
-        if not propose:
-            return {Columns.ACTIONS: self.act(batch[Columns.OBS], self.model_config.get("exploration", "categorical"))}
-        with torch.inference_mode():
-            probs = self.acting_probs(batch[Columns.OBS])
-            if self.model_config.get("proposals") == "top":
-                return {Columns.ACTIONS: probs.topk(propose, -1).indices}
-            return {Columns.ACTIONS: sample_distinct(probs, propose)}
+        if self.model_config.get("propose"):
+            return {Columns.ACTIONS: self.propose(batch[Columns.OBS], self.model_config.get("proposals", "sampled"))}
+        return {Columns.ACTIONS: self.act(batch[Columns.OBS], self.model_config.get("exploration", "categorical"))}
 
     def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         observation, after = batch[Columns.OBS], batch[Columns.NEXT_OBS]

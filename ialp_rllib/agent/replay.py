@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ialp_rllib.errors import InputError
 from ialp_rllib.judge.preferences import read_preferences
 
 Columns = dict[str, np.ndarray]
@@ -48,30 +49,38 @@ class ColumnarReplay:
         rows = self._rng.integers(self.size, size=count)
         return {name: values[rows] for name, values in self._columns.items()}
 
-    def get_state(self) -> dict[str, Any]:
-        """The rows in use, the place of the next one, and the random generator."""
-        return {
-            "size": self.size,
-            "next": self._next,
-            "rng": self._rng.bit_generator.state,
-            "columns": {k: v[: self.size].copy() for k, v in self._columns.items()},
-        }
+    def get_state(self, rows: bool = True) -> dict[str, Any]:
+        """The random generator and, where ``rows``, the rows in use and the place of the next one."""
+        state: dict[str, Any] = {"rng": self._rng.bit_generator.state}
+        if rows:
+            columns = {k: v[: self.size].copy() for k, v in self._columns.items()}
+            state |= {"size": self.size, "next": self._next, "columns": columns}
+        return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.size, self._next = state["size"], state["next"]
+        """Go on from what :meth:`get_state` gave; a state without rows leaves those that are there."""
         self._rng.bit_generator.state = state["rng"]
+        if "columns" not in state:
+            return
+        self.size, self._next = state["size"], state["next"]
         self._columns = {}
         for name, values in state["columns"].items():
             self._columns[name] = np.zeros((self.capacity, *values.shape[1:]), values.dtype)
             self._columns[name][: self.size] = values
 
 
-def preference_transitions(folder: Path, history: int, pad: int) -> Columns:
+def preference_transitions(folder: Path, history: int, pad: int, rewards: str = "label") -> Columns:
     """A preference table as transitions (x_1:t, a, r^p, x_1:t+1) with observations of the last ``history`` items.
 
-    ``pad`` is the index that stands for "no item". A session ends by its step limit: nothing is terminated.
+    ``pad`` is the index that stands for "no item"; ``rewards``: ``label`` or ``probability``. A session ends by its
+    step limit: nothing is terminated.
+
+    Raises:
+        InputError: there is no table, a part is broken, or it holds no preference that was given.
     """
-    table = read_preferences(folder, history, pad)
+    table = read_preferences(folder, history, pad, rewards)
+    if not len(table.action):
+        raise InputError(str(folder), "holds no answered prompt", "preferences of a judge that could be asked")
     user = table.user[:, None].astype(np.int32)
     return {
         "obs": np.concatenate([user, table.history], 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from ialp_rllib.agent import replay
+from ialp_rllib.errors import IalpError
 
 PLAY_STATE = "play_state"
 
@@ -27,12 +28,16 @@ class ColumnBatch:
     Attributes:
         columns: ``obs``, ``actions``, ``rewards``, ``new_obs``, ``terminateds``, ``truncateds``; ``(M, ...)`` each.
         returns, lengths: of the episodes that ended, ``(E,)``.
+        prompts, seconds: that a judge was asked, and that it took; 0 where there is none.
     """
 
-    __slots__ = ("columns", "lengths", "returns")
+    __slots__ = ("columns", "lengths", "prompts", "returns", "seconds")
 
-    def __init__(self, columns: replay.Columns, returns: np.ndarray, lengths: np.ndarray) -> None:
+    def __init__(
+        self, columns: replay.Columns, returns: np.ndarray, lengths: np.ndarray, prompts: int, seconds: float
+    ) -> None:
         self.columns, self.returns, self.lengths = columns, returns, lengths
+        self.prompts, self.seconds = prompts, seconds
 
     def env_steps(self) -> int:
         return len(self.columns[Columns.REWARDS]) if self.columns else 0
@@ -41,12 +46,21 @@ class ColumnBatch:
     __len__ = env_steps
 
 
+class _Step(NamedTuple):
+    """One step of N users: the six columns, which of the users are done, and ``info`` of the environment."""
+
+    columns: tuple[np.ndarray, ...]
+    done: np.ndarray
+    info: dict[str, Any]
+
+
 class ColumnarEnvRunner(SingleAgentEnvRunner):
     """Steps a vector environment and keeps columns. Everything else (placement, restarts, weights) is RLlib's.
 
     The environment is made by ``creator(env_config | {"num_envs": N})`` and must reset an ended episode in the same
-    step (``info["final_obs"]``). Where it answers with ``info["action"]`` (a judge that picks among proposals), that
-    action is recorded.
+    step (``info["final_obs"]``). Where a judge picks among proposals, ``info`` says what to record: ``action`` (what it
+    picked), ``group`` and ``obs`` (which of ``env.groups`` groups of users this is about, and what they saw, where it
+    is not the group that acted), ``refused`` (users whose step is none), ``prompts`` and ``seconds`` (what it cost).
     """
 
     env: Any
@@ -69,7 +83,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     def _restart(self) -> None:
         seed = self._env_seed if self._needs_initial_reset else None
         self._observation, _ = self._try_env_reset(seed=seed)
-        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+        places = (getattr(self.env, "groups", 1), self.num_envs)
+        self._returns, self._lengths = np.zeros(places), np.zeros(places, np.int64)
         self._needs_initial_reset = False
 
     def _sample(
@@ -87,27 +102,29 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         """
         if force_reset or num_episodes is not None or self._needs_initial_reset:
             self._restart()
-        quota = math.ceil(num_episodes / self.num_envs) if num_episodes is not None else 0
-        ended = np.zeros(self.num_envs, np.int64)
+        quota = math.ceil(num_episodes / self._returns.size) if num_episodes is not None else 0
+        ended = np.zeros(self._returns.shape, np.int64)
         parts: list[tuple[np.ndarray, ...]] = []
         returns: list[np.ndarray] = []
         lengths: list[np.ndarray] = []
-        steps = 0
+        steps = prompts = 0
+        seconds = 0.0
         while (steps < num_timesteps) if num_timesteps is not None else (ended < quota).any():
             step = self._step(explore, random_actions)
             if step is None:  # the environment failed and was restarted: what is incomplete is dropped
                 parts, returns, lengths, steps = [], [], [], 0
                 ended[:] = 0
                 continue
-            transition, done = step
+            group, done = step.info.get("group", 0), step.done
             if done.any():
-                counted = done & (ended < quota) if quota else done
-                returns.append(self._returns[counted])
-                lengths.append(self._lengths[counted])
-                ended += done
-                self._returns[done], self._lengths[done] = 0, 0
-            parts.append(transition)
+                counted = done & (ended[group] < quota) if quota else done
+                returns.append(self._returns[group, counted])
+                lengths.append(self._lengths[group, counted])
+                ended[group] += done
+                self._returns[group, done], self._lengths[group, done] = 0, 0
+            parts.append(step.columns)
             steps += self.num_envs
+            prompts, seconds = prompts + step.info.get("prompts", 0), seconds + step.info.get("seconds", 0.0)
         names = (
             Columns.OBS,
             Columns.ACTIONS,
@@ -126,10 +143,10 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             self._log_episode_metrics(int(length), float(episode_return), 0.0)
         if num_episodes is not None:
             self._needs_initial_reset = True
-        return [ColumnBatch(columns, all_returns, all_lengths)]
+        return [ColumnBatch(columns, all_returns, all_lengths, prompts, seconds)]
 
-    def _step(self, explore: bool, random_actions: bool) -> tuple[tuple[np.ndarray, ...], np.ndarray] | None:
-        """One step of all users: the six columns and who is done; None where the environment had to be restarted."""
+    def _step(self, explore: bool, random_actions: bool) -> _Step | None:
+        """One step of all users; None where the environment had to be restarted."""
         observation = self._observation
         if random_actions:
             actions = self.env.action_space.sample()
@@ -137,7 +154,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             forward = self.module.forward_exploration if explore else self.module.forward_inference
             batch = {Columns.OBS: torch.from_numpy(observation).to(self._device)}
             actions = forward(batch)[Columns.ACTIONS].cpu().numpy()
-        result = self._try_env_step(actions)
+        result = self._env_step(actions)
         if not isinstance(result, tuple):
             self._restart()
             return None
@@ -146,10 +163,22 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self._observation = after
         if done.any():
             after = info["final_obs"]
-        self._returns += reward
-        self._lengths += 1
+        group = info.get("group", 0)
+        self._returns[group] += reward
+        self._lengths[group] += 1
         chosen = info.get("action", actions).astype(np.int64)
-        return (observation, chosen, reward, after, terminated, truncated), done
+        columns = (info.get("obs", observation), chosen, reward, after, terminated, truncated)
+        if "refused" in info and info["refused"].any():
+            columns = tuple(column[~info["refused"]] for column in columns)
+        return _Step(columns, done, info)
+
+    def _env_step(self, actions: np.ndarray) -> Any:
+        try:
+            return self._try_env_step(actions)
+        except RuntimeError as error:  # RLlib wraps whatever the environment raises
+            if isinstance(error.__cause__, IalpError):
+                raise error.__cause__ from None
+            raise
 
     def measure(self, how: str, seed: int) -> dict[str, float]:
         """Play exactly one episode per place with a fixed seed and return the mean return, length and reward per step.

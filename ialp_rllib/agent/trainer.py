@@ -27,6 +27,7 @@ from ialp_rllib.agent.algorithm import IALP, IALPConfig
 from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PROGRESS = "progress.json"
+TAKEN = ("env_steps", "updates", "judge_prompts", "judge_seconds")
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,24 @@ def train(
     *,
     threads: int = 1,
     report: Callable[[dict[str, Any]], None] | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Train to the end of the plan, from the last checkpoint where there is one.
 
     Args:
         report: called with every point of the learning curve (Ray Tune's reporting, for instance).
+
+    Returns:
+        What it took, over all sessions and without measurements: ``env_steps``, ``updates``, ``train_seconds`` and,
+        where a judge was asked, ``judge_prompts`` and the ``judge_seconds`` that training waited for it.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     algorithm = build(config, seed)
     try:
-        _Training(algorithm, config, plan, report).run()
+        training = _Training(algorithm, config, plan, report)
+        training.run()
+        taken = {k: v for k, v in algorithm.progress().items() if k in TAKEN}
+        return {**taken, "train_seconds": training.seconds}
     finally:
         algorithm.stop()
 
@@ -109,8 +117,11 @@ class _Training:
         self, algorithm: IALP, config: IALPConfig, plan: Plan, report: Callable[[dict[str, Any]], None] | None
     ) -> None:
         self.algorithm, self.plan, self.report = algorithm, plan, report
-        per_round = 1 if plan.unit == "updates" else config.agent.envs * max(1, config.num_env_runners)
-        algorithm.rounds = max(1, math.ceil(plan.every / per_round))
+        per_round = config.agent.envs * max(1, config.num_env_runners)
+        if plan.unit == "updates":
+            per_round = 1 if config.preferences else config.agent.updates_per_step
+        self.per_round = per_round
+        self.rounds = algorithm.rounds = max(1, math.ceil(plan.every / per_round))
         self.curve: list[dict[str, Any]] = []
         self.measurements: list[dict[str, Any]] = []
         self.seconds = self.cpu_seconds = 0.0  # of training, without measurements, over all sessions
@@ -124,6 +135,8 @@ class _Training:
         self._measure_due()
         while self._place() < plan.total:
             began, cpu = time.perf_counter(), time.process_time()
+            if plan.unit == "updates":  # no more of them than planned; the last users' step is finished
+                algorithm.rounds = min(self.rounds, math.ceil((plan.total - self._place()) / self.per_round))
             algorithm.train()
             self.seconds += time.perf_counter() - began
             self.cpu_seconds += time.process_time() - cpu

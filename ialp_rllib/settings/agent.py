@@ -53,13 +53,20 @@ class PretrainSettings:
     updates: int = setting(2000, "Updates.", low=1)
     proposals: str = setting(
         "sampled",
-        "How the policy proposes candidates (live): half of `mix` are the top.",
+        "How the policy proposes candidates (live, and online for llm_online): half of `mix` are the top.",
         choices=("sampled", "top", "mix"),
     )
     rewards: str = setting(
         "label",
         "label: 1, or 0 for None (Eq. 3). probability: of the chosen candidate's label.",
         choices=("label", "probability"),
+    )
+    groups: int = setting(
+        2,
+        "Groups of `agent.envs` sessions that take turns (live): the judge is at the others' while the policy learns "
+        "from one's. One more than there are replicas keeps all of them busy.",
+        low=1,
+        high=1000,
     )
     checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1)
     log_every: int = setting(50, "Updates between points of the learning curve.", low=1)

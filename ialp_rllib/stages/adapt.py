@@ -11,10 +11,13 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.algorithm import IALPConfig
+from ialp_rllib.agent.judged_users import JudgedUserVectorEnv
 from ialp_rllib.agent.methods import method
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.judge import Judge
 from ialp_rllib.settings import Settings, fingerprint
-from ialp_rllib.stages.training import base_config, run_jobs
+from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs
 from ialp_rllib.storage import Stage
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
@@ -31,15 +34,28 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     for name in names:
         method(name)
     runtime.start(settings.runtime)
-    jobs, places = [], []
-    for seed in settings.seeds:
-        for name in names:
-            stage = job_stage(run, name, seed)
-            if not stage.stands():
-                jobs.append((settings, str(run.root), stage, name, seed))
-                places.append((f"{name}, seed {seed}", stage.folder))
-    run_jobs(train_job, jobs, places, progress)
+    stages = {(name, seed): job_stage(run, name, seed) for seed in settings.seeds for name in names}
+    left = [job for job, stage in stages.items() if not stage.stands()]
+    judge = _online_judge(run) if any(method(name).judged for name, _ in left) else None
+    try:
+        jobs, places = [], []
+        for name, seed in left:
+            stage = stages[name, seed]
+            jobs.append((settings, str(run.root), stage, name, seed, None, judge if method(name).judged else None))
+            places.append((f"{name}, seed {seed}", stage.folder))
+        run_jobs(train_job, jobs, places, progress)
+    finally:
+        if judge is not None:
+            judge.close()
     return {"jobs": [f"{name}/seed-{seed}" for name in names for seed in settings.seeds]}
+
+
+def _online_judge(run: Run) -> Judge:
+    least = run.settings.users.horizon + run.settings.judge.candidates
+    if run.catalogue.n_items < least:
+        expected = f"at least users.horizon + judge.candidates = {least}"
+        raise InputError("items", f"there are {run.catalogue.n_items}", expected)
+    return judge_for_jobs(run)
 
 
 def job_stage(run: Run, name: str, seed: int) -> Stage:
@@ -51,6 +67,8 @@ def job_stage(run: Run, name: str, seed: int) -> Stage:
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:
         before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
+    if method(name).judged:  # the fingerprint of `tune` covers the judge's settings, too
+        before += [run.fingerprints["tune"], settings.pretrain.proposals]
     print_ = fingerprint(name, seed, settings.agent, adapt, settings.evaluate, before)
     return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_)
 
@@ -62,11 +80,13 @@ def train_job(
     name: str,
     seed: int,
     report: Callable[[dict[str, Any]], None] | None = None,
+    judge: Judge | None = None,
 ) -> None:
     """One method and seed, in a process of its own (a Ray task, a trial of Tune).
 
     Args:
         report: called with every point of the learning curve.
+        judge: who picks online, for a method that is judged.
     """
     import time
 
@@ -75,7 +95,7 @@ def train_job(
     run = Run(settings, Path(root))
     folder = stage.open()
     began = time.perf_counter()
-    config = method_config(settings, run.catalogue, run.root, name, seed)
+    config = method_config(settings, run.catalogue, run.root, name, seed, judge)
     adapt = settings.adapt
     plan = trainer.Plan(
         folder=folder,
@@ -87,17 +107,20 @@ def train_job(
         measure_every=settings.evaluate.every if method(name).learns else 0,
         logs=run.root / "logs" / Path(*stage.folder.parts[-2:]),  # of its own for every trial of a study, too
     )
-    trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
-    stage.finish({"method": name, "seed": seed}, time.perf_counter() - began)
+    taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
+    stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)
 
 
-def method_config(settings: Settings, catalogue: Catalogue, root: Path, name: str, seed: int) -> IALPConfig:
+def method_config(
+    settings: Settings, catalogue: Catalogue, root: Path, name: str, seed: int, judge: Judge | None = None
+) -> IALPConfig:
     """The algorithm's configuration for one method: the shared one, its start weights, and its way to act."""
     spec = method(name)
     worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in ("train", "test")}
 
-    def make_env(context: dict[str, Any]) -> UserVectorEnv:
-        return UserVectorEnv(worlds[context["split"]], context["num_envs"], context["history"])
+    def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv:
+        users = UserVectorEnv(worlds[context["split"]], context["num_envs"], context["history"])
+        return users if judge is None else JudgedUserVectorEnv(users, judge, settings.judge.candidates)
 
     config = base_config(settings, catalogue, make_env)
     theta = str(root / "pretrain" / f"seed-{seed}" / "policy.safetensors") if spec.pretrained else ""
@@ -107,6 +130,8 @@ def method_config(settings: Settings, catalogue: Catalogue, root: Path, name: st
         start_weights=start,
         theta_weights=theta if spec.mixture else "",
         alpha=settings.adapt.alpha if spec.mixture else None,
+        propose=settings.judge.candidates if spec.judged else 0,
+        proposals=settings.pretrain.proposals,
     )
     config.evaluation(
         evaluation_interval=10**9,  # RLlib builds the evaluation runner; when to measure is the trainer's business

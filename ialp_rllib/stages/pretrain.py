@@ -10,12 +10,15 @@ import numpy as np
 
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
+from ialp_rllib.agent.algorithm import IALPConfig
 from ialp_rllib.agent.judge_env import JudgeVectorEnv
-from ialp_rllib.judge.actor import RemoteJudge, start_judge
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.distil import session_starts
+from ialp_rllib.judge.judge import Judge, Pending
 from ialp_rllib.settings import Settings, fingerprint
-from ialp_rllib.stages.training import base_config, run_jobs
-from ialp_rllib.stages.tune import served_model
+from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs
 from ialp_rllib.storage import Stage
 
 if TYPE_CHECKING:
@@ -27,39 +30,76 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     """Pre-train one policy per seed."""
     settings = run.settings
     runtime.start(settings.runtime)
-    judge = None
-    if settings.pretrain.mode == "live":
-        judge = start_judge(settings.judge, run.root / "prepare", served_model(run))
-    jobs, places = [], []
-    for seed in settings.seeds:
-        place = folder / f"seed-{seed}"
-        print_ = fingerprint(run.fingerprints["distil"], settings.agent, settings.pretrain, seed)
-        stage = Stage(place, f"pretrain seed {seed}", print_)
-        if not stage.stands():
-            jobs.append((settings, str(run.root), stage, seed, judge))
-            places.append((f"iALP, seed {seed}", place))
-    run_jobs(train_job, jobs, places, progress)
-    if judge is not None:
-        judge.close()
-    return {"mode": settings.pretrain.mode, "updates": settings.pretrain.updates}
+    stages = {seed: _seed_stage(run, folder, seed) for seed in settings.seeds}
+    left = [seed for seed, stage in stages.items() if not stage.stands()]
+    facts: dict[str, Any] = {"mode": settings.pretrain.mode, "updates": settings.pretrain.updates}
+    if not left:
+        return facts
+    judge = _live_judge(run) if settings.pretrain.mode == "live" else None
+    try:
+        jobs = [(settings, str(run.root), stages[seed], seed, judge) for seed in left]
+        run_jobs(train_job, jobs, [(f"iALP, seed {seed}", stages[seed].folder) for seed in left], progress)
+        if judge is not None:
+            work = judge.work()
+            facts |= {"prompts": work.prompts, "tokens": work.tokens, "engine_seconds": work.seconds}
+    finally:
+        if judge is not None:
+            judge.close()
+    return facts
+
+
+def _seed_stage(run: Run, folder: Path, seed: int) -> Stage:
+    settings = run.settings
+    print_ = fingerprint(run.fingerprints["distil"], settings.agent, settings.pretrain, seed)
+    return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_)
+
+
+def _live_judge(run: Run) -> Judge:
+    settings = run.settings
+    if not settings.agent.updates_per_step:
+        raise InputError("agent.updates_per_step", "is 0", "at least 1: pre-training lasts for so many updates")
+    least = settings.distil.steps + settings.judge.candidates
+    if run.catalogue.n_items < least:
+        expected = f"at least distil.steps + judge.candidates = {least}"
+        raise InputError("items", f"there are {run.catalogue.n_items}", expected)
+    return judge_for_jobs(run)
 
 
 class _NoJudge:
     """Stands where a table is learnt from: the environment then gives its spaces, and nobody steps it."""
 
-    def answer(self, history: np.ndarray, candidates: np.ndarray) -> Any:
+    def submit(self, history: np.ndarray, candidates: np.ndarray) -> Pending:
+        raise RuntimeError("pre-training from a table asked the judge")
+
+    def collect(self, pending: Pending) -> Answers:
         raise RuntimeError("pre-training from a table asked the judge")
 
 
-def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: RemoteJudge | None) -> None:
+def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Judge | None) -> None:
     """One seed, in a process of its own (a Ray task)."""
     from ialp_rllib.stages.pipeline import Run
 
     run = Run(settings, Path(root))
     folder = stage.open()
     began = time.perf_counter()
-    catalogue = run.catalogue
+    config = policy_config(settings, run.catalogue, judge, run.root / "distil")
+    pretrain = settings.pretrain
+    plan = trainer.Plan(
+        folder=folder,
+        total=pretrain.updates,
+        unit="updates",
+        every=pretrain.log_every,
+        checkpoint_every=pretrain.checkpoint_every,
+        logs=run.root / "logs" / "pretrain" / f"seed-{seed}",
+    )
+    taken = trainer.train(config, plan, seed, threads=settings.runtime.threads)
+    stage.finish({"seed": seed, **taken}, time.perf_counter() - began)
+
+
+def policy_config(settings: Settings, catalogue: Catalogue, judge: Judge | None, table: Path) -> IALPConfig:
+    """The algorithm's configuration: live against ``judge``, or, where there is none, from the preference table."""
     users, starts = session_starts(catalogue, settings.distil)
+    pretrain = settings.pretrain
 
     def make_env(context: dict[str, Any]) -> JudgeVectorEnv:
         return JudgeVectorEnv(
@@ -72,22 +112,14 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Rem
             candidates=settings.judge.candidates,
             steps=settings.distil.steps,
             history=context["history"],
+            groups=pretrain.groups,
+            rewards=pretrain.rewards,
         )
 
     config = base_config(settings, catalogue, make_env)
-    pretrain = settings.pretrain
     if judge is None:
-        config.ialp(preferences=str(run.root / "distil"))
+        config.ialp(preferences=str(table), rewards=pretrain.rewards)
     else:
         config.ialp(propose=settings.judge.candidates, proposals=pretrain.proposals)
         config.env_runners(num_env_runners=0)
-    plan = trainer.Plan(
-        folder=folder,
-        total=pretrain.updates,
-        unit="updates",
-        every=pretrain.log_every,
-        checkpoint_every=pretrain.checkpoint_every,
-        logs=run.root / "logs" / "pretrain" / f"seed-{seed}",
-    )
-    trainer.train(config, plan, seed, threads=settings.runtime.threads)
-    stage.finish({"seed": seed}, time.perf_counter() - began)
+    return config

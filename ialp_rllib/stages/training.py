@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray.tune.registry import register_env
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.algorithm import IALPConfig
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.judge import Judge, start_judge
 from ialp_rllib.settings import Settings
+from ialp_rllib.stages.tune import served_model
 from ialp_rllib.storage import read_json
 
 if TYPE_CHECKING:
+    from ialp_rllib.stages.pipeline import Run
     from ialp_rllib.stages.progress import Progress
 
 ENV = "ialp-users"
@@ -45,6 +51,26 @@ def features(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
     if settings.users.world == "rating" and catalogue.user_texts:
         found["user_codes"], found["user_sizes"] = catalogue.codes(catalogue.user_texts)
     return found
+
+
+def judge_for_jobs(run: Run) -> Judge:
+    """This run's judge, its engines in Ray actors, to be given to training jobs. Whoever starts it closes it.
+
+    Raises:
+        InputError: as :func:`ialp_rllib.judge.judge.start_judge`; the engines leave no CPU of this machine to the jobs,
+            which would wait for one for ever.
+    """
+    settings = run.settings
+    judge = settings.judge
+    runtime.start(settings.runtime)
+    joined = settings.runtime.address or os.environ.get("RAY_ADDRESS")
+    if not runtime.local() and not joined:  # a cluster may grow
+        cpus = int(ray.cluster_resources()["CPU"])
+        taken = judge.replicas * min(judge.cpus, cpus)
+        if taken >= cpus:
+            problem = f"{judge.replicas} replicas take all {cpus} CPUs of this machine, and training needs one"
+            raise InputError("judge.replicas", problem, "fewer replicas, or fewer judge.cpus (0 is allowed)")
+    return start_judge(judge, run.catalogue, served_model(run), settings.catalogue.attributes)
 
 
 def run_jobs(

@@ -1,48 +1,27 @@
-"""Pre-training's environment with the real tiny judge."""
+"""Pre-training's environment: groups that take turns, with the real tiny judge and with judges of known answers."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ray.tune.registry import register_env
 
-from ialp_rllib.agent.algorithm import IALPConfig
+from ialp_rllib.agent.algorithm import IALP, IALPConfig
 from ialp_rllib.agent.judge_env import JudgeVectorEnv
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distil import session_starts
-from ialp_rllib.judge.judge import Answers, Judge, local_judge
+from ialp_rllib.judge.judge import Judge, local_judge
 from ialp_rllib.settings import load
+from tests.agent.judges import Recording, rule_judge
 from tests.agent.small import AGENT
 
-N, K, T = 6, 10, 4
-
-
-_recordings: dict[int, Recording] = {}
-
-
-def find(key: int) -> Recording:
-    return _recordings[key]
-
-
-class Recording:
-    """Passes every question on to the judge and keeps question and answer."""
-
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-        _recordings[id(self)] = self
-        self.asked: list[tuple[np.ndarray, np.ndarray, Answers]] = []
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return find, (id(self),)  # Ray pickles environment creators; a model in one goes by reference
-
-    def answer(self, history: np.ndarray, candidates: np.ndarray) -> Answers:
-        answers = self.judge.answer(history, candidates)
-        self.asked.append((history.copy(), candidates.copy(), answers))
-        return answers
+N, K, T, L = 6, 10, 4, 8
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +31,11 @@ def sample() -> Catalogue:
 
 @pytest.fixture(scope="module")
 def judge(sample: Catalogue) -> Judge:
-    settings = load("sample")
+    settings = load("sample", ["judge.engine=transformers"])
     return local_judge(settings.judge, sample, "tiny", settings.catalogue.attributes)
 
 
-def make_env(judge: Recording, catalogue: Catalogue, n: int = N) -> JudgeVectorEnv:
+def make_env(judge: Recording, catalogue: Catalogue, n: int = N, **options: object) -> JudgeVectorEnv:
     users, starts = session_starts(catalogue, load("sample").distil)
     return JudgeVectorEnv(
         judge,
@@ -67,52 +46,190 @@ def make_env(judge: Recording, catalogue: Catalogue, n: int = N) -> JudgeVectorE
         num_envs=n,
         candidates=K,
         steps=T,
-        history=8,
+        history=L,
+        **options,
     )
 
 
-def test_a_step_records_what_the_judge_picked(judge: Judge, sample: Catalogue) -> None:
+def proposals(rng: np.random.Generator) -> np.ndarray:
+    return np.stack([rng.choice(300, K, replace=False) for _ in range(N)])
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_a_step_returns_what_the_next_groups_question_came_to(judge: Judge, sample: Catalogue, groups: int) -> None:
     recording = Recording(judge)
-    env = make_env(recording, sample)
+    env = make_env(recording, sample, groups=groups)
     observation, _ = env.reset(seed=0)
+    assert len(recording.asked) == groups - 1  # a question is under way from the start
+    seen = {0: observation}
     rng = np.random.default_rng(0)
-    for t in range(1, 2 * T + 1):
-        candidates = np.stack([rng.choice(300, K, replace=False) for _ in range(N)])
+    for t in range(2 * T * groups):
+        candidates = proposals(rng)
         after, reward, terminated, truncated, info = env.step(candidates)
-        history, asked, answers = recording.asked[-1]
-        assert np.array_equal(asked, candidates)
-        assert np.array_equal(history[:, -8:], observation[:, 1:])
-        assert all(item in row for item, row in zip(info["action"], candidates, strict=True))
+        group = (t + 1) % groups
+        assert info["group"] == group
+        assert np.array_equal(recording.asked[-1][1], candidates)
+        assert np.array_equal(recording.asked[-1][0][:, -L:], seen[t % groups][:, 1:])
+        asked, answers = recording.asked[t], recording.answers[t]  # those answers that have waited longest
+        assert np.array_equal(info["obs"][:, 1:], asked[0][:, -L:])
+        assert np.array_equal(info["action"], answers.item)
+        assert all(item in row for item, row in zip(info["action"], asked[1], strict=True))
         assert np.array_equal(reward, (answers.label < K).astype(np.float32))
+        assert info["prompts"] == N
         assert not terminated.any()
-        assert truncated.all() == (t % T == 0)  # the step limit, and nothing else, ends a session
+        assert truncated.all() == (t // groups % T == T - 1)  # the step limit, and nothing else, ends a session
         last = info["final_obs"] if truncated.any() else after
-        assert np.array_equal(last[:, -1], info["action"])
-        observation = after
-    assert len(recording.asked) == 2 * T  # one judge call a step
+        assert np.array_equal(last[:, 1:], np.concatenate([info["obs"][:, 2:], info["action"][:, None]], 1))
+        assert np.array_equal(last[:, 0], info["obs"][:, 0])
+        seen[group] = after
+    # Whenever answers are waited for, the other groups' questions are in line behind them.
+    assert recording.calls == ["submit"] * (groups - 1) + ["submit", "collect"] * (2 * T * groups)
+
+
+def test_first_proposals_are_uniform_and_new(sample: Catalogue) -> None:
+    recording = Recording(rule_judge(sample, lambda prompt: 0))
+    env = make_env(recording, sample, 400, groups=2)
+    env.reset(seed=1)
+    history, candidates = recording.asked[0]
+    assert all(len({*row, start}) == K + 1 for row, start in zip(candidates.tolist(), history[:, -1], strict=True))
+    counts = np.bincount(candidates.ravel(), minlength=300)
+    assert ((counts - 4000 / 300) ** 2 / (4000 / 300)).sum() < 377  # chi-square, 299 degrees of freedom, p = 0.001
+
+
+def test_a_session_goes_on_after_a_prompt_that_cannot_be_asked(sample: Catalogue) -> None:
+    """And what nobody judged is no transition."""
+    named = dataclasses.replace(sample, item_texts={"name": np.array([f"{i}" for i in range(300)])})
+    refuses = lambda prompt: -1 if int(prompt.split("a. (")[1].split(")")[0]) % 3 == 0 else 0  # noqa: E731
+    env = make_env(Recording(rule_judge(named, refuses)), named)
+    env.reset(seed=0)
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(4 * T):
+        _, reward, *_, info = env.step(proposals(rng))
+        refused += info["refused"].sum()
+        assert (reward[info["refused"]] == 0).all()
+        assert (reward[~info["refused"]] == 1).all()
+    assert 0 < refused < 4 * T * N
+    everything = make_env(Recording(rule_judge(named, lambda prompt: -1)), named)
+    everything.reset(seed=0)
+    with pytest.raises(InputError, match="every prompt of a step was refused: too long"):
+        everything.step(proposals(rng))
+
+
+def test_soft_rewards_are_the_probability_of_the_picked_label(sample: Catalogue) -> None:
+    recording = Recording(rule_judge(sample, lambda prompt: K if len(prompt) % 2 else 3))
+    env = make_env(recording, sample, rewards="probability")
+    env.reset(seed=0)
+    rng, nones = np.random.default_rng(0), 0
+    for t in range(6):
+        reward = env.step(proposals(rng))[1]
+        none = recording.answers[t].label == K
+        nones += none.sum()
+        np.testing.assert_allclose(reward, np.where(none, 0.05, 0.5), rtol=1e-6)
+    assert 0 < nones < 36
+
+
+def test_a_restored_environment_asks_again_what_was_under_way(judge: Judge, sample: Catalogue) -> None:
+    env = make_env(Recording(judge), sample, groups=3)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        env.step(proposals(rng))
+    state = env.get_state()
+    recording = Recording(judge)
+    other = make_env(recording, sample, groups=3)
+    other.set_state(state)
+    assert len(recording.asked) == 2
+    for _ in range(2 * T):
+        candidates = proposals(rng)
+        *left, left_info = env.step(candidates)
+        *right, right_info = other.step(candidates)
+        assert all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+        assert left_info["group"] == right_info["group"]
+        assert all(np.array_equal(left_info[name], right_info[name]) for name in ("obs", "action", "refused"))
+
+
+def live(judge: Recording, catalogue: Catalogue, seed: int = 0, how: str = "sampled", **options: object) -> IALP:
+    register_env("judged", lambda c: make_env(judge, catalogue, c["num_envs"], **options))
+    agent = dataclasses.replace(AGENT, mask_recent=-1, warmup=16, envs=N, batch=16)
+    config = IALPConfig().environment("judged").ialp(agent=agent, propose=K, proposals=how)
+    return build(config, seed)
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("proposals", ["sampled", "top"])
+@pytest.mark.parametrize("how", ["sampled", "top", "mix"])
 def test_live_pretraining_asks_the_judge_about_the_policys_own_proposals(
-    judge: Judge, sample: Catalogue, proposals: str
+    judge: Judge, sample: Catalogue, how: str
 ) -> None:
     recording = Recording(judge)
-    register_env("judged", lambda c: make_env(recording, sample, c["num_envs"]))
-    agent = dataclasses.replace(AGENT, mask_recent=-1, warmup=16, envs=N, batch=16)
-    config = IALPConfig().environment("judged").ialp(agent=agent, propose=K, proposals=proposals)
-    algorithm = build(config, 0)
+    algorithm = live(recording, sample, how=how)
     before = algorithm.policy_weights()
     algorithm.rounds = 8
     algorithm.train()
     after = algorithm.policy_weights()
-    assert len(recording.asked) == 8
-    for history, candidates, _ in recording.asked:
+    assert len(recording.asked) == 8 + 1  # and one that is under way
+    for history, candidates in recording.asked:
         assert all(len(set(row)) == K for row in candidates.tolist())  # distinct
         for row, session in zip(candidates, history, strict=True):
             assert not set(row) & set(session[-8:])  # and none that the session holds
     assert algorithm.updates == 6
     assert not torch.equal(before["policy.actor.bias"], after["policy.actor.bias"])
-    rewards = algorithm.replay.sample(400)["rewards"]
-    assert set(np.unique(rewards)) <= {0.0, 1.0}
+    rows = algorithm.replay.get_state()["columns"]
+    assert np.array_equal(rows["actions"], np.concatenate([a.item for a in recording.answers]))
+    assert np.array_equal(rows["rewards"], np.concatenate([a.reward for a in recording.answers]))
+    assert np.array_equal(rows["obs"][:, 1:], np.concatenate([h[:, -L:] for h, _ in recording.asked[:8]]))
+    assert (rows["new_obs"][:, -1] == rows["actions"]).all()
+    progress = algorithm.progress()
+    assert (progress["judge_prompts"], progress["env_steps"]) == (8 * N, 8 * N)
+    assert progress["judge_seconds"] > 0
+    rewards = np.stack([a.reward for a in recording.answers])  # of group 1, 0, 1, 0, ...
+    played = [(total, T) for group in (0, 1) for total in rewards[group::2].sum(0)]
+    assert list(algorithm.recent) == played  # each group's episodes, in the order of their ends
     algorithm.stop()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_nobody_judged_is_not_learnt_from(sample: Catalogue) -> None:
+    named = dataclasses.replace(sample, item_texts={"name": np.array([f"{i}" for i in range(300)])})
+    recording = Recording(rule_judge(named, lambda prompt: -1 if "a. (1" in prompt else 0))
+    algorithm = live(recording, named)
+    algorithm.rounds = 8
+    algorithm.train()
+    label = np.concatenate([answers.label for answers in recording.answers])
+    item = np.concatenate([answers.item for answers in recording.answers])
+    rows = algorithm.replay.get_state()["columns"]
+    assert (label < 0).any()
+    assert np.array_equal(rows["actions"], item[label >= 0])
+    assert (rows["rewards"] == 1).all()
+    assert algorithm.env_steps == (label >= 0).sum()
+    algorithm.stop()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_judge_that_can_be_asked_nothing_ends_training_with_a_plain_message(sample: Catalogue) -> None:
+    algorithm = live(Recording(rule_judge(sample, lambda prompt: -1)), sample)
+    with pytest.raises(InputError, match="every prompt of a step was refused"):
+        algorithm.train()
+    algorithm.stop()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_restored_live_run_ends_with_the_same_weights_to_the_bit(
+    judge: Judge, sample: Catalogue, tmp_path: Path
+) -> None:
+    algorithm = live(Recording(judge), sample)
+    algorithm.rounds = 7  # in the middle of the groups' sessions
+    algorithm.train()
+    algorithm.save_to_path(str(tmp_path / "half"))
+    algorithm.train()
+    expected, progress = algorithm.policy_weights(), algorithm.progress()
+    algorithm.stop()
+    other = live(Recording(judge), sample, seed=77)
+    other.rounds = 7
+    other.restore_from_path(str(tmp_path / "half"))
+    other.train()
+    found, again = other.policy_weights(), other.progress()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    for facts in (progress, again):
+        assert facts.pop("judge_seconds") > 0
+    assert again == progress
+    other.stop()

@@ -1,0 +1,120 @@
+"""How much of live pre-training is the judge idle? Two groups of sessions that take turns, beside one group.
+
+Usage: ``python benchmarks/live_pretraining.py [--updates 200] [--rounds 3] [--groups 1 2] [--set judge.replicas=2]...``
+
+The real thing: ``ialp pretrain`` with ``pretrain.mode=live``, its judge in Ray actors and its training in a Ray task,
+without the files. One judge serves all ways, which run in turn, ``--rounds`` times; medians are printed. *busy* is the
+share of the wall time, between the first question of a stretch and its last answer, in which the engines worked (mean
+over them), *idle* the rest, *waiting* the share for which training waited for the judge. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import statistics
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ialp_rllib import runtime, settings
+from ialp_rllib.agent.algorithm import IALP
+from ialp_rllib.agent.trainer import build
+from ialp_rllib.catalogue import read_source
+from ialp_rllib.judge.judge import Judge, start_judge
+from ialp_rllib.judge.models import resolve_model
+from ialp_rllib.settings import Settings
+from ialp_rllib.stages.pretrain import policy_config
+
+
+class Stretch(NamedTuple):
+    """Some updates in a row: wall time, engine time, and what was done."""
+
+    seconds: float
+    busy: float
+    waiting: float
+    prompts: int
+    updates: int
+
+
+def measure(algorithm: IALP, judge: Judge, updates: int) -> Stretch:
+    """Train for so many updates. The engines have nothing to do before and after: ``work`` waits for its turn there."""
+    before, progress = judge.work(), algorithm.progress()
+    began = time.perf_counter()
+    algorithm.rounds = updates
+    algorithm.training_step()
+    after = judge.work()
+    seconds, now = time.perf_counter() - began, algorithm.progress()
+    waiting = now["judge_seconds"] - progress["judge_seconds"]
+    done = now["updates"] - progress["updates"]
+    return Stretch(seconds, after.seconds - before.seconds, waiting, after.prompts - before.prompts, done)
+
+
+def race(scenario: Settings, judge: Judge, groups: list[int], rounds: int, updates: int) -> dict[int, list[Stretch]]:
+    """All ways in turn, in this process: a Ray task, which has the priority that a training job has."""
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(scenario.runtime.threads)
+    algorithms = ways(scenario, judge, groups)
+    found: dict[int, list[Stretch]] = {count: [] for count in groups}
+    for _ in range(rounds):
+        for count, algorithm in algorithms.items():
+            found[count].append(measure(algorithm, judge, updates))
+    for algorithm in algorithms.values():
+        algorithm.stop()
+    return found
+
+
+def ways(scenario: Settings, judge: Judge, groups: list[int]) -> dict[int, IALP]:
+    """One algorithm for each number of groups, past its warm-up."""
+    catalogue, found = read_source(scenario.catalogue), {}
+    for count in groups:
+        pretrain = dataclasses.replace(scenario.pretrain, mode="live", groups=count)
+        config = policy_config(dataclasses.replace(scenario, pretrain=pretrain), catalogue, judge, Path())
+        found[count] = build(config, 0)
+        found[count].rounds = 20 + -(-scenario.agent.warmup // scenario.agent.envs)
+        found[count].training_step()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", default="sample")
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--groups", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    scenario = settings.load(options.scenario, options.set)
+    runtime.start(scenario.runtime)
+    model, attributes = resolve_model(options.model), scenario.catalogue.attributes
+    judge = start_judge(scenario.judge, read_source(scenario.catalogue), model, attributes)
+    job = (scenario, judge, options.groups, options.rounds, options.updates)
+    stretches: dict[int, list[Stretch]] = runtime.run_jobs(race, [job])[0]
+    agent, engines = scenario.agent, scenario.judge.replicas
+    what = f"{judge.info()['engine']} x {engines}, {os.cpu_count()} CPUs"
+    print(f"{scenario.scenario}: {agent.envs} sessions a group, batch {agent.batch}, {what}, "
+          f"{options.rounds} rounds of {options.updates} updates")  # fmt: skip
+    print(
+        f"{'groups':>6} {'prompts/s':>10} {'updates/s':>10} {'busy':>7} {'idle':>7} {'waiting':>8}  idle of each round"
+    )
+    for count, found in stretches.items():
+        rates = [[s.prompts / s.seconds, s.updates / s.seconds, s.busy / s.seconds / engines] for s in found]
+        prompts, updates, busy = (statistics.median(column) for column in zip(*rates, strict=True))
+        waiting = statistics.median(s.waiting / s.seconds for s in found)
+        each = " ".join(f"{1 - s.busy / s.seconds / engines:.1%}" for s in found)
+        print(f"{count:6} {prompts:10.1f} {updates:10.2f} {busy:7.1%} {1 - busy:7.1%} {waiting:8.1%}  {each}")
+    judge.close()
+    runtime.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Judges for the tests here: engines whose answers follow a rule, and a judge that keeps what it was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.judge.answers import Answers
+from ialp_rllib.judge.asking import InProcess
+from ialp_rllib.judge.engines import Replies
+from ialp_rllib.judge.judge import Judge, Pending
+from ialp_rllib.settings import JudgeSettings
+
+
+class RuleEngine:
+    """An engine that reads prompts: ``rule(prompt)`` gives the place of the label, -1 refuses.
+
+    The label gets half of the probability, the others share the rest.
+    """
+
+    fingerprint = "rule"
+
+    def __init__(self, rule: Callable[[str], int], labels: int) -> None:
+        self.rule, self.labels = rule, labels
+
+    def ask(self, prompts: list[str]) -> Replies:
+        places = np.array([self.rule(prompt) for prompt in prompts])
+        logprobs = np.full((len(prompts), self.labels), np.log(0.5 / (self.labels - 1)), np.float32)
+        logprobs[np.arange(len(prompts)), places] = np.log(0.5)
+        logprobs[places < 0] = np.nan
+        return Replies(logprobs, {int(row): "too long" for row in np.nonzero(places < 0)[0]}, 0)
+
+    def close(self) -> None:
+        pass
+
+
+def rule_judge(catalogue: Catalogue, rule: Callable[[str], int], candidates: int = 10) -> Judge:
+    """A judge in this process that answers by a rule."""
+    settings = dataclasses.replace(JudgeSettings(), candidates=candidates, history=100)
+    return Judge(InProcess(RuleEngine(rule, candidates + 1)), catalogue, settings)
+
+
+_recordings: dict[int, Recording] = {}
+
+
+def _find(key: int) -> Recording:
+    return _recordings[key]
+
+
+class Recording:
+    """Passes every question on to a judge and keeps questions and answers, in the order in which they come."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge, self.first_refusal = judge, ""
+        _recordings[id(self)] = self
+        self.asked: list[tuple[np.ndarray, np.ndarray]] = []
+        self.answers: list[Answers] = []
+        self.calls: list[str] = []
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _find, (id(self),)  # Ray pickles environment creators; a model in one goes by reference
+
+    def submit(self, history: np.ndarray, candidates: np.ndarray) -> Pending:
+        self.calls.append("submit")
+        self.asked.append((history.copy(), candidates.copy()))
+        return self.judge.submit(history, candidates)
+
+    def collect(self, pending: Pending) -> Answers:
+        self.calls.append("collect")
+        self.answers.append(self.judge.collect(pending))
+        self.first_refusal = self.judge.first_refusal
+        return self.answers[-1]

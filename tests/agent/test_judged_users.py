@@ -1,0 +1,145 @@
+"""LLMOnline: the judge decides what is shown, the users decide what it is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.tune.registry import register_env
+
+from ialp_rllib.agent.algorithm import IALP, IALPConfig
+from ialp_rllib.agent.judged_users import JudgedUserVectorEnv
+from ialp_rllib.agent.trainer import build
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.judge.judge import Judge
+from ialp_rllib.users.env import UserVectorEnv
+from tests.agent.judges import Recording, rule_judge
+from tests.agent.small import AGENT, make_world
+
+K, N, ITEMS, L = 4, 8, 20, AGENT.history
+WORLD = make_world(ITEMS)
+WORTH = WORLD.reward.ratings.mean(0)  # what the oracle goes by
+
+
+def oracle() -> Judge:
+    """Names the best candidate by the users' true mean rating, or None if that is under 1.5: items 4 to 19."""
+    catalogue = Catalogue(
+        item_ids=np.array([str(i) for i in range(ITEMS)]),
+        item_texts={"name": np.array([f"item {i}" for i in range(ITEMS)])},
+        user_ids=np.array(["u"]),
+        user_texts={},
+        user=np.zeros(1, np.int32),
+        item=np.zeros(1, np.int32),
+        rating=np.full(1, np.nan, np.float32),
+        split=np.zeros(1, np.int8),
+        test_users=np.array([], np.int64),
+    )
+
+    def rule(prompt: str) -> int:
+        lines = prompt.split("### Candidates\n")[1].splitlines()[:K]
+        worth = WORTH[[int(line.split("item ")[1].rstrip(")")) for line in lines]]
+        return int(worth.argmax()) if worth.max() >= 1.5 else K
+
+    return rule_judge(catalogue, rule, K)
+
+
+def proposals(rng: np.random.Generator) -> np.ndarray:
+    return np.stack([rng.choice(ITEMS, K, replace=False) for _ in range(N)])
+
+
+def test_picks_are_the_judges_and_answers_the_users() -> None:
+    env = JudgedUserVectorEnv(UserVectorEnv(WORLD, N, L), oracle(), K)
+    twin = UserVectorEnv(WORLD, N, L)
+    observation, _ = env.reset(seed=3)
+    assert np.array_equal(observation, twin.reset(seed=3)[0])
+    rng, liked = np.random.default_rng(0), 0
+    for _ in range(30):
+        user = observation[:, 0]
+        candidates = proposals(rng)
+        best = np.take_along_axis(candidates, WORTH[candidates].argmax(1)[:, None], 1)[:, 0]
+        observation, reward, terminated, truncated, info = env.step(candidates)
+        picked = info["action"]
+        named = WORTH[best] >= 1.5
+        liked += named.sum()
+        assert np.array_equal(picked[named], best[named])
+        assert all(item in row for item, row in zip(picked, candidates, strict=True))  # None: any of them
+        assert np.array_equal(reward, WORLD.reward.ratings[user, picked])
+        assert info["prompts"] == N
+        expected = twin.step(picked)
+        for left, right in zip((observation, reward, terminated, truncated), expected, strict=False):
+            assert np.array_equal(left, right)
+        if (terminated | truncated).any():
+            assert np.array_equal(info["final_obs"], expected[4]["final_obs"])
+    assert 0 < liked < 30 * N
+
+
+def make(judge: Recording, seed: int = 0) -> IALP:
+    def creator(context: dict[str, object]) -> JudgedUserVectorEnv:
+        return JudgedUserVectorEnv(UserVectorEnv(WORLD, context["num_envs"], L), judge, K)
+
+    register_env("judged-users", creator)
+    agent = dataclasses.replace(AGENT, mask_recent=3)
+    config = IALPConfig().environment("judged-users").ialp(agent=agent, propose=K)
+    config.evaluation(
+        evaluation_interval=10**9,
+        evaluation_num_env_runners=0,
+        evaluation_config=AlgorithmConfig.overrides(num_envs_per_env_runner=12),
+    )
+    return build(config, seed)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_the_agent_learns_from_the_users_rewards_and_is_measured_with_the_judge() -> None:
+    recording = Recording(oracle())
+    algorithm = make(recording)
+    algorithm.rounds = 10
+    algorithm.train()
+    rows = algorithm.replay.get_state()["columns"]
+    assert np.array_equal(rows["actions"], np.concatenate([a.item for a in recording.answers]))
+    assert np.array_equal(rows["rewards"], WORLD.reward.ratings[rows["obs"][:, 0], rows["actions"]])
+    assert rows["rewards"].max() > 2  # of the environment, not the judge's 0 and 1
+    progress = algorithm.progress()
+    assert progress["judge_prompts"] == progress["env_steps"] == 80
+    assert progress["updates"] == 7
+
+    def measured() -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[str, dict[str, float]]]:
+        recording.asked.clear()
+        results = algorithm.evaluate()["env_runners"]
+        return list(recording.asked), results
+
+    asked, results = measured()
+    module = algorithm.eval_env_runner_group.local_env_runner.module
+    history, candidates = asked[0]
+    seen = np.concatenate([np.arange(12)[:, None] % len(WORLD.users), history[:, -L:]], 1)
+    probs = module.acting_probs(torch.from_numpy(seen))
+    top = probs.topk(K, -1).indices.numpy()
+    assert np.array_equal(np.sort(candidates, 1), np.sort(top, 1))  # greedy: the policy's k best
+    again, same = measured()
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(asked, again, strict=True))
+    assert {how: same[how]["return"] for how in same} == {how: results[how]["return"] for how in results}
+    assert algorithm.progress()["judge_prompts"] == 80  # what measuring took is not what training took
+    algorithm.stop()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_restored_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+    judge = Recording(oracle())
+    algorithm = make(judge)
+    algorithm.rounds = 7
+    algorithm.train()
+    algorithm.save_to_path(str(tmp_path / "half"))
+    algorithm.train()
+    expected, steps = algorithm.policy_weights(), algorithm.progress()["judge_prompts"]
+    algorithm.stop()
+    other = make(judge, seed=5)
+    other.rounds = 7
+    other.restore_from_path(str(tmp_path / "half"))
+    other.train()
+    found = other.policy_weights()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    assert other.progress()["judge_prompts"] == steps == 14 * N
+    other.stop()

@@ -37,7 +37,7 @@ _KNOWN = (
         "ialp", "iALP", "The policy pre-trained against the LLM judge; it does not learn online.", "#009E73", (4, 1.5)
     ),
     Method(
-        "llmonline",
+        "llm_online",
         "LLMOnline",
         "Online, the judge picks among the actor's proposals at every step.",
         "#56B4E9",

@@ -10,6 +10,7 @@ from typing import Any
 from ialp_rllib.catalogue.sources import package_data
 from ialp_rllib.errors import InputError
 
+RECORDS = ("training.json", "manifest.json")  # of how a tiny judge was made: they hold times
 MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
 
 
@@ -110,7 +111,7 @@ def model_fingerprint(model: str) -> str:
         return f"{model}@{getattr(load_config(model), '_commit_hash', None) or 'unknown'}"
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if file.suffix in MODEL_FILES and file.is_file():
+        if file.suffix in MODEL_FILES and file.is_file() and file.name not in RECORDS:
             digest.update(file.name.encode())
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())

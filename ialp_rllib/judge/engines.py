@@ -112,15 +112,15 @@ class TransformersEngine:
         self.rows, self.budget = judge.batch, judge.batch_tokens
         self.fingerprint = model_fingerprint(model)
 
-    @torch.inference_mode()
     def ask(self, prompts: list[str]) -> Replies:
         """See :class:`Engine`. Prompts of similar length share a batch, padded on the left."""
         ids, refused = self.tokens.sort_out(prompts)
         result = np.full((len(prompts), len(self.tokens.labels)), np.nan, np.float32)
         for rows in self._batches({row: len(tokens) for row, tokens in ids.items()}):
             inputs = self.tokens.pad([ids[r] for r in rows], self.model.device)
-            logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, self.tokens.labels]
-            result[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
+            with torch.inference_mode():
+                logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, self.tokens.labels]
+                result[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
         return Replies(result, refused, sum(map(len, ids.values())))
 
     def _batches(self, lengths: dict[int, int]) -> Iterator[list[int]]:

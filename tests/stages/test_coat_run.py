@@ -7,12 +7,14 @@ from pathlib import Path
 
 import gymnasium as gym
 import pyarrow.parquet as pq
+import pytest
 
 import ialp_rllib  # noqa: F401 (registers the environments)
 from ialp_rllib.report.schemas import check_curves, check_results
 from tests.small_run import SMALL, finish
 
 
+@pytest.mark.slow
 def test_coat_from_archive_to_report(coat_data: Path, tmp_path: Path) -> None:
     small = {
         **SMALL,

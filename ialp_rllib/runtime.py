@@ -133,6 +133,7 @@ def service(
     gpus: float = 0.0,
     env: Mapping[str, str] | None = None,
     restarts: bool = False,
+    threads: int = 1,
     **kwargs: Any,
 ) -> Any:
     """A long-lived object in a process of its own: a Ray actor, or a plain object when debugging.
@@ -142,6 +143,7 @@ def service(
         cpus, gpus: what it takes; no more CPUs than any node has, so that it can always be placed.
         env: environment variables that must stand before its libraries are imported.
         restarts: whether Ray makes it anew when its process dies. Calls that it was at are lost (:data:`DIED`).
+        threads: calls that it is at side by side.
 
     Returns:
         A handle: ``handle.method.remote(...)`` gives what :func:`get` resolves.
@@ -155,6 +157,7 @@ def service(
     options: dict[str, Any] = {"num_cpus": min(cpus, most), "num_gpus": gpus}
     if not local():
         options |= {"runtime_env": {"env_vars": env}, "max_restarts": -1 if restarts else 0}
+        options["max_concurrency"] = threads
     return ray.remote(cls).options(**options).remote(*args, **kwargs)
 
 

@@ -31,7 +31,7 @@ class Engine(Protocol):
     fingerprint: str
 
     def ask(self, prompts: list[str]) -> Replies:
-        """Answer prompts; the same prompts give the same bits, whatever was asked before."""
+        """Answer prompts; the same prompts give the same bits, whatever was asked before. Called by several threads."""
 
     def close(self) -> None:
         """Give the model's memory back."""

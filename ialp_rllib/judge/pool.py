@@ -7,6 +7,7 @@ the end the one prompt that kills them is refused and all others are answered.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Collection
@@ -24,6 +25,12 @@ from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
 
+# On a CPU, glibc gives the memory of every step back and fetches it again, a sixth of the time: let it keep what it has.
+_MALLOC = {
+    "MALLOC_TOP_PAD_": str(1 << 26),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+}
 _AHEAD = 2  # requests given to an engine: one that it is at, one that waits, so that it never waits for us
 _LOADING = 1800.0  # seconds that a replica may take to load its model
 _MOST_DEATHS = 20  # in a row, without any answer
@@ -34,16 +41,28 @@ class EngineActor:
 
     def __init__(self, judge: JudgeSettings, answers: AnswerFormat, model: str) -> None:
         self.engine: Engine = make_engine(judge, answers, model)
-        self._prompts = self._tokens = 0
-        self._seconds = 0.0
+        self._count = threading.Lock()
+        self._prompts = self._tokens = self._inside = 0
+        self._seconds = self._since = 0.0
 
     def ask(self, prompts: list[str]) -> Replies:
-        """See :meth:`ialp_rllib.judge.engines.Engine.ask`."""
-        began = time.perf_counter()
-        replies = self.engine.ask(prompts)
-        self._prompts, self._tokens = self._prompts + len(prompts), self._tokens + replies.tokens
-        self._seconds += time.perf_counter() - began
+        """See :meth:`ialp_rllib.judge.engines.Engine.ask`. Runs in :data:`_AHEAD` threads."""
+        self._enters(1)
+        try:
+            replies = self.engine.ask(prompts)
+        finally:
+            self._enters(-1)
+        with self._count:
+            self._prompts, self._tokens = self._prompts + len(prompts), self._tokens + replies.tokens
         return replies
+
+    def _enters(self, change: int) -> None:
+        """The engine is busy as long as any thread is inside."""
+        with self._count:
+            if self._inside:
+                self._seconds += time.perf_counter() - self._since
+            self._since = time.perf_counter()
+            self._inside += change
 
     def info(self) -> dict[str, str]:
         """Fingerprint of the model, and the engine's name. Comes when the model is loaded."""
@@ -106,11 +125,11 @@ class EnginePool:
     """
 
     def __init__(self, judge: JudgeSettings, answers: AnswerFormat, model: str) -> None:
-        environment = {**VLLM_ENVIRONMENT, "OMP_NUM_THREADS": str(max(1, judge.cpus))}
+        environment = {**VLLM_ENVIRONMENT, **_MALLOC, "OMP_NUM_THREADS": str(max(1, judge.cpus))}
         handles = [
             runtime.service(
                 EngineActor, judge, answers, model,
-                cpus=judge.cpus, gpus=judge.gpus, env=environment, restarts=True,
+                cpus=judge.cpus, gpus=judge.gpus, env=environment, restarts=True, threads=_AHEAD,
             )
             for _ in range(judge.replicas)
         ]  # fmt: skip

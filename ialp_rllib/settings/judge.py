@@ -60,7 +60,9 @@ class JudgeSettings:
         False, "Divide the labels' probabilities by what each letter gets whatever stands there, against letter bias."
     )
     batch: int = setting(256, "Prompts per request to a replica, and sequences that its engine holds at a time.", low=1)
-    batch_tokens: int = setting(8192, "Tokens that an engine computes at a time.", low=64)
+    batch_tokens: int = setting(
+        0, "Tokens that an engine computes at a time; 0: 2048 on a CPU, 8192 on a GPU.", low=0, high=1 << 24
+    )
     replicas: int = setting(1, "Engines side by side, each a Ray actor.", low=1)
     cpus: int = setting(1, "CPUs of a replica.", low=0)
     gpus: float = setting(0.0, "GPUs of a replica.", low=0.0)

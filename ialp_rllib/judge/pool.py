@@ -25,7 +25,7 @@ from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
 
-# On a CPU, glibc gives the memory of every step back and fetches it again, a sixth of the time: let it keep what it has.
+# On a CPU, glibc gives the memory of every step back and fetches it again, a sixth of the time: let it keep it.
 _MALLOC = {
     "MALLOC_TOP_PAD_": str(1 << 26),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),

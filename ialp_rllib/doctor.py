@@ -1,13 +1,12 @@
 """What is wrong with this machine or this installation, in plain words (``ialp doctor``).
 
 Each ``check_...`` function judges plain facts and knows nothing of where they come from; :func:`checks` gathers the
-facts of this machine. Nothing here starts Ray or loads a model.
+facts of this machine (:mod:`ialp_rllib.machine`). Nothing here starts Ray or loads a model.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -17,15 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 from urllib.parse import urlsplit
 
-import psutil
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rich.table import Table
+
+from ialp_rllib import machine
+from ialp_rllib.machine import Gpu, Torch
 
 GIB = 1024**3
 REINSTALL = "run requirements/install.sh (make venv) again"
@@ -56,22 +56,6 @@ class Check:
     remedy: str = ""
 
 
-class Torch(NamedTuple):
-    """What torch says of itself."""
-
-    version: str
-    cuda: str | None  #: CUDA version that it was built for; None: a CPU build
-    gpus: int  #: GPUs that it can use
-
-
-class Gpu(NamedTuple):
-    """One GPU as ``nvidia-smi`` sees it, memory in bytes."""
-
-    name: str
-    free: int
-    total: int
-
-
 def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
     """Look at this machine.
 
@@ -80,9 +64,9 @@ def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
         deep: also import transformers, peft and vLLM, each in a process of its own (up to a minute).
     """
     installed: dict[str, str] = {canonicalize_name(d.name): d.version for d in metadata.distributions() if d.name}
-    wanted = _wanted()
-    torch = _torch()
-    gpus = _gpus()
+    wanted = machine.wanted()
+    torch = machine.torch_build()
+    gpus = machine.gpus()
     found = [
         check_python(sys.version_info[:3]),
         check_torch(torch, gpus),
@@ -91,8 +75,8 @@ def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
     ]
     found += [check_package(name, installed.get(name), wanted.get(name)) for name in ("transformers", "peft")]
     found += [
-        check_memory(_free_memory()),
-        check_cores(_cores()),
+        check_memory(machine.free_memory()),
+        check_cores(machine.cores()),
         check_gpu_memory(gpus),
         check_storage(out),
         check_shared_memory(Path("/dev/shm")),
@@ -283,61 +267,6 @@ def render(found: Sequence[Check]) -> Table:
 def exit_code(found: Sequence[Check]) -> int:
     """1 when a run would fail, else 0; a warning alone is no failure."""
     return int(any(check.status == "problem" for check in found))
-
-
-# --- the facts of this machine
-
-
-def _wanted() -> dict[str, SpecifierSet]:
-    """Version bounds of pyproject.toml, extras included, from the installed metadata."""
-    try:
-        requirements = [Requirement(text) for text in metadata.requires("ialp_rllib") or []]
-    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH, as in a Ray job's working_dir
-        return {}
-    return {canonicalize_name(r.name): r.specifier for r in requirements}
-
-
-def _torch() -> Torch | str:
-    try:
-        import torch
-
-        return Torch(torch.__version__, torch.version.cuda, torch.cuda.device_count())
-    except Exception as error:  # a broken build fails in many ways; the text is the finding
-        return f"{type(error).__name__}: {error}"
-
-
-def _gpus() -> list[Gpu]:
-    query = ["nvidia-smi", "--query-gpu=name,memory.free,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return parse_gpus(done.stdout)
-
-
-def parse_gpus(text: str) -> list[Gpu]:
-    """GPUs from the CSV of ``nvidia-smi`` (MiB); lines without figures are left out."""
-    gpus = []
-    for line in text.splitlines():
-        fields = re.fullmatch(r"\s*(.+?), *(\d+), *(\d+)\s*", line)
-        if fields:
-            gpus.append(Gpu(fields[1], int(fields[2]) * 1024**2, int(fields[3]) * 1024**2))
-    return gpus
-
-
-def _free_memory() -> int:
-    """Free memory, and never more than the container's limit leaves (cgroup v2)."""
-    free = psutil.virtual_memory().available
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):  # no cgroup, or no limit ("max")
-        return free
-    return min(free, limit - used)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _host_and_port(address: str) -> tuple[str, int | None]:

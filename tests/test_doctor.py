@@ -10,8 +10,9 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
 
-from ialp_rllib import doctor
-from ialp_rllib.doctor import GIB, Gpu, Torch
+from ialp_rllib import doctor, machine
+from ialp_rllib.doctor import GIB
+from ialp_rllib.machine import Gpu, Torch
 
 GPU = Gpu("Some GPU", 20 * GIB, 24 * GIB)
 CPU_TORCH = Torch("2.13.0+cpu", None, 0)
@@ -127,7 +128,7 @@ def test_ray_address() -> None:
 
 def test_gpus_are_read_from_nvidia_smi() -> None:
     text = "NVIDIA A100, 80GB, 40000, 81920\nNVIDIA Thor, [N/A], [N/A]\n\n"
-    assert doctor.parse_gpus(text) == [Gpu("NVIDIA A100, 80GB", 40000 * 1024**2, 81920 * 1024**2)]
+    assert machine.parse_gpus(text) == [Gpu("NVIDIA A100, 80GB", 40000 * 1024**2, 81920 * 1024**2)]
 
 
 def test_an_import_that_fails_is_a_problem_and_one_that_works_is_not() -> None:

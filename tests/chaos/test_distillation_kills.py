@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from ialp_rllib.judge.preferences import read_table, table_hash
+from tests.processes import children
 from tests.small_run import environment
 
 PROGRAM = Path(__file__).parent / "distil_program.py"
@@ -46,8 +47,7 @@ class Driver:
         return True
 
     def engines(self) -> list[psutil.Process]:
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in children if "EngineActor" in " ".join(p.cmdline())]
+        return children(self.process.pid, "EngineActor")
 
     def kill(self) -> None:
         """The driver and its Ray, at once."""

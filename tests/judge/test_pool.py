@@ -20,6 +20,7 @@ from ialp_rllib.judge.judge import Judge, start_judge
 from ialp_rllib.judge.labels import AnswerFormat
 from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.settings import JudgeSettings, RuntimeSettings
+from tests.processes import children
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,7 @@ def ray_here():
 
 def engine_processes() -> list[psutil.Process]:
     """The processes in which engines of this test run live."""
-    children = psutil.Process(ray._private.worker._global_node.all_processes["raylet"][0].process.pid).children(True)
-    return [p for p in children if "EngineActor" in " ".join(p.cmdline())]
+    return children(ray._private.worker._global_node.all_processes["raylet"][0].process.pid, "EngineActor")
 
 
 @pytest.fixture

@@ -11,30 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     ENV_RUNNER_SAMPLING_TIMER,
-    EVALUATION_RESULTS,
     LEARNER_RESULTS,
     LEARNER_UPDATE_TIMER,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
     SYNCH_WORKER_WEIGHTS_TIMER,
     TIMERS,
-    WEIGHTS_SEQ_NO,
 )
 
+from ialp_rllib.agent import weights
 from ialp_rllib.agent.learner import IALPLearner
-from ialp_rllib.agent.modules import ActorCriticModule, MixtureModule
-from ialp_rllib.agent.replay import ColumnarReplay, Columns, preference_transitions
+from ialp_rllib.agent.measuring import measure_both
+from ialp_rllib.agent.modules import ActorCriticModule
+from ialp_rllib.agent.objectives import Objective, actor_critic
+from ialp_rllib.agent.replay import ColumnarReplay, Columns, Memory, preference_transitions
 from ialp_rllib.agent.runner import ColumnarEnvRunner, ColumnBatch
-from ialp_rllib.settings import AgentSettings, AlphaSettings
+from ialp_rllib.settings import AgentSettings
 
 RECENT_EPISODES = 20  # learning curves are over so many latest episodes (method.md section 7; the paper's figures)
 
@@ -44,7 +45,9 @@ class IALPConfig(AlgorithmConfig):
 
     Attributes:
         agent: sizes, loss, exploration, replay.
-        alpha: schedule of the mixture, or None: no mixture.
+        module_class, objective, memory_class: what acts, what is minimised, and where transitions wait for updates
+            (a :class:`ialp_rllib.agent.replay.Memory` with ``of(agent, seed)``).
+        options: settings of this method alone, by the names under which its module finds them in ``model_config``.
         start_weights: file of an actor-critic to start from (A-iALP_ft; beta = theta), or empty.
         theta_weights: file of the frozen pre-trained policy of the mixture, or empty.
         learns: whether to update at all.
@@ -59,7 +62,10 @@ class IALPConfig(AlgorithmConfig):
 
     def __init__(self, algo_class: type | None = None) -> None:
         self.agent = AgentSettings()
-        self.alpha: AlphaSettings | None = None
+        self.module_class: type[TorchRLModule] = ActorCriticModule
+        self.objective: Objective = actor_critic
+        self.memory_class: type[Any] = ColumnarReplay
+        self.options: dict[str, Any] = {}
         self.start_weights = ""
         self.theta_weights = ""
         self.learns = True
@@ -91,7 +97,7 @@ class IALPConfig(AlgorithmConfig):
         return self
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
-        return RLModuleSpec(module_class=MixtureModule if self.alpha is not None else ActorCriticModule)
+        return RLModuleSpec(module_class=self.module_class)
 
     def get_default_learner_class(self) -> type[IALPLearner]:
         return IALPLearner
@@ -115,26 +121,12 @@ class IALPConfig(AlgorithmConfig):
             "proposals": self.proposals,
             "start_weights": self.start_weights,
             "theta_weights": self.theta_weights,
-            "alpha_schedule": self.alpha,
+            **self.options,
         }
 
 
-def measure_both(algorithm: IALP, runners: Any) -> tuple[dict[str, Any], int, int]:
-    """RLlib's hook for ``Algorithm.evaluate()``: greedy and sampled play in the test world, one episode per place."""
-    seed = algorithm.config.evaluation_seed
-    local = runners.num_remote_env_runners() == 0
-    results, steps = {}, 0
-    for how in ("greedy", "sampled"):
-        parts = runners.foreach_env_runner(lambda runner, how=how: runner.measure(how, seed), local_env_runner=local)
-        results[how] = parts[0]  # every runner plays the same episodes: one answer is enough
-        steps += int(parts[0]["length"] * parts[0]["episodes"])
-    metrics = runners.foreach_env_runner(lambda runner: runner.get_metrics(), local_env_runner=local)
-    algorithm.metrics.aggregate(metrics[:1], key=(EVALUATION_RESULTS, ENV_RUNNER_RESULTS))
-    return results, steps, steps
-
-
 class IALP(Algorithm):
-    """Off-policy actor-critic over items, from an environment, a judge, or a preference table."""
+    """Learning what to recommend, from an environment, a judge, or a preference table."""
 
     config: IALPConfig
 
@@ -145,15 +137,19 @@ class IALP(Algorithm):
     def setup(self, config: IALPConfig) -> None:
         super().setup(config)
         config = self.config
-        table = self._preferences(Path(config.preferences)) if config.preferences else {}
-        capacity = len(table["actions"]) if table else config.agent.replay  # a table is held whole, however large
-        self.replay = ColumnarReplay(capacity, config.seed or 0)
-        self.replay.add(table)
+        seed = config.seed or 0
+        self.replay: Memory
+        if config.preferences:
+            table = self._preferences(Path(config.preferences))
+            self.replay = ColumnarReplay(len(table["actions"]), seed)  # a table is held whole, however large
+            self.replay.add(table)
+        else:
+            self.replay = config.memory_class.of(config.agent, seed)
         self.env_steps = self.updates = self.judge_prompts = 0
         self.judge_seconds = 0.0
         self.rounds = config.rounds
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
-        self._push_weights()
+        weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
 
     def _preferences(self, folder: Path) -> Columns:
         config, pad = self.config, int(self.env_runner.env.single_action_space.n)
@@ -169,14 +165,14 @@ class IALP(Algorithm):
             if not from_table:
                 with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
                     self._collect()
-            count = self.rounds if from_table else config.agent.updates_per_step
-            if not config.learns or not count or len(self.replay) < (1 if from_table else config.agent.warmup):
+            count = self.rounds if from_table else self.replay.due(config.agent)
+            if not config.learns or not count:
                 continue
             with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
                 self._update(count)
             if not from_table:
                 with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
-                    self._sync()
+                    weights.sync(self.learner_group, self.env_runner_group)
         self._report()
 
     def _collect(self) -> None:
@@ -193,8 +189,8 @@ class IALP(Algorithm):
             self._remember(batch)
 
     def _remember(self, batch: ColumnBatch) -> None:
-        columns = {k: v for k, v in batch.columns.items() if k != "truncateds"}  # truncation bootstraps: not needed
-        self.replay.add(columns)
+        if self.config.learns:
+            self.replay.add(batch.columns, batch.runner)
         self.env_steps += batch.env_steps()
         self.judge_prompts, self.judge_seconds = self.judge_prompts + batch.prompts, self.judge_seconds + batch.seconds
         self.recent.extend(zip(batch.returns.tolist(), batch.lengths.tolist(), strict=True))
@@ -210,33 +206,6 @@ class IALP(Algorithm):
         )
         self.updates += count
         self._learner_results = results
-
-    def _sync(self) -> None:
-        group = self.env_runner_group
-        if group.num_remote_env_runners() == 0:
-            group.local_env_runner.set_state(self._weights())
-        else:
-            group.sync_weights(
-                from_worker_or_learner_group=self.learner_group, policies=[DEFAULT_MODULE_ID], inference_only=True
-            )
-
-    def _weights(self) -> dict[str, Any]:
-        """The module's inference state and its sequence number."""
-        state = self.learner_group.get_state(
-            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
-        )[COMPONENT_LEARNER]
-        return {k: v for k, v in state.items() if k in (COMPONENT_RL_MODULE, WEIGHTS_SEQ_NO)}
-
-    def _push_weights(self) -> None:
-        """Give every runner the learner's weights and wait: RLlib's own push after a restore is fire-and-forget."""
-        state = ray.put(self._weights()) if ray.is_initialized() else self._weights()
-        for group in (self.env_runner_group, self.eval_env_runner_group):
-            if group is not None:
-                group.foreach_env_runner(
-                    lambda runner, s=state: runner.set_state(ray.get(s) if isinstance(s, ray.ObjectRef) else s),
-                    local_env_runner=True,
-                    timeout_seconds=60,
-                )
 
     def _report(self) -> None:
         if not self.config.preferences:
@@ -257,12 +226,13 @@ class IALP(Algorithm):
         module = (
             self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped() if self.learner_group.is_local else None
         )
+        alpha = getattr(module, "alpha", None)
         asked = {"judge_prompts": self.judge_prompts, "judge_seconds": self.judge_seconds}
         return {
             "env_steps": self.env_steps,
             "updates": self.updates,
             **(asked if self.config.propose else {}),
-            "alpha": float(module.alpha) if isinstance(module, MixtureModule) else None,
+            "alpha": None if alpha is None else float(alpha),
             "return": float(np.mean(returns)) if returns else None,
             "length": float(np.mean(lengths)) if lengths else None,
             "reward_per_step": float(np.sum(returns) / np.sum(lengths)) if returns else None,
@@ -275,10 +245,7 @@ class IALP(Algorithm):
 
     def policy_weights(self) -> dict[str, torch.Tensor]:
         """State dict of the trained :class:`ActorCritic`: what a later stage starts from."""
-        state = self.learner_group.get_state(components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}")
-        module = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
-        keep = ("policy.", "critic.")
-        return {k: torch.as_tensor(v).clone() for k, v in module.items() if k.startswith(keep)}
+        return weights.policy_weights(self.learner_group)
 
     # ---- checkpoints: RLlib's, plus what its new API stack leaves out
 
@@ -319,7 +286,7 @@ class IALP(Algorithm):
 
     def restore_from_path(self, path: str, *args: Any, **kwargs: Any) -> None:
         super().restore_from_path(path, *args, **kwargs)
-        self._push_weights()
+        weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
         group, plays = self.env_runner_group, getattr(self, "_plays", [])
         if plays and group is not None:
             local = group.num_remote_env_runners() == 0

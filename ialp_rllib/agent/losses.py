@@ -1,4 +1,4 @@
-r"""The losses of iALP and A-iALP, as pure functions of tensors.
+r"""The losses of iALP, A-iALP and the baselines, as pure functions of tensors.
 
 Shapes: B transitions, A items. ``probs``: ``(B, A)`` the acting policy's probabilities, the mixture of Eq. 14 for
 A-iALP_ap; the gradient reaches only what made them. All take float32 tensors and return scalars.
@@ -63,6 +63,13 @@ def actor_all_actions(probs: Tensor, q: Tensor) -> Tensor:
     r""":math:`-\sum_a \pi(a|s)\,\mathrm{sg}(Q(s, a))`: the gradient over all actions, no sampled one needed."""
     check("q", q, *probs.shape)
     return -(probs * q.detach()).sum(1).mean()
+
+
+def reinforce(probs: Tensor, action: Tensor, returns: Tensor, baseline: Tensor) -> Tensor:
+    r""":math:`-\log \pi(a|s)\,\mathrm{sg}(G - b(s))`, :math:`G` the discounted return that followed."""
+    check("returns", returns, len(probs))
+    check("baseline", baseline, *returns.shape)
+    return _policy_gradient(probs, action, returns - baseline, 0.0)
 
 
 def entropy(probs: Tensor) -> Tensor:

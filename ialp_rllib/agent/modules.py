@@ -18,6 +18,7 @@ from ialp_rllib.agent.exploration import act, propose
 from ialp_rllib.agent.losses import mixture
 from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy, values
 from ialp_rllib.errors import InputError
+from ialp_rllib.settings import AlphaSettings
 
 PROBS, Q, PROBS_NEXT, Q_NEXT, ALLOWED_NEXT = "probs", "q", "probs_next", "q_next", "allowed_next"
 
@@ -48,6 +49,9 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         return ["critic", "target"]
+
+    def advance(self, env_steps: int) -> None:
+        """Called before every update with the environment steps so far: the place of schedules."""
 
     def acting_probs(self, observation: Tensor) -> Tensor:
         """The acting policy's probabilities, ``(B, I + 1)``."""
@@ -103,7 +107,7 @@ class MixtureModule(ActorCriticModule):
     """A-iALP_ap: a frozen pre-trained pi_theta mixed with the learning pi_beta, by probabilities (Eq. 14).
 
     ``alpha`` and ``env_steps`` are buffers, so that weight synchronisation and checkpoints carry them.
-    ``model_config["theta_weights"]``: file of the pre-trained actor-critic; ``alpha_schedule``: settings of alpha.
+    ``model_config["theta_weights"]``: file of the pre-trained actor-critic; ``alpha``: settings of its schedule.
     """
 
     def setup(self) -> None:
@@ -113,9 +117,13 @@ class MixtureModule(ActorCriticModule):
             weights = load_weights(self.model_config["theta_weights"])
             prefix = "policy."
             self.theta.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
-        schedule = self.model_config.get("alpha_schedule")
-        self.register_buffer("alpha", torch.tensor(alpha(schedule, 0) if schedule is not None else 0.0))
+        self.schedule: AlphaSettings = self.model_config.get("alpha", AlphaSettings())
+        self.register_buffer("alpha", torch.tensor(alpha(self.schedule, 0)))
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
+
+    def advance(self, env_steps: int) -> None:
+        self.alpha.fill_(alpha(self.schedule, env_steps))
+        self.env_steps.fill_(env_steps)
 
     def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
         state = super().get_state(*args, inference_only=inference_only, **kwargs)

@@ -206,11 +206,18 @@ class Policy(nn.Module):
 
     def mask(self, values: Tensor, observation: Tensor) -> Tensor:
         """Write :data:`MASKED` over what may not be recommended, in place; returns ``values``."""
-        recent = self.config.mask_recent
-        first = 1 if recent < 0 else observation.shape[1] - recent
-        values.scatter_(1, observation[:, first:].long(), MASKED)
-        values[:, -1] = MASKED
-        return values
+        return mask(values, observation, self.config.mask_recent)
+
+
+def mask(values: Tensor, observation: Tensor, recent: int) -> Tensor:
+    """Write :data:`MASKED` over "no item" and the last ``recent`` items (-1: all) of each session, in place.
+
+    ``values``: ``(B, I + 1)``, returned; ``observation``: ``(B, 1 + L)``.
+    """
+    first = 1 if recent < 0 else observation.shape[1] - recent
+    values.scatter_(1, observation[:, first:].long(), MASKED)
+    values[:, -1] = MASKED
+    return values
 
 
 class ActorCritic(nn.Module):
@@ -231,3 +238,9 @@ def values(policy: Policy, critic: Critic, observation: Tensor) -> tuple[Tensor,
     items = policy.encoder.items()
     state = policy.encoder(observation, items)
     return policy.logits(observation, state, items), critic(state, items)
+
+
+def action_values(policy: Policy, critic: Critic, observation: Tensor) -> Tensor:
+    """Unmasked Q-values of all items alone, ``(B, I + 1)``."""
+    items = policy.encoder.items()
+    return critic(policy.encoder(observation, items), items)

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.preferences import read_preferences
+from ialp_rllib.settings import AgentSettings
 
 Columns = dict[str, np.ndarray]
+
+
+class Memory(Protocol):
+    """Where transitions wait for updates: what a method learns from."""
+
+    def add(self, columns: Columns, runner: int = 0) -> None:
+        """Take what one runner played."""
+
+    def due(self, agent: AgentSettings) -> int:
+        """Updates to make now."""
+
+    def sample(self, count: int) -> Columns:
+        """Rows for them, ``agent.batch`` for each."""
+
+    def get_state(self, rows: bool = True) -> dict[str, Any]:
+        """What a checkpoint holds."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from it."""
 
 
 class ColumnarReplay:
@@ -26,11 +46,24 @@ class ColumnarReplay:
         self._columns: Columns = {}
         self._rng = np.random.default_rng(seed)
 
+    @staticmethod
+    def of(agent: AgentSettings, seed: int) -> ColumnarReplay:
+        """As large as the agent's settings say."""
+        return ColumnarReplay(agent.replay, seed)
+
     def __len__(self) -> int:
         return self.size
 
-    def add(self, columns: Columns) -> None:
-        """Append rows; all columns have the same number of them. The oldest rows make room."""
+    def due(self, agent: AgentSettings) -> int:
+        """Updates to make after a step of all users: none before the warm-up is over."""
+        return agent.updates_per_step if self.size >= agent.warmup else 0
+
+    def add(self, columns: Columns, runner: int = 0) -> None:
+        """Append rows, whichever ``runner`` they are from; all columns have the same number of them.
+
+        The oldest rows make room. ``truncateds`` are not kept: a time limit is bootstrapped through.
+        """
+        columns = {k: v for k, v in columns.items() if k != "truncateds"}
         count = len(next(iter(columns.values()))) if columns else 0
         if not count:
             return

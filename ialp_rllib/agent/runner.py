@@ -29,15 +29,22 @@ class ColumnBatch:
         columns: ``obs``, ``actions``, ``rewards``, ``new_obs``, ``terminateds``, ``truncateds``; ``(M, ...)`` each.
         returns, lengths: of the episodes that ended, ``(E,)``.
         prompts, seconds: that a judge was asked, and that it took; 0 where there is none.
+        runner: index of the runner, 0: the algorithm's own.
     """
 
-    __slots__ = ("columns", "lengths", "prompts", "returns", "seconds")
+    __slots__ = ("columns", "lengths", "prompts", "returns", "runner", "seconds")
 
     def __init__(
-        self, columns: replay.Columns, returns: np.ndarray, lengths: np.ndarray, prompts: int, seconds: float
+        self,
+        columns: replay.Columns,
+        returns: np.ndarray,
+        lengths: np.ndarray,
+        prompts: int,
+        seconds: float,
+        runner: int = 0,
     ) -> None:
         self.columns, self.returns, self.lengths = columns, returns, lengths
-        self.prompts, self.seconds = prompts, seconds
+        self.prompts, self.seconds, self.runner = prompts, seconds, runner
 
     def env_steps(self) -> int:
         return len(self.columns[Columns.REWARDS]) if self.columns else 0
@@ -143,7 +150,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             self._log_episode_metrics(int(length), float(episode_return), 0.0)
         if num_episodes is not None:
             self._needs_initial_reset = True
-        return [ColumnBatch(columns, all_returns, all_lengths, prompts, seconds)]
+        return [ColumnBatch(columns, all_returns, all_lengths, prompts, seconds, self.worker_index or 0)]
 
     def _step(self, explore: bool, random_actions: bool) -> _Step | None:
         """One step of all users; None where the environment had to be restarted."""

@@ -30,6 +30,13 @@ class Method:
 # Colours: Okabe and Ito (2008) and two greys. The order is that of the tables: from no learning to the full method.
 _KNOWN = (
     Method("random", "Random", "Recommends a uniform random item, whatever happens.", "#8C959F", (1, 1.5)),
+    Method(
+        "popularity",
+        "Popularity",
+        "Recommends what the train users chose most often; sampled: in proportion to that.",
+        "#882255",
+        (1, 3),
+    ),
     Method("dqn", "DQN", "Deep Q-network, trained online from random weights.", "#CC79A7", (5, 1.5)),
     Method("pg", "PG", "REINFORCE policy gradient, trained online from random weights.", "#E69F00", (3, 1.5)),
     Method("a2c", "A2C", "Advantage actor-critic, trained online from random weights: the baseline.", "#6E7781"),

@@ -3,7 +3,14 @@
 Every number a user could want to change stands here with its meaning and its range, in the file of its stage.
 """
 
-from ialp_rllib.settings.agent import AdaptSettings, AgentSettings, AlphaSettings, PretrainSettings
+from ialp_rllib.settings.agent import (
+    AdaptSettings,
+    AgentSettings,
+    AlphaSettings,
+    DQNSettings,
+    PGSettings,
+    PretrainSettings,
+)
 from ialp_rllib.settings.base import fingerprint, from_dict, read_yaml, to_dict
 from ialp_rllib.settings.catalogue import (
     CatalogueSettings,
@@ -34,6 +41,7 @@ __all__ = [
     "AlphaSettings",
     "CatalogueSettings",
     "ChurnSettings",
+    "DQNSettings",
     "DeepFMSettings",
     "DislikesSettings",
     "DistanceSettings",
@@ -44,6 +52,7 @@ __all__ = [
     "InteractionsFile",
     "ItemsFile",
     "JudgeSettings",
+    "PGSettings",
     "PatienceSettings",
     "PretrainSettings",
     "PublishedSettings",

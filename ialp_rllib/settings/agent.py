@@ -83,13 +83,35 @@ class AlphaSettings:
 
 
 @dataclass(frozen=True)
+class DQNSettings:
+    """Q-learning: how it explores, and its target."""
+
+    double: bool = setting(True, "Whether the learning network picks the item whose target value counts.")
+    epsilon_start: float = setting(1.0, "Probability of a uniform random item at the start.", low=0.0, high=1.0)
+    epsilon_end: float = setting(0.05, "The same at the end.", low=0.0, high=1.0)
+    epsilon_steps: int = setting(10_000, "Environment steps from start to end.", low=1)
+
+
+@dataclass(frozen=True)
+class PGSettings:
+    """REINFORCE."""
+
+    baseline: str = setting(
+        "value", "What is subtracted from the returns: a learnt state value, or nothing.", choices=("value", "none")
+    )
+
+
+@dataclass(frozen=True)
 class AdaptSettings:
     """Going online (Algorithm 2)."""
 
     methods: tuple[str, ...] = setting(("a2c", "ialp", "aialp_ft", "aialp_ap"), "Methods to run.")
+    plugins: tuple[str, ...] = setting((), "Python modules, on PYTHONPATH, that register methods of your own.")
     env_steps: int = setting(50_000, "Environment steps of each run.", low=1)
     epoch_steps: int = setting(1000, "Environment steps of an epoch.", low=1)
     beta_init: str = setting("random", "Where the learning policy of ap starts.", choices=("random", "theta"))
     checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1)
     log_every: int = setting(500, "Environment steps between points of the learning curve.", low=1)
     alpha: AlphaSettings = group(AlphaSettings)
+    dqn: DQNSettings = group(DQNSettings)
+    pg: PGSettings = group(PGSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.algorithm import IALPConfig
 from ialp_rllib.agent.judged_users import JudgedUserVectorEnv
-from ialp_rllib.agent.methods import method
+from ialp_rllib.agent.methods import method, options, part
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.judge import Judge
@@ -61,9 +62,8 @@ def _online_judge(run: Run) -> Judge:
 def job_stage(run: Run, name: str, seed: int) -> Stage:
     """The folder of one method and seed. Its fingerprint is its own: a method added later leaves the others alone."""
     settings = run.settings
-    adapt = {k: v for k, v in vars(settings.adapt).items() if k not in ("methods", "alpha")}
-    if method(name).mixture:
-        adapt["alpha"] = vars(settings.adapt.alpha)
+    shared = {k: v for k, v in vars(settings.adapt).items() if not is_dataclass(v) and k not in ("methods", "plugins")}
+    adapt = {**shared, **options(settings, method(name))}
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:
         before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
@@ -129,7 +129,11 @@ def method_config(
         learns=spec.learns,
         start_weights=start,
         theta_weights=theta if spec.mixture else "",
-        alpha=settings.adapt.alpha if spec.mixture else None,
+        module_class=part(spec.module),
+        objective=part(spec.objective),
+        memory_class=part(spec.memory),
+        options=options(settings, spec),
+        features={**config.features, **(spec.features(settings, catalogue) if spec.features else {})},
         propose=settings.judge.candidates if spec.judged else 0,
         proposals=settings.pretrain.proposals,
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from ialp_rllib.agent.methods import method
+from ialp_rllib.agent.methods import load_plugins, method
 from ialp_rllib.catalogue import Catalogue, read_catalogue, source_files
 from ialp_rllib.catalogue.sources import data_folder
 from ialp_rllib.errors import InputError, storage_errors
@@ -129,6 +129,9 @@ class Run:
 
     settings: Settings
     root: Path
+
+    def __post_init__(self) -> None:
+        load_plugins(self.settings.adapt.plugins)  # a run is made in the driver and in every training process
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

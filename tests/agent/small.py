@@ -10,8 +10,9 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
 from ialp_rllib.agent.algorithm import IALP, IALPConfig
+from ialp_rllib.agent.methods import METHODS, part
 from ialp_rllib.agent.trainer import build
-from ialp_rllib.settings import AgentSettings, DistanceSettings
+from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings
 from ialp_rllib.users.env import UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, close_pairs
 from ialp_rllib.users.rewards import RatingReward
@@ -55,3 +56,18 @@ def make_config(runners: int = 0, **options: Any) -> IALPConfig:
 
 def make_algorithm(runners: int = 0, seed: int = 0, **options: Any) -> IALP:
     return build(make_config(runners, **options), seed)
+
+
+QUICK = {"dqn": {"options": {"dqn": DQNSettings(epsilon_steps=1000)}}, "pg": {"agent": {"actor_lr": 3e-3}}}
+
+
+def make_method(name: str, seed: int = 0, runners: int = 0, **changes: Any) -> IALP:
+    """The algorithm as a method of the comparison, at step sizes for the small world."""
+    entry = METHODS[name]
+    parts = {
+        "module_class": part(entry.module),
+        "objective": part(entry.objective),
+        "memory_class": part(entry.memory),
+        "learns": entry.learns,
+    }
+    return make_algorithm(runners, seed, **parts, **{**QUICK.get(name, {}), **changes})

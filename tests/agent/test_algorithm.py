@@ -11,6 +11,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from safetensors.torch import save_file
 
 from ialp_rllib.agent.algorithm import IALP
+from ialp_rllib.agent.modules import MixtureModule
 from ialp_rllib.settings import AlphaSettings
 from tests.agent.small import make_algorithm
 
@@ -72,7 +73,7 @@ def test_mixture_freezes_theta_carries_alpha_and_acts_by_it(tmp_path: Path) -> N
     theta = source.policy_weights()
     source.stop()
     schedule = AlphaSettings(shape="linear", start=0.0, end=1.0, steps=400)
-    algorithm = make_algorithm(seed=2, theta_weights=str(path), alpha=schedule)
+    algorithm = make_algorithm(seed=2, module_class=MixtureModule, theta_weights=str(path), options={"alpha": schedule})
     runner = algorithm.env_runner_group.local_env_runner
     observation = torch.from_numpy(runner.env.reset(seed=0)[0])
     acting = runner.module.acting_probs(observation)
@@ -91,7 +92,7 @@ def test_mixture_freezes_theta_carries_alpha_and_acts_by_it(tmp_path: Path) -> N
     assert any(k.startswith("theta.") for k in module.get_state())
     algorithm.save_to_path(str(tmp_path / "mixed"))
     algorithm.stop()
-    restored = make_algorithm(seed=9, theta_weights=str(path), alpha=schedule)
+    restored = make_algorithm(seed=9, module_class=MixtureModule, theta_weights=str(path), options={"alpha": schedule})
     restored.restore_from_path(str(tmp_path / "mixed"))
     assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(0.5)
     restored.stop()

@@ -1,0 +1,36 @@
+"""Soft Q-learning: all that a user writes to add a method. With this file as ``soft_q.py`` on ``PYTHONPATH``:
+
+ialp run sample --set 'adapt.plugins=[soft_q]' --set 'adapt.methods=[a2c, soft_q]'
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ialp_rllib.agent import losses
+from ialp_rllib.agent.baselines import QModule
+from ialp_rllib.agent.methods import Method, register
+from ialp_rllib.agent.modules import Q_NEXT, Q
+from ialp_rllib.agent.objectives import td_target
+
+TEMPERATURE = 0.2
+SOURCE = 'Haarnoja et al. 2017, "Reinforcement Learning with Deep Energy-Based Policies"'
+
+
+class SoftQModule(QModule):
+    """Acts in proportion to exp(Q / temperature); greedy measurements take the highest Q-value, as DQN's do."""
+
+    def acting_probs(self, observation: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.q_values(observation) / TEMPERATURE, -1)
+
+
+def soft_q(config: Any, batch: dict[str, torch.Tensor], out: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict]:
+    """The squared TD error; the next state's value is the soft maximum of its Q-values."""
+    target = td_target(config, batch, TEMPERATURE * torch.logsumexp(out[Q_NEXT] / TEMPERATURE, 1))
+    loss = losses.critic_loss(out[Q], batch["actions"].long(), target)
+    return loss, {"critic_loss": loss}
+
+
+register("soft_q", Method("Soft Q", SOURCE, module=SoftQModule, objective=soft_q))

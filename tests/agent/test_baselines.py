@@ -1,0 +1,164 @@
+"""The baselines' losses and policies by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+
+from ialp_rllib.agent import losses
+from ialp_rllib.agent.algorithm import IALP
+from ialp_rllib.agent.baselines import CHOICE
+from ialp_rllib.agent.modules import Q_NEXT, Q
+from ialp_rllib.agent.objectives import q_learning, reinforce
+from ialp_rllib.catalogue import read_source
+from ialp_rllib.catalogue.popularity import popularity
+from ialp_rllib.settings import DQNSettings, load
+from tests.agent.small import AGENT, make_method
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def module_of(algorithm: IALP) -> Any:
+    return algorithm.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped()
+
+
+def config_of(name: str) -> Any:
+    return dataclasses.make_dataclass("Config", ["agent"])(dataclasses.replace(AGENT, gamma=0.5, entropy=0.1))
+
+
+def test_the_loss_of_q_learning_by_hand() -> None:
+    q = torch.tensor([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]], requires_grad=True)
+    batch = {
+        "actions": torch.tensor([1, 0]),
+        "rewards": torch.tensor([1.0, 4.0]),
+        "terminateds": torch.tensor([False, True]),
+    }
+    out = {Q: q, Q_NEXT: torch.tensor([[6.0, 8.0, 0.0], [9.0, 9.0, 9.0]]), CHOICE: torch.tensor([0, 1])}
+    loss, _ = q_learning(config_of("dqn"), batch, out)
+    # errors: 1 + 0.5 * 6 - 2 = 2, and 4 - 3 = 1
+    assert float(loss.detach()) == pytest.approx((4 + 1) / 2)
+    loss.backward()
+    assert q.grad is not None
+    assert q.grad.tolist() == [[0.0, -2.0, 0.0], [-1.0, 0.0, 0.0]]
+
+
+def test_double_q_learning_chooses_with_the_learning_network_among_what_is_allowed() -> None:
+    algorithm = make_method("dqn")
+    module = module_of(algorithm)
+    observation = torch.from_numpy(algorithm.env_runner_group.local_env_runner.env.reset(seed=0)[0])
+    with torch.no_grad():
+        module.target.critic.advantage.bias[7] = 100.0  # the target network's favourite
+        module.critic.advantage.bias[5] = 100.0  # ours
+        module.critic.advantage.bias[-1] = 1000.0  # "no item" is no choice
+    batch = {"obs": observation, "new_obs": observation}
+    out = module._forward_train(batch)
+    assert (out[CHOICE] == 5).all()
+    assert float(out[Q_NEXT].amax()) > 90
+    assert (out[Q_NEXT][:, -1] < -1e8).all()
+    module.dqn = DQNSettings(double=False)
+    assert (module._forward_train(batch)[CHOICE] == 7).all()
+    algorithm.stop()
+
+
+def test_dqn_acts_epsilon_greedily_and_measures_greedily() -> None:
+    algorithm = make_method("dqn")
+    module = module_of(algorithm)
+    n, observation = 20, torch.full((4000, 9), 20)
+    observation[:, 0], observation[:, -2:] = 0, torch.tensor([3, 4])
+    with torch.no_grad():
+        module.critic.advantage.bias[11] = 100.0
+        module.critic.advantage.bias[3] = 1000.0  # masked
+    module.epsilon.fill_(0.36)
+    share = torch.bincount(module.act(observation, "categorical"), minlength=n) / len(observation)
+    expected = torch.full((n,), 0.36 / 18)
+    expected[[3, 4]], expected[11] = 0.0, 0.64 + 0.36 / 18
+    assert torch.allclose(share, expected, atol=0.03)
+    assert share[[3, 4]].tolist() == [0, 0]
+    module.epsilon.fill_(1.0)
+    assert (module.act(observation, "greedy") == 11).all()
+    algorithm.stop()
+
+
+def test_the_loss_of_reinforce_by_hand() -> None:
+    probs = torch.tensor([[0.5, 0.5], [0.2, 0.8]], requires_grad=True)
+    batch = {"actions": torch.tensor([0, 1]), "returns": torch.tensor([3.0, 1.0])}
+    baseline = torch.tensor([1.0, 2.0], requires_grad=True)
+    entropy = float(losses.entropy(probs.detach()))
+    gained = -(np.log(0.5) * 2 + np.log(0.8) * -1) / 2
+    loss, parts = reinforce(config_of("pg"), batch, {"probs": probs, "baseline": baseline})
+    assert float(parts["actor_loss"].detach()) == pytest.approx(gained)
+    assert float(loss.detach()) == pytest.approx(gained - 0.1 * entropy + (4 + 1) / 2)
+    loss.backward()
+    assert baseline.grad is not None
+    assert baseline.grad.tolist() == pytest.approx([-2.0, 1.0])  # of its own error alone
+    plain, _ = reinforce(config_of("pg"), batch, {"probs": probs})
+    assert float(plain.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.1 * entropy)
+
+
+# ---- fixed policies
+
+
+def test_popularity_counts_what_train_users_chose() -> None:
+    catalogue = read_source(load("sample").catalogue)
+    counts = np.zeros(catalogue.n_items)
+    test = set(catalogue.test_users.tolist())
+    for user, item in zip(catalogue.user, catalogue.item, strict=True):
+        counts[item] += user not in test
+    assert np.array_equal(popularity(catalogue), counts)
+    assert 0 < counts.sum() < len(catalogue.item)
+    rated = dataclasses.replace(
+        catalogue,
+        rating=np.where(np.arange(len(catalogue.item)) % 3 == 0, 2.0, np.nan).astype(np.float32),
+        split=(np.arange(len(catalogue.item)) % 3 == 1).astype(np.int8),
+    )
+    kept = (np.arange(len(catalogue.item)) % 3 == 2) & ~np.isin(catalogue.user, catalogue.test_users)
+    assert np.array_equal(popularity(rated, 3.0), np.bincount(catalogue.item[kept], minlength=catalogue.n_items))
+
+
+def test_fixed_policies_act_by_their_scores_and_masks() -> None:
+    scores = np.zeros(20)
+    scores[:6] = [5, 30, 10, 30, 0, 25]
+    algorithm = make_method("popularity", features={"scores": scores})
+    module = module_of(algorithm)
+    observation = torch.full((20_000, 9), 20)
+    observation[:, 0], observation[:, -1] = 0, 5
+    shown = np.where(np.arange(20) == 5, 0, scores)
+    sampled = np.bincount(module.act(observation, "categorical").numpy(), minlength=20) / 20_000
+    assert np.allclose(sampled, shown / shown.sum(), atol=0.012)
+    assert (sampled[shown == 0] == 0).all()
+    greedy = np.bincount(module.act(observation, "greedy").numpy(), minlength=20) / 20_000
+    assert greedy[[1, 3]] == pytest.approx([0.5, 0.5], abs=0.02)
+    assert greedy[[1, 3]].sum() == 1
+    algorithm.rounds = 3
+    algorithm.train()
+    assert (algorithm.env_steps, algorithm.updates) == (24, 0)
+    assert set(algorithm.policy_weights()) == {"scores"}
+    algorithm.stop()
+
+
+def test_where_every_item_with_a_score_is_masked_the_others_are_equal() -> None:
+    scores = np.zeros(20)
+    scores[5] = 3.0
+    algorithm = make_method("popularity", features={"scores": scores})
+    observation = torch.full((20_000, 9), 20)
+    observation[:, -1] = 5
+    shares = torch.bincount(module_of(algorithm).act(observation, "categorical"), minlength=20) / 20_000
+    assert float(shares[5]) == 0
+    assert torch.allclose(shares[torch.arange(20) != 5], torch.tensor(1 / 19), atol=0.01)
+    algorithm.stop()
+
+
+def test_random_is_uniform_however_it_is_measured() -> None:
+    algorithm = make_method("random")
+    observation = torch.full((20_000, 9), 20)
+    observation[:, -1] = 5
+    for how in ("greedy", "categorical"):
+        shares = torch.bincount(module_of(algorithm).act(observation, how), minlength=20) / 20_000
+        assert float(shares[5]) == 0
+        assert torch.allclose(shares[torch.arange(20) != 5], torch.tensor(1 / 19), atol=0.01)
+    algorithm.stop()

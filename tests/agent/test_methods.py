@@ -1,0 +1,192 @@
+"""The baselines: by hand, on a trivial task, through a kill; and no method ever recommends what is masked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ialp_rllib.agent.algorithm import IALP
+from ialp_rllib.agent.baselines import epsilon
+from ialp_rllib.agent.methods import METHODS, load_plugins
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import DQNSettings, PGSettings, load
+from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.pipeline import Run
+from tests.agent.small import make_method
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def returns(algorithm: IALP) -> tuple[float, float]:
+    found = algorithm.evaluate()["env_runners"]
+    return float(found["greedy"]["return"]), float(found["sampled"]["return"])
+
+
+# ---- learning
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("dqn", 250), ("pg", 500)])
+def test_learns_a_trivial_task(name: str, rounds: int) -> None:
+    """A uniform random policy reaches about 9 here, the best one 26."""
+    algorithm = make_method(name)
+    start = returns(algorithm)[1]
+    algorithm.rounds = rounds
+    algorithm.train()
+    greedy, sampled = returns(algorithm)
+    algorithm.stop()
+    assert start < 12
+    assert greedy > 22
+    assert sampled > 20
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"options": {"dqn": DQNSettings(double=False, epsilon_steps=1500)}},
+        {"options": {"dqn": DQNSettings(epsilon_steps=1500)}, "agent": {"target_rate": 0.0, "dueling": False}},
+    ],
+    ids=["single", "no target network, not dueling"],
+)
+def test_forms_of_dqn_learn(changes: dict[str, Any]) -> None:
+    algorithm = make_method("dqn", **changes)
+    algorithm.rounds = 400
+    algorithm.train()
+    assert returns(algorithm)[0] > 20
+    algorithm.stop()
+
+
+def test_pg_without_a_baseline_leaves_the_critic_alone() -> None:
+    algorithm = make_method("pg", options={"pg": PGSettings(baseline="none")}, agent={"batch": 8})
+    start = algorithm.policy_weights()
+    algorithm.rounds = 40
+    algorithm.train()
+    end = algorithm.policy_weights()
+    assert algorithm.updates > 10
+    for name in start:
+        assert torch.equal(start[name], end[name]) == name.startswith("critic."), name
+    assert "critic_loss" not in algorithm.losses()
+    algorithm.stop()
+
+
+def test_dqn_trains_critic_and_encoder_and_never_its_actor() -> None:
+    algorithm = make_method("dqn")
+    start = algorithm.policy_weights()
+    algorithm.rounds = 20
+    algorithm.train()
+    end = algorithm.policy_weights()
+    for name in start:
+        assert torch.equal(start[name], end[name]) == name.startswith("policy.actor."), name
+    algorithm.stop()
+
+
+# ---- what a checkpoint holds
+
+
+@pytest.mark.parametrize("name", ["dqn", "pg"])
+def test_a_restored_run_ends_with_the_same_weights_to_the_bit(name: str, tmp_path: Path) -> None:
+    algorithm = make_method(name)
+    algorithm.rounds = 19  # in the middle of episodes
+    algorithm.train()
+    algorithm.save_to_path(str(tmp_path / "half"))
+    algorithm.train()
+    expected, progress = algorithm.policy_weights(), algorithm.progress()
+    algorithm.stop()
+    other = make_method(name, seed=77)
+    other.rounds = 19
+    other.restore_from_path(str(tmp_path / "half"))
+    other.train()
+    found = other.policy_weights()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    assert other.progress() == progress
+    assert progress["updates"] > 3
+    other.stop()
+
+
+def test_epsilon_falls_in_a_line_and_reaches_the_runner_and_the_checkpoint(tmp_path: Path) -> None:
+    settings = DQNSettings(epsilon_start=0.9, epsilon_end=0.1, epsilon_steps=400)
+    assert [epsilon(settings, n) for n in (0, 100, 400, 9999)] == pytest.approx([0.9, 0.7, 0.1, 0.1])
+    algorithm = make_method("dqn", options={"dqn": settings})
+    algorithm.rounds = 25  # of 8 users
+    algorithm.train()
+    assert float(algorithm.env_runner_group.local_env_runner.module.epsilon) == pytest.approx(0.5)
+    algorithm.save_to_path(str(tmp_path / "half"))
+    algorithm.stop()
+    other = make_method("dqn", options={"dqn": settings})
+    other.restore_from_path(str(tmp_path / "half"))
+    assert float(other.env_runner_group.local_env_runner.module.epsilon) == pytest.approx(0.5)
+    other.stop()
+
+
+@pytest.mark.slow  # two processes that load torch and RLlib
+def test_pg_with_two_runners_keeps_their_episodes_apart(tmp_path: Path) -> None:
+    algorithm = make_method("pg", runners=2)
+    algorithm.rounds = 12
+    algorithm.train()
+    state = algorithm.replay.get_state()
+    assert sorted(state["open"]) == [1, 2]
+    lengths = [held["length"] for held in state["open"].values()]
+    assert algorithm.env_steps == 12 * 2 * 8
+    # No step is lost: each is in a running episode, waits, or was used.
+    assert sum(map(np.sum, lengths)) + len(algorithm.replay) + 32 * algorithm.updates == algorithm.env_steps
+    algorithm.save_to_path(str(tmp_path / "half"))
+    algorithm.train()
+    expected, progress = algorithm.policy_weights(), algorithm.progress()
+    algorithm.restore_from_path(str(tmp_path / "half"))
+    algorithm.train()
+    assert algorithm.progress()["updates"] == progress["updates"] > 0
+    found = algorithm.policy_weights()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    algorithm.stop()
+
+
+# ---- all methods
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_recommends_what_is_masked(name: str) -> None:
+    changes: dict[str, Any] = {"agent": {"mask_recent": 8, "batch": 8, "warmup": 8, "history": 8}}
+    if METHODS[name].judged:
+        changes["propose"] = 4
+    algorithm = make_method(name, **changes)
+    runner = algorithm.env_runner_group.local_env_runner
+    if not METHODS[name].judged:  # a judge's environment has a test of its own; here it is asked for proposals
+        algorithm.rounds = 10
+        algorithm.train()
+    rng = np.random.default_rng(0)
+    sessions = np.stack([rng.permutation(20)[:8] for _ in range(500)])
+    observation = torch.from_numpy(np.concatenate([np.zeros((500, 1), int), sessions], 1).astype(np.int32))
+    for how in ("greedy", "categorical"):
+        shown = runner.module.act(observation, how).reshape(500, -1).numpy()
+        assert not (shown[:, :, None] == sessions[:, None, :]).any()
+        assert (shown < 20).all()
+    algorithm.stop()
+
+
+def test_a_setting_of_one_method_runs_that_method_again_and_no_other(tmp_path: Path) -> None:
+    def prints(*overrides: str) -> dict[str, str]:
+        run = Run(load("sample", list(overrides)), tmp_path)
+        return {name: job_stage(run, name, 0).fingerprint for name in METHODS}
+
+    before = prints()
+
+    def changed(*overrides: str) -> set[str]:
+        after = prints(*overrides)
+        return {name for name in METHODS if after[name] != before[name]}
+
+    assert changed("adapt.dqn.double=false") == {"dqn"}
+    assert changed("adapt.pg.baseline=none") == {"pg"}
+    assert changed("adapt.alpha.steps=5") == {"aialp_ap"}
+    assert changed("adapt.methods=[pg]", "adapt.plugins=[tests.agent.small]") == set()
+    assert "popularity" in changed("judge.min_rating=3")
+    assert "a2c" not in changed("judge.min_rating=3")
+    assert changed("adapt.env_steps=77") == set(METHODS)
+
+
+@pytest.mark.parametrize("name", ["no_such_module_of_mine", "", ".relative", "a b"])
+def test_a_plugin_that_is_not_there(name: str) -> None:
+    with pytest.raises(InputError, match=r"adapt\.plugins: names"):
+        load_plugins([name])

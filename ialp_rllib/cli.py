@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.text import Text
 
-from ialp_rllib import cli_data, cli_judge
+from ialp_rllib import cli_compare, cli_data, cli_judge
 from ialp_rllib.errors import IalpError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_judge.app, name="judge")
+app.command()(cli_compare.compare)
 console = Console(stderr=True)
 
 Scenario = Annotated[str, typer.Argument(help="A scenario of the package (sample, coat), or a scenario YAML.")]

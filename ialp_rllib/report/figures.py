@@ -37,6 +37,7 @@ def learning_curve(
     title: str = "",
     over: str = "env_steps",
     top: float | None = None,
+    prefix: str = "",
 ) -> Markup:
     """A measure over training, one line per method: the mean over seeds, with its 95% band.
 
@@ -49,6 +50,7 @@ def learning_curve(
         title: stands above the axes.
         over: the x axis, ``env_steps`` or ``updates``.
         top: upper end of the y axis, so that figures side by side compare; ``None``: from the data.
+        prefix: of its ids, where the page shows the same figure of several scenarios.
     """
     part = curves[curves["series"] == series]
     with matplotlib.rc_context(svg.STYLE):
@@ -66,7 +68,8 @@ def learning_curve(
         axes.set_xlim(0, max(longest, 1) * 1.02)
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
         words = ", ".join(methods(part["method"])[name].label for name in methods(part["method"]))
-        return svg.markup(figure, f"{series}-{measure}-{over}", f"{title or series}: {_MEASURE[measure]} of {words}")
+        words = f"{title or series}: {_MEASURE[measure]} of {words}"
+        return svg.markup(figure, f"{prefix}{series}-{measure}-{over}", words)
 
 
 def alpha_curve(curves: pd.DataFrame) -> Markup | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,21 +66,26 @@ def notes(settings: Settings) -> list[str]:
     return found
 
 
-def gather(run: Run) -> tuple[pa.Table, pa.Table]:
-    """The measurements and learning curves of all methods and seeds, in the report's schemas."""
+def gather(run: Run, jobs: Iterable[tuple[str, int]] | None = None) -> tuple[pa.Table, pa.Table]:
+    """The measurements and learning curves of all methods and seeds, in the report's schemas.
+
+    Args:
+        jobs: (method, seed) of those to take; None: all.
+    """
     settings = run.settings
+    if jobs is None:
+        jobs = [(name, seed) for name in settings.adapt.methods for seed in settings.seeds]
     results, curves = [], []
-    for name in settings.adapt.methods:
-        for seed in settings.seeds:
-            folder = job_stage(run, name, seed).folder
-            who = {"scenario": settings.scenario, "method": name, "seed": seed}
-            rows = pq.read_table(folder / "measurements.parquet").to_pylist()
-            results += [{**who, **row} for row in rows if row["epoch"]]
-            curves += [
-                {**who, **row}
-                for row in pq.read_table(folder / "curves.parquet").to_pylist()
-                if row["return"] is not None  # no episode had ended yet
-            ]
+    for name, seed in jobs:
+        folder = job_stage(run, name, seed).folder
+        who = {"scenario": settings.scenario, "method": name, "seed": seed}
+        rows = pq.read_table(folder / "measurements.parquet").to_pylist()
+        results += [{**who, **row} for row in rows if row["epoch"]]
+        curves += [
+            {**who, **row}
+            for row in pq.read_table(folder / "curves.parquet").to_pylist()
+            if row["return"] is not None  # no episode had ended yet
+        ]
     return _table(results, RESULTS), _table(curves, CURVES)
 
 

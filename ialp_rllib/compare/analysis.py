@@ -1,0 +1,47 @@
+"""All numbers of a comparison, from what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ialp_rllib.compare import costs, estimates, tables, verdict
+from ialp_rllib.compare.measured import Measured
+from ialp_rllib.report.schemas import POLICIES
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The numbers behind page and files; see the functions of :mod:`.estimates` and :mod:`.tables`."""
+
+    summary: pd.DataFrame
+    contrasts: pd.DataFrame
+    overall: pd.DataFrame
+    aggregate: pd.DataFrame
+    kinds: dict[str, pd.DataFrame]
+    ratios: pd.DataFrame
+    costs: pd.DataFrame
+    verdict: list[str]
+    policies: tuple[str, ...]
+
+
+def analyse(measured: Measured) -> Analysis:
+    """Estimate everything; seconds."""
+    results = measured.results
+    policies = tuple(policy for policy in POLICIES if policy in set(results["policy"]))
+    summary = estimates.summary(results)
+    contrasts = estimates.against_baseline(results)
+    scores = estimates.normalised(results, measured.random)
+    aggregate, overall = estimates.aggregate(scores), estimates.against_baseline_overall(scores)
+    return Analysis(
+        summary=summary,
+        contrasts=contrasts,
+        overall=overall,
+        aggregate=aggregate,
+        kinds={kind.name: tables.results_table(summary, contrasts, kind) for kind in tables.KINDS},
+        ratios=tables.ratios_table(estimates.against_baseline(results, learning=True), contrasts),
+        costs=costs.cost_table(measured.costs, measured.curves, policies[0]),
+        verdict=verdict.verdict(contrasts, overall, aggregate, policies[0]),
+        policies=policies,
+    )

@@ -1,0 +1,178 @@
+"""From the rows of ``results`` (:mod:`ialp_rllib.report.schemas`) to estimates, contrasts and ratios: pure pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ialp_rllib.agent.methods import METHODS
+from ialp_rllib.compare import statistics
+from ialp_rllib.report.names import methods
+from ialp_rllib.report.schemas import EPOCHS, POLICIES
+from ialp_rllib.report.tables import MEASURES
+
+ALL = "all scenarios"
+BETTER, WORSE, OPEN, ONE_SEED, UNKNOWN = "better", "worse", "no difference shown", "one seed", "cannot be compared"
+_ENDS = ("", "_low", "_high")
+CONTRASTS = ("difference", "ratio", "probability")
+# What the publication claims: method, epoch, published ratio to the best baseline.
+CLAIMS = (("ialp", "0", 2.6), ("aialp_ft", "1", 1.27), ("aialp_ap", "end", 1.11))
+
+
+def baselines(ids: Iterable[str], learning: bool = False) -> list[str]:
+    """The methods that no judge helped; ``learning``: of these the ones that learn online, as the published are."""
+    return [
+        name
+        for name in methods(ids)
+        if name in METHODS
+        and not (METHODS[name].pretrained or METHODS[name].judged)
+        and (METHODS[name].learns or not learning)
+    ]
+
+
+def summary(results: pd.DataFrame) -> pd.DataFrame:
+    """Interquartile mean over the seeds, and its interval, of each measure in each cell.
+
+    Returns:
+        Columns ``scenario``, ``policy``, ``epoch``, ``method``, ``seeds``, ``env_steps`` and, for each measure m,
+        ``m``, ``m_low``, ``m_high``; ordered as shown.
+    """
+    rows, cells = [], []
+    for key, runs in _cells(results):
+        rows.append((*key, len(runs), float(runs["env_steps"].mean())))
+        cells += [runs[measure].to_numpy(float)[:, None] for measure in MEASURES]
+    table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "seeds", "env_steps"])
+    found = statistics.estimates(cells).reshape(len(rows), len(MEASURES) * 3)
+    names = [measure + end for measure in MEASURES for end in _ENDS]
+    return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
+
+
+def _cells(results: pd.DataFrame) -> list[tuple[tuple[str, str, str, str], pd.DataFrame]]:
+    """((scenario, policy, epoch, method), rows sorted by seed), in the order of the tables."""
+    found = {key: runs.sort_values("seed") for key, runs in results.groupby(["scenario", "policy", "epoch", "method"])}
+    scenarios, ids = list(dict.fromkeys(results["scenario"])), list(methods(results["method"]))
+    order = [(s, p, e, m) for s in scenarios for p in POLICIES for e in EPOCHS for m in ids]
+    return [(key, found[key]) for key in order if key in found]
+
+
+def against_baseline(results: pd.DataFrame, learning: bool = False) -> pd.DataFrame:
+    """Each method's return against that of the best baseline: the one with the highest interquartile mean there.
+
+    Which baseline is the best one is settled before anything is resampled; that it was chosen for its high mean is to
+    its favour, not to the favour of the methods compared with it.
+
+    Returns:
+        Columns ``scenario``, ``policy``, ``epoch``, ``method``, ``baseline``, ``seeds`` (the fewer of the two), then
+        ``difference``, ``ratio``, ``probability`` (that X is above Y), each with ``_low`` and ``_high``, and
+        ``verdict``, which follows the interval of the difference.
+    """
+    cells = {key: runs["return"].to_numpy(float)[:, None] for key, runs in _cells(results)}
+    known = baselines(results["method"], learning)
+    best: dict[tuple[str, str, str], str] = {}
+    for (*place, name), scores in cells.items():
+        where = (place[0], place[1], place[2])
+        held = best.get(where)
+        if name in known and np.isfinite(scores).all() and (held is None or _above(scores, cells[(*where, held)])):
+            best[where] = name
+    rows, pairs = [], []
+    for (scenario, policy, epoch, name), scores in cells.items():
+        other = best.get((scenario, policy, epoch))
+        if other is not None and other != name:
+            pairs.append((scores, cells[scenario, policy, epoch, other]))
+            rows.append((scenario, policy, epoch, name, other, min(len(part) for part in pairs[-1])))
+    table = _contrast_table(rows, pairs)
+    table["verdict"] = [_verdict(row, "difference", 0.0) for _, row in table.iterrows()]
+    return table
+
+
+def _above(scores: np.ndarray, others: np.ndarray) -> bool:
+    return bool(statistics.iqm(scores) > statistics.iqm(others))
+
+
+def _contrast_table(rows: list[tuple[Any, ...]], pairs: list[tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "baseline", "seeds"])
+    names = [name + end for name in CONTRASTS for end in _ENDS]
+    return pd.concat([table, pd.DataFrame(statistics.contrasts(pairs).reshape(len(rows), 9), columns=names)], axis=1)
+
+
+def _verdict(row: pd.Series, name: str, nothing: float) -> str:
+    """``better`` and ``worse`` only where the whole interval is on one side of ``nothing``."""
+    if not np.isfinite(row[name]):
+        return UNKNOWN
+    if row["seeds"] < 2:
+        return ONE_SEED
+    if row[f"{name}_low"] > nothing:
+        return BETTER
+    return WORSE if row[f"{name}_high"] < nothing else OPEN
+
+
+def normalised(results: pd.DataFrame, random: Mapping[str, float]) -> pd.DataFrame:
+    """Rows of ``results`` with ``score``: the return on a scale of its scenario and policy.
+
+    .. math:: score = (R - R_{random}) / (R_{best} - R_{random})
+
+    0 is the mean return of uniform random recommendations, 1 the highest mean that a method has at the end. Both are
+    taken as known: no interval holds their own uncertainty. NaN where no method is above random, or it is not known.
+
+    Args:
+        random: scenario -> return of uniform random recommendations in the test world.
+    """
+    ends = results[results["epoch"] == "end"]
+    means = ends.groupby(["scenario", "policy", "method"])["return"].agg(lambda runs: runs.to_numpy(float).mean())
+    best = means.groupby(["scenario", "policy"]).max()  # of the methods of which no run diverged
+    keys = pd.MultiIndex.from_frame(results[["scenario", "policy"]])
+    top, zero = best.reindex(keys).to_numpy(float), results["scenario"].map(dict(random)).to_numpy(float)
+    span = np.where(top > zero, top - zero, np.nan)
+    return results.assign(score=(results["return"].to_numpy(float) - zero) / span)
+
+
+def _matrices(scores: pd.DataFrame) -> dict[tuple[str, str, str], np.ndarray]:
+    """(policy, epoch, method) -> ``(S, M)``: the seeds finished in all scenarios; without what misses a scenario."""
+    scenarios = list(dict.fromkeys(scores["scenario"]))
+    found = {}
+    for key, rows in scores.groupby(["policy", "epoch", "method"]):
+        wide = rows.pivot(index="seed", columns="scenario", values="score").reindex(columns=scenarios)
+        there = rows.pivot(index="seed", columns="scenario", values="seed").reindex(columns=scenarios).notna()
+        wide = wide[there.all(axis=1)]
+        if len(wide):
+            found[key] = wide.to_numpy(float)
+    order = [(p, e, m) for p in POLICIES for e in EPOCHS for m in methods(scores["method"])]
+    return {key: found[key] for key in order if key in found}
+
+
+def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
+    """Interquartile mean of the normalised return over seeds and scenarios (rows of :func:`normalised`).
+
+    Returns:
+        Columns ``policy``, ``epoch``, ``method``, ``seeds``, ``score``, ``score_low``, ``score_high``.
+    """
+    cells = _matrices(scores)
+    rows = [(*key, len(cell)) for key, cell in cells.items()]
+    table = pd.DataFrame(rows, columns=["policy", "epoch", "method", "seeds"])
+    found = pd.DataFrame(statistics.estimates(list(cells.values())), columns=["score", "score_low", "score_high"])
+    return pd.concat([table, found], axis=1)
+
+
+def against_baseline_overall(scores: pd.DataFrame) -> pd.DataFrame:
+    """Each method against the baseline with the highest aggregate, over all scenarios.
+
+    Returns:
+        The columns of :func:`against_baseline`; ``verdict`` follows the interval of P(X > Y) around 1/2.
+    """
+    cells = _matrices(scores)
+    known = baselines(scores["method"])
+    rows, pairs = [], []
+    for (policy, epoch, name), x in cells.items():
+        others = {m: y for (p, e, m), y in cells.items() if (p, e) == (policy, epoch) and m in known}
+        levels = {m: float(statistics.iqm(y)) for m, y in others.items()}
+        finite = {m: level for m, level in levels.items() if np.isfinite(level)}
+        best = max(finite, key=lambda m: finite[m], default=None)
+        if best is not None and best != name:
+            pairs.append((x, others[best]))
+            rows.append((ALL, policy, epoch, name, best, min(len(x), len(others[best]))))
+    table = _contrast_table(rows, pairs)
+    table["verdict"] = [_verdict(row, "probability", 0.5) for _, row in table.iterrows()]
+    return table

@@ -1,0 +1,154 @@
+"""What the runs of a comparison left: measurements, curves, costs, and what a reader must know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ialp_rllib.agent.methods import METHODS
+from ialp_rllib.compare.plan import Plan
+from ialp_rllib.errors import InputError
+from ialp_rllib.report.names import methods
+from ialp_rllib.report.schemas import check_curves, check_results
+from ialp_rllib.settings import to_dict
+from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.pipeline import Run
+from ialp_rllib.stages.report import gather, notes, versions
+from ialp_rllib.storage import Stage
+
+COSTS = (
+    *("scenario", "method", "seed", "env_steps", "updates", "seconds", "cpu_seconds"),
+    *("pretrain_updates", "pretrain_seconds", "judge_prompts", "judge_seconds"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that the tables, figures and words are made of.
+
+    Attributes:
+        result_rows: in the schema ``RESULTS``.
+        curve_rows: in the schema ``CURVES``.
+        costs: one row per scenario, method and seed, with the columns :data:`COSTS`.
+        random: scenario -> return of uniform random recommendations in the test world.
+        settings: scenario -> its settings as plain data.
+        missing: (scenario, method, seed) that are not finished.
+        notes: what a reader must know.
+        versions: component -> version.
+    """
+
+    result_rows: pa.Table
+    curve_rows: pa.Table
+    costs: pd.DataFrame
+    random: Mapping[str, float]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    missing: tuple[tuple[str, str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        return self.result_rows.to_pandas()
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        return self.curve_rows.to_pandas()
+
+    @property
+    def scenarios(self) -> list[str]:
+        """Those that anything was measured in, in the order of the command line."""
+        return list(dict.fromkeys(self.results["scenario"]))
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that were measured, in the order of the tables."""
+        return list(methods(self.results["method"]))
+
+
+def measure(plan: Plan) -> Measured:
+    """Gather what is finished.
+
+    Raises:
+        InputError: nothing is finished with these settings.
+    """
+    finished = plan.finished()
+    if not any(finished.values()):
+        raise InputError(
+            str(plan.out),
+            "no method and seed is finished with these settings",
+            "the same command without --only-report",
+        )
+    tables = [gather(plan.runs[name], jobs) for name, jobs in finished.items() if jobs]
+    missing = [(name, *job) for name, jobs in plan.jobs().items() for job in jobs if job not in finished[name]]
+    costs = [_cost(plan.runs[name], *job) for name, jobs in finished.items() for job in jobs]
+    return Measured(
+        result_rows=check_results(pa.concat_tables([results for results, _ in tables])),
+        curve_rows=check_curves(pa.concat_tables([curves for _, curves in tables])),
+        costs=pd.DataFrame(costs, columns=list(COSTS)),
+        random={name: _random(plan.runs[name]) for name in finished},
+        settings={name: to_dict(run.settings) for name, run in plan.runs.items()},
+        missing=tuple(missing),
+        notes=tuple(_notes(plan)),
+        versions={**versions(), "rliable": version("rliable")},
+    )
+
+
+def _random(run: Run) -> float:
+    return float(run.facts("users").get("test_random_policy", {}).get("return", np.nan))
+
+
+def _notes(plan: Plan) -> list[str]:
+    """Of all scenarios; what holds for several is said once."""
+    said: dict[str, list[str]] = {}
+    for name, run in plan.runs.items():
+        for note in [*run.facts("prepare").get("notes", []), *notes(run.settings)]:
+            said.setdefault(str(note), []).append(name)
+    return [f"{', '.join(names)}: {note}" for note, names in said.items()]
+
+
+def _cost(run: Run, name: str, seed: int) -> dict[str, Any]:
+    """What one method and seed took: online, and before that for its pre-trained policy and the judge's preferences."""
+    stage = job_stage(run, name, seed)
+    online, cpu = _taken(stage)
+    row = {
+        "scenario": run.settings.scenario,
+        "method": name,
+        "seed": seed,
+        "env_steps": online.get("env_steps", np.nan),
+        "updates": online.get("updates", np.nan),
+        "seconds": online.get("train_seconds", np.nan),
+        "cpu_seconds": cpu,
+        "pretrain_updates": 0,
+        "pretrain_seconds": 0.0,
+        "judge_prompts": online.get("judge_prompts", 0),
+        "judge_seconds": online.get("judge_seconds", 0.0),
+    }
+    if METHODS[name].pretrained:
+        before, cpu_before = _taken(Stage(run.root / "pretrain" / f"seed-{seed}", "pretrain", ""))
+        distilled = run.facts("distil")
+        row["pretrain_updates"] = before.get("updates", np.nan)
+        row["pretrain_seconds"] = before.get("train_seconds", np.nan)
+        row["cpu_seconds"] += cpu_before
+        row["judge_prompts"] += distilled.get("prompts", 0) + before.get("judge_prompts", 0)
+        row["judge_seconds"] += distilled.get("seconds_asking", 0.0) + before.get("judge_seconds", 0.0)
+    return row
+
+
+def _taken(stage: Stage) -> tuple[dict[str, Any], float]:
+    """The facts of a training run, and its CPU seconds: NaN where they are not known."""
+    manifest = stage.manifest()
+    facts = manifest["facts"] if manifest else {}
+    if not facts.get("updates"):
+        return facts, 0.0  # nothing was trained
+    curves = stage.folder / "curves.parquet"
+    if not curves.is_file() or "cpu_seconds" not in pq.read_schema(curves).names:
+        return facts, np.nan
+    return facts, float(max(pq.read_table(curves, columns=["cpu_seconds"])["cpu_seconds"].to_pylist(), default=np.nan))

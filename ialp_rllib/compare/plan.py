@@ -1,0 +1,147 @@
+"""What is compared: one run per scenario, all with the same methods and seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ialp_rllib.agent.methods import METHODS, method
+from ialp_rllib.errors import InputError
+from ialp_rllib.report.names import methods as in_order
+from ialp_rllib.settings import load
+from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.pipeline import Run, run_all
+from ialp_rllib.stages.progress import Progress
+
+log = logging.getLogger(__name__)
+
+FOLDER = "comparison"
+SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a comparison.
+
+    Attributes:
+        out: holds a folder per scenario, and ``comparison``.
+        runs: scenario -> run.
+    """
+
+    out: Path
+    runs: dict[str, Run]
+
+    @property
+    def folder(self) -> Path:
+        """Where the comparison's own files go."""
+        return self.out / FOLDER
+
+    def jobs(self) -> dict[str, list[tuple[str, int]]]:
+        """Scenario -> (method, seed) of all that is to be trained."""
+        return {
+            name: [(m, seed) for m in run.settings.adapt.methods for seed in run.settings.seeds]
+            for name, run in self.runs.items()
+        }
+
+    def finished(self) -> dict[str, list[tuple[str, int]]]:
+        """Scenario -> those of :meth:`jobs` that stand with these settings."""
+        return {
+            name: [job for job in jobs if job_stage(self.runs[name], *job).stands()]
+            for name, jobs in self.jobs().items()
+        }
+
+    def check(self) -> None:
+        """Raise what would stop a later scenario, such as missing data, before hours are spent on the first one."""
+        for run in self.runs.values():
+            _ = run.fingerprints
+
+
+def default_methods() -> tuple[str, ...]:
+    """All methods that ask no judge online: those cost many times the others' time."""
+    return tuple(in_order(name for name, spec in METHODS.items() if not spec.judged))
+
+
+def make_plan(
+    scenarios: Sequence[str],
+    out: Path,
+    *,
+    seeds: int = SEEDS,
+    methods: str = "",
+    data: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> Plan:
+    """The plan that a command line speaks of.
+
+    Args:
+        scenarios: names of scenarios of the package, or paths of YAML files.
+        out: folder of the comparison.
+        seeds: so many, from 0.
+        methods: names with commas between them; empty: :func:`default_methods`.
+        data: ``NAME=DIR``, the data folders of scenarios.
+        overrides: ``key=value``, settings of all scenarios.
+
+    Raises:
+        InputError: an unknown scenario, method or setting; one that is named twice; data of a scenario that is not
+            compared.
+    """
+    if seeds < 1:
+        raise InputError("--seeds", f"is {seeds}", "at least 1; 5 or more for intervals that can be trusted")
+    for override in overrides:
+        for key, option in (("seeds", "--seeds"), ("adapt.methods", "--methods"), ("scenario", "the arguments")):
+            if override.partition("=")[0] == key:
+                raise InputError(f"--set {override}", f"{key} is not set here", f"{option} of ialp compare")
+    chosen = _methods(methods)
+    folders = _folders(data)
+    runs: dict[str, Run] = {}
+    for scenario in scenarios:
+        plain = load(scenario, list(overrides))
+        name = plain.scenario or Path(scenario).stem
+        given = next((folders.pop(key) for key in (name, scenario) if key in folders), None)
+        if name in runs:
+            raise InputError(f"scenario {scenario!r}", f"{name!r} is named twice", "every scenario once")
+        if name == FOLDER:
+            raise InputError(f"scenario {scenario!r}", f"is called {name!r}, as the folder of the results", "another")
+        settings = dataclasses.replace(
+            plain,
+            scenario=name,
+            seeds=tuple(range(seeds)),
+            adapt=dataclasses.replace(plain.adapt, methods=chosen),
+            catalogue=dataclasses.replace(plain.catalogue, data=given) if given else plain.catalogue,
+        )
+        runs[name] = Run(settings, (out / name).resolve())
+    if folders:
+        raise InputError(f"--data {next(iter(folders))}=…", "is not compared", f"one of {', '.join(runs)}")
+    return Plan(out.resolve(), runs)
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    if not text.strip():
+        return default_methods()
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in METHODS:
+            raise InputError("--methods", f"names {name!r}", f"any of {', '.join(METHODS)}, with commas between them")
+        if names.count(name) > 1:
+            raise InputError("--methods", f"names {name!r} twice", "every method once")
+        method(name)
+    return tuple(in_order(names))
+
+
+def _folders(data: Sequence[str]) -> dict[str, str]:
+    folders: dict[str, str] = {}
+    for text in data:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise InputError(f"--data {text}", "is not NAME=DIR", "a scenario and its folder: --data coat=data/coat")
+        if name in folders:
+            raise InputError(f"--data {text}", f"{name!r} is named twice", "every scenario once")
+        folders[name] = str(Path(folder).expanduser().resolve())
+    return folders
+
+
+def train(plan: Plan, name: str, progress: Progress) -> None:
+    """Run all stages of one scenario; what stands is not run again."""
+    run_all(plan.runs[name], progress)

@@ -1,0 +1,120 @@
+"""Interquartile means, contrasts, and their stratified bootstrap intervals (Agarwal et al., NeurIPS 2021: ``rliable``).
+
+Scores of one cell are ``(S, M)``: S seeds in M scenarios. Seeds are drawn with replacement within every scenario, of
+two methods independently of each other. A cell that holds a value that is not finite has no estimate: trimming must not
+hide a run that diverged.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+RESAMPLES = 2000
+_SEED = 0
+
+
+def iqm(scores: np.ndarray) -> np.ndarray:
+    """Interquartile mean over the first two axes: ``(S, M, ...)`` -> ``(...)``.
+
+    A quarter of the S * M values, rounded down, is cut off at either end: with fewer than four it is the plain mean.
+    """
+    flat = scores.reshape(scores.shape[0] * scores.shape[1], *scores.shape[2:])
+    cut = len(flat) // 4
+    middle = np.sort(flat, axis=0)[cut : len(flat) - cut].mean(axis=0)
+    return np.where(np.isfinite(flat).all(axis=0), middle, np.nan)
+
+
+def probability(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Probability of improvement: that a seed of X is above one of Y in the same scenario; a tie counts half.
+
+    .. math:: P(X > Y) = \\frac{1}{M} \\sum_m \\frac{1}{S_x S_y} \\sum_{i,j} [x_{im} > y_{jm}] + [x_{im} = y_{jm}] / 2
+
+    Args:
+        x: ``(Sx, M, ...)``.
+        y: ``(Sy, M, ...)``.
+
+    Returns:
+        ``(...)``.
+    """
+    left, right = x[:, None], y[None]
+    wins = ((left > right) + 0.5 * (left == right)).mean(axis=(0, 1, 2))
+    finite = np.isfinite(x).all(axis=(0, 1)) & np.isfinite(y).all(axis=(0, 1))
+    return np.where(finite, wins, np.nan)
+
+
+def _contrast(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Difference and ratio of the interquartile means, and P(X > Y); no ratio to what is not positive."""
+    ours, theirs = iqm(x), iqm(y)
+    ratio = np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0)
+    return np.stack([ours - theirs, ratio, probability(x, y)])
+
+
+def estimates(cells: Sequence[np.ndarray]) -> np.ndarray:
+    """Interquartile mean of each cell ``(S, M)`` with its 95% interval.
+
+    Returns:
+        ``(N, 3)``: value, lower and upper end; no ends (NaN) with one seed.
+    """
+    return _batched(lambda x: iqm(x)[None], [(cell,) for cell in cells], 1)[:, 0]
+
+
+def contrasts(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """What sets X apart from Y, for each pair of cells ``(Sx, M)``, ``(Sy, M)``.
+
+    Returns:
+        ``(N, 3, 3)``: of the difference of the interquartile means, of their ratio, and of P(X > Y), each the value and
+        the ends of its 95% interval.
+    """
+    return _batched(_contrast, pairs, 3)
+
+
+def _batched(statistic: Callable[..., np.ndarray], cells: Sequence[tuple[np.ndarray, ...]], outputs: int) -> np.ndarray:
+    """``statistic`` of every cell; cells of one shape are bootstrapped side by side: a loop of rliable's is slow."""
+    found = np.full((len(cells), outputs, 3), np.nan)
+    alike = defaultdict(list)
+    for index, cell in enumerate(cells):
+        alike[tuple(part.shape for part in cell)].append(index)
+    for indices in alike.values():
+        parts = zip(*(cells[i] for i in indices), strict=True)
+        stacks = [np.stack(part, axis=-1).astype(float) for part in parts]
+        low, high = interval(statistic, *stacks)
+        found[indices] = np.stack([statistic(*stacks), low, high], axis=-1).swapaxes(0, 1)
+    return found
+
+
+def interval(statistic: Callable[..., np.ndarray], *scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95% percentile interval of ``statistic`` by rliable's stratified bootstrap; the same draws every time.
+
+    Args:
+        statistic: of resampled scores, any shape.
+        scores: ``(S, M, ...)`` each.
+
+    Returns:
+        The ends, each in the shape of the statistic; NaN where there is one seed.
+    """
+    shape = statistic(*scores).shape
+    if min(len(part) for part in scores) < 2:
+        return np.full(shape, np.nan), np.full(shape, np.nan)
+    from rliable import library  # seconds: not for those who only ask for help
+
+    with _same_draws():
+        _, ends = library.get_interval_estimates(
+            {"": list(scores)}, lambda *drawn: statistic(*drawn).ravel(), reps=RESAMPLES
+        )
+    low, high = ends[""]
+    return low.reshape(shape), high.reshape(shape)
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """rliable draws from numpy's global generator, whatever ``random_state`` it is given: seed that, and restore it."""
+    before = np.random.get_state()
+    np.random.seed(_SEED)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)

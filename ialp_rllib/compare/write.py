@@ -1,0 +1,78 @@
+"""Leave a comparison on the disk: Parquet, CSV, Markdown, LaTeX, SVG, and the page."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from ialp_rllib.compare import formats, page, tables
+from ialp_rllib.compare.analysis import Analysis, analyse
+from ialp_rllib.compare.figures import aggregate_figures, as_file
+from ialp_rllib.compare.measured import Measured
+from ialp_rllib.errors import storage_errors
+from ialp_rllib.storage import write_atomic
+
+log = logging.getLogger(__name__)
+
+
+def write(measured: Measured, folder: Path) -> Analysis:
+    """Write everything into ``folder``; files of an earlier comparison in it are replaced.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    analysis = analyse(measured)
+    curves = page.drawings(measured, analysis.policies[0])
+    text = page.render(measured, analysis, curves)
+    with storage_errors(folder):
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "results.parquet", partial(pq.write_table, measured.result_rows))
+    write_atomic(folder / "curves.parquet", partial(pq.write_table, measured.curve_rows))
+    _write_tables(analysis, folder)
+    overall = pd.concat([analysis.contrasts, analysis.overall], ignore_index=True)
+    for name, table in (("contrasts", overall), ("aggregate", analysis.aggregate), ("costs", analysis.costs)):
+        _write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    drawn = {name: figure for figures in curves.values() for name, figure in figures.items()}
+    for name, figure in {**drawn, **aggregate_figures(analysis.aggregate, analysis.policies[0])}.items():
+        _write_text(folder / "figures" / f"{name}.svg", as_file(figure))
+    _write_text(folder / "index.html", text)
+    log.info("comparison: %s", folder / "index.html")
+    return analysis
+
+
+def _write_tables(analysis: Analysis, folder: Path) -> None:
+    for kind in tables.KINDS:
+        table = analysis.kinds[kind.name]
+        _write_text(folder / f"{kind.name}.csv", table.to_csv(index=False))
+        texts = {p: tables.results_text(table[table["policy"] == p]) for p in analysis.policies}
+        _write_texts(folder, kind.name, kind.title, texts, 3)
+    ratios = analysis.ratios
+    _write_text(folder / "ratios.csv", ratios.to_csv(index=False))
+    texts = {p: tables.ratios_text(ratios[ratios["policy"] == p]) for p in analysis.policies}
+    _write_texts(folder, "ratios", "Ratios of returns to the best baseline's", texts, 5)
+
+
+def _write_texts(
+    folder: Path, name: str, title: str, texts: dict[str, tuple[list[str], list[list[str]]]], words: int
+) -> None:
+    """The same table for each policy, as Markdown and LaTeX; ``words``: columns of text from the left."""
+    what = "interquartile mean over seeds, stratified bootstrap 95% interval"
+    marks, codes = [], []
+    for policy, (head, rows) in texts.items():
+        caption = f"{title}; {policy} policy; {what}"
+        marks.append(f"**{caption}**\n\n{formats.markdown(head, rows)}")
+        codes.append(formats.latex(head, rows, caption, f"{name}-{policy}", words))
+    _write_text(folder / f"{name}.md", "\n".join(marks))
+    _write_text(folder / f"{name}.tex", "\n".join(codes))
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomic(path, lambda temporary: _put(temporary, text))
+
+
+def _put(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,138 @@
+"""``ialp compare`` for real: a small comparison, its second call, its report half-way, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ialp_rllib import cli
+from ialp_rllib.agent.methods import METHODS
+from ialp_rllib.compare import Plan, make_plan, measure, train, write
+from ialp_rllib.compare.plan import default_methods
+from ialp_rllib.errors import InputError
+from ialp_rllib.stages.progress import Progress
+from tests.report.reading import Page
+from tests.small_run import finish
+
+SMALL = {
+    "users.sequence.epochs": 1,
+    "adapt.env_steps": 256,
+    "adapt.epoch_steps": 64,
+    "adapt.log_every": 64,
+    "evaluate.every": 128,
+    "evaluate.episodes": 20,
+    "agent.dim": 16,
+    "agent.batch": 32,
+}
+SETS = [f"{key}={value}" for key, value in SMALL.items()]
+
+
+def plan(out: Path, seeds: int = 2) -> Plan:
+    return make_plan(["sample"], out, seeds=seeds, methods="popularity, a2c", overrides=SETS)
+
+
+def words(out: Path, methods: str, seeds: int) -> list[str]:
+    """The command line of a small comparison."""
+    sets = [part for text in SETS for part in ("--set", text)]
+    return ["compare", "sample", "--out", str(out), "--seeds", str(seeds), "--methods", methods, *sets]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of two methods and two seeds on the sample; in one process, for Ray's would take longer to start."""
+    out = tmp_path_factory.mktemp("compared")
+    said = finish([*words(out, "popularity,a2c", 2), "--local-mode"])
+    assert "R at the end" in said and (out / "comparison" / "index.html").is_file()
+    return out
+
+
+def times(out: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in (out / "sample").rglob("*.parquet")}
+
+
+def test_results_of_all_runs(compared):
+    measured = measure(plan(compared))
+    analysis = write(measured, plan(compared).folder)
+    assert measured.missing == () and len(measured.results) == 2 * 2 * 4 * 2  # methods, seeds, epochs, policies
+    assert analysis.costs.set_index("method").loc["a2c", "env_steps"] == 256.0
+    assert (measured.costs.loc[measured.costs["method"] == "a2c", "cpu_seconds"] > 0).all()
+    assert measured.costs["judge_prompts"].sum() == 0 and 0 < measured.random["sample"] < 10
+    assert pq.read_table(compared / "comparison" / "results.parquet").num_rows == 32
+    assert "A2C" in Page((compared / "comparison" / "index.html").read_text()).text
+
+
+def test_a_second_call_trains_nothing(compared):
+    before, progress = times(compared), Progress()
+    train(plan(compared), "sample", progress)
+    assert progress.ran == [] and times(compared) == before
+
+
+def test_a_report_half_way(compared, monkeypatch, capsys):
+    before = times(compared)
+    monkeypatch.setattr(sys, "argv", ["ialp", *words(compared, "a2c,popularity,pg", 3), "--only-report"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert not end.value.code and times(compared) == before
+    said = " ".join(err.split())
+    assert "not finished" in said and "A2C (seed 2)" in said and "PG (seeds 0, 1, 2)" in said
+    assert "Popularity" in out and "A2C (seed 2)" in Page((compared / "comparison" / "index.html").read_text()).text
+
+
+def test_nothing_is_finished(tmp_path):
+    with pytest.raises(InputError, match="no method and seed is finished"):
+        measure(plan(tmp_path))
+
+
+def test_runs_of_other_settings_do_not_count(compared):
+    other = make_plan(["sample"], compared, seeds=2, methods="a2c", overrides=[*SETS, "agent.gamma=0.5"])
+    assert other.finished() == {"sample": []}
+
+
+def test_the_plan(tmp_path):
+    (tmp_path / "mine.yaml").write_text("catalogue: {data: 'package:sample'}\n")
+    made = make_plan([str(tmp_path / "mine.yaml"), "coat"], tmp_path, data=[f"coat={tmp_path}"])
+    assert list(made.runs) == ["mine", "coat"] and made.runs["mine"].settings.scenario == "mine"
+    assert made.runs["coat"].settings.catalogue.data == str(tmp_path)
+    assert made.runs["mine"].root == tmp_path / "mine" and made.runs["mine"].settings.seeds == (0, 1, 2, 3, 4)
+    assert set(default_methods()) == set(METHODS) - {"llm_online"}
+    json.dumps(made.jobs())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": "a2c,a3c"}, "--methods: names 'a3c'"),
+        ({"methods": "a2c,,pg"}, "--methods: names ''"),
+        ({"methods": "a2c, a2c"}, "names 'a2c' twice"),
+        ({"scenarios": ["sample", "netflix"]}, "scenario 'netflix': not found"),
+        ({"scenarios": ["sample", "sample"]}, "'sample' is named twice"),
+        ({"data": ["lfm=/"]}, "--data lfm=…: is not compared\n  expected: one of sample"),
+        ({"data": ["sample"]}, "is not NAME=DIR"),
+        ({"data": ["sample=a", "sample=b"]}, "'sample' is named twice"),
+        ({"seeds": 0}, "--seeds: is 0"),
+        ({"overrides": ["seeds=[1]"]}, "--seeds of ialp compare"),
+        ({"overrides": ["adapt.methods=[a2c]"]}, "--methods of ialp compare"),
+        ({"overrides": ["agent.gama=1"]}, "agent.gamma"),
+    ],
+)
+def test_bad_input(tmp_path, options, message):
+    scenarios = options.pop("scenarios", ["sample"])
+    with pytest.raises(InputError) as error:
+        make_plan(scenarios, tmp_path, **options)
+    assert message in str(error.value)
+
+
+def test_data_that_are_not_there_are_missed_before_anything_runs(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        make_plan(["sample", "coat"], tmp_path, data=[f"coat={tmp_path / 'nowhere'}"]).check()
+
+
+def test_a_folder_that_is_called_as_the_results(tmp_path):
+    (tmp_path / "comparison.yaml").write_text("catalogue: {data: 'package:sample'}\n")
+    with pytest.raises(InputError, match="the folder of the results"):
+        make_plan([str(tmp_path / "comparison.yaml")], tmp_path)

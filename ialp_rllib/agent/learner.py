@@ -45,6 +45,7 @@ class IALPLearner(TorchLearner):
     ) -> Tensor:
         loss, parts = config.objective(config, batch, fwd_out)
         self.latest = {name: value.detach() for name, value in parts.items()}
+        self.module[module_id].unwrapped().learnt(self.latest)
         return loss
 
     def compute_gradients(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

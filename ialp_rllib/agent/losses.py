@@ -83,6 +83,20 @@ def mixture(theta: Tensor, beta: Tensor, alpha: Tensor | float) -> Tensor:
     return torch.lerp(theta, beta, alpha)
 
 
+def gain(theta: Tensor, beta: Tensor, acting: Tensor, q: Tensor, action: Tensor, target: Tensor) -> Tensor:
+    r"""How much more than theta beta would get in each state, ``(B,)``; from both and the acting policy, ``(B, A)``.
+
+    :math:`\mathrm{E}_\beta Q - \mathrm{E}_\theta Q + \frac{\beta(a|s) - \theta(a|s)}{\tilde\pi(a|s)}
+    (\mathrm{target} - Q(s, a))`: the critic's estimate, put right by what the recommended item brought, so that a
+    critic that knows nothing yet says nothing, in the mean. The quotient is clamped to +-10.
+
+    Source: Dudik et al. 2011, "Doubly Robust Policy Evaluation and Learning", of one step.
+    """
+    difference = beta - theta
+    weight = (chosen(difference, action) / chosen(acting, action).clamp(min=_TINY)).clamp(-10, 10)
+    return (difference * q).sum(1) + weight * (target - chosen(q, action))
+
+
 def chosen(values: Tensor, action: Tensor) -> Tensor:
     """``values[b, action[b]]``, ``(B,)``."""
     return values.gather(1, action[:, None]).squeeze(1)

@@ -105,6 +105,7 @@ METHODS = {
         pretrained=True,
         mixture=True,
         module="ialp_rllib.agent.modules:MixtureModule",
+        objective="ialp_rllib.agent.objectives:mixture_actor_critic",
         settings=("adapt.alpha",),
     ),
 }

@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ialp_rllib.agent.alpha import alpha
+from ialp_rllib.agent.alpha import alpha, remember
 from ialp_rllib.agent.exploration import act, propose
 from ialp_rllib.agent.losses import mixture
 from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy, values
@@ -21,6 +21,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AlphaSettings
 
 PROBS, Q, PROBS_NEXT, Q_NEXT, ALLOWED_NEXT = "probs", "q", "probs_next", "q_next", "allowed_next"
+THETA, BETA = "theta", "beta"
 
 
 def load_weights(path: str) -> dict[str, Tensor]:
@@ -52,6 +53,9 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     def advance(self, env_steps: int) -> None:
         """Called before every update with the environment steps so far: the place of schedules."""
+
+    def learnt(self, parts: dict[str, Tensor]) -> None:
+        """Called after every update's loss with what the objective gave beside it."""
 
     def acting_probs(self, observation: Tensor) -> Tensor:
         """The acting policy's probabilities, ``(B, I + 1)``."""
@@ -92,21 +96,22 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
             logits_next, q_next = values(source.policy, source.critic, after)
             probs_next = torch.softmax(logits_next, -1)
         return {
-            PROBS: self._mixed(beta, observation),
+            **self._acting(beta, observation),
             Q: q,
-            PROBS_NEXT: self._mixed(probs_next, after),
+            PROBS_NEXT: self._acting(probs_next, after)[PROBS],
             Q_NEXT: q_next,
             ALLOWED_NEXT: probs_next > 0,
         }
 
-    def _mixed(self, beta: Tensor, observation: Tensor) -> Tensor:
-        return beta
+    def _acting(self, probs: Tensor, observation: Tensor) -> dict[str, Tensor]:
+        """The acting policy's probabilities as :data:`PROBS`, from those of the learning one."""
+        return {PROBS: probs}
 
 
 class MixtureModule(ActorCriticModule):
     """A-iALP_ap: a frozen pre-trained pi_theta mixed with the learning pi_beta, by probabilities (Eq. 14).
 
-    ``alpha`` and ``env_steps`` are buffers, so that weight synchronisation and checkpoints carry them.
+    ``alpha``, ``env_steps`` and ``evidence`` are buffers, so that weight synchronisation and checkpoints carry them.
     ``model_config["theta_weights"]``: file of the pre-trained actor-critic; ``alpha``: settings of its schedule.
     """
 
@@ -120,10 +125,15 @@ class MixtureModule(ActorCriticModule):
         self.schedule: AlphaSettings = self.model_config.get("alpha", AlphaSettings())
         self.register_buffer("alpha", torch.tensor(alpha(self.schedule, 0)))
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("evidence", torch.zeros(3))
 
     def advance(self, env_steps: int) -> None:
-        self.alpha.fill_(alpha(self.schedule, env_steps))
+        self.alpha.fill_(alpha(self.schedule, env_steps, self.evidence.tolist()))
         self.env_steps.fill_(env_steps)
+
+    def learnt(self, parts: dict[str, Tensor]) -> None:
+        if self.schedule.shape == "evidence":
+            self.evidence.copy_(remember(self.evidence, float(parts["gain"]), self.schedule.memory))
 
     def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
         state = super().get_state(*args, inference_only=inference_only, **kwargs)
@@ -137,9 +147,9 @@ class MixtureModule(ActorCriticModule):
         super().set_state(state)
 
     def acting_probs(self, observation: Tensor) -> Tensor:
-        return self._mixed(super().acting_probs(observation), observation)
+        return self._acting(super().acting_probs(observation), observation)[PROBS]
 
-    def _mixed(self, beta: Tensor, observation: Tensor) -> Tensor:
+    def _acting(self, probs: Tensor, observation: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             theta = torch.softmax(self.theta(observation), -1)
-        return mixture(theta, beta, self.alpha)
+        return {PROBS: mixture(theta, probs, self.alpha), THETA: theta, BETA: probs}

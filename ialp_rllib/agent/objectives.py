@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ialp_rllib.agent import losses
 from ialp_rllib.agent.baselines import BASELINE, CHOICE
-from ialp_rllib.agent.modules import ALLOWED_NEXT, PROBS, PROBS_NEXT, Q_NEXT, Q
+from ialp_rllib.agent.modules import ALLOWED_NEXT, BETA, PROBS, PROBS_NEXT, Q_NEXT, THETA, Q
 from ialp_rllib.agent.trajectories import RETURNS
 
 Parts = dict[str, Tensor]
@@ -26,12 +26,7 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Ten
     """L = L_A + L_Q (Eq. 10), less the entropy bonus; ``config.agent`` chooses the forms."""
     agent = config.agent
     action, probs, q = batch[Columns.ACTIONS].long(), out[PROBS], out[Q]
-    with torch.no_grad():
-        if agent.bootstrap == "max":
-            value = losses.bootstrap_max(out[Q_NEXT], out[ALLOWED_NEXT])
-        else:
-            value = losses.bootstrap_policy(out[Q_NEXT], out[PROBS_NEXT])
-        target = td_target(config, batch, value)
+    target = _target(config, batch, out)
     critic = losses.critic_loss(q, action, target)
     if agent.advantage == "all_actions":
         actor = losses.actor_all_actions(probs, q)
@@ -41,6 +36,24 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Ten
     entropy = losses.entropy(probs)
     parts = {"actor_loss": actor, "critic_loss": critic, "entropy": entropy}
     return actor - agent.entropy * entropy + critic, parts
+
+
+@torch.no_grad()
+def _target(config: Any, batch: dict[str, Tensor], out: Parts) -> Tensor:
+    if config.agent.bootstrap == "max":
+        value = losses.bootstrap_max(out[Q_NEXT], out[ALLOWED_NEXT])
+    else:
+        value = losses.bootstrap_policy(out[Q_NEXT], out[PROBS_NEXT])
+    return td_target(config, batch, value)
+
+
+def mixture_actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
+    """As :func:`actor_critic`, of the mixture; with ``gain``: how much better beta is than theta, by this batch."""
+    loss, parts = actor_critic(config, batch, out)
+    with torch.no_grad():
+        action, target = batch[Columns.ACTIONS].long(), _target(config, batch, out)
+        parts["gain"] = losses.gain(out[THETA], out[BETA], out[PROBS], out[Q], action, target).mean()
+    return loss, parts
 
 
 def q_learning(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:

@@ -76,10 +76,15 @@ class PretrainSettings:
 class AlphaSettings:
     """The mixture's weight of the learning policy over environment steps (Eq. 14)."""
 
-    shape: str = setting("linear", "Shape of the rise.", choices=("constant", "linear", "cosine", "sigmoid", "step"))
+    shape: str = setting(
+        "linear",
+        "Shape of the rise; evidence: as sure as it is that the learning policy is the better one.",
+        choices=("constant", "linear", "cosine", "sigmoid", "step", "evidence"),
+    )
     start: float = setting(0.1, "Value at the start.", low=0.0, high=1.0)
     end: float = setting(1.0, "Value at the end (not for `constant`).", low=0.0, high=1.0)
-    steps: int = setting(50_000, "Environment steps from start to end.", low=1)
+    steps: int = setting(50_000, "Environment steps from start to end (not for `evidence`).", low=1)
+    memory: int = setting(500, "Updates that `evidence` remembers.", low=2)
 
 
 @dataclass(frozen=True)

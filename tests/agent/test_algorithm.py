@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from ialp_rllib.agent.algorithm import IALP
 from ialp_rllib.agent.modules import MixtureModule
+from ialp_rllib.agent.objectives import mixture_actor_critic
 from ialp_rllib.settings import AlphaSettings
 from tests.agent.small import make_algorithm
 
@@ -149,3 +150,30 @@ def test_the_updates_per_step_are_counted() -> None:
     assert algorithm.env_steps == 80
     assert np.isfinite(algorithm.losses()["critic_loss"])
     algorithm.stop()
+
+
+def test_alpha_by_evidence_follows_the_gains_and_comes_back_with_a_checkpoint(tmp_path: Path) -> None:
+    source = make_algorithm(seed=1)
+    path = tmp_path / "policy.safetensors"
+    save_file(source.policy_weights(), path)
+    source.stop()
+    schedule = AlphaSettings(shape="evidence", start=0.2, end=0.8, memory=50)
+    how = {"module_class": MixtureModule, "objective": mixture_actor_critic, "theta_weights": str(path)}
+    algorithm = make_algorithm(seed=2, options={"alpha": schedule}, **how)
+    algorithm.rounds = 1
+    seen = []
+    for _ in range(120):  # theta knows nothing: a policy that learns is soon the better one
+        algorithm.train()
+        seen.append(algorithm.progress()["alpha"])
+    assert seen[0] == pytest.approx(0.2)
+    assert 0.2 <= min(seen) < 0.25
+    assert 0.7 < max(seen) <= 0.8 + 1e-6
+    evidence = module_of(algorithm).evidence.clone()
+    assert evidence[2] == min(algorithm.updates, 50)
+    algorithm.save_to_path(str(tmp_path / "mixed"))
+    algorithm.stop()
+    restored = make_algorithm(seed=9, options={"alpha": schedule}, **how)
+    restored.restore_from_path(str(tmp_path / "mixed"))
+    assert torch.equal(module_of(restored).evidence, evidence)
+    assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(seen[-1])
+    restored.stop()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from ialp_rllib.agent import losses
-from ialp_rllib.agent.alpha import alpha
+from ialp_rllib.agent.alpha import alpha, confidence, remember
 from ialp_rllib.agent.exploration import act, epsilon_greedy, sample, sample_distinct
 from ialp_rllib.settings import AlphaSettings
 
@@ -143,3 +145,42 @@ def test_epsilon_greedy_explores_only_what_is_allowed() -> None:
     assert (act(probs, "greedy") == 1).all()
     with pytest.raises(ValueError, match="expected categorical"):
         act(probs, "boltzmann")
+
+
+def test_gain_is_unbiased_whatever_the_critic_says() -> None:
+    theta, beta = torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[0.1, 0.3, 0.6]])
+    acting = losses.mixture(theta, beta, 0.4)
+    truth, critic = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[5.0, -1.0, 0.5]])
+    each = [losses.gain(theta, beta, acting, critic, torch.tensor([a]), truth[:, a]) for a in range(3)]
+    mean = sum(acting[0, a] * each[a][0] for a in range(3))
+    assert float(mean) == pytest.approx(float(((beta - theta) * truth).sum()), abs=1e-5)
+    assert float(losses.gain(theta, beta, acting, truth, torch.tensor([1]), truth[:, 1])) == pytest.approx(1.1)
+
+
+def test_gain_is_bounded_where_the_acting_policy_would_hardly_go() -> None:
+    theta, beta = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    acting, nothing = torch.tensor([[1e-9, 1.0]]), torch.zeros(1, 2)
+    assert float(losses.gain(theta, beta, acting, nothing, torch.tensor([0]), torch.ones(1))) == -10.0
+
+
+def test_alpha_follows_the_evidence_both_ways() -> None:
+    settings = AlphaSettings(shape="evidence", start=0.1, end=0.9, memory=50)
+    evidence, rng = torch.zeros(3, dtype=torch.float64), np.random.default_rng(0)
+    assert alpha(settings, 10**6) == 0.1  # no clock
+    for gain in rng.normal(0.5, 1.0, 200):
+        evidence = remember(evidence, gain, settings.memory)
+    better = alpha(settings, 0, evidence.tolist())
+    for gain in rng.normal(-0.5, 1.0, 200):
+        evidence = remember(evidence, gain, settings.memory)
+    assert better > 0.8
+    assert alpha(settings, 0, evidence.tolist()) == 0.1
+
+
+def test_remembered_gains_are_means_at_first_and_the_confidence_is_that_of_a_normal_test() -> None:
+    gains, evidence = np.random.default_rng(1).normal(0.2, 1.0, 40), torch.zeros(3, dtype=torch.float64)
+    for gain in gains:
+        evidence = remember(evidence, gain, 500)
+    assert evidence.tolist() == pytest.approx([gains.mean(), (gains**2).mean(), 40])
+    z = gains.mean() / (gains.std(ddof=1) / np.sqrt(40))
+    assert confidence(evidence.tolist()) == pytest.approx(2 * scipy.stats.norm.cdf(z) - 1)
+    assert confidence([1.0, 1.0, 1.0]) == 0.0  # one update says nothing

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 SMALL = {
@@ -62,3 +65,16 @@ def finish(args: list[str]) -> str:
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output[-3000:]
     return output
+
+
+def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
+    """Start a run and kill it with SIGKILL as soon as ``ready``; its Ray processes go with it."""
+    process = start(args)
+    deadline = time.time() + 300
+    while not ready():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.time() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(3)  # Ray's processes notice

@@ -105,7 +105,6 @@ METHODS = {
         pretrained=True,
         mixture=True,
         module="ialp_rllib.agent.modules:MixtureModule",
-        objective="ialp_rllib.agent.objectives:mixture_actor_critic",
         settings=("adapt.alpha",),
     ),
 }

@@ -132,7 +132,7 @@ class MixtureModule(ActorCriticModule):
         self.env_steps.fill_(env_steps)
 
     def learnt(self, parts: dict[str, Tensor]) -> None:
-        if self.schedule.shape == "evidence":
+        if "gain" in parts:
             self.evidence.copy_(remember(self.evidence, float(parts["gain"]), self.schedule.memory))
 
     def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
@@ -152,4 +152,5 @@ class MixtureModule(ActorCriticModule):
     def _acting(self, probs: Tensor, observation: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             theta = torch.softmax(self.theta(observation), -1)
-        return {PROBS: mixture(theta, probs, self.alpha), THETA: theta, BETA: probs}
+        mixed = {PROBS: mixture(theta, probs, self.alpha)}
+        return {**mixed, THETA: theta, BETA: probs} if self.schedule.shape == "evidence" else mixed

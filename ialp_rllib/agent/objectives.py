@@ -23,7 +23,10 @@ Objective = Callable[[Any, dict[str, Tensor], Parts], tuple[Tensor, Parts]]
 
 
 def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
-    """L = L_A + L_Q (Eq. 10), less the entropy bonus; ``config.agent`` chooses the forms."""
+    """L = L_A + L_Q (Eq. 10), less the entropy bonus; ``config.agent`` chooses the forms.
+
+    Where the module gives theta and beta: also ``gain``, how much better beta is than theta, by this batch.
+    """
     agent = config.agent
     action, probs, q = batch[Columns.ACTIONS].long(), out[PROBS], out[Q]
     target = _target(config, batch, out)
@@ -35,6 +38,9 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Ten
         actor = form(probs, action, q, target, agent.advantage_clip)
     entropy = losses.entropy(probs)
     parts = {"actor_loss": actor, "critic_loss": critic, "entropy": entropy}
+    if THETA in out:
+        with torch.no_grad():
+            parts["gain"] = losses.gain(out[THETA], out[BETA], probs, q, action, target).mean()
     return actor - agent.entropy * entropy + critic, parts
 
 
@@ -45,15 +51,6 @@ def _target(config: Any, batch: dict[str, Tensor], out: Parts) -> Tensor:
     else:
         value = losses.bootstrap_policy(out[Q_NEXT], out[PROBS_NEXT])
     return td_target(config, batch, value)
-
-
-def mixture_actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
-    """As :func:`actor_critic`, of the mixture; with ``gain``: how much better beta is than theta, by this batch."""
-    loss, parts = actor_critic(config, batch, out)
-    with torch.no_grad():
-        action, target = batch[Columns.ACTIONS].long(), _target(config, batch, out)
-        parts["gain"] = losses.gain(out[THETA], out[BETA], out[PROBS], out[Q], action, target).mean()
-    return loss, parts
 
 
 def q_learning(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:

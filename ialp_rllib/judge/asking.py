@@ -31,7 +31,10 @@ class Engine(Protocol):
     fingerprint: str
 
     def ask(self, prompts: list[str]) -> Replies:
-        """Answer prompts; the same prompts give the same bits, whatever was asked before. Called by several threads."""
+        """Answer prompts; the same prompts give the same bits, whatever was asked before.
+
+        May be called from several threads: one's prompts are tokenised while the other's are run, one at a time.
+        """
 
     def close(self) -> None:
         """Give the model's memory back."""

@@ -101,8 +101,9 @@ def audit_judge(
     drawn = _draw(settings, catalogue, plan.main)
     answers = asking.ask(drawn.history, drawn.candidates)
     starts = _group_starts(drawn, catalogue)
-    facts: dict[str, Any] = _labels(*_answered(drawn, answers), settings)
-    facts["negatives"] = {"uniform": _accuracies(*_answered(drawn, answers), catalogue, starts)}
+    kept = _answered(drawn, answers)
+    facts: dict[str, Any] = _labels(*kept, settings)
+    facts["negatives"] = {"uniform": _accuracies(*kept, catalogue, starts)}
     facts["position"] = _positions(asking, drawn, answers, plan.rotated)
     facts["permutation_agreement"] = facts["position"]["agreement"]
     if not brief:

@@ -121,6 +121,7 @@ class TransformersEngine:
         self.model = load_model(model, judge.dtype).to(device)
         self.rows, self.budget = judge.batch, token_budget(judge)
         self.fingerprint = model_fingerprint(model)
+        self._turn = threading.Lock()
 
     def ask(self, prompts: list[str]) -> Replies:
         """See :class:`Engine`. Prompts of similar length share a batch, padded on the left."""
@@ -128,7 +129,7 @@ class TransformersEngine:
         result = np.full((len(prompts), len(self.tokens.labels)), np.nan, np.float32)
         for rows in self._batches({row: len(tokens) for row, tokens in ids.items()}):
             inputs = self.tokens.pad([ids[r] for r in rows], self.model.device)
-            with torch.inference_mode():
+            with self._turn, torch.inference_mode():
                 logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, self.tokens.labels]
                 result[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
         return Replies(result, refused, sum(map(len, ids.values())))
@@ -196,7 +197,7 @@ class VllmEngine:
         self._turn = threading.Lock()
 
     def ask(self, prompts: list[str]) -> Replies:
-        """See :class:`Engine`. May be called from several threads: one tokenises while the other's prompts are run."""
+        """See :class:`Engine`."""
         ids, refused = self.tokens.sort_out(prompts)
         rows = sorted(ids, key=ids.__getitem__)  # those that begin alike follow each other: one finds the other cached
         result = np.full((len(prompts), len(self.tokens.labels)), np.nan, np.float32)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
@@ -16,6 +19,8 @@ from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings
 from ialp_rllib.users.env import UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, close_pairs
 from ialp_rllib.users.rewards import RatingReward
+
+Ending = tuple[dict[str, torch.Tensor], dict[str, float | int | None]]  # weights and progress
 
 AGENT = AgentSettings(
     dim=16, heads=2, history=8, mask_recent=3, envs=8, batch=32, warmup=32, replay=5000, actor_lr=1e-3, critic_lr=3e-3
@@ -71,3 +76,27 @@ def make_method(name: str, seed: int = 0, runners: int = 0, **changes: Any) -> I
         "learns": entry.learns,
     }
     return make_algorithm(runners, seed, **parts, **{**QUICK.get(name, {}), **changes})
+
+
+def restored_and_not(make: Callable[..., IALP], seed: int, rounds: int, folder: Path) -> tuple[Ending, Ending]:
+    """The end of a run, and that of one which another seed began and a checkpoint of the first one's middle replaced.
+
+    Args:
+        make: makes the algorithm, of a given ``seed`` or its own.
+        seed: of the other one.
+        rounds: of each half.
+    """
+    whole = make()
+    whole.rounds = rounds
+    whole.train()
+    whole.save_to_path(str(folder / "half"))
+    whole.train()
+    expected = whole.policy_weights(), whole.progress()
+    whole.stop()
+    other = make(seed=seed)
+    other.rounds = rounds
+    other.restore_from_path(str(folder / "half"))
+    other.train()
+    found = other.policy_weights(), other.progress()
+    other.stop()
+    return expected, found

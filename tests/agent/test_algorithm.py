@@ -12,9 +12,8 @@ from safetensors.torch import save_file
 
 from ialp_rllib.agent.algorithm import IALP
 from ialp_rllib.agent.modules import MixtureModule
-from ialp_rllib.agent.objectives import mixture_actor_critic
 from ialp_rllib.settings import AlphaSettings
-from tests.agent.small import make_algorithm
+from tests.agent.small import make_algorithm, restored_and_not
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -50,21 +49,9 @@ def test_same_seed_same_weights_and_another_seed_others() -> None:
 
 
 def test_a_restored_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path) -> None:
-    algorithm = make_algorithm()
-    algorithm.rounds = 12
-    algorithm.train()
-    algorithm.save_to_path(str(tmp_path / "half"))
-    algorithm.train()
-    expected, progress = algorithm.policy_weights(), algorithm.progress()
-    algorithm.stop()
-    other = make_algorithm(seed=77)
-    other.rounds = 12
-    other.restore_from_path(str(tmp_path / "half"))
-    other.train()
-    found = other.policy_weights()
+    (expected, progress), (found, found_progress) = restored_and_not(make_algorithm, 77, 12, tmp_path)
     assert all(torch.equal(expected[k], found[k]) for k in expected)
-    assert other.progress() == progress
-    other.stop()
+    assert found_progress == progress
 
 
 def test_mixture_freezes_theta_carries_alpha_and_acts_by_it(tmp_path: Path) -> None:
@@ -158,7 +145,7 @@ def test_alpha_by_evidence_follows_the_gains_and_comes_back_with_a_checkpoint(tm
     save_file(source.policy_weights(), path)
     source.stop()
     schedule = AlphaSettings(shape="evidence", start=0.2, end=0.8, memory=50)
-    how = {"module_class": MixtureModule, "objective": mixture_actor_critic, "theta_weights": str(path)}
+    how = {"module_class": MixtureModule, "theta_weights": str(path)}
     algorithm = make_algorithm(seed=2, options={"alpha": schedule}, **how)
     algorithm.rounds = 1
     seen = []

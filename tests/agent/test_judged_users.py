@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.judge import Judge
 from ialp_rllib.users.env import UserVectorEnv
 from tests.agent.judges import Recording, rule_judge
-from tests.agent.small import AGENT, make_world
+from tests.agent.small import AGENT, make_world, restored_and_not
 
 K, N, ITEMS, L = 4, 8, 20, AGENT.history
 WORLD = make_world(ITEMS)
@@ -128,18 +129,6 @@ def test_the_agent_learns_from_the_users_rewards_and_is_measured_with_the_judge(
 @pytest.mark.usefixtures("ray_session")
 def test_a_restored_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path) -> None:
     judge = Recording(oracle())
-    algorithm = make(judge)
-    algorithm.rounds = 7
-    algorithm.train()
-    algorithm.save_to_path(str(tmp_path / "half"))
-    algorithm.train()
-    expected, steps = algorithm.policy_weights(), algorithm.progress()["judge_prompts"]
-    algorithm.stop()
-    other = make(judge, seed=5)
-    other.rounds = 7
-    other.restore_from_path(str(tmp_path / "half"))
-    other.train()
-    found = other.policy_weights()
+    (expected, progress), (found, found_progress) = restored_and_not(partial(make, judge), 5, 7, tmp_path)
     assert all(torch.equal(expected[k], found[k]) for k in expected)
-    assert other.progress()["judge_prompts"] == steps == 14 * N
-    other.stop()
+    assert found_progress["judge_prompts"] == progress["judge_prompts"] == 14 * N

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import DQNSettings, PGSettings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import Run
-from tests.agent.small import make_method
+from tests.agent.small import make_method, restored_and_not
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -88,22 +89,12 @@ def test_dqn_trains_critic_and_encoder_and_never_its_actor() -> None:
 
 @pytest.mark.parametrize("name", ["dqn", "pg"])
 def test_a_restored_run_ends_with_the_same_weights_to_the_bit(name: str, tmp_path: Path) -> None:
-    algorithm = make_method(name)
-    algorithm.rounds = 19  # in the middle of episodes
-    algorithm.train()
-    algorithm.save_to_path(str(tmp_path / "half"))
-    algorithm.train()
-    expected, progress = algorithm.policy_weights(), algorithm.progress()
-    algorithm.stop()
-    other = make_method(name, seed=77)
-    other.rounds = 19
-    other.restore_from_path(str(tmp_path / "half"))
-    other.train()
-    found = other.policy_weights()
+    make = partial(make_method, name)
+    # 19 rounds: in the middle of episodes
+    (expected, progress), (found, found_progress) = restored_and_not(make, 77, 19, tmp_path)
     assert all(torch.equal(expected[k], found[k]) for k in expected)
-    assert other.progress() == progress
+    assert found_progress == progress
     assert progress["updates"] > 3
-    other.stop()
 
 
 def test_epsilon_falls_in_a_line_and_reaches_the_runner_and_the_checkpoint(tmp_path: Path) -> None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.judge.preferences import table_hash
-from tests.small_run import arguments, finish, start
+from tests.small_run import arguments, finish, kill_when
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +18,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
     finish(arguments(out))
     return out
-
-
-def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
-    """Start a run and kill it with SIGKILL as soon as ``ready``; its Ray processes go with it."""
-    process = start(args)
-    deadline = time.time() + 300
-    while not ready():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.time() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(3)  # Ray's processes notice
 
 
 def decisions(out: Path) -> pd.DataFrame:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,7 @@ from ialp_rllib.stages.pipeline import Run, needed_stages, run_all
 from ialp_rllib.stages.progress import Progress
 from ialp_rllib.stages.report import gather
 from ialp_rllib.stages.training import judge_for_jobs
-from tests.small_run import SMALL, arguments, finish, start
+from tests.small_run import SMALL, arguments, finish, kill_when
 
 SMALLER = {
     "users.sequence.epochs": 1,
@@ -138,15 +135,7 @@ def test_a_live_run_killed_in_the_middle_ends_with_the_same_policy(judged_run: R
     shutil.copytree(judged_run.root, out)
     shutil.rmtree(out / "pretrain")
     args = arguments(out, verb="pretrain", **{key.replace(".", "__"): value for key, value in SMALLER.items()})
-    process = start(args)
-    deadline = time.time() + 300
-    while not list(out.glob("pretrain/seed-0/checkpoint-*")):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.time() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(3)  # Ray's processes notice
+    kill_when(args, lambda: bool(list(out.glob("pretrain/seed-0/checkpoint-*"))))
     assert not (out / "pretrain" / "seed-0" / "manifest.json").exists()
     finish(args)
     left, right = (root / "pretrain" / "seed-0" for root in (out, judged_run.root))

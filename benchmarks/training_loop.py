@@ -29,7 +29,6 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.rllib.utils.replay_buffers.episode_replay_buffer import EpisodeReplayBuffer
 from ray.tune.registry import register_env
 
-from ialp_rllib.agent import losses
 from ialp_rllib.agent.algorithm import IALP, IALPConfig
 from ialp_rllib.agent.exploration import sample
 from ialp_rllib.agent.learner import IALPLearner
@@ -78,7 +77,7 @@ def plain(world: World, agent: AgentSettings) -> Callable[[int], None]:
     """A torch loop without Ray: what anyone would write by hand."""
     torch.manual_seed(0)
     net = ActorCritic(NetworkConfig(world.n_items, HISTORY, agent.dim, agent.blocks, agent.heads, agent.mask_recent))
-    acting, target = copy.deepcopy(net.policy), copy.deepcopy(net).requires_grad_(False)
+    target = copy.deepcopy(net).requires_grad_(False)
     actor = [*net.policy.actor.parameters()]
     critic = [p for n, p in net.named_parameters() if not n.startswith("policy.actor.")]
     optimizers = [torch.optim.Adam(actor, lr=agent.actor_lr), torch.optim.Adam(critic, lr=agent.critic_lr)]
@@ -89,7 +88,7 @@ def plain(world: World, agent: AgentSettings) -> Callable[[int], None]:
         for _ in range(steps):
             observation = state["observation"]
             with torch.inference_mode():
-                action = sample(torch.softmax(acting(torch.from_numpy(observation)), -1)).numpy()
+                action = sample(torch.softmax(net.policy(torch.from_numpy(observation)), -1)).numpy()
             after, reward, terminated, _, info = env.step(action)
             state["observation"] = after
             columns = {
@@ -104,16 +103,17 @@ def plain(world: World, agent: AgentSettings) -> Callable[[int], None]:
                 continue
             rows = {k: torch.from_numpy(v) for k, v in replay.sample(BATCH).items()}
             logits, q = net(rows["obs"])
-            probs = torch.softmax(logits, -1)
+            log = torch.log_softmax(logits, -1)
+            probs = log.exp()
             with torch.no_grad():
                 logits_next, q_next = target(rows["new_obs"])
-                value = losses.bootstrap_policy(q_next, torch.softmax(logits_next, -1))
-                goal = losses.target(rows["rewards"], rows["terminateds"].float(), value, agent.gamma)
-            loss = (
-                losses.actor_expected(probs, rows["actions"], q, goal, agent.advantage_clip)
-                - agent.entropy * losses.entropy(probs)
-                + losses.critic_loss(q, rows["actions"], goal)
-            )
+                value = (torch.softmax(logits_next, -1) * q_next).sum(1)
+                goal = rows["rewards"] + agent.gamma * (1 - rows["terminateds"].float()) * value
+                delta = (goal - (probs * q).sum(1)).clamp(-agent.advantage_clip, agent.advantage_clip)
+            action = rows["actions"][:, None]
+            actor = -(log.gather(1, action)[:, 0] * delta).mean()
+            entropy = -(probs * log).sum(1).mean()
+            loss = actor - agent.entropy * entropy + (goal - q.gather(1, action)[:, 0]).square().mean()
             for optimizer in optimizers:
                 optimizer.zero_grad()
             loss.backward()
@@ -123,7 +123,6 @@ def plain(world: World, agent: AgentSettings) -> Callable[[int], None]:
                 optimizer.step()
             with torch.no_grad():
                 torch._foreach_lerp_(list(target.parameters()), list(net.parameters()), agent.target_rate)
-            acting.load_state_dict(net.policy.state_dict())
 
     return run
 

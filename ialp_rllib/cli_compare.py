@@ -31,7 +31,14 @@ def compare(
         bool, typer.Option("--only-report", help="Train nothing: compare what is finished, and say what is missing.")
     ] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting in all scenarios.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a setting in all scenarios; SCENARIO:KEY=VALUE: in one."
+        ),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", metavar="KEY=[A,B]", help="Each scenario with each of the values; several: combined."),
     ] = None,
     local_mode: Annotated[bool, typer.Option("--local-mode", help="Everything in one process.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the stages do.")] = False,
@@ -43,7 +50,9 @@ def compare(
     from ialp_rllib.compare import make_plan, measure, write
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
-    plan = make_plan(scenarios, out.expanduser(), seeds=seeds, methods=methods, data=data or (), overrides=overrides)
+    plan = make_plan(
+        scenarios, out.expanduser(), seeds=seeds, methods=methods, data=data or (), overrides=overrides, vary=vary or ()
+    )
     plan.check()
     if not only_report:
         _train(plan, local_mode)

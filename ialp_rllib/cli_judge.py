@@ -25,7 +25,10 @@ def audit(
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the scenario's data (catalogue.data).")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/SCENARIO.")] = None,
     model: Annotated[
-        str, typer.Option("--model", help="Who is audited: tiny, a folder, or a Hugging Face id. Default: the run's.")
+        str,
+        typer.Option(
+            "--model", help="Who is audited: tiny, oracle, a folder, or a Hugging Face id. Default: the run's."
+        ),
     ] = "",
     prompts: Annotated[
         int | None,

@@ -56,7 +56,7 @@ class IALPConfig(AlgorithmConfig):
         rewards: of that table, ``label`` or ``probability``.
         propose: candidates that the policy proposes to a judge per step, 0: it acts itself; ``proposals``: how, while
             it learns.
-        features: ``item_codes``, ``item_sizes``, ``user_codes``, ``user_sizes`` of
+        features: ``item_tokens``, ``user_codes``, ``user_sizes`` of
             :class:`ialp_rllib.agent.networks.NetworkConfig`, those that there are.
     """
 
@@ -113,6 +113,9 @@ class IALPConfig(AlgorithmConfig):
             "mask_recent": agent.mask_recent,
             "shared_encoder": agent.shared_encoder,
             "dueling": agent.dueling,
+            "advantage": agent.advantage,
+            "bootstrap": agent.bootstrap,
+            "block_items": agent.block_items,
             **self.features,
             "exploration": agent.exploration,
             "epsilon": agent.epsilon,
@@ -150,6 +153,7 @@ class IALP(Algorithm):
         self.rounds = config.rounds
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
+        self._shared = weights.share(self.learner_group, self.env_runner_group)
 
     def _preferences(self, folder: Path) -> Columns:
         config, pad = self.config, int(self.env_runner.env.single_action_space.n)
@@ -170,7 +174,7 @@ class IALP(Algorithm):
                 continue
             with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
                 self._update(count)
-            if not from_table:
+            if not (from_table or self._shared):
                 with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
                     weights.sync(self.learner_group, self.env_runner_group)
         self._report()

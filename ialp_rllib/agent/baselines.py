@@ -10,11 +10,10 @@ from ray.rllib.core.columns import Columns
 from torch import Tensor
 
 from ialp_rllib.agent.exploration import sample
-from ialp_rllib.agent.modules import PROBS, Q_NEXT, ActorCriticModule, Q
-from ialp_rllib.agent.networks import MASKED, NetworkConfig, action_values, mask
+from ialp_rllib.agent.modules import BASELINE, NEXT_VALUE, ActorCriticModule, Q
+from ialp_rllib.agent.networks import Critic, NetworkConfig, Policy, mask
+from ialp_rllib.agent.terms import MASKED
 from ialp_rllib.settings import DQNSettings, PGSettings
-
-CHOICE, BASELINE = "choice", "baseline"
 
 
 class FixedModule(ActorCriticModule):
@@ -68,8 +67,20 @@ class QModule(ActorCriticModule):
         self.epsilon.fill_(epsilon(self.dqn, env_steps))
 
     def q_values(self, observation: Tensor) -> Tensor:
-        """Masked Q-values, ``(B, I + 1)``."""
-        return self.policy.mask(action_values(self.policy, self.critic, observation), observation)
+        """Masked Q-values of the learning network, ``(B, I + 1)``."""
+        return _masked_q(self.policy, self.critic, observation)
+
+    def target_values(self, observation: Tensor) -> Tensor:
+        """Masked Q-values of the target network, or of the learning one where there is none, ``(B, I + 1)``."""
+        source = self if self.target is None else self.target
+        return _masked_q(source.policy, source.critic, observation)
+
+    def next_value(self, after: Tensor) -> Tensor:
+        """The highest of the target values, or that of the item which the learning network chooses (double)."""
+        q = self.target_values(after)
+        if not self.dqn.double:
+            return q.amax(1)
+        return q.gather(1, self.q_values(after).argmax(1, keepdim=True))[:, 0]
 
     def acting_probs(self, observation: Tensor) -> Tensor:
         q = self.q_values(observation)
@@ -85,12 +96,16 @@ class QModule(ActorCriticModule):
             return sample(self.acting_probs(observation))
 
     def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
-        observation, after = batch[Columns.OBS], batch[Columns.NEXT_OBS]
         with torch.no_grad():
-            source = self if self.target is None else self.target
-            q_next = self.policy.mask(action_values(source.policy, source.critic, after), after)
-            choice = (self.q_values(after) if self.dqn.double else q_next).argmax(1)
-        return {Q: action_values(self.policy, self.critic, observation), Q_NEXT: q_next, CHOICE: choice}
+            value = self.next_value(batch[Columns.NEXT_OBS])
+        items = self.policy.encoder.items()
+        state = self.policy.encoder(batch[Columns.OBS], items)
+        return {Q: self.critic.of(state, items, batch[Columns.ACTIONS].long()), NEXT_VALUE: value}
+
+
+def _masked_q(policy: Policy, critic: Critic, observation: Tensor) -> Tensor:
+    items = policy.encoder.items()
+    return policy.mask(critic(policy.encoder(observation, items), items), observation)
 
 
 def epsilon(settings: DQNSettings, env_steps: int) -> float:
@@ -109,7 +124,7 @@ class PolicyGradientModule(ActorCriticModule):
     """
 
     def setup(self) -> None:
-        self.model_config.update(dueling=True, shared_encoder=True, target=False)
+        self.model_config.update(dueling=True, shared_encoder=True, target=False, advantage="")
         super().setup()
         self.pg: PGSettings = self.model_config.get("pg", PGSettings())
 
@@ -117,7 +132,7 @@ class PolicyGradientModule(ActorCriticModule):
         observation = batch[Columns.OBS]
         items = self.policy.encoder.items()
         state = self.policy.encoder(observation, items)
-        probs = torch.softmax(self.policy.logits(observation, state, items), -1)
+        found = self.terms(observation, state, items, batch[Columns.ACTIONS].long())
         if self.critic.value is None or self.pg.baseline == "none":
-            return {PROBS: probs}
-        return {PROBS: probs, BASELINE: self.critic.value(state).squeeze(1)}
+            return found
+        return {**found, BASELINE: self.critic.value(state).squeeze(1)}

@@ -19,8 +19,8 @@ from ialp_rllib.judge.judge import Pending
 class Answering(Protocol):
     """A judge that is asked now and heard later: see :class:`ialp_rllib.judge.judge.Judge`."""
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray) -> Pending:
-        """Give in a question: ``(N, L)`` histories and ``(N, k)`` candidates."""
+    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> Pending:
+        """Give in a question: ``(N, L)`` histories, ``(N, k)`` candidates, ``(N,)`` users."""
 
     def collect(self, pending: Pending) -> Answers:
         """Wait for its answers."""
@@ -95,7 +95,9 @@ class JudgeVectorEnv(VectorEnv):
         return np.concatenate([user, self._session[group, :, -self.history :]], 1)
 
     def _ask(self, group: int, candidates: np.ndarray) -> None:
-        self._pending[group] = self.judge.submit(self._session[group].copy(), candidates)
+        self._pending[group] = self.judge.submit(
+            self._session[group].copy(), candidates, users=self._user[group].copy()
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -40,7 +40,7 @@ class JudgedUserVectorEnv(VectorEnv):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         began = time.perf_counter()
-        pending = self.judge.submit(self.sim.session.copy(), actions)
+        pending = self.judge.submit(self.sim.session.copy(), actions, users=self.sim.user.copy())
         picked = self.judge.collect(pending).item
         seconds = time.perf_counter() - began
         *result, info = self.users.step(picked)

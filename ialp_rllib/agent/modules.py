@@ -16,12 +16,15 @@ from torch import Tensor
 from ialp_rllib.agent.alpha import alpha, remember
 from ialp_rllib.agent.exploration import act, propose
 from ialp_rllib.agent.losses import mixture
-from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy, values
+from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy
+from ialp_rllib.agent.terms import Frozen, Scores, compare, highest, mean, policy_terms
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AlphaSettings
 
-PROBS, Q, PROBS_NEXT, Q_NEXT, ALLOWED_NEXT = "probs", "q", "probs_next", "q_next", "allowed_next"
-THETA, BETA = "theta", "beta"
+# What a module gives of each transition, (B,): log pi(a|s), H(pi(.|s)), E_pi Q(s, .), Q(s, a), the value of s'.
+LOG_PROB, ENTROPY, VALUE, Q, NEXT_VALUE = "log_prob", "entropy", "value", "q", "next_value"
+BASELINE = "baseline"  # of REINFORCE
+DIFFERENCE, RATIO = "difference", "ratio"  # of beta and theta, see losses.gain
 
 
 def load_weights(path: str) -> dict[str, Tensor]:
@@ -36,7 +39,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     ``model_config``: the fields of :class:`NetworkConfig`; ``exploration`` and ``epsilon``; ``target`` (whether there
     is a target network); ``propose`` (0, or k, the number of candidates that it proposes to a judge instead of acting
-    itself) and ``proposals`` (how, while it learns).
+    itself) and ``proposals`` (how, while it learns); ``advantage``, ``bootstrap`` and
+    ``block_items``, as in the settings.
     """
 
     def setup(self) -> None:
@@ -46,6 +50,7 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         self.policy, self.critic = net.policy, net.critic
         if self.model_config.get("start_weights"):
             net.load_state_dict(load_weights(self.model_config["start_weights"]))
+        self.block_items = self.model_config.get("block_items", 4096)
         self.target = copy.deepcopy(net).requires_grad_(False) if self.model_config.get("target") else None
 
     def get_non_inference_attributes(self) -> list[str]:
@@ -88,24 +93,59 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         return {Columns.ACTIONS: self.act(batch[Columns.OBS], self.model_config.get("exploration", "categorical"))}
 
     def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
-        observation, after = batch[Columns.OBS], batch[Columns.NEXT_OBS]
-        logits, q = values(self.policy, self.critic, observation)
-        beta = torch.softmax(logits, -1)
+        observation, action = batch[Columns.OBS], batch[Columns.ACTIONS].long()
         with torch.no_grad():
-            source = self if self.target is None else self.target
-            logits_next, q_next = values(source.policy, source.critic, after)
-            probs_next = torch.softmax(logits_next, -1)
-        return {
-            **self._acting(beta, observation),
-            Q: q,
-            PROBS_NEXT: self._acting(probs_next, after)[PROBS],
-            Q_NEXT: q_next,
-            ALLOWED_NEXT: probs_next > 0,
-        }
+            value = self.next_value(batch[Columns.NEXT_OBS])
+        items = self.policy.encoder.items()
+        state = self.policy.encoder(observation, items)
+        policy = self.terms(observation, state, items, action)
+        return {Q: self.critic.of(state, items, action), NEXT_VALUE: value, **policy}
 
-    def _acting(self, probs: Tensor, observation: Tensor) -> dict[str, Tensor]:
-        """The acting policy's probabilities as :data:`PROBS`, from those of the learning one."""
-        return {PROBS: probs}
+    @property
+    def needs_values(self) -> bool:
+        """Whether the actor's loss has a use for the Q-values of all items."""
+        return self.model_config.get("advantage", "expected") in ("expected", "all_actions")
+
+    def terms(self, observation: Tensor, state: Tensor, items: Tensor, action: Tensor) -> dict[str, Tensor]:
+        """What the objective needs of the acting policy: :data:`LOG_PROB`, :data:`ENTROPY`, :data:`VALUE`."""
+        logits, frozen = self.policy.scores(observation, state, items), self.frozen(observation)
+        q = self.critic.advantage.scores(state, items).constant() if self.needs_values else None
+        found = policy_terms(logits, action, q, frozen, size=self.block_items)._asdict()
+        if q is None:
+            return found
+        # The state value is the same for all items: nothing of it is in a mean's gradient.
+        found[VALUE] = found[VALUE] + self.critic.state_value(state).detach()
+        return found | self.compare(logits, q, frozen, action)
+
+    def next_value(self, after: Tensor) -> Tensor:
+        """The value of next states, by the target network where there is one. ``(B, 1 + L)`` -> ``(B,)``.
+
+        ``model_config["bootstrap"]``: ``max``, over what may be recommended (Eq. 8), or ``policy``, the acting policy's
+        mean.
+        """
+        source = self if self.target is None else self.target
+        items = source.policy.encoder.items()
+        state = source.policy.encoder(after, items)
+        q, logits = source.critic.advantage.scores(state, items), source.policy.scores(after, state, items)
+        if self.model_config.get("bootstrap") == "max":
+            value = highest(q._replace(masked=logits.masked), size=self.block_items)
+        else:
+            value = mean(q, logits, self.frozen(after), size=self.block_items)
+        return value + source.critic.state_value(state)
+
+    # ---- the places where a mixture is another policy than the one that learns
+
+    def mixed(self, probs: Tensor, observation: Tensor) -> Tensor:
+        """The acting policy's probabilities from those of the learning one. ``(B, I + 1)``."""
+        return probs
+
+    def frozen(self, observation: Tensor) -> Frozen | None:
+        """What the learning policy is mixed with."""
+        return None
+
+    def compare(self, logits: Scores, q: Scores, frozen: Frozen | None, action: Tensor) -> dict[str, Tensor]:
+        """:data:`DIFFERENCE` and :data:`RATIO` of the two policies, where the schedule of alpha asks for them."""
+        return {}
 
 
 class MixtureModule(ActorCriticModule):
@@ -147,10 +187,18 @@ class MixtureModule(ActorCriticModule):
         super().set_state(state)
 
     def acting_probs(self, observation: Tensor) -> Tensor:
-        return self._acting(super().acting_probs(observation), observation)[PROBS]
+        return self.mixed(super().acting_probs(observation), observation)
 
-    def _acting(self, probs: Tensor, observation: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            theta = torch.softmax(self.theta(observation), -1)
-        mixed = {PROBS: mixture(theta, probs, self.alpha)}
-        return {**mixed, THETA: theta, BETA: probs} if self.schedule.shape == "evidence" else mixed
+    def mixed(self, probs: Tensor, observation: Tensor) -> Tensor:
+        return mixture(torch.softmax(self.theta(observation), -1), probs, self.alpha)
+
+    @torch.no_grad()
+    def frozen(self, observation: Tensor) -> Frozen:
+        items = self.theta.encoder.items()
+        return Frozen(self.theta.scores(observation, self.theta.encoder(observation, items), items), self.alpha)
+
+    def compare(self, logits: Scores, q: Scores, frozen: Frozen | None, action: Tensor) -> dict[str, Tensor]:
+        if self.schedule.shape != "evidence" or frozen is None:
+            return {}
+        difference, ratio = compare(q, logits, frozen, action, size=self.block_items)
+        return {DIFFERENCE: difference, RATIO: ratio}

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MASKED = -1e9  # logit of an item that may not be recommended; its probability is exactly 0 in float32
+from ialp_rllib.agent.items import Items
+from ialp_rllib.agent.terms import MASKED, Scores
+from ialp_rllib.catalogue.features import Tokens
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class NetworkConfig:
         n_items: size of the catalogue; also the index that stands for "no item".
         history: items of the session in an observation, L.
         mask_recent: the last so many items may not be recommended; -1: all L of them.
-        item_codes: ``(I, F)`` category codes of the items' attributes, or None: items are known by their ids alone.
+        item_tokens: the items' attribute values and words, or None: items are known by their ids alone.
         user_codes: ``(U, F)`` category codes of the users' attributes, or None: the state knows no user.
         dueling: whether the critic has a state value of its own (:class:`Critic`).
     """
@@ -33,8 +35,7 @@ class NetworkConfig:
     mask_recent: int = 7
     shared_encoder: bool = False
     dueling: bool = True
-    item_codes: np.ndarray | None = None
-    item_sizes: list[int] = field(default_factory=list)
+    item_tokens: Tokens | None = None
     user_codes: np.ndarray | None = None
     user_sizes: list[int] = field(default_factory=list)
 
@@ -65,34 +66,6 @@ class Block(nn.Module):
         return x + self.feed(self.norm_out(x))
 
 
-class Items(nn.Module):
-    """Item embeddings: one per id, plus, where attributes are known, one per value of each attribute.
-
-    With the attributes an item that was hardly seen borrows from the items it resembles.
-    """
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.id = nn.Embedding(config.n_items + 1, config.dim)
-        nn.init.normal_(self.id.weight, std=0.1)
-        self.values: nn.Embedding | None = None
-        if config.item_codes is not None and config.item_sizes:
-            # One table for all attributes; every attribute has rows of its own, and "no item" shares a last one.
-            offsets = np.cumsum([0, *config.item_sizes])
-            rows = np.full((config.n_items + 1, len(config.item_sizes)), offsets[-1])
-            rows[:-1] = config.item_codes + offsets[:-1]
-            self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
-            self.rows: Tensor
-            self.values = nn.Embedding(int(offsets[-1]) + 1, config.dim)
-            nn.init.normal_(self.values.weight, std=0.1)
-
-    def forward(self) -> Tensor:
-        """``(I + 1, d)``: every item's embedding; the last row stands for "no item"."""
-        if self.values is None:
-            return self.id.weight
-        return self.id.weight + nn.functional.embedding_bag(self.rows, self.values.weight, mode="sum")
-
-
 class Encoder(nn.Module):
     r"""State of the decision process: :math:`s_t = G(x_{1:t})`.
 
@@ -106,7 +79,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.items = Items(config)
+        self.items = Items(config.n_items, dim, config.item_tokens)
         self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
         self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(dim)
@@ -160,6 +133,10 @@ class Head(nn.Module):
         """``(B, width)`` states, ``(I + 1, d)`` item embeddings -> ``(B, I + 1)``."""
         return torch.addmm(self.bias, self.hidden(state), items.T)
 
+    def scores(self, state: Tensor, items: Tensor) -> Scores:
+        """The same, not computed yet."""
+        return Scores(self.hidden(state), items, self.bias)
+
 
 class Critic(nn.Module):
     r"""Q-values of all items: :math:`Q(s, a) = V(s) + h(s) \cdot e_a + b_a` (dueling), or without :math:`V`.
@@ -183,6 +160,14 @@ class Critic(nn.Module):
         q = self.advantage(state, items)
         return q if self.value is None else q + self.value(state)
 
+    def of(self, state: Tensor, items: Tensor, action: Tensor) -> Tensor:
+        """Q-values of one item per state, ``(B,)``, by B products instead of B x I."""
+        return self.advantage.scores(state, items).of(action) + self.state_value(state)
+
+    def state_value(self, state: Tensor) -> Tensor:
+        """V, ``(B,)``; 0 without dueling."""
+        return state.new_zeros(len(state)) if self.value is None else self.value(state)[:, 0]
+
 
 class Policy(nn.Module):
     """Encoder and actor head: logits over all items. The last column stands for "no item" and is always masked."""
@@ -200,9 +185,17 @@ class Policy(nn.Module):
 
     def logits(self, observation: Tensor, state: Tensor, items: Tensor) -> Tensor:
         """Masked logits from a state and item embeddings that are at hand."""
-        if not self.config.shared_encoder:
-            state, items = state.detach(), items.detach()
-        return self.mask(self.actor(state, items), observation)
+        return self.mask(self.actor(*self._seen(state, items)), observation)
+
+    def scores(self, observation: Tensor, state: Tensor, items: Tensor) -> Scores:
+        """The same, not computed yet."""
+        session = masked_items(observation, self.config.mask_recent)
+        pad = torch.full_like(session[:, :1], self.config.n_items)
+        return self.actor.scores(*self._seen(state, items))._replace(masked=torch.cat([session, pad], 1))
+
+    def _seen(self, state: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """What the actor's loss reaches the encoder by: nothing, unless it is shared."""
+        return (state, items) if self.config.shared_encoder else (state.detach(), items.detach())
 
     def mask(self, values: Tensor, observation: Tensor) -> Tensor:
         """Write :data:`MASKED` over what may not be recommended, in place; returns ``values``."""
@@ -214,10 +207,14 @@ def mask(values: Tensor, observation: Tensor, recent: int) -> Tensor:
 
     ``values``: ``(B, I + 1)``, returned; ``observation``: ``(B, 1 + L)``.
     """
-    first = 1 if recent < 0 else observation.shape[1] - recent
-    values.scatter_(1, observation[:, first:].long(), MASKED)
+    values.scatter_(1, masked_items(observation, recent), MASKED)
     values[:, -1] = MASKED
     return values
+
+
+def masked_items(observation: Tensor, recent: int) -> Tensor:
+    """The last ``recent`` items (-1: all) of each session, ``(B, recent) int64``."""
+    return observation[:, 1 if recent < 0 else observation.shape[1] - recent :].long()
 
 
 class ActorCritic(nn.Module):
@@ -238,9 +235,3 @@ def values(policy: Policy, critic: Critic, observation: Tensor) -> tuple[Tensor,
     items = policy.encoder.items()
     state = policy.encoder(observation, items)
     return policy.logits(observation, state, items), critic(state, items)
-
-
-def action_values(policy: Policy, critic: Critic, observation: Tensor) -> Tensor:
-    """Unmasked Q-values of all items alone, ``(B, I + 1)``."""
-    items = policy.encoder.items()
-    return critic(policy.encoder(observation, items), items)

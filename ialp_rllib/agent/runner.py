@@ -15,6 +15,7 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from ialp_rllib.agent import replay
+from ialp_rllib.agent.measuring import spread
 from ialp_rllib.errors import IalpError
 
 PLAY_STATE = "play_state"
@@ -188,23 +189,29 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             raise
 
     def measure(self, how: str, seed: int) -> dict[str, float]:
-        """Play exactly one episode per place with a fixed seed and return the mean return, length and reward per step.
+        """Play exactly one episode per place with a fixed seed: how good it is, and what was recommended.
 
         Args:
             how: ``greedy`` or ``sampled``.
             seed: of starts and sampling. Starts go round the world's users, so each has the same number of episodes.
+
+        Returns:
+            The mean ``return`` and ``length``, ``reward_per_step``, ``episodes``, and ``coverage`` and
+            ``effective_items`` of what was recommended in them (:func:`.measuring.spread`).
         """
         env = self.env
         start = np.arange(self.num_envs) % len(env.sim.world.users)
         observation, _ = env.reset(seed=seed, options={"start": start})
         there = np.ones(self.num_envs, bool)
         returns, lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
+        items: list[np.ndarray] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             while there.any():
                 batch = torch.from_numpy(observation).to(self._device)
                 actions = self.module.act(batch, "greedy" if how == "greedy" else "categorical").cpu().numpy()
-                observation, reward, terminated, truncated, _ = env.step(actions)
+                observation, reward, terminated, truncated, info = env.step(actions)
+                items.append(info.get("action", actions)[there])  # a judge may have picked among proposals
                 returns += reward * there
                 lengths += there
                 there &= ~(terminated | truncated)
@@ -214,6 +221,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             "length": float(lengths.mean()),
             "reward_per_step": float(returns.sum() / lengths.sum()),
             "episodes": self.num_envs,
+            **spread(np.concatenate(items), env.sim.world.n_items),
         }
         self.metrics.log_dict(results, key=how, window=1)
         return results

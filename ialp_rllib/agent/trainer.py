@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 from ialp_rllib.agent.algorithm import IALP, IALPConfig
+from ialp_rllib.agent.measuring import MEASURES
 from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PROGRESS = "progress.json"
@@ -183,9 +184,9 @@ class _Training:
             results = {r["policy"]: r for r in self.measurements[-2:]}  # nothing happened since: the same numbers
         else:
             results = self.algorithm.evaluate()["env_runners"]
-        names = ("return", "length", "reward_per_step")
         for policy in ("greedy", "sampled"):
-            values = {name: float(results[policy][name]) for name in names}
+            # A checkpoint of an earlier version holds measurements without the newer measures.
+            values = {name: float(results[policy][name]) for name in MEASURES if name in results[policy]}
             self.measurements.append(
                 {
                     "epoch": epoch,

@@ -14,6 +14,24 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 _KEPT = ("policy.", "critic.", "scores")
 
 
+def share(learners: LearnerGroup, runners: EnvRunnerGroup) -> bool:
+    """Let a runner in the learner's process act with the learner's own tensors: nothing is left to copy after updates.
+
+    Returns:
+        Whether that was possible: the only runner and the learner are here, and on the same device.
+    """
+    if not learners.is_local or runners.num_remote_env_runners():
+        return False
+    acting = runners.local_env_runner.module
+    learning = learners._learner.module[DEFAULT_MODULE_ID].unwrapped()
+    mine, theirs = acting.state_dict(keep_vars=True), learning.state_dict(keep_vars=True)
+    if any(tensor.device != theirs[name].device for name, tensor in mine.items()):
+        return False
+    for name, tensor in mine.items():
+        tensor.data = theirs[name].data
+    return True
+
+
 def sync(learners: LearnerGroup, runners: EnvRunnerGroup) -> None:
     """Give the runners that sample what they need for acting."""
     if runners.num_remote_env_runners() == 0:

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import svds
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """Bags of tokens, one per item (or user).
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ialp_rllib.compare import costs, estimates, tables, verdict
+from ialp_rllib.compare import beyond, costs, estimates, tables, verdict
 from ialp_rllib.compare.measured import Measured
 from ialp_rllib.report.schemas import POLICIES
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """The numbers behind page and files; see the functions of :mod:`.estimates` and :mod:`.tables`."""
+    """The numbers behind page and files; see :mod:`.estimates`, :mod:`.tables`, :mod:`.costs`, :mod:`.beyond`."""
 
     summary: pd.DataFrame
     contrasts: pd.DataFrame
@@ -22,6 +22,7 @@ class Analysis:
     kinds: dict[str, pd.DataFrame]
     ratios: pd.DataFrame
     costs: pd.DataFrame
+    beyond: pd.DataFrame
     verdict: list[str]
     policies: tuple[str, ...]
 
@@ -42,6 +43,7 @@ def analyse(measured: Measured) -> Analysis:
         kinds={kind.name: tables.results_table(summary, contrasts, kind) for kind in tables.KINDS},
         ratios=tables.ratios_table(estimates.against_baseline(results, learning=True), contrasts),
         costs=costs.cost_table(measured.costs, measured.curves, policies[0]),
+        beyond=beyond.beyond_table(results, measured.curves),
         verdict=verdict.verdict(contrasts, overall, aggregate, policies[0]),
         policies=policies,
     )

@@ -40,6 +40,26 @@ def curve_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int)
     }
 
 
+def beyond_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int) -> dict[str, Markup]:
+    """File name -> figure: coverage and diversity of what is recommended in the test world.
+
+    Args:
+        number: as in :func:`curve_figures`.
+
+    Returns:
+        Nothing where an older version measured the scenario, which did not look at what is recommended.
+    """
+    series = f"test_{policy}"
+    here = curves[(curves["scenario"] == scenario) & (curves["series"] == series)]
+    return {
+        f"{slug(scenario)}-{name}": figures.learning_curve(
+            here, series, measure, title=f"{name.capitalize()}, test world, {policy}", prefix=f"s{number}-"
+        )
+        for name, measure in (("coverage", "coverage"), ("diversity", "effective_items"))
+        if here[measure].notna().any()
+    }
+
+
 def aggregate_figures(aggregate: pd.DataFrame, policy: str) -> dict[str, Markup]:
     """File name -> figure of the normalised returns at each epoch: a dot per method, its interval as a line."""
     mine = aggregate[(aggregate["policy"] == policy) & np.isfinite(aggregate["score"])]

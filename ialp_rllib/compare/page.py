@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ialp_rllib.compare import tables
+from ialp_rllib.compare import beyond, tables
 from ialp_rllib.compare.analysis import Analysis
 from ialp_rllib.compare.estimates import BETTER, WORSE
-from ialp_rllib.compare.figures import aggregate_figures, curve_figures
+from ialp_rllib.compare.figures import aggregate_figures, beyond_figures, curve_figures
 from ialp_rllib.compare.measured import Measured
 from ialp_rllib.compare.words import terms
 from ialp_rllib.report.names import label, methods
@@ -36,11 +36,26 @@ def drawings(measured: Measured, policy: str) -> dict[str, dict[str, Markup]]:
     return {scenario: figures for scenario, figures in found.items() if figures}
 
 
-def render(measured: Measured, analysis: Analysis, curves: Mapping[str, Mapping[str, Markup]]) -> str:
+def beyond_drawings(measured: Measured, policy: str) -> dict[str, dict[str, Markup]]:
+    """Scenario -> file name -> coverage and diversity over training."""
+    found = {
+        scenario: beyond_figures(measured.curves, scenario, policy, number)
+        for number, scenario in enumerate(measured.scenarios)
+    }
+    return {scenario: figures for scenario, figures in found.items() if figures}
+
+
+def render(
+    measured: Measured,
+    analysis: Analysis,
+    curves: Mapping[str, Mapping[str, Markup]],
+    spreads: Mapping[str, Mapping[str, Markup]],
+) -> str:
     """The page as text.
 
     Args:
         curves: see :func:`drawings`.
+        spreads: see :func:`beyond_drawings`.
     """
     main = analysis.policies[0]
     finding, *evidence = analysis.verdict
@@ -57,6 +72,9 @@ def render(measured: Measured, analysis: Analysis, curves: Mapping[str, Mapping[
         overall=_overall_rows(analysis, main),
         aggregates=aggregate_figures(analysis.aggregate, main),
         curves=curves,
+        spreads=spreads,
+        beyond={policy: _beyond_groups(analysis.beyond, policy) for policy in analysis.policies},
+        beyond_title=beyond.TITLE,
         costs=_cost_rows(analysis.costs),
         settings=_differing(measured.settings),
         changed=_changed(measured.settings),
@@ -170,6 +188,18 @@ def _overall_cell(found: pd.DataFrame, versus: pd.DataFrame) -> dict[str, Any]:
         cell |= {"probability": f"{row['probability']:.2f}" if np.isfinite(row["probability"]) else "–", "ends": ends}
         cell |= {"verdict": row["verdict"], "sure": row["verdict"] in (BETTER, WORSE)}
     return cell
+
+
+def _beyond_groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
+    """One group of rows per scenario."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for _, row in beyond.percents(table[table["policy"] == policy]).iterrows():
+        cells = [(three(row[m]), tables.span(row[f"{m}_low"], row[f"{m}_high"])) for m in beyond.MEASURES[:-1]]
+        cells.append((whole(row["steps_back"]), beyond.steps_span(row)))
+        groups.setdefault(row["scenario"], []).append(
+            {"method": methods([row["method"]])[row["method"]], "cells": cells, "back": beyond.back_words(row)}
+        )
+    return [{"name": name, "rows": rows} for name, rows in groups.items()]
 
 
 def _cost_rows(costs: pd.DataFrame) -> list[dict[str, Any]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ialp_rllib.agent.methods import METHODS, method
+from ialp_rllib.compare.variants import Variant, borrow, folder_name, variants
 from ialp_rllib.errors import InputError
 from ialp_rllib.report.names import methods as in_order
 from ialp_rllib.settings import load
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "comparison"
 SEEDS = 5
+_ELSEWHERE = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the arguments"}
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Plan:
 
     Attributes:
         out: holds a folder per scenario, and ``comparison``.
-        runs: scenario -> run.
+        runs: scenario -> run; a varied scenario stands there once for each :class:`.Variant`, by its words.
+        variants: of the varied ones: their names -> the scenario, and the variant.
     """
 
     out: Path
     runs: dict[str, Run]
+    variants: dict[str, tuple[str, Variant]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -72,6 +76,7 @@ def make_plan(
     methods: str = "",
     data: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    vary: Sequence[str] = (),
 ) -> Plan:
     """The plan that a command line speaks of.
 
@@ -81,7 +86,8 @@ def make_plan(
         seeds: so many, from 0.
         methods: names with commas between them; empty: :func:`default_methods`.
         data: ``NAME=DIR``, the data folders of scenarios.
-        overrides: ``key=value``, settings of all scenarios.
+        overrides: ``key=value``, settings of all scenarios; ``NAME:key=value``, of one.
+        vary: ``key=[a, b]``: each scenario once with each of the values; several: with all combinations.
 
     Raises:
         InputError: an unknown scenario, method or setting; one that is named twice; data of a scenario that is not
@@ -89,32 +95,54 @@ def make_plan(
     """
     if seeds < 1:
         raise InputError("--seeds", f"is {seeds}", "at least 1; 5 or more for intervals that can be trusted")
-    for override in overrides:
-        for key, option in (("seeds", "--seeds"), ("adapt.methods", "--methods"), ("scenario", "the arguments")):
-            if override.partition("=")[0] == key:
-                raise InputError(f"--set {override}", f"{key} is not set here", f"{option} of ialp compare")
+    combinations = variants(vary)
+    for option, key in [
+        *(("--set", text.partition("=")[0].rpartition(":")[2]) for text in overrides),
+        *(("--vary", key) for key in combinations[0].values),
+    ]:
+        if key in _ELSEWHERE:
+            raise InputError(f"{option} {key}", "is not set here", f"{_ELSEWHERE[key]} of ialp compare")
     chosen = _methods(methods)
-    folders = _folders(data)
+    folders, own = _folders(data), _own(overrides)
     runs: dict[str, Run] = {}
+    varied: dict[str, tuple[str, Variant]] = {}
     for scenario in scenarios:
-        plain = load(scenario, list(overrides))
-        name = plain.scenario or Path(scenario).stem
-        given = next((folders.pop(key) for key in (name, scenario) if key in folders), None)
-        if name in runs:
-            raise InputError(f"scenario {scenario!r}", f"{name!r} is named twice", "every scenario once")
-        if name == FOLDER:
-            raise InputError(f"scenario {scenario!r}", f"is called {name!r}, as the folder of the results", "another")
-        settings = dataclasses.replace(
-            plain,
-            scenario=name,
-            seeds=tuple(range(seeds)),
-            adapt=dataclasses.replace(plain.adapt, methods=chosen),
-            catalogue=dataclasses.replace(plain.catalogue, data=given) if given else plain.catalogue,
-        )
-        runs[name] = Run(settings, (out / name).resolve())
+        base = load(scenario).scenario or Path(scenario).stem
+        given = next((folders.pop(key) for key in (base, scenario) if key in folders), None)
+        mine = [*own.get("", ()), *(own.pop(base, None) or own.pop(scenario, []))]
+        for variant in combinations:
+            plain = load(scenario, [*mine, *variant.overrides()])
+            name = variant.of(base)
+            if name in runs:
+                raise InputError(f"scenario {scenario!r}", f"{base!r} is named twice", "every scenario once")
+            if name == FOLDER:
+                raise InputError(f"scenario {scenario!r}", f"is called {name!r}, as the folder of results", "another")
+            settings = dataclasses.replace(
+                plain,
+                scenario=name,
+                seeds=tuple(range(seeds)),
+                adapt=dataclasses.replace(plain.adapt, methods=chosen),
+                catalogue=dataclasses.replace(plain.catalogue, data=given) if given else plain.catalogue,
+            )
+            runs[name] = Run(settings, (out / folder_name(name)).resolve())
+            if variant.values:
+                varied[name] = (base, variant)
+    names = list(dict.fromkeys(base for base, _ in varied.values())) or list(runs)
     if folders:
-        raise InputError(f"--data {next(iter(folders))}=…", "is not compared", f"one of {', '.join(runs)}")
-    return Plan(out.resolve(), runs)
+        raise InputError(f"--data {next(iter(folders))}=…", "is not compared", f"one of {', '.join(names)}")
+    if left := set(own) - {""}:
+        raise InputError(f"--set {min(left)}:…", "is not compared", f"one of {', '.join(names)}")
+    return Plan(out.resolve(), runs, varied)
+
+
+def _own(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """Scenario -> its settings; under "" those of all."""
+    found: dict[str, list[str]] = {"": []}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        scenario, _, key = key.rpartition(":")
+        found.setdefault(scenario, []).append(f"{key}{equals}{value}")
+    return found
 
 
 def _methods(text: str) -> tuple[str, ...]:
@@ -143,5 +171,8 @@ def _folders(data: Sequence[str]) -> dict[str, str]:
 
 
 def train(plan: Plan, name: str, progress: Progress) -> None:
-    """Run all stages of one scenario; what stands is not run again."""
+    """Run all stages of one scenario; what stands, here or in another variant of it, is not run again."""
+    if name in plan.variants:
+        base = plan.variants[name][0]
+        borrow(plan.runs[name], [plan.runs[n] for n, (of, _) in plan.variants.items() if of == base and n != name])
     run_all(plan.runs[name], progress)

@@ -27,6 +27,11 @@ _STATISTICS = {
     "counting half; mean over the scenarios.",
     "steps to 90%": "Environment steps until the test return is first at 90% of the run's own final one; median over "
     "the seeds, as coarse as the distance of the measurements. 0: from the start. A dash: no learning curve, or never.",
+    "forgetting": "How far the test return of a method that starts pre-trained falls below its own value before any "
+    "online step, at the lowest point measured, as a share of that value. 0: it never falls. The lowest of many "
+    "measurements is low partly by chance.",
+    "steps until back": "Environment steps at the first measurement from which on the test return never is below its "
+    "value before any online step again; 0 where it never falls. A dash: some seeds are still below at the end.",
     "band": "Of a learning curve: line and band are the mean over the seeds and its 95% percentile-bootstrap interval.",
     "CPU": "Processor seconds of training, pre-training included, measurements and judge not. A dash: not known.",
     "judge prompts": "Questions to the judge behind a method: the preference table's, which all seeds share, and those "

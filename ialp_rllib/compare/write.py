@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ialp_rllib.compare import formats, page, tables
+from ialp_rllib.compare import beyond, formats, page, tables
 from ialp_rllib.compare.analysis import Analysis, analyse
 from ialp_rllib.compare.figures import aggregate_figures, as_file
 from ialp_rllib.compare.measured import Measured
@@ -27,7 +27,8 @@ def write(measured: Measured, folder: Path) -> Analysis:
     """
     analysis = analyse(measured)
     curves = page.drawings(measured, analysis.policies[0])
-    text = page.render(measured, analysis, curves)
+    spreads = page.beyond_drawings(measured, analysis.policies[0])
+    text = page.render(measured, analysis, curves, spreads)
     with storage_errors(folder):
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "results.parquet", partial(pq.write_table, measured.result_rows))
@@ -36,7 +37,7 @@ def write(measured: Measured, folder: Path) -> Analysis:
     overall = pd.concat([analysis.contrasts, analysis.overall], ignore_index=True)
     for name, table in (("contrasts", overall), ("aggregate", analysis.aggregate), ("costs", analysis.costs)):
         _write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    drawn = {name: figure for figures in curves.values() for name, figure in figures.items()}
+    drawn = {name: figure for by in (curves, spreads) for figures in by.values() for name, figure in figures.items()}
     for name, figure in {**drawn, **aggregate_figures(analysis.aggregate, analysis.policies[0])}.items():
         _write_text(folder / "figures" / f"{name}.svg", as_file(figure))
     _write_text(folder / "index.html", text)
@@ -54,6 +55,10 @@ def _write_tables(analysis: Analysis, folder: Path) -> None:
     _write_text(folder / "ratios.csv", ratios.to_csv(index=False))
     texts = {p: tables.ratios_text(ratios[ratios["policy"] == p]) for p in analysis.policies}
     _write_texts(folder, "ratios", "Ratios of returns to the best baseline's", texts, 5)
+    beside = analysis.beyond
+    _write_text(folder / "beyond.csv", beside.to_csv(index=False))
+    texts = {p: beyond.beyond_text(beside[beside["policy"] == p]) for p in analysis.policies}
+    _write_texts(folder, "beyond", beyond.TITLE, texts, 2)
 
 
 def _write_texts(

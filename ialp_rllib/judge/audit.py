@@ -16,7 +16,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge import audit_measures as measures
 from ialp_rllib.judge import letters
 from ialp_rllib.judge.answers import REFUSED, Answers
-from ialp_rllib.judge.examples import Examples, draw_examples
+from ialp_rllib.judge.examples import draw_users_examples
 from ialp_rllib.judge.judge import AnyJudge
 from ialp_rllib.settings import JudgeSettings
 
@@ -93,13 +93,13 @@ def audit_judge(
         - ``frames``, unless brief: see :func:`_frames`.
 
     Raises:
-        InputError: the data are too small (:func:`.examples.draw_examples`), or all prompts are refused.
+        InputError: the data are too small (:func:`.examples.draw_users_examples`), or all prompts are refused.
     """
     plan = plan_audit(settings, brief)
     asking = _Asking(judge, settings, plan.total, progress)
     began = time.perf_counter()
     drawn = _draw(settings, catalogue, plan.main)
-    answers = asking.ask(drawn.history, drawn.candidates)
+    answers = asking.ask(drawn.history, drawn.candidates, drawn.user)
     starts = _group_starts(drawn, catalogue)
     kept = _answered(drawn, answers)
     facts: dict[str, Any] = _labels(*kept, settings)
@@ -108,12 +108,21 @@ def audit_judge(
     facts["permutation_agreement"] = facts["position"]["agreement"]
     if not brief:
         popular = _draw(settings, catalogue, plan.main, popular=True)
-        found = _answered(popular, asking.ask(popular.history, popular.candidates))
+        found = _answered(popular, asking.ask(popular.history, popular.candidates, popular.user))
         facts["negatives"]["popular"] = _accuracies(*found, catalogue, starts)
         facts["frames"] = _frames(asking, drawn, answers, plan.reworded, settings.frame)
     seconds = time.perf_counter() - began
     speed = {"asked": asking.asked, "refused": asking.refused, "seconds": seconds}
     return {**speed, "prompts_per_second": asking.asked / seconds, **facts}
+
+
+class _Drawn(NamedTuple):
+    """Prompts as :class:`.examples.Examples`, and whose they are, ``(n,)``."""
+
+    history: np.ndarray
+    candidates: np.ndarray
+    label: np.ndarray
+    user: np.ndarray
 
 
 class _Asking:
@@ -126,12 +135,12 @@ class _Asking:
         self._size = 2 * settings.replicas * settings.batch  # keeps every engine at work
         self.asked = self.refused = 0
 
-    def ask(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Answers:
+    def ask(self, history: np.ndarray, candidates: np.ndarray, user: np.ndarray, frame: int | None = None) -> Answers:
         """All answers."""
         parts = []
         for start in range(0, len(history), self._size):
             rows = slice(start, start + self._size)
-            parts.append(self._judge.answer(history[rows], candidates[rows], frame))
+            parts.append(self._judge.answer(history[rows], candidates[rows], frame, users=user[rows]))
             self.asked += len(history[rows])
             self._progress(self.asked, self._total)
         found = Answers(
@@ -145,9 +154,9 @@ class _Asking:
         return found
 
 
-def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool = False) -> Examples:
+def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool = False) -> _Drawn:
     """The first n prompts; with popular other candidates they differ in these only."""
-    history, candidates, label = draw_examples(
+    examples, user = draw_users_examples(
         catalogue,
         catalogue.test_users,
         settings.audit_prompts,
@@ -158,10 +167,10 @@ def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool =
         min_rating=settings.min_rating,
         popular=popular,
     )
-    return Examples(history[:n], candidates[:n], label[:n])
+    return _Drawn(*(column[:n] for column in (*examples, user)))
 
 
-def _answered(drawn: Examples, answers: Answers) -> tuple[Examples, Answers]:
+def _answered(drawn: _Drawn, answers: Answers) -> tuple[_Drawn, Answers]:
     """Without the prompts that were refused."""
     kept = answers.label != REFUSED
     if not kept.any():
@@ -169,10 +178,10 @@ def _answered(drawn: Examples, answers: Answers) -> tuple[Examples, Answers]:
         raise InputError("judge", problem, "prompts that the judge can be asked: judge.max_length, judge.history")
     label, item, reward, logprobs, outside = answers
     found = Answers(label[kept], item[kept], reward[kept], logprobs[kept], outside)
-    return Examples(drawn.history[kept], drawn.candidates[kept], drawn.label[kept]), found
+    return _Drawn(*(column[kept] for column in drawn)), found
 
 
-def _labels(drawn: Examples, answers: Answers, settings: JudgeSettings) -> dict[str, Any]:
+def _labels(drawn: _Drawn, answers: Answers, settings: JudgeSettings) -> dict[str, Any]:
     """What can be said of the answers to the first part."""
     k, n = settings.candidates, len(drawn.label)
     right, planted, none = answers.label == drawn.label, drawn.label == k, answers.label == k
@@ -201,13 +210,13 @@ def _labels(drawn: Examples, answers: Answers, settings: JudgeSettings) -> dict[
     }
 
 
-def _shown(drawn: Examples) -> tuple[np.ndarray, np.ndarray]:
+def _shown(drawn: _Drawn) -> tuple[np.ndarray, np.ndarray]:
     """Which prompts hold their true item, and that item."""
     held = drawn.label < drawn.candidates.shape[1]
     return held, drawn.candidates[held, drawn.label[held]]
 
 
-def _group_starts(drawn: Examples, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
+def _group_starts(drawn: _Drawn, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
     """Groups of history lengths, and of popularities of the true item."""
     lengths = (drawn.history != catalogue.pad).sum(1)
     popularity = np.bincount(catalogue.item, minlength=catalogue.n_items)[_shown(drawn)[1]]
@@ -215,7 +224,7 @@ def _group_starts(drawn: Examples, catalogue: Catalogue) -> tuple[np.ndarray, np
 
 
 def _accuracies(
-    drawn: Examples, answers: Answers, catalogue: Catalogue, starts: tuple[np.ndarray, np.ndarray]
+    drawn: _Drawn, answers: Answers, catalogue: Catalogue, starts: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
     """Overall, on prompts that hold the true item (``items``), and by group."""
     right = answers.label == drawn.label
@@ -230,17 +239,17 @@ def _accuracies(
     }
 
 
-def _positions(asking: _Asking, drawn: Examples, answers: Answers, n: int) -> dict[str, Any]:
+def _positions(asking: _Asking, drawn: _Drawn, answers: Answers, n: int) -> dict[str, Any]:
     """Ask the first n prompts again in all other cyclic orders of their candidates."""
     k = drawn.candidates.shape[1]
     order = letters.orders(k, k)
     shown = drawn.candidates[:n][:, order[1:]].reshape(-1, k)
-    again = asking.ask(np.repeat(drawn.history[:n], k - 1, 0), shown)
+    again = asking.ask(np.repeat(drawn.history[:n], k - 1, 0), shown, np.repeat(drawn.user[:n], k - 1))
     label = np.concatenate([answers.label[:n, None], again.label.reshape(-1, k - 1)], 1)
     return measures.positions(label[(label != REFUSED).all(1)], order)
 
 
-def _frames(asking: _Asking, drawn: Examples, answers: Answers, n: int, used: int) -> dict[str, Any]:
+def _frames(asking: _Asking, drawn: _Drawn, answers: Answers, n: int, used: int) -> dict[str, Any]:
     """Ask the first n prompts again in the other wordings.
 
     Returns:
@@ -248,10 +257,8 @@ def _frames(asking: _Asking, drawn: Examples, answers: Answers, n: int, used: in
         wordings) and its ``interval``; ``frames``: of each ``frame``, ``accuracy``, its ``interval``, and ``same``, the
         share of answers that are those in the wording in use.
     """
-    found = [
-        answers.label[:n] if frame == used else asking.ask(drawn.history[:n], drawn.candidates[:n], frame).label
-        for frame in range(FRAMES)
-    ]
+    first = drawn.history[:n], drawn.candidates[:n], drawn.user[:n]
+    found = [answers.label[:n] if frame == used else asking.ask(*first, frame).label for frame in range(FRAMES)]
     label = np.stack(found, 1)
     kept = (label != REFUSED).all(1)
     label, truth = label[kept], drawn.label[:n][kept]

@@ -21,7 +21,7 @@ import pyarrow as pa
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
-from ialp_rllib.judge.judge import Judge, Pending
+from ialp_rllib.judge.judge import AnyJudge, Pending
 from ialp_rllib.judge.preferences import PreferenceTable, preference_rows
 from ialp_rllib.settings import DistilSettings, fingerprint
 
@@ -57,7 +57,7 @@ class Speed(NamedTuple):
 
 
 def distil(
-    judge: Judge,
+    judge: AnyJudge,
     plan: DistilSettings,
     catalogue: Catalogue,
     folder: Path,
@@ -118,7 +118,7 @@ class _Distillation:
 
     def __init__(
         self,
-        judge: Judge,
+        judge: AnyJudge,
         plan: DistilSettings,
         catalogue: Catalogue,
         folder: Path,
@@ -186,7 +186,8 @@ class _Distillation:
             wave.pending = None
             return False
         rng = np.random.default_rng([self.plan.seed, wave.index, wave.step])
-        wave.pending = self.judge.submit(wave.history, propose(wave.history, self.n_items, self.k, rng))
+        proposed = propose(wave.history, self.n_items, self.k, rng)
+        wave.pending = self.judge.submit(wave.history, proposed, users=wave.users)
         return True
 
     def _take(self, wave: _Wave) -> None:

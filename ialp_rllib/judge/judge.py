@@ -28,19 +28,50 @@ _PRIOR_PROMPTS = 256  # prompts from which the letters' prior is taken
 
 
 class AnyJudge(Protocol):
-    """Whoever answers as a user: what distillation, audit and live pre-training need."""
+    """Whoever answers as a user: what distillation, audit and live pre-training need. See :class:`Judge`."""
 
-    def answer(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Answers:
+    settings: JudgeSettings
+    remembered: int
+    tokens: int
+    first_refusal: str
+
+    @property
+    def capacity(self) -> int:
+        """See :attr:`Judge.capacity`."""
+
+    @property
+    def engines(self) -> int:
+        """See :attr:`Judge.engines`; 0 where no engine is needed."""
+
+    def answer(
+        self,
+        history: np.ndarray,
+        candidates: np.ndarray,
+        frame: int | None = None,
+        users: np.ndarray | None = None,
+    ) -> Answers:
         """See :meth:`Judge.answer`."""
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Pending:
+    def submit(
+        self,
+        history: np.ndarray,
+        candidates: np.ndarray,
+        frame: int | None = None,
+        users: np.ndarray | None = None,
+    ) -> Pending:
         """See :meth:`Judge.submit`."""
+
+    def wait(self, pending: Sequence[Pending], seconds: float | None = None) -> list[int]:
+        """See :meth:`Judge.wait`."""
 
     def collect(self, pending: Pending) -> Answers:
         """See :meth:`Judge.collect`."""
 
     def info(self) -> dict[str, str]:
         """See :meth:`Judge.info`."""
+
+    def work(self) -> Work:
+        """See :meth:`Judge.work`."""
 
     def close(self) -> None:
         """Give the models' memory back."""
@@ -91,7 +122,13 @@ class Judge:
 
     # ---- asking
 
-    def answer(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Answers:
+    def answer(
+        self,
+        history: np.ndarray,
+        candidates: np.ndarray,
+        frame: int | None = None,
+        users: np.ndarray | None = None,
+    ) -> Answers:
         """Let the user choose among candidates.
 
         Args:
@@ -99,10 +136,17 @@ class Judge:
             candidates: ``(B, k)`` items, in the order in which they are lettered. LLMs prefer some letters: give
                 them in random order.
             frame: another wording of the instruction than ``settings.frame``.
+            users: ``(B,)``, whose histories these are, where the caller knows; an LLM is told nothing of it.
         """
-        return self.collect(self.submit(history, candidates, frame))
+        return self.collect(self.submit(history, candidates, frame, users))
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray, frame: int | None = None) -> Pending:
+    def submit(
+        self,
+        history: np.ndarray,
+        candidates: np.ndarray,
+        frame: int | None = None,
+        users: np.ndarray | None = None,
+    ) -> Pending:
         """Give a question in, and do something else while the LLM works. Arguments as :meth:`answer`."""
         if self.settings.calibrate_letters and self._prior is None:
             self._prior = self._letter_prior()

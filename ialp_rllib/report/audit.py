@@ -101,6 +101,8 @@ def _caption(judge: Audit, before: Audit) -> str:
 _Get = str | Callable[[Audit], Any]
 _MEASURES: dict[str, tuple[tuple[_Get, ...], _Get]] = {
     "accuracy": (("accuracy",), "accuracy_interval"),
+    "oracle's accuracy": (("oracle_accuracy",), "oracle_accuracy_interval"),
+    "oracle's correlation": (("oracle_correlation",), ""),
     "accuracy, popular candidates": (("negatives.popular.accuracy",), "negatives.popular.interval"),
     "accuracy without None": (("accuracy_without_none", "accuracy_items"), "negatives.uniform.items.interval"),
     "None rate": (("none_rate",), ""),
@@ -128,6 +130,8 @@ def rows(judge: Audit) -> list[Row]:
     shares = judge.get("label_histogram") or []
     notes = {
         "accuracy": _note("chance", judge.get("chance")),
+        "oracle's accuracy": _note("the truly best candidate; chance", judge.get("oracle_accuracy_by_chance")),
+        "oracle's correlation": _note("of beliefs with the truth, measured; set to", at(judge, "oracle.correlation")),
         "accuracy, popular candidates": "as above, if popularity does not mislead it",
         "None rate": _note("planted", judge.get("none_planted")),
         "None precision": "1 if None is said only where it is right",

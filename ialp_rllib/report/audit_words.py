@@ -22,13 +22,14 @@ def finding(judge: Audit) -> str:
         return f"{text}."
     text += f", against {percent(chance)} by chance."
     margin = 2 * np.sqrt(chance * (1 - chance) / prompts) if is_number(prompts) and prompts > 0 else 0.0
-    if accuracy <= chance + margin:
+    if accuracy <= chance + margin and not judge.get("oracle"):  # which knows more of the truth than of the log
         text += " It is no better than chance: what it teaches the agent is noise."
     return text
 
 
 def evidence(judge: Audit, before: Audit) -> Iterator[str]:
     """What else a reader should know, a sentence each; empty where the audit does not say."""
+    yield _on_oracle(judge)
     yield _on_tuning(judge, before)
     yield _on_popularity(judge)
     yield _on_letters(judge)
@@ -39,6 +40,22 @@ def evidence(judge: Audit, before: Audit) -> Iterator[str]:
     refused = judge.get("refused")
     if refused:
         yield f"{whole(refused)} of {whole(judge.get('asked'))} prompts could not be asked and are left out."
+
+
+def _on_oracle(judge: Audit) -> str:
+    oracle, accuracy, chance = (judge.get(key) for key in ("oracle", "oracle_accuracy", "oracle_accuracy_by_chance"))
+    if not oracle:
+        return ""
+    errors = "anew in every prompt" if oracle["errors"] == "prompt" else "once for each item"
+    text = (
+        "This judge is an oracle, no LLM: it knows the test world's answers. What it believes of an item is made to "
+        f"correlate {oracle['correlation']:g} with the truth; it errs {errors}, and answers None where its pick seems "
+        f"worse to it than {percent(oracle['none_below'])} of random items."
+    )
+    if is_number(accuracy) and is_number(chance):
+        text += f" Of uniform candidates it prefers the truly best one in {percent(accuracy)} of prompts"
+        text += f", against {percent(chance)} by chance."
+    return f"{text} The accuracy above is about logged choices, which say less."
 
 
 def _on_tuning(judge: Audit, before: Audit) -> str:

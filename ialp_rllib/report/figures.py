@@ -25,6 +25,8 @@ _MEASURE = {
     "length": "length Len (steps)",
     "reward_per_step": "reward per step",
     "alpha": "alpha",
+    "coverage": "coverage (share of items)",
+    "effective_items": "effective items",
 }
 _OVER = {"env_steps": "environment steps", "updates": "updates"}
 
@@ -46,7 +48,7 @@ def learning_curve(
     Args:
         curves: rows of ``curves``.
         series: the series to draw.
-        measure: ``return``, ``length``, ``reward_per_step`` or ``alpha``.
+        measure: ``return``, ``length``, ``reward_per_step``, ``alpha``, ``coverage`` or ``effective_items``.
         title: stands above the axes.
         over: the x axis, ``env_steps`` or ``updates``.
         top: upper end of the y axis, so that figures side by side compare; ``None``: from the data.

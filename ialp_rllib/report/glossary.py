@@ -28,6 +28,10 @@ CURVES = {
     "training curve": "Mean over the most recent 20 training episodes, in the train world, exploring. Its rewards may "
     "come from another user model than those of the test world.",
     "test curve": "Mean over the test episodes in the test world, at points during training.",
+    "coverage": "Share of the catalogue's items that were recommended at least once in the test episodes of one "
+    "measurement (Ge et al. 2010). More recommendations can cover more.",
+    "effective items (diversity)": "So many items, recommended equally often, would be as diverse as what was "
+    "recommended: exp of the Shannon entropy of the items' frequencies (Hill 1973). 1: always the same item.",
     "alpha": "Weight of the learning policy in A-iALP_ap's mixture: 0 is the frozen pre-trained policy alone, 1 the "
     "learning one alone.",
 }
@@ -35,6 +39,8 @@ JUDGE = {
     "accuracy": "Share of held-out prompts in which the judge gives the right label: the user's true next item or, "
     "where that is absent, None.",
     "accuracy without None": "Accuracy over the prompts that hold the true next item.",
+    "oracle's accuracy": "Of an oracle, a judge that is no LLM but knows the true answers and errs by a stated amount: "
+    "share of prompts, of uniform candidates, in which the candidate it prefers is the truly best one.",
     "chance": "Accuracy of an answer drawn uniformly from all labels.",
     "uniform, popular candidates": "How the other candidates of a prompt were drawn from the items that the user never "
     "touched: all alike, or by how often they occur in the log. Popular ones are harder to tell from the true one.",

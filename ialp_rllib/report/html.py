@@ -221,16 +221,20 @@ def cost_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def curve_drawings(curves: pd.DataFrame) -> list[dict[str, Any]]:
-    """Groups of figures: return and length over training (train and test), the mixture's weight, and pre-training.
+    """Groups of figures: return and length over training (train and test), what is recommended (test), the mixture's
+    weight, and pre-training.
 
     Where a method has several points before its first environment step, it was learning from the judge: those points
     are drawn over updates, apart from the others.
     """
     offline = curves[curves.groupby(["method", "seed", "series"])["env_steps"].transform("max") == 0]
     offline = offline[offline.groupby(["method", "seed", "series"])["updates"].transform("nunique") > 1]
+    tested = curves.dropna(subset=["coverage", "effective_items"])
     groups = [
         _group(curves, "return", "Return R over online training"),
         _group(curves, "length", "Length Len over online training"),
+        _group(tested, "coverage", "Coverage: share of the items that are recommended at all"),
+        _group(tested, "effective_items", "Diversity: effective number of recommended items"),
         _group(offline, "return", "Return R while pre-training against the judge", over="updates"),
     ]
     alpha = figures.alpha_curve(curves)

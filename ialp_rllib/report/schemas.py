@@ -17,10 +17,13 @@ column              type     meaning
 ``length``          float64  mean over the episodes of the number of steps
 ``reward_per_step`` float64  sum of all rewards / sum of all lengths
 ``seconds``         float64  wall time of the training run so far
+``coverage``        float64  share of the catalogue's items that were recommended in these episodes
+``effective_items`` float64  exp of the entropy of the recommended items' frequencies (Hill number of order 1)
 ==================  =======  ==========================================================================
 
 ``curves``: one row per point of a learning curve. ``series`` is ``train`` (mean over the most recent 20 training
 episodes), ``test_greedy`` or ``test_sampled``; ``alpha`` is the mixture's weight, null where the method has none.
+``coverage`` and ``effective_items`` are null in training, and in both tables where an older version measured.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
 
 
 _MEASURES = [_required(name, pa.float64()) for name in ("return", "length", "reward_per_step")]
+_SPREAD = [pa.field(name, pa.float64()) for name in ("coverage", "effective_items")]
 _RUN = [_required("scenario", pa.string()), _required("method", pa.string()), _required("seed", pa.int64())]
 _PROGRESS = [_required("env_steps", pa.int64()), _required("updates", pa.int64())]
 
@@ -54,6 +58,7 @@ RESULTS = pa.schema(
         _required("episodes", pa.int32()),
         *_MEASURES,
         _required("seconds", pa.float64()),
+        *_SPREAD,
     ]
 )
 CURVES = pa.schema(
@@ -64,6 +69,7 @@ CURVES = pa.schema(
         *_MEASURES,
         pa.field("alpha", pa.float64()),
         _required("seconds", pa.float64()),
+        *_SPREAD,
     ]
 )
 _KEY = ["scenario", "method", "seed", "epoch", "policy"]

@@ -20,7 +20,7 @@ from ialp_rllib.settings.catalogue import (
     PublishedSettings,
     UsersFile,
 )
-from ialp_rllib.settings.judge import DistilSettings, JudgeSettings, TuneSettings
+from ialp_rllib.settings.judge import ORACLE, DistilSettings, JudgeSettings, OracleSettings, TuneSettings
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
 from ialp_rllib.settings.users import (
     ChurnSettings,
@@ -35,6 +35,7 @@ from ialp_rllib.settings.users import (
 )
 
 __all__ = [
+    "ORACLE",
     "SCENARIOS",
     "AdaptSettings",
     "AgentSettings",
@@ -52,6 +53,7 @@ __all__ = [
     "InteractionsFile",
     "ItemsFile",
     "JudgeSettings",
+    "OracleSettings",
     "PGSettings",
     "PatienceSettings",
     "PretrainSettings",

@@ -31,6 +31,12 @@ class AgentSettings:
     target_rate: float = setting(0.01, "Rate of the target network; 0: none (the paper's form).", low=0.0, high=1.0)
     gradient_clip: float = setting(10.0, "Clip the gradient's norm to this; 0: no clip.", low=0.0)
     batch: int = setting(64, "Transitions per update.", low=1)
+    block_items: int = setting(
+        4096,
+        "Items that an update takes at a time: a larger catalogue is gone through in blocks, with the same result. "
+        "Larger ones take more memory, and pay on a GPU.",
+        low=64,
+    )
     replay: int = setting(100_000, "Transitions kept.", low=1)
     warmup: int = setting(256, "Transitions before the first update.", low=1)
     envs: int = setting(32, "Users that are served side by side.", low=1)

@@ -41,11 +41,43 @@ class TuneSettings:
     checkpoint_every: int = setting(100, "Updates between checkpoints, from which a killed tuning goes on.", low=1)
 
 
+ORACLE = "oracle"  # the `judge.model` that is no LLM
+
+
+@dataclass(frozen=True)
+class OracleSettings:
+    """The oracle, `judge.model: oracle`: it knows the test world's answers, and errs by a stated amount."""
+
+    correlation: float = setting(
+        1.0,
+        "Correlation of what it believes of an item with the truth, both as normal scores. 1: it knows all; 0: it "
+        "guesses; -1: it wants what the user wants least.",
+        low=-1.0,
+        high=1.0,
+    )
+    errors: str = setting(
+        "prompt",
+        "prompt: it errs anew in every prompt. item: once for each item (rating worlds: for each user and item), a "
+        "bias that no repetition averages out.",
+        choices=("prompt", "item"),
+    )
+    none_below: float = setting(
+        0.8,
+        "It answers None where it believes its pick to be worse than this share of uniform random items: to a prompt "
+        "of k such items with a chance of none_below^k.",
+        low=0.0,
+        high=1.0,
+    )
+
+
 @dataclass(frozen=True)
 class JudgeSettings:
-    """The LLM that plays the user."""
+    """Who plays the user: an LLM, or an oracle."""
 
-    model: str = setting("tiny", "`tiny` (ships with the package), a folder, or a Hugging Face model id.")
+    model: str = setting(
+        "tiny",
+        "`tiny` (ships with the package), a folder, a Hugging Face model id, or `oracle` (no LLM: judge.oracle).",
+    )
     engine: str = setting(
         "auto", "auto: vllm where it is installed, else transformers.", choices=("auto", "vllm", "transformers")
     )
@@ -75,8 +107,19 @@ class JudgeSettings:
     hourly_price: float = setting(0.0, "What an hour of a replica costs, in any currency, for the estimate.", low=0.0)
     min_rating: float = setting(0.0, "Logged interactions rated lower are not taken for what a user chose.")
     audit_prompts: int = setting(1000, "Held-out prompts for accuracy and letter bias.", low=1)
-    seed: int = setting(0, "Seed of the tuning prompts and of the audit.", low=0)
+    seed: int = setting(0, "Seed of the tuning prompts, of the audit, and of an oracle's errors.", low=0)
     tune: TuneSettings = group(TuneSettings)
+    oracle: OracleSettings = group(OracleSettings)
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether no LLM answers."""
+        return self.model == ORACLE
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether what answers is tuned first: an oracle has nothing to tune."""
+        return self.tune.enabled and not self.is_oracle
 
 
 @dataclass(frozen=True)

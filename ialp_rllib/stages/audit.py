@@ -11,7 +11,7 @@ from ialp_rllib.judge.audit import FRAMES
 from ialp_rllib.judge.models import resolve_model
 from ialp_rllib.judge.prompt import PromptBuilder
 from ialp_rllib.report.audit_page import write_page
-from ialp_rllib.settings import to_dict
+from ialp_rllib.settings import ORACLE, to_dict
 from ialp_rllib.stages.pipeline import STAGES, Run, run_stage
 from ialp_rllib.stages.progress import Progress
 from ialp_rllib.stages.report import versions
@@ -26,7 +26,7 @@ def audit_run(
 ) -> tuple[dict[str, Any], Path]:
     """Audit the judge of a run; prepare the run's data first, where that was not done.
 
-    Leaves ``audit/audit.json`` and ``audit/index.html`` in the run's folder.
+    An oracle needs the fitted users, too. Leaves ``audit/audit.json`` and ``audit/index.html`` in the run's folder.
 
     Args:
         run: its settings and folder.
@@ -42,14 +42,19 @@ def audit_run(
     Raises:
         InputError: the data or the model cannot be used, or a folder not be written to.
     """
-    resolve_model(model or run.settings.judge.model)  # a wrong name is told at once
-    if not run.stage("prepare").stands():
-        run.write_settings()
-        run_stage(run, "prepare", progress)
+    needed = ["prepare"]
+    if (model or run.settings.judge.model) == ORACLE:
+        needed.append("users")
+    else:
+        resolve_model(model or run.settings.judge.model)  # a wrong name is told at once
+    for stage in needed:
+        if not run.stage(stage).stands():
+            run.write_settings()
+            run_stage(run, stage, progress)
     settings, facts = run.settings.judge, {}
     asked = replace(settings, audit_prompts=prompts or settings.audit_prompts)
     name = model or settings.model
-    if not model and settings.tune.enabled and run.stage("tune").stands():
+    if not model and settings.is_tuned and run.stage("tune").stands():
         facts = {key: value for key, value in run.facts("tune").items() if key in ("before", "tuning")}
         name = served_model(run)
     with progress.stage("audit"):

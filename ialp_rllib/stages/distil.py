@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ialp_rllib import runtime
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.distil import Speed, distil
-from ialp_rllib.judge.judge import start_judge
 from ialp_rllib.judge.preferences import read_table, table_hash
 from ialp_rllib.settings import JudgeSettings
-from ialp_rllib.stages.tune import served_model
+from ialp_rllib.stages.tune import judge_of
 
 if TYPE_CHECKING:
     from ialp_rllib.stages.pipeline import Run
@@ -23,8 +21,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     settings = run.settings
     if settings.pretrain.mode == "live":
         return {"prompts": 0}
-    runtime.start(settings.runtime)
-    judge = start_judge(settings.judge, run.catalogue, served_model(run), settings.catalogue.attributes)
+    judge = judge_of(run)
     try:
         speed = distil(
             judge,

@@ -22,7 +22,7 @@ from ialp_rllib.agent.methods import load_plugins, method
 from ialp_rllib.catalogue import Catalogue, read_catalogue, source_files
 from ialp_rllib.catalogue.sources import data_folder
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.settings import Settings, fingerprint, to_dict
+from ialp_rllib.settings import OracleSettings, Settings, fingerprint, to_dict
 from ialp_rllib.stages.progress import Progress
 from ialp_rllib.storage import Stage, write_atomic
 
@@ -49,7 +49,7 @@ class StageSpec:
 
 
 def _judge(settings: Settings) -> Any:
-    """The judge without what changes only where and how fast it runs."""
+    """The judge without what changes only where and how fast it runs, or is meant for an oracle where it is none."""
     anywhere: dict[str, Any] = {
         "replicas": 1,
         "cpus": 0,
@@ -60,7 +60,8 @@ def _judge(settings: Settings) -> Any:
     }
     at_any_speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     tune = replace(settings.judge.tune, checkpoint_every=1)
-    return replace(settings.judge, tune=tune, **anywhere, **at_any_speed)
+    oracle = settings.judge.oracle if settings.judge.is_oracle else OracleSettings()
+    return replace(settings.judge, tune=tune, oracle=oracle, **anywhere, **at_any_speed)
 
 
 def _learnt_from(settings: Settings) -> list[str | None]:
@@ -75,6 +76,11 @@ def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
     return lambda settings: names
 
 
+def _judge_needs(*names: str) -> Callable[[Settings], tuple[str, ...]]:
+    """An oracle knows the users; an LLM does not."""
+    return lambda settings: ("prepare", *(("users",) if settings.judge.is_oracle else ()), *names)
+
+
 def _adapt_needs(settings: Settings) -> tuple[str, ...]:
     """Methods that start from random weights and act themselves need no judge."""
     methods = [method(name) for name in settings.adapt.methods]
@@ -86,9 +92,9 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 STAGES = {
     "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)], "Read and check the data"),
     "users": StageSpec(_always("prepare"), lambda s: [s.users], "Fit the simulated users"),
-    "tune": StageSpec(_always("prepare"), lambda s: [_judge(s), _learnt_from(s)], "Tune and audit the judge"),
+    "tune": StageSpec(_judge_needs(), lambda s: [_judge(s), _learnt_from(s)], "Tune and audit the judge"),
     "distil": StageSpec(
-        _always("prepare", "tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], "Distil the judge's preferences"
+        _judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], "Distil the judge's preferences"
     ),
     "pretrain": StageSpec(
         _always("prepare", "distil"),

@@ -16,7 +16,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.distil import session_starts
-from ialp_rllib.judge.judge import Judge, Pending
+from ialp_rllib.judge.judge import AnyJudge, Pending
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs
 from ialp_rllib.storage import Stage
@@ -39,7 +39,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     try:
         jobs = [(settings, str(run.root), stages[seed], seed, judge) for seed in left]
         run_jobs(train_job, jobs, [(f"iALP, seed {seed}", stages[seed].folder) for seed in left], progress)
-        if judge is not None:
+        if judge is not None and judge.engines:
             work = judge.work()
             facts |= {"prompts": work.prompts, "tokens": work.tokens, "engine_seconds": work.seconds}
     finally:
@@ -54,7 +54,7 @@ def _seed_stage(run: Run, folder: Path, seed: int) -> Stage:
     return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_)
 
 
-def _live_judge(run: Run) -> Judge:
+def _live_judge(run: Run) -> AnyJudge:
     settings = run.settings
     if not settings.agent.updates_per_step:
         raise InputError("agent.updates_per_step", "is 0", "at least 1: pre-training lasts for so many updates")
@@ -68,14 +68,14 @@ def _live_judge(run: Run) -> Judge:
 class _NoJudge:
     """Stands where a table is learnt from: the environment then gives its spaces, and nobody steps it."""
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray) -> Pending:
+    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> Pending:
         raise RuntimeError("pre-training from a table asked the judge")
 
     def collect(self, pending: Pending) -> Answers:
         raise RuntimeError("pre-training from a table asked the judge")
 
 
-def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Judge | None) -> None:
+def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: AnyJudge | None) -> None:
     """One seed, in a process of its own (a Ray task)."""
     from ialp_rllib.stages.pipeline import Run
 
@@ -96,7 +96,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Jud
     stage.finish({"seed": seed, **taken}, time.perf_counter() - began)
 
 
-def policy_config(settings: Settings, catalogue: Catalogue, judge: Judge | None, table: Path) -> IALPConfig:
+def policy_config(settings: Settings, catalogue: Catalogue, judge: AnyJudge | None, table: Path) -> IALPConfig:
     """The algorithm's configuration: live against ``judge``, or, where there is none, from the preference table."""
     users, starts = session_starts(catalogue, settings.distil)
     pretrain = settings.pretrain

@@ -14,10 +14,11 @@ from ialp_rllib import runtime
 from ialp_rllib.agent.algorithm import IALPConfig
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.judge import Judge, start_judge
+from ialp_rllib.judge.judge import AnyJudge
 from ialp_rllib.settings import Settings
-from ialp_rllib.stages.tune import served_model
+from ialp_rllib.stages.tune import judge_of
 from ialp_rllib.storage import read_json
 
 if TYPE_CHECKING:
@@ -44,24 +45,26 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
 
 
 def features(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
-    """Attribute codes for the agent: of items where ``agent.item_attributes``, of users where the world shows them."""
+    """What the agent knows of items, where ``agent.item_attributes``, and of users, where the world shows them."""
     found: dict[str, Any] = {}
     if settings.agent.item_attributes and catalogue.item_texts:
-        found["item_codes"], found["item_sizes"] = catalogue.codes(catalogue.item_texts)
+        found["item_tokens"] = tokens_of(catalogue.item_texts)
     if settings.users.world == "rating" and catalogue.user_texts:
         found["user_codes"], found["user_sizes"] = catalogue.codes(catalogue.user_texts)
     return found
 
 
-def judge_for_jobs(run: Run) -> Judge:
-    """This run's judge, its engines in Ray actors, to be given to training jobs. Whoever starts it closes it.
+def judge_for_jobs(run: Run) -> AnyJudge:
+    """This run's judge (:func:`.judge_of`), to be given to training jobs.
 
     Raises:
-        InputError: as :func:`ialp_rllib.judge.judge.start_judge`; the engines leave no CPU of this machine to the jobs,
+        InputError: as :func:`.judge_of`; the engines leave no CPU of this machine to the jobs,
             which would wait for one for ever.
     """
     settings = run.settings
     judge = settings.judge
+    if judge.is_oracle:  # each job has one of its own
+        return judge_of(run)
     runtime.start(settings.runtime)
     joined = settings.runtime.address or os.environ.get("RAY_ADDRESS")
     if not runtime.local() and not joined:  # a cluster may grow
@@ -70,7 +73,7 @@ def judge_for_jobs(run: Run) -> Judge:
         if taken >= cpus:
             problem = f"{judge.replicas} replicas take all {cpus} CPUs of this machine, and training needs one"
             raise InputError("judge.replicas", problem, "fewer replicas, or fewer judge.cpus (0 is allowed)")
-    return start_judge(judge, run.catalogue, served_model(run), settings.catalogue.attributes)
+    return judge_of(run)
 
 
 def run_jobs(

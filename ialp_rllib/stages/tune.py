@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ialp_rllib import runtime
 from ialp_rllib.judge.audit import audit_judge
-from ialp_rllib.judge.judge import start_judge
+from ialp_rllib.judge.judge import AnyJudge, start_judge
 from ialp_rllib.judge.models import resolve_model
+from ialp_rllib.judge.oracle import OracleJudge, make_oracle
 from ialp_rllib.judge.tuning import ADAPTER, MERGED, tune_judge
-from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.settings import ORACLE, JudgeSettings
 from ialp_rllib.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -23,13 +24,34 @@ AUDIT, BEFORE = "audit.json", "audit_before.json"
 
 def served_model(run: Run) -> str:
     """The model that answers in this run: the tuned and merged one, or the judge as it came."""
-    if run.settings.judge.tune.enabled:
-        return str(run.root / "tune" / MERGED)
-    return resolve_model(run.settings.judge.model)
+    judge = run.settings.judge
+    if judge.is_oracle:
+        return ORACLE
+    return str(run.root / "tune" / MERGED) if judge.is_tuned else resolve_model(judge.model)
+
+
+def judge_of(run: Run, settings: JudgeSettings | None = None, model: str = "") -> AnyJudge:
+    """A judge for this run: an LLM whose engines are Ray actors, or an oracle. Whoever starts it closes it.
+
+    Args:
+        run: its runtime, data and, for an oracle, fitted users are used.
+        settings: of the judge; None: the run's.
+        model: `tiny`, `oracle`, a folder, or a Hugging Face id; empty: :func:`served_model`.
+
+    Raises:
+        InputError: as :func:`.start_judge` or :func:`.make_oracle`.
+    """
+    settings, model = settings or run.settings.judge, model or served_model(run)
+    if model == ORACLE:
+        return make_oracle(settings, run.settings.users, run.catalogue, run.root / "users")
+    runtime.start(run.settings.runtime)
+    return start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     """Audit the judge as it came, briefly, tune it (both where ``judge.tune.enabled``), and audit what will be served.
+
+    An oracle is audited only.
 
     Returns:
         The audit (:func:`.audit_judge`) and who was asked; where the judge was tuned, also how that went (``tuning``)
@@ -37,7 +59,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     """
     settings = run.settings.judge
     tuned: dict[str, Any] = {}
-    if settings.tune.enabled:
+    if settings.is_tuned:
         # First, so that a run that is killed while it tunes goes on there and need not ask again.
         before = folder / BEFORE
         if not before.is_file():
@@ -66,15 +88,15 @@ def audit_model(
     Args:
         run: its runtime and prepared data are used.
         settings: of the judge.
-        model: `tiny`, a folder, or a Hugging Face id.
+        model: `tiny`, `oracle`, a folder, or a Hugging Face id.
         progress: is told how far it is.
         brief: see :func:`.audit_judge`.
 
     Returns:
-        The audit, the fingerprints of model and prompt, and the engine.
+        The audit, the fingerprints of model and prompt, and the engine; of an oracle, how much it knows, too
+        (:meth:`.OracleJudge.examine`).
     """
-    runtime.start(run.settings.runtime)
-    judge = start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
+    judge = judge_of(run, settings, model)
     what = "Audit before tuning" if brief else "Audit"
     try:
         found = audit_judge(
@@ -84,6 +106,8 @@ def audit_model(
             brief=brief,
             progress=lambda done, total: progress.update(what, done, total),
         )
+        if isinstance(judge, OracleJudge):
+            found |= judge.examine(run.catalogue, settings.audit_prompts)
         return {**found, **judge.info(), "model": model}
     finally:
         judge.close()

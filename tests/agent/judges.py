@@ -57,16 +57,19 @@ class Recording:
         self.judge, self.first_refusal = judge, ""
         _recordings[id(self)] = self
         self.asked: list[tuple[np.ndarray, np.ndarray]] = []
+        self.users: list[np.ndarray] = []
         self.answers: list[Answers] = []
         self.calls: list[str] = []
 
     def __reduce__(self) -> tuple[object, ...]:
         return _find, (id(self),)  # Ray pickles environment creators; a model in one goes by reference
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray) -> Pending:
+    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> Pending:
         self.calls.append("submit")
         self.asked.append((history.copy(), candidates.copy()))
-        return self.judge.submit(history, candidates)
+        if users is not None:
+            self.users.append(users.copy())
+        return self.judge.submit(history, candidates, users=users)
 
     def collect(self, pending: Pending) -> Answers:
         self.calls.append("collect")

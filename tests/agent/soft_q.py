@@ -12,7 +12,7 @@ import torch
 from ialp_rllib.agent import losses
 from ialp_rllib.agent.baselines import QModule
 from ialp_rllib.agent.methods import Method, register
-from ialp_rllib.agent.modules import Q_NEXT, Q
+from ialp_rllib.agent.modules import Q
 from ialp_rllib.agent.objectives import td_target
 
 TEMPERATURE = 0.2
@@ -25,11 +25,13 @@ class SoftQModule(QModule):
     def acting_probs(self, observation: torch.Tensor) -> torch.Tensor:
         return torch.softmax(self.q_values(observation) / TEMPERATURE, -1)
 
+    def next_value(self, after: torch.Tensor) -> torch.Tensor:
+        return TEMPERATURE * torch.logsumexp(self.target_values(after) / TEMPERATURE, 1)
+
 
 def soft_q(config: Any, batch: dict[str, torch.Tensor], out: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict]:
-    """The squared TD error; the next state's value is the soft maximum of its Q-values."""
-    target = td_target(config, batch, TEMPERATURE * torch.logsumexp(out[Q_NEXT] / TEMPERATURE, 1))
-    loss = losses.critic_loss(out[Q], batch["actions"].long(), target)
+    """The squared TD error."""
+    loss = losses.critic_loss(out[Q], td_target(config, batch, out))
     return loss, {"critic_loss": loss}
 
 

@@ -10,10 +10,8 @@ import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 
-from ialp_rllib.agent import losses
 from ialp_rllib.agent.algorithm import IALP
-from ialp_rllib.agent.baselines import CHOICE
-from ialp_rllib.agent.modules import Q_NEXT, Q
+from ialp_rllib.agent.modules import NEXT_VALUE, Q
 from ialp_rllib.agent.objectives import q_learning, reinforce
 from ialp_rllib.catalogue import read_source
 from ialp_rllib.catalogue.popularity import popularity
@@ -32,19 +30,14 @@ def config_of(name: str) -> Any:
 
 
 def test_the_loss_of_q_learning_by_hand() -> None:
-    q = torch.tensor([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]], requires_grad=True)
-    batch = {
-        "actions": torch.tensor([1, 0]),
-        "rewards": torch.tensor([1.0, 4.0]),
-        "terminateds": torch.tensor([False, True]),
-    }
-    out = {Q: q, Q_NEXT: torch.tensor([[6.0, 8.0, 0.0], [9.0, 9.0, 9.0]]), CHOICE: torch.tensor([0, 1])}
-    loss, _ = q_learning(config_of("dqn"), batch, out)
+    q = torch.tensor([2.0, 3.0], requires_grad=True)
+    batch = {"rewards": torch.tensor([1.0, 4.0]), "terminateds": torch.tensor([False, True])}
+    loss, _ = q_learning(config_of("dqn"), batch, {Q: q, NEXT_VALUE: torch.tensor([6.0, 9.0])})
     # errors: 1 + 0.5 * 6 - 2 = 2, and 4 - 3 = 1
     assert float(loss.detach()) == pytest.approx((4 + 1) / 2)
     loss.backward()
     assert q.grad is not None
-    assert q.grad.tolist() == [[0.0, -2.0, 0.0], [-1.0, 0.0, 0.0]]
+    assert q.grad.tolist() == [-2.0, -1.0]
 
 
 def test_double_q_learning_chooses_with_the_learning_network_among_what_is_allowed() -> None:
@@ -55,13 +48,15 @@ def test_double_q_learning_chooses_with_the_learning_network_among_what_is_allow
         module.target.critic.advantage.bias[7] = 100.0  # the target network's favourite
         module.critic.advantage.bias[5] = 100.0  # ours
         module.critic.advantage.bias[-1] = 1000.0  # "no item" is no choice
-    batch = {"obs": observation, "new_obs": observation}
-    out = module._forward_train(batch)
-    assert (out[CHOICE] == 5).all()
-    assert float(out[Q_NEXT].amax()) > 90
-    assert (out[Q_NEXT][:, -1] < -1e8).all()
-    module.dqn = DQNSettings(double=False)
-    assert (module._forward_train(batch)[CHOICE] == 7).all()
+        target = module.target_values(observation)
+        assert (target[:, -1] < -1e8).all()
+        assert torch.equal(module.next_value(observation), target[:, 5])
+        module.dqn = DQNSettings(double=False)
+        assert torch.equal(module.next_value(observation), target[:, 7])
+        whole = module.critic(module.policy.encoder(observation, items := module.policy.encoder.items()), items)
+        action = torch.arange(len(observation)) % 20
+        batch = {"obs": observation, "new_obs": observation, "actions": action}
+        assert torch.allclose(module._forward_train(batch)[Q], whole[torch.arange(len(whole)), action], atol=1e-5)
     algorithm.stop()
 
 
@@ -85,19 +80,19 @@ def test_dqn_acts_epsilon_greedily_and_measures_greedily() -> None:
 
 
 def test_the_loss_of_reinforce_by_hand() -> None:
-    probs = torch.tensor([[0.5, 0.5], [0.2, 0.8]], requires_grad=True)
-    batch = {"actions": torch.tensor([0, 1]), "returns": torch.tensor([3.0, 1.0])}
+    log = torch.log(torch.tensor([0.5, 0.8])).requires_grad_()
+    out = {"log_prob": log, "entropy": torch.tensor([0.7, 0.5])}
+    batch = {"returns": torch.tensor([3.0, 1.0])}
     baseline = torch.tensor([1.0, 2.0], requires_grad=True)
-    entropy = float(losses.entropy(probs.detach()))
     gained = -(np.log(0.5) * 2 + np.log(0.8) * -1) / 2
-    loss, parts = reinforce(config_of("pg"), batch, {"probs": probs, "baseline": baseline})
+    loss, parts = reinforce(config_of("pg"), batch, {**out, "baseline": baseline})
     assert float(parts["actor_loss"].detach()) == pytest.approx(gained)
-    assert float(loss.detach()) == pytest.approx(gained - 0.1 * entropy + (4 + 1) / 2)
+    assert float(loss.detach()) == pytest.approx(gained - 0.1 * 0.6 + (4 + 1) / 2)
     loss.backward()
     assert baseline.grad is not None
     assert baseline.grad.tolist() == pytest.approx([-2.0, 1.0])  # of its own error alone
-    plain, _ = reinforce(config_of("pg"), batch, {"probs": probs})
-    assert float(plain.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.1 * entropy)
+    plain, _ = reinforce(config_of("pg"), batch, out)
+    assert float(plain.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.1 * 0.6)
 
 
 # ---- fixed policies

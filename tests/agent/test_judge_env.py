@@ -70,6 +70,7 @@ def test_a_step_returns_what_the_next_groups_question_came_to(judge: Judge, samp
         assert info["group"] == group
         assert np.array_equal(recording.asked[-1][1], candidates)
         assert np.array_equal(recording.asked[-1][0][:, -L:], seen[t % groups][:, 1:])
+        assert np.array_equal(recording.users[-1], seen[t % groups][:, 0])
         asked, answers = recording.asked[t], recording.answers[t]  # those answers that have waited longest
         assert np.array_equal(info["obs"][:, 1:], asked[0][:, -L:])
         assert np.array_equal(info["action"], answers.item)

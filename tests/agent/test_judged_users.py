@@ -53,7 +53,8 @@ def proposals(rng: np.random.Generator) -> np.ndarray:
 
 
 def test_picks_are_the_judges_and_answers_the_users() -> None:
-    env = JudgedUserVectorEnv(UserVectorEnv(WORLD, N, L), oracle(), K)
+    recording = Recording(oracle())
+    env = JudgedUserVectorEnv(UserVectorEnv(WORLD, N, L), recording, K)
     twin = UserVectorEnv(WORLD, N, L)
     observation, _ = env.reset(seed=3)
     assert np.array_equal(observation, twin.reset(seed=3)[0])
@@ -64,6 +65,7 @@ def test_picks_are_the_judges_and_answers_the_users() -> None:
         best = np.take_along_axis(candidates, WORTH[candidates].argmax(1)[:, None], 1)[:, 0]
         observation, reward, terminated, truncated, info = env.step(candidates)
         picked = info["action"]
+        assert np.array_equal(recording.users[-1], user)
         named = WORTH[best] >= 1.5
         liked += named.sum()
         assert np.array_equal(picked[named], best[named])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from ialp_rllib.agent.items import Items
 from ialp_rllib.agent.networks import ActorCritic, NetworkConfig
+from ialp_rllib.catalogue.features import tokens_of
 
 N, L = 12, 6
 
@@ -82,8 +84,7 @@ def test_the_actor_reaches_the_encoder_only_when_it_is_shared(shared: bool) -> N
 
 
 def test_items_with_the_same_attributes_share_what_is_learnt_of_them() -> None:
-    codes = np.arange(N)[:, None] % 3
-    model = net(item_codes=codes, item_sizes=[3])
+    model = net(item_tokens=tokens_of({"kind": np.array(["coat", "hat", "shoe"] * (N // 3))}))
     items = model.policy.encoder.items()
     assert items.shape == (N + 1, 16)
     with torch.no_grad():
@@ -105,3 +106,20 @@ def test_the_dueling_critic_has_one_state_value_under_all_items() -> None:
     assert torch.allclose(raised, q + 2.0, atol=1e-6)
     plain = net(dueling=False)
     assert plain.critic.value is None
+
+
+def test_words_of_a_title_make_items_alike_and_their_gradient_is_that_of_the_plain_sum() -> None:
+    titles = np.array(["steel bolt", "steel nut", "glass jar", "glass bolt"])
+    tokens = tokens_of({"title": titles})
+    assert tokens.size == 3  # steel, bolt, glass; a word of one title alone says nothing of the others
+    items = Items(4, 8, tokens)
+    embeddings = items()
+    weight = items.values.weight
+    kept = [[t for t in row if t < tokens.size] for row in tokens.codes.tolist()]
+    plain = torch.stack([items.id.weight[i] + weight[kept[i]].sum(0) * float(tokens.scale[i]) for i in range(4)])
+    assert torch.allclose(embeddings[:4], plain, atol=1e-6)
+    assert torch.equal(embeddings[4], items.id.weight[4])
+    upstream = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    found = torch.autograd.grad((embeddings[:4] * upstream).sum(), weight)[0]
+    expected = torch.autograd.grad((plain * upstream).sum(), weight)[0]
+    assert torch.allclose(found, expected, atol=1e-6)

@@ -24,9 +24,9 @@ def main(folder: Path, log: Path) -> None:
             file.write(json.dumps(facts) + "\n")
 
     class Counting(Judge):
-        def submit(self, history, candidates, frame=None):
+        def submit(self, history, candidates, frame=None, users=None):
             note(event="asked", prompts=len(history))
-            return super().submit(history, candidates, frame)
+            return super().submit(history, candidates, frame, users)
 
     scenario = settings.load("sample")
     catalogue = read_source(scenario.catalogue)

@@ -49,12 +49,14 @@ def made_up(
                 for policy, factor in (("sampled", 0.95), ("greedy", 1.0)):
                     for epoch, share in _SHARES.items():
                         value = factor * level(share)
-                        rows.append(result(method, seed, epoch, value, policy, reward_per_step=value / 10, **who))
+                        also = {"reward_per_step": value / 10, **_spread(share)}
+                        rows.append(result(method, seed, epoch, value, policy, **also, **who))
                 for step in range(0, STEPS["end"] + 1, 5000) if end != start else (0,):
                     share = 1 - np.exp(-step / 12_000)
                     for series in ("train", "test_sampled", "test_greedy"):
                         if series != "train" or end != start:
-                            points.append(point(method, seed, step, level(share), series, **who))
+                            seen = {} if series == "train" else _spread(share)
+                            points.append(point(method, seed, step, level(share), series, **seen, **who))
                 costs.append(_cost(scenario, method, seed))
     return Measured(
         result_rows=results_table(rows),
@@ -74,6 +76,10 @@ def settings(scenarios: tuple[str, ...]) -> Mapping[str, Mapping[str, Any]]:
         trees[name]["users"]["horizon"] = 20 + index
         trees[name]["agent"]["gamma"] = 0.8
     return trees
+
+
+def _spread(share: float) -> dict[str, float]:
+    return {"coverage": 0.5 - 0.3 * share, "effective_items": 40.0 - 25 * share}
 
 
 def _cost(scenario: str, method: str, seed: int) -> dict[str, Any]:

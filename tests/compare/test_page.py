@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.compare import write
-from ialp_rllib.report import CURVES, RESULTS
+from ialp_rllib.report import CURVES, RESULTS, check_curves, check_results
 from tests.report.reading import Page
 
 from .made_up import made_up
@@ -33,12 +33,14 @@ def read(folder: Path) -> Page:
 
 def test_what_is_written(folder):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    tables = {f"{name}.{kind}" for name in ("table3", "table4", "table5", "ratios") for kind in ("csv", "md", "tex")}
+    kinds = ("table3", "table4", "table5", "ratios", "beyond")
+    tables = {f"{name}.{kind}" for name in kinds for kind in ("csv", "md", "tex")}
     others = {"index.html", "results.parquet", "curves.parquet", "contrasts.csv", "aggregate.csv", "costs.csv"}
     assert tables | others == {name for name in names if not name.startswith("figures/")}
     assert pq.read_schema(folder / "results.parquet").equals(RESULTS)
     assert pq.read_schema(folder / "curves.parquet").equals(CURVES)
     assert {"figures/coat-return-train.svg", "figures/sample-length-test_sampled.svg"} <= names
+    assert {f"figures/{s}-{what}.svg" for s in ("coat", "sample") for what in ("coverage", "diversity")} <= names
     assert pd.read_csv(folder / "table5.csv")["published_return"].notna().sum() == 12  # Coat's, for both policies
 
 
@@ -50,7 +52,9 @@ def test_figures_are_files_of_their_own(folder):
 
 def test_the_page(folder):
     page = read(folder)
-    assert {"results", "ratios", "overall", "curves", "costs", "settings", "versions", "glossary"} <= set(page.ids)
+    assert {"results", "ratios", "overall", "curves", "beyond", "costs", "settings", "versions", "glossary"} <= set(
+        page.ids
+    )
     for expected in (
         "Before any online step, iALP is better than the best baseline (Popularity) in 2 of 2 scenarios",
         "not in any figure: coat: A2C (seeds 5, 6).",
@@ -61,6 +65,8 @@ def test_the_page(folder):
         "P(X > A2C)",
         "1.2.0",
         "20,000",
+        "What is recommended, and what is forgotten",
+        "Steps until back",
     ):
         assert expected in page.text, expected
 
@@ -81,6 +87,26 @@ def test_one_seed_and_hostile_names(tmp_path):
     assert page.tags["script"] == 0 and page.text.count("alert('x')") > 4
     assert "One seed: no interval can be given" in page.text and "better" not in page.text.split("How to read")[0]
     assert {path.parent for path in tmp_path.rglob("*.svg")} == {tmp_path / "figures"}
+
+
+def test_results_of_an_older_version_have_dashes(tmp_path):
+    measured = made_up(("sample",), ("a2c", "ialp", "aialp_ft"), seeds=3)
+    lost = ["coverage", "effective_items"]
+    old = replace(
+        measured,
+        result_rows=check_results(measured.result_rows.drop_columns(lost)),
+        curve_rows=check_curves(measured.curve_rows.drop_columns(lost)),
+    )
+    write(old, tmp_path)
+    table = pd.read_csv(tmp_path / "beyond.csv")
+    assert table["coverage_end"].isna().all() and table["effective_items_0"].isna().all()
+    rows = [line.split("|")[2:-1] for line in (tmp_path / "beyond.md").read_text().splitlines() if "| sample |" in line]
+    cells = [[cell.strip() for cell in row] for row in rows[:3]]
+    assert cells[0] == ["A2C", *["–"] * 7] and cells[1] == ["iALP", *["–"] * 7]
+    assert cells[2] == ["A-iALP\\_ft", *["–"] * 4, "0.00 \\[0.00, 0.00\\]", "0 \\[0, 0\\]", "3 of 3"]
+    assert not {path.stem for path in (tmp_path / "figures").iterdir()} & {"sample-coverage", "sample-diversity"}
+    section = read(tmp_path).text.split("What is recommended, and what is forgotten")[1].split("What one run")[0]
+    assert "0.00 [0.00, 0.00]" in section and section.count("–") > 14
 
 
 def test_no_curves_no_baseline_no_random(tmp_path):

@@ -57,6 +57,10 @@ def times(out: Path) -> dict[str, int]:
 def test_results_of_all_runs(compared):
     measured = measure(plan(compared))
     analysis = write(measured, plan(compared).folder)
+    spreads = measured.results[["coverage", "effective_items"]]
+    assert spreads.notna().all(axis=None) and (spreads > 0).all(axis=None) and (spreads["coverage"] <= 1).all()
+    assert measured.curves.loc[measured.curves["series"] == "train", "coverage"].isna().all()
+    assert analysis.beyond["coverage_end"].notna().all() and analysis.beyond["forgetting"].isna().all()
     assert measured.missing == () and len(measured.results) == 2 * 2 * 4 * 2  # methods, seeds, epochs, policies
     assert analysis.costs.set_index("method").loc["a2c", "env_steps"] == 256.0
     assert (measured.costs.loc[measured.costs["method"] == "a2c", "cpu_seconds"] > 0).all()

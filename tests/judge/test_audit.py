@@ -68,7 +68,7 @@ class ToldJudge:
     def key(self, past, shown):
         return tuple(past), frozenset(shown.tolist())
 
-    def answer(self, history, candidates, frame=None) -> Answers:
+    def answer(self, history, candidates, frame=None, users=None) -> Answers:
         self.frames.append(frame)
         k = candidates.shape[1]
         p = np.full((len(history), k + 1), (1 - self.p) / k)

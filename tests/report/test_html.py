@@ -65,6 +65,21 @@ def test_the_whole_page(tmp_path, parts):
     assert {"results", "curves", "judge", "users", "settings", "run", "glossary"} <= set(page.ids)
 
 
+def test_what_is_recommended_is_drawn_where_it_was_measured(tmp_path, parts):
+    titles = ("Coverage: share of the items", "Diversity: effective number")
+    text = read(write_report(tmp_path / "old", **parts)).text
+    assert not any(title in text for title in titles)
+    rows = parts["curves"].to_pylist()
+    seen = [row | {"coverage": 0.5, "effective_items": 20.0} if row["series"] != "train" else row for row in rows]
+    page = read(write_report(tmp_path / "new", **parts | {"curves": curves_table(seen)}))
+    assert all(title in page.text for title in titles)
+    drawn = {name for name in page.ids if name.endswith("-env_steps-line-0")}
+    assert {
+        f"test_{p}-{m}-env_steps-line-0" for p in ("greedy", "sampled") for m in ("coverage", "effective_items")
+    } <= drawn
+    assert "train-coverage-env_steps-line-0" not in drawn
+
+
 def test_nothing_is_loaded_from_elsewhere(tmp_path, parts):
     path = write_report(tmp_path, **parts)
     page = read(path)

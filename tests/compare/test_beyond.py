@@ -1,0 +1,96 @@
+"""Forgetting on curves made by hand, and the table of what is recommended and forgotten."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ialp_rllib.compare.beyond import beyond_table, beyond_text
+from ialp_rllib.compare.forgetting import COLUMNS, forgetting, forgetting_by_run
+from tests.report.made_up import curves_table, point, result
+from tests.report.made_up import results_table as rows_table
+
+
+def curve(values: list[float], method: str = "aialp_ft", seed: int = 0, series: str = "test_sampled") -> pd.DataFrame:
+    """Measured every 1,000 steps from 0 on."""
+    return curves_table([point(method, seed, 1000 * i, float(v), series) for i, v in enumerate(values)]).to_pandas()
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "back"),
+    [
+        ([10, 11, 12], 0.0, 0.0),
+        ([10, 10, 10], 0.0, 0.0),
+        ([10, 8, 9, 10, 12], 0.2, 3000.0),
+        ([10, 12, 5, 11, 9, 10, 20], 0.5, 5000.0),  # back at 3,000, but not for good
+        ([10, 8, 12, 9], 0.2, np.nan),  # below at the end
+        ([10, -5], 1.5, np.nan),
+        ([10], np.nan, np.nan),
+        ([0, 5], np.nan, np.nan),
+        ([-1, 5], np.nan, np.nan),
+        ([10, np.nan, 12], np.nan, np.nan),
+    ],
+)
+def test_forgetting_by_hand(values, share, back):
+    found = forgetting(curve(values).sample(frac=1, random_state=0))
+    assert found == pytest.approx((share, back), nan_ok=True)
+
+
+def test_forgetting_needs_the_start_and_takes_one_point_per_step():
+    assert np.isnan(forgetting(curve([10, 8, 12]).iloc[1:])).all()
+    twice = pd.concat([curve([10, 8, 12]), curve([10, 8, 12])])
+    assert forgetting(twice) == (pytest.approx(0.2), 2000.0)
+
+
+def test_only_what_starts_pretrained_and_learns_can_forget():
+    parts = [curve([10, 5, 10], name) for name in ("a2c", "aialp_ft", "aialp_ap", "dqn", "a_plugin_of_mine")]
+    parts += [curve([10], "ialp"), curve([10, 2], "aialp_ft", series="train"), curve([20, 5], series="test_greedy")]
+    table = forgetting_by_run(pd.concat(parts))
+    assert table[["policy", "method", "forgetting"]].values.tolist() == [
+        ["sampled", "aialp_ft", 0.5],
+        ["sampled", "aialp_ap", 0.5],
+        ["greedy", "aialp_ft", 0.75],
+    ]
+    assert list(forgetting_by_run(curve([1, 2], "a2c")).columns) == list(COLUMNS)
+
+
+def results(methods: tuple[str, ...], seeds: int, **more: float) -> pd.DataFrame:
+    rows = [
+        result(name, seed, epoch, 10.0, coverage=0.1 * (seed + 1), effective_items=5.0 if epoch == "0" else 3.0, **more)
+        for name in methods
+        for seed in range(seeds)
+        for epoch in ("0", "end")
+    ]
+    return rows_table(rows).to_pandas()
+
+
+def test_the_table_by_hand():
+    curves = pd.concat([curve([10, 8, 10], seed=0), curve([10, 6, 7, 10], seed=1), curve([10, 10], seed=2)])
+    table = beyond_table(results(("a2c", "aialp_ft"), 3), curves).set_index("method")
+    assert table.loc["aialp_ft", "forgetting"] == pytest.approx(0.2)  # of 0.2, 0.4, 0
+    assert (table.loc["aialp_ft", "forgetting_low"], table.loc["aialp_ft", "forgetting_high"]) == pytest.approx(
+        (0, 0.4)
+    )
+    assert table.loc["aialp_ft", "steps_back"] == pytest.approx(5000 / 3)  # of 2,000, 3,000, 0
+    assert table["coverage_0"].tolist() == pytest.approx([0.2, 0.2])
+    assert table["effective_items_0"].tolist() == [5.0, 5.0] and table["effective_items_end"].tolist() == [3.0, 3.0]
+    assert table.loc["a2c", ["followed", "back"]].tolist() == [0, 0] and np.isnan(table.loc["a2c", "forgetting"])
+    head, rows = beyond_text(table.reset_index())
+    assert all(len(row) == len(head) for row in rows)
+    assert rows[0][1:] == ["A2C", *["20.0 [10.0, 30.0]"] * 2, "5.00 [5.00, 5.00]", "3.00 [3.00, 3.00]", "–", "–", "–"]
+    assert rows[1][-3:] == ["20.0 [0.00, 40.0]", "1,667 [0, 3,000]", "3 of 3"]
+
+
+def test_no_steps_where_one_seed_is_not_back():
+    curves = pd.concat([curve([10, 8, 10], seed=0), curve([10, 6, 7], seed=1)])
+    row = beyond_table(results(("aialp_ft",), 2), curves).iloc[0]
+    assert np.isnan(row["steps_back"]) and row["forgetting"] == pytest.approx(0.3)
+    assert beyond_text(row.to_frame().T)[1][0][-2:] == ["–", "1 of 2"]
+
+
+def test_no_curves_at_all():
+    row = beyond_table(results(("aialp_ft",), 1), curves_table([]).to_pandas()).iloc[0]
+    assert (
+        np.isnan(row["forgetting"]) and row["coverage_end"] == pytest.approx(0.1) and np.isnan(row["coverage_end_low"])
+    )

@@ -1,0 +1,90 @@
+"""Varied settings: their combinations and names, and what one variant takes over from another."""
+
+from __future__ import annotations
+
+import pytest
+
+from ialp_rllib.compare import make_plan
+from ialp_rllib.compare.variants import borrow, folder_name, variants
+from ialp_rllib.errors import InputError
+from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.pipeline import run_stage
+from ialp_rllib.stages.progress import Progress
+
+
+def test_all_combinations_by_name():
+    assert [v.of("coat") for v in variants([])] == ["coat"]
+    found = variants(["agent.exploration=[greedy, categorical]", "adapt.alpha.start=[0.1, 1]"])
+    assert [v.words for v in found] == [
+        "exploration=greedy, start=0.1",
+        "exploration=greedy, start=1",
+        "exploration=categorical, start=0.1",
+        "exploration=categorical, start=1",
+    ]
+    assert found[0].overrides() == ['agent.exploration="greedy"', "adapt.alpha.start=0.1"]
+    both = variants(["adapt.dqn.double=[true, false]", "users.seed=[0]", "judge.seed=[1]"])
+    assert both[0].words == "double=true, users.seed=0, judge.seed=1"  # two are called seed
+    assert folder_name(both[0].of("coat")) == "coat-double=true-users.seed=0-judge.seed=1"
+
+
+def test_a_varied_plan(tmp_path):
+    plan = make_plan(
+        ["sample", "coat"],
+        tmp_path,
+        seeds=1,
+        methods="a2c",
+        overrides=["agent.gamma=0.8", "coat:agent.dim=16"],
+        vary=["agent.mask_recent=[7, 0]"],
+        data=[f"coat={tmp_path}"],
+    )
+    assert list(plan.runs) == [f"{s}, mask_recent={m}" for s in ("sample", "coat") for m in (7, 0)]
+    settings = {name: run.settings.agent for name, run in plan.runs.items()}
+    assert [(a.mask_recent, a.gamma, a.dim) for a in settings.values()] == [
+        (7, 0.8, 64),
+        (0, 0.8, 64),
+        (7, 0.8, 16),
+        (0, 0.8, 16),
+    ]
+    assert plan.variants["coat, mask_recent=0"][0] == "coat"
+    assert plan.runs["coat, mask_recent=0"].root == tmp_path / "coat-mask_recent=0"
+    assert plan.runs["coat, mask_recent=0"].settings.catalogue.data == str(tmp_path)
+
+
+def test_variants_take_over_what_is_the_same_in_both(tmp_path):
+    plan = make_plan(["sample"], tmp_path, seeds=1, methods="a2c,aialp_ap", vary=["adapt.alpha.start=[0.1, 0.5]"])
+    first, second = plan.runs.values()
+    run_stage(first, "prepare", Progress())
+    for method in ("a2c", "aialp_ap"):
+        stage = job_stage(first, method, 0)
+        (stage.open() / "curves.parquet").write_text(method)
+        stage.finish({}, 0.0)
+    borrow(second, [first])
+    assert second.stage("prepare").stands() and second.catalogue.n_items == first.catalogue.n_items
+    assert not second.stage("users").stands()  # nobody has fitted them
+    a2c = job_stage(second, "a2c", 0)
+    assert a2c.stands() and (a2c.folder / "curves.parquet").read_text() == "a2c"
+    assert not job_stage(second, "aialp_ap", 0).stands()  # alpha is another one
+    assert not job_stage(second, "aialp_ap", 0).folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ("agent.gamma", "is not KEY=[A, B]"),
+        ("agent.gamma=0.5", "names no list"),
+        ("agent.gamma=[]", "names no list"),
+        ("agent.gamma=[0.5, 0.5]", "a value twice"),
+        ("agent.gamma=[0.5", "not valid YAML"),
+        ("agent.gama=[0.5]", "agent.gamma"),
+        ("seeds=[1, 2]", "--seeds of ialp compare"),
+    ],
+)
+def test_bad_variations(tmp_path, vary, message):
+    with pytest.raises(InputError) as error:
+        make_plan(["sample"], tmp_path, vary=[vary])
+    assert message in str(error.value)
+
+
+def test_a_setting_of_a_scenario_that_is_not_compared(tmp_path):
+    with pytest.raises(InputError, match="--set lastfm:…: is not compared"):
+        make_plan(["sample"], tmp_path, overrides=["lastfm:agent.dim=8"])

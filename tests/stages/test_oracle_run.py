@@ -1,0 +1,104 @@
+"""Runs whose judge is the oracle: no engine, no tuning; what it says depends on the users that it knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ialp_rllib.judge.preferences import read_table
+from ialp_rllib.report.audit_words import finding
+from ialp_rllib.settings import load
+from ialp_rllib.stages import adapt, pretrain
+from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.audit import audit_run
+from ialp_rllib.stages.pipeline import STAGES, Run, needed_stages, run_all
+from ialp_rllib.stages.progress import Progress
+from ialp_rllib.stages.training import judge_for_jobs
+from ialp_rllib.stages.tune import judge_of
+from ialp_rllib.storage import Stage
+from tests.small_run import SMALL
+
+ORACLE = ("judge.model=oracle", "judge.oracle.correlation=0.8", "judge.oracle.none_below=0.8")
+SMALLER = {**SMALL, "users.sequence.epochs": 1, "pretrain.updates": 20, "adapt.env_steps": 320}
+
+
+def small(*overrides: str) -> list[str]:
+    return [*(f"{key}={value}" for key, value in SMALLER.items()), *ORACLE, *overrides]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """As far as the table; it needs no Ray."""
+    found = Run(load("sample", small()), tmp_path_factory.mktemp("oracle") / "run")
+    run_all(found, Progress(), ("prepare", "users", "tune", "distil"))
+    return found
+
+
+def test_the_oracle_is_audited_and_its_table_is_distilled(run: Run) -> None:
+    facts = run.facts("tune")
+    assert not {"tuning", "before"} & set(facts) and not (run.root / "tune" / "adapter").exists()
+    assert facts["oracle"] == {"correlation": 0.8, "errors": "prompt", "none_below": 0.8, "seed": 0}
+    assert facts["oracle_accuracy"] > 3 * facts["oracle_accuracy_by_chance"]
+    assert abs(facts["oracle_correlation"] - 0.8) < 0.1
+    assert json.loads((run.root / "tune" / "audit.json").read_text())["model"] == facts["engine"] == "oracle"
+    table = read_table(run.root / "distil").to_pydict()
+    assert len(table["label"]) == run.facts("distil")["prompts"] == 64 * 6
+    assert run.facts("distil")["tokens"] == run.facts("distil")["engine_hours"] == 0
+    assert len(set(table["prompt_key"])) == 64 * 6
+    judge = judge_of(run)
+    assert set(table["model_fingerprint"]) == {judge.info()["model_fingerprint"]}
+    history, candidates = (np.array(table[name][:6:6]) for name in ("history", "candidates"))
+    again = judge.answer(history, candidates, users=np.array(table["user"][:6:6]))
+    assert again.label.tolist() == table["label"][:6:6]
+    none = np.mean(np.array(table["label"]) == 10)
+    assert 0.02 < none < 0.4, "0.8^10 = 0.11 of the prompts, if the proposals were like the log's"
+
+
+def test_it_answers_where_a_policy_learns_and_where_it_acts_online(ray_session: None, run: Run, tmp_path: Path) -> None:
+    settings = load("sample", small("pretrain.mode=live", "judge.replicas=50", "evaluate.episodes=20"))
+    judge = judge_for_jobs(Run(settings, run.root))  # it has no engines, which would take all CPUs
+    live, online = Stage(tmp_path / "live", "live", ""), Stage(tmp_path / "online", "online", "")
+    pretrain.train_job(settings, str(run.root), live, 0, judge)
+    adapt.train_job(settings, str(run.root), online, "llm_online", 0, None, judge)
+    for stage in (live, online):
+        facts = json.loads((stage.folder / "manifest.json").read_text())["facts"]
+        assert facts["judge_prompts"] == facts["env_steps"] > 0
+
+
+@pytest.mark.slow
+def test_the_same_in_processes_of_ray(ray_session: None, run: Run) -> None:
+    both = Run(load("sample", small("pretrain.mode=live", "adapt.methods=[ialp, llm_online]")), run.root)
+    run_all(both, Progress(), ("distil", "pretrain", "adapt"))
+    assert both.facts("pretrain") == {"mode": "live", "updates": 20}
+    assert both.stage("adapt").stands()
+
+
+def test_the_page_of_an_audit_says_that_it_is_an_oracle(run: Run) -> None:
+    audit, page = audit_run(run, Progress(), prompts=32)
+    assert audit["prompts"] == 32 and audit["oracle_accuracy"] > 0.3
+    text = page.read_text()
+    assert "This judge is an oracle, no LLM" in text and "correlate 0.8 with the truth" in text
+    assert "Oracle&#39;s accuracy" in text and "noise" not in finding({**audit, "accuracy": 0.0})
+
+
+def test_with_an_oracle_the_judges_stages_depend_on_the_users() -> None:
+    def fingerprints(*overrides: str) -> dict[str, str]:
+        run = Run(load("sample", list(overrides)), Path("x"))
+        return {**run.fingerprints, "llm_online": job_stage(run, "llm_online", 0).fingerprint}
+
+    llm, oracle = fingerprints(), fingerprints("judge.model=oracle")
+
+    def changed(before: dict[str, str], *overrides: str) -> set[str]:
+        after = fingerprints(*overrides)
+        return {name for name in before if before[name] != after[name]}
+
+    later = set(STAGES) - {"prepare", "users"} | {"llm_online"}
+    for override in ("judge.oracle.correlation=0.5", "judge.oracle.errors=item", "judge.oracle.none_below=0.1"):
+        assert changed(oracle, "judge.model=oracle", override) == later
+        assert changed(llm, override) == set()
+    assert changed(oracle, "judge.model=oracle", "users.seed=3") == later | {"users"}
+    assert changed(llm, "users.seed=3") == {"users", "adapt", "report", "llm_online"}
+    assert needed_stages(load("sample", ["judge.model=oracle"])) == list(STAGES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ialp_rllib.compare import beyond, costs, estimates, tables, verdict
+from ialp_rllib.compare import beyond, costs, estimates, tables, varied, verdict
 from ialp_rllib.compare.measured import Measured
 from ialp_rllib.report.schemas import POLICIES
 
@@ -22,6 +22,7 @@ class Analysis:
     kinds: dict[str, pd.DataFrame]
     ratios: pd.DataFrame
     costs: pd.DataFrame
+    varied: pd.DataFrame
     beyond: pd.DataFrame
     verdict: list[str]
     policies: tuple[str, ...]
@@ -42,6 +43,7 @@ def analyse(measured: Measured) -> Analysis:
         aggregate=aggregate,
         kinds={kind.name: tables.results_table(summary, contrasts, kind) for kind in tables.KINDS},
         ratios=tables.ratios_table(estimates.against_baseline(results, learning=True), contrasts),
+        varied=varied.varied_table(results, measured.variants),
         costs=costs.cost_table(measured.costs, measured.curves, policies[0]),
         beyond=beyond.beyond_table(results, measured.curves),
         verdict=verdict.verdict(contrasts, overall, aggregate, policies[0]),

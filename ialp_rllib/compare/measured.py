@@ -42,6 +42,7 @@ class Measured:
         settings: scenario -> its settings as plain data.
         missing: (scenario, method, seed) that are not finished.
         notes: what a reader must know.
+        variants: name of a varied scenario -> the scenario, and what sets this variant apart.
         versions: component -> version.
     """
 
@@ -52,6 +53,7 @@ class Measured:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     missing: tuple[tuple[str, str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    variants: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -96,6 +98,7 @@ def measure(plan: Plan) -> Measured:
         random={name: _random(plan.runs[name]) for name in finished},
         settings={name: to_dict(run.settings) for name, run in plan.runs.items()},
         missing=tuple(missing),
+        variants={name: (base, variant.words) for name, (base, variant) in plan.variants.items()},
         notes=tuple(_notes(plan)),
         versions={**versions(), "rliable": version("rliable")},
     )

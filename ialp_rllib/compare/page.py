@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ialp_rllib.compare import beyond, tables
+from ialp_rllib.compare import beyond, tables, varied
 from ialp_rllib.compare.analysis import Analysis
 from ialp_rllib.compare.estimates import BETTER, WORSE
 from ialp_rllib.compare.figures import aggregate_figures, beyond_figures, curve_figures
@@ -75,6 +75,9 @@ def render(
         spreads=spreads,
         beyond={policy: _beyond_groups(analysis.beyond, policy) for policy in analysis.policies},
         beyond_title=beyond.TITLE,
+        varied={policy: varied.groups(analysis.varied, policy) for policy in analysis.policies},
+        varied_title=varied.TITLE,
+        varied_figures=varied.varied_figures(analysis.summary, measured.variants, main),
         costs=_cost_rows(analysis.costs),
         settings=_differing(measured.settings),
         changed=_changed(measured.settings),

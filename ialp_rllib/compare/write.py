@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ialp_rllib.compare import beyond, formats, page, tables
+from ialp_rllib.compare import beyond, formats, page, tables, varied
 from ialp_rllib.compare.analysis import Analysis, analyse
 from ialp_rllib.compare.figures import aggregate_figures, as_file
 from ialp_rllib.compare.measured import Measured
@@ -38,6 +38,8 @@ def write(measured: Measured, folder: Path) -> Analysis:
     for name, table in (("contrasts", overall), ("aggregate", analysis.aggregate), ("costs", analysis.costs)):
         _write_text(folder / f"{name}.csv", table.to_csv(index=False))
     drawn = {name: figure for by in (curves, spreads) for figures in by.values() for name, figure in figures.items()}
+    for by in varied.varied_figures(analysis.summary, measured.variants, analysis.policies[0]).values():
+        drawn |= by
     for name, figure in {**drawn, **aggregate_figures(analysis.aggregate, analysis.policies[0])}.items():
         _write_text(folder / "figures" / f"{name}.svg", as_file(figure))
     _write_text(folder / "index.html", text)
@@ -59,6 +61,10 @@ def _write_tables(analysis: Analysis, folder: Path) -> None:
     _write_text(folder / "beyond.csv", beside.to_csv(index=False))
     texts = {p: beyond.beyond_text(beside[beside["policy"] == p]) for p in analysis.policies}
     _write_texts(folder, "beyond", beyond.TITLE, texts, 2)
+    if len(analysis.varied):
+        _write_text(folder / "varied.csv", analysis.varied.to_csv(index=False))
+        texts = {p: varied.varied_text(analysis.varied[analysis.varied["policy"] == p]) for p in analysis.policies}
+        _write_texts(folder, "varied", varied.TITLE, texts, 4)
 
 
 def _write_texts(

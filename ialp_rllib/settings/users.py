@@ -14,6 +14,10 @@ class DeepFMSettings:
 
     dim: int = setting(8, "Embedding size.", low=1, high=1024)
     hidden: tuple[int, ...] = setting((128, 128), "Widths of the deep part.")
+    members: int = setting(1, "Models, fitted from other seeds to other parts; their mean answers.", low=1, high=100)
+    dropout: float = setting(
+        0.0, "Share of the entries of embeddings and deep part dropped while fitting.", low=0.0, high=0.9
+    )
     negatives: int = setting(5, "Unobserved pairs per rating, fitted to 0.", low=0, high=100)
     negative_weight: float = setting(1.0, "Weight of the unobserved pairs in the loss.", low=0.0, high=100.0)
     debias: bool = setting(False, "Weight each rating by 1 / its propensity (needs propensities in the data).")

@@ -1,4 +1,9 @@
-"""The user model of a rating world: DeepFM (Guo et al. 2017) on ids and attributes, fitted to logged ratings."""
+"""The user model of a rating world: DeepFM (Guo et al. 2017) on ids and attributes, fitted to logged ratings.
+
+Or several of them, whose predictions are averaged: what is learnt from the model exploits its errors, and the mean of
+several makes smaller ones (Lakshminarayanan et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using
+Deep Ensembles").
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,32 +55,46 @@ class DeepFM(nn.Module):
         n_fields: fields of a pair.
         dim: embedding size.
         hidden: widths of the deep part.
+        dropout: share of the embeddings' and the deep part's entries dropped while fitting.
 
     Source: Guo et al. 2017, "DeepFM: A Factorization-Machine based Neural Network for CTR Prediction", Eqs. 1-4.
     """
 
-    def __init__(self, size: int, n_fields: int, dim: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, size: int, n_fields: int, dim: int, hidden: tuple[int, ...], dropout: float = 0.0) -> None:
         super().__init__()
         self.linear = nn.Embedding(size, 1)
         self.embedding = nn.Embedding(size, dim)
         self.bias = nn.Parameter(torch.zeros(1))
+        self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.linear.weight)
         nn.init.normal_(self.embedding.weight, std=0.05)
         widths = [n_fields * dim, *hidden]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
+            layers += [nn.Linear(before, after), nn.ReLU(), self.dropout]
         self.deep = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
 
     def forward(self, fields: Tensor) -> Tensor:
         """``(B, F) int64`` rows of the embedding table -> ``(B,)`` predicted ratings."""
-        v = self.embedding(fields)
+        v = self.dropout(self.embedding(fields))
         pairs = 0.5 * (v.sum(1).square() - v.square().sum(1)).sum(-1)
         return self.bias + self.linear(fields).sum((1, 2)) + pairs + self.deep(v.flatten(1)).squeeze(-1)
 
 
+class Ensemble(nn.Module):
+    """The mean of several DeepFMs of the same sizes."""
+
+    def __init__(self, members: list[DeepFM]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, fields: Tensor) -> Tensor:
+        """``(B, F) int64`` rows of the embedding table -> ``(B,)`` predicted ratings."""
+        return torch.stack([member(fields) for member in self.members]).mean(0)
+
+
 @torch.no_grad()
-def predict_all(model: DeepFM, fields: Fields) -> np.ndarray:
+def predict_all(model: DeepFM | Ensemble, fields: Fields) -> np.ndarray:
     """``(U, I) float32``: the predicted rating of every pair."""
     items = torch.from_numpy(fields.item)
     rows = []
@@ -84,30 +104,52 @@ def predict_all(model: DeepFM, fields: Fields) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
+_MEANS = ("epochs", "held_out_rmse", "held_out_correlation")
+
+
 def fit_deepfm(
     catalogue: Catalogue, settings: DeepFMSettings, seed: int, device: str = "cpu"
-) -> tuple[DeepFM, dict[str, float | int | list[float]]]:
-    """Fit to the self-selected ratings (``split == 0``), early stopping on a held-out share of them.
+) -> tuple[Ensemble, dict[str, Any]]:
+    """Fit ``members`` models to the self-selected ratings (``split == 0``), each to another part of them.
 
     The loss is the squared error on ratings plus, for ``negatives`` unobserved pairs per rating, the squared error to 0
-    (the published set-up). ``debias`` weights ratings by inverse propensity (Schnabel et al. 2016), so that the model
-    is fitted to all pairs rather than to those that users chose to rate.
+    (the published set-up). ``debias`` weights ratings by inverse propensity (Schnabel et al. 2016, "Recommendations as
+    Treatments"), so that the model is fitted to all pairs rather than to those that users chose to rate.
 
     Returns:
-        The model of the best epoch, on the CPU, and its quality: RMSE and correlation on the held-out ratings and,
-        where the source has uniformly drawn ratings (``split == 1``), on those.
+        The models of the best epoch, on the CPU, and their quality: mean RMSE and correlation of the members on the
+        ratings that each held out and, where the source has uniformly drawn ratings (``split == 1``), those of the
+        ensemble on these. ``held_out_losses`` are the first member's by epoch.
     """
+    fields = Fields.of(catalogue)
+    members, found = [], []
+    with torch.random.fork_rng(devices=[]):
+        for k in range(settings.members):
+            member_seed = settings.members * seed + k  # no two ensembles share a member
+            model, facts = _fit_member(catalogue, fields, settings, member_seed, device)
+            members.append(model)
+            found.append(facts)
+    ensemble = Ensemble(members).eval()
+    quality: dict[str, Any] = {key: float(np.mean([facts[key] for facts in found])) for key in _MEANS}
+    uniform = np.nonzero(catalogue.split == 1)[0]
+    if len(uniform):
+        quality |= _quality("test", ensemble, fields, catalogue, uniform)
+    return ensemble, {"held_out_losses": found[0]["held_out_losses"], **quality}
+
+
+def _fit_member(
+    catalogue: Catalogue, fields: Fields, settings: DeepFMSettings, seed: int, device: str
+) -> tuple[DeepFM, dict[str, Any]]:
+    """One model, early stopping on a held-out share of the ratings. ``seed`` decides which, and all else."""
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
-    fields = Fields.of(catalogue)
     own = np.nonzero(catalogue.split == 0)[0]
     own = rng.permutation(own[np.isfinite(catalogue.rating[own])])
     n_held = max(1, round(settings.held_out * len(own)))
     held, train = own[:n_held], own[n_held:]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        n_fields = fields.user.shape[1] + fields.item.shape[1]
-        model = DeepFM(fields.size, n_fields, settings.dim, settings.hidden)
+    torch.manual_seed(seed)
+    n_fields = fields.user.shape[1] + fields.item.shape[1]
+    model = DeepFM(fields.size, n_fields, settings.dim, settings.hidden, settings.dropout)
     model.bias.data.fill_(float(catalogue.rating[train].mean()))
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -124,6 +166,7 @@ def fit_deepfm(
 
     best, best_state, waited, losses = np.inf, {}, 0, []
     for epoch in range(1, settings.epochs + 1):
+        model.train()
         order = torch.from_numpy(train)[torch.randperm(len(train), generator=generator)]
         for rows in order.split(settings.batch):
             error = (model(pairs(user[rows], item[rows])) - rating[rows]).square()
@@ -132,10 +175,12 @@ def fit_deepfm(
                 u = user[rows].repeat_interleave(settings.negatives)
                 i = torch.randint(catalogue.n_items, u.shape, generator=generator).to(device)
                 unseen = ~observed[u, i]
-                loss = loss + settings.negative_weight * model(pairs(u[unseen], i[unseen])).square().mean()
+                wrong = model(pairs(u[unseen], i[unseen])).square()
+                loss = loss + settings.negative_weight * wrong.sum() / max(1, len(wrong))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        model.eval()
         losses.append(_rmse(model, pairs(user[held], item[held]), rating[held], weight[held]))
         if losses[-1] < best - 1e-5:
             best, waited = losses[-1], 0
@@ -147,7 +192,8 @@ def fit_deepfm(
     model.load_state_dict(best_state)
     model.cpu()
     log.info("DeepFM: stopped after %d epochs, held-out RMSE %.3f", epoch, best)
-    return model, {"epochs": epoch, "held_out_losses": losses, **_quality(model, fields, catalogue, held)}
+    quality = _quality("held_out", model, fields, catalogue, held)
+    return model, {"epochs": epoch, "held_out_losses": losses, **quality}
 
 
 def _weights(catalogue: Catalogue, settings: DeepFMSettings) -> Tensor:
@@ -163,29 +209,29 @@ def _rmse(model: DeepFM, pairs: Tensor, rating: Tensor, weight: Tensor) -> float
     return float(((weight * error).sum() / weight.sum()).sqrt())
 
 
-def _quality(model: DeepFM, fields: Fields, catalogue: Catalogue, held: np.ndarray) -> dict[str, float]:
-    predicted = predict_all(model, fields)
-    quality = {}
-    for name, rows in (("held_out", held), ("test", np.nonzero(catalogue.split == 1)[0])):
-        if len(rows):
-            p, y = predicted[catalogue.user[rows], catalogue.item[rows]], catalogue.rating[rows]
-            quality[f"{name}_rmse"] = float(np.sqrt(np.mean((p - y) ** 2)))
-            quality[f"{name}_correlation"] = float(np.corrcoef(p, y)[0, 1])
-    return quality
+@torch.no_grad()
+def _quality(
+    name: str, model: DeepFM | Ensemble, fields: Fields, catalogue: Catalogue, rows: np.ndarray
+) -> dict[str, float]:
+    pairs = np.concatenate([fields.user[catalogue.user[rows]], fields.item[catalogue.item[rows]]], 1)
+    p, y = model(torch.from_numpy(pairs)).numpy(), catalogue.rating[rows]
+    rmse = float(np.sqrt(np.mean((p - y) ** 2)))
+    return {f"{name}_rmse": rmse, f"{name}_correlation": float(np.corrcoef(p, y)[0, 1])}
 
 
-def save_deepfm(model: DeepFM, settings: DeepFMSettings, folder: Path) -> None:
+def save_deepfm(model: Ensemble, settings: DeepFMSettings, folder: Path) -> None:
     """Weights as safetensors, sizes as ``config.json``."""
     save_file(model.state_dict(), folder / "model.safetensors")
     config = {"architecture": "DeepFM", **asdict(settings)}
     (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
-def load_deepfm(folder: Path, catalogue: Catalogue) -> DeepFM:
+def load_deepfm(folder: Path, catalogue: Catalogue) -> Ensemble:
     """Read what :func:`save_deepfm` left, for the catalogue it was fitted on."""
     config = json.loads((folder / "config.json").read_text())
     fields = Fields.of(catalogue)
     n_fields = fields.user.shape[1] + fields.item.shape[1]
-    model = DeepFM(fields.size, n_fields, config["dim"], tuple(config["hidden"]))
+    sizes = (fields.size, n_fields, config["dim"], tuple(config["hidden"]))
+    model = Ensemble([DeepFM(*sizes) for _ in range(config["members"])])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()

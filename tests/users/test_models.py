@@ -69,6 +69,43 @@ def test_deepfm_is_the_formula(rated: Catalogue) -> None:
     assert float(model(rows).detach()[0]) == pytest.approx(float(model.bias) + linear + pairs + deep, rel=1e-4)
 
 
+def test_members_differ_and_their_mean_answers(rated: Catalogue, tmp_path: Path) -> None:
+    settings = dataclasses.replace(DeepFMSettings(), negatives=0, members=3, dropout=0.2, dim=4, hidden=(8,), epochs=3)
+    fields = deepfm.Fields.of(rated)
+    before = torch.random.get_rng_state()
+    model, quality = deepfm.fit_deepfm(rated, settings, 1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    each = np.stack([deepfm.predict_all(member, fields) for member in model.members])  # type: ignore[arg-type]
+    assert each.std(0).min() > 0
+    assert np.allclose(deepfm.predict_all(model, fields), each.mean(0), atol=1e-5)
+    uniform = rated.split == 1
+    error = deepfm.predict_all(model, fields)[rated.user[uniform], rated.item[uniform]] - rated.rating[uniform]
+    assert quality["test_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)
+    again, _ = deepfm.fit_deepfm(rated, settings, 1)
+    assert np.array_equal(deepfm.predict_all(again, fields), deepfm.predict_all(model, fields))
+    deepfm.save_deepfm(model, settings, tmp_path)
+    assert np.array_equal(
+        deepfm.predict_all(deepfm.load_deepfm(tmp_path, rated), fields), deepfm.predict_all(model, fields)
+    )
+
+
+def test_dropout_is_for_fitting_only(rated: Catalogue) -> None:
+    fields = deepfm.Fields.of(rated)
+    rows = torch.from_numpy(np.concatenate([fields.user[:9], fields.item[:9]], 1))
+    model = deepfm.DeepFM(fields.size, 4, 8, (8,), 0.5)
+    assert not torch.equal(model(rows), model(rows))
+    assert torch.equal(model.eval()(rows), model(rows))
+
+
+def test_coat_user_model_beats_the_published_form(coat_data: Path) -> None:
+    """On the uniformly drawn ratings: their plain mean has 1.20, the published form 1.72."""
+    scenario = load("coat", [f"catalogue.data={coat_data}"])
+    settings = dataclasses.replace(scenario.users.deepfm, members=3)
+    _, quality = deepfm.fit_deepfm(read_source(scenario.catalogue), settings, 0)
+    assert quality["test_rmse"] < 1.02
+    assert quality["test_correlation"] > 0.57
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_named(rated: Catalogue, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"users\.device"):

@@ -3,12 +3,12 @@
     python benchmarks/stable_baselines.py --data DIR [--seeds 0 1 2] [--steps 400000] [--out runs/bench-sb3]
 
 *To R 80*: protocol split (both worlds are the truth, a fifth of the users for testing), the last 7 items masked; this
-project's A2C at its defaults against sb3-contrib's MaskablePPO, seed by seed in turn. The environments are those behind
-``ialp/Coat-v0``, without gymnasium's checking wrappers; one vector environment for us, a DummyVecEnv of single ones
+project's A2C at its defaults and sb3-contrib's MaskablePPO, seed by seed in turn. The environments are those behind
+``ialp/Coat-v0``, without gymnasium's checking wrappers: one vector environment here; a DummyVecEnv of single ones
 there, which is what Stable-Baselines3 takes. It is given what our networks are given: embeddings of items and of the
 users' attributes in place of one-hot ids. Both are measured by the same episodes of the same test users, greedy and
-sampled, every 2,048 environment steps; the first measurement that reaches 80, of either kind, counts. CPU time is of the
-training process, without its start and without measurements. Our runs stay in --out and are not run again.
+sampled, every 2,048 environment steps; the first measurement that reaches 80, of either kind, counts. CPU time is that
+of the training process, without its start and without measurements. Our runs stay in --out and are not run again.
 
 *Speed*: sampling and learning together, in turn within every round; medians, and ratios within the rounds.
 Stable-Baselines3's A2C at its defaults (an update per 5 steps of all users; it knows no mask).
@@ -23,6 +23,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,14 @@ from torch import Tensor, nn
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.trainer import build
-from ialp_rllib.settings import Settings, load
+from ialp_rllib.settings import load
 from ialp_rllib.stages import Run, run_all
 from ialp_rllib.stages.adapt import job_stage, method_config
 from ialp_rllib.stages.progress import Progress
-from ialp_rllib.users.env import UserEnv, UserVectorEnv, World
+from ialp_rllib.users.env import UserEnv, UserVectorEnv
 from ialp_rllib.users.worlds import make_world
 
 EVERY = 2048  # environment steps between measurements, and of a rollout of MaskablePPO
-ENVS = 16
-GOAL = 80.0
 ROUND = 4800  # environment steps of a round of the second part
 
 
@@ -70,13 +69,15 @@ class Embeddings(BaseFeaturesExtractor):
 
 
 class Measure(BaseCallback):
-    """Measures before every rollout and at the end, as this project's runner does; keeps the CPU time of the rest."""
+    """Measures before every rollout and at the end, as our runner does; counts the CPU time of everything else."""
 
-    def __init__(self, world: World, settings: Settings) -> None:
+    model: MaskablePPO
+
+    def __init__(self, run: Run) -> None:
         super().__init__()
-        agent, evaluate = settings.agent, settings.evaluate
-        recent = agent.mask_recent
-        self.env = UserVectorEnv(world, evaluate.episodes, agent.history, "same_step", True, recent, copy=False)
+        agent, evaluate = run.settings.agent, run.settings.evaluate
+        world = make_world(run.catalogue, run.settings.users, "test", run.root / "users")
+        self.env = UserVectorEnv(world, evaluate.episodes, agent.history, "same_step", True, agent.mask_recent, False)
         self.start, self.seed = np.arange(evaluate.episodes) % len(world.users), evaluate.seed
         self.curve: list[dict[str, float]] = []
         self.spent = 0.0
@@ -89,7 +90,7 @@ class Measure(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         self.spent += time.process_time() - self.resumed
-        returns = {how: self._mean_return(how == "greedy") for how in ("greedy", "sampled")}
+        returns = {"greedy": self._mean_return(True), "sampled": self._mean_return(False)}
         self.curve.append({"env_steps": self.num_timesteps, "cpu_seconds": self.spent, **returns})
         self.resumed = time.process_time()
 
@@ -102,7 +103,7 @@ class Measure(BaseCallback):
             torch.manual_seed(self.seed)
             while there.any():
                 mask = info["action_mask"]
-                action, _ = self.model.predict(observation, deterministic=greedy, action_masks=mask)  # type: ignore[call-arg]
+                action, _ = self.model.predict(observation, deterministic=greedy, action_masks=mask)
                 observation, reward, terminated, truncated, info = self.env.step(action)
                 total += reward * there
                 there &= ~(terminated | truncated)
@@ -110,10 +111,10 @@ class Measure(BaseCallback):
 
 
 def theirs(kind: type[Any], run: Run, envs: int, seed: int, **hyper: Any) -> Any:
-    """An agent of Stable-Baselines3 on the train users."""
+    """An agent of Stable-Baselines3 and its environments, of the train users."""
     agent, catalogue = run.settings.agent, run.catalogue
     world = make_world(catalogue, run.settings.users, "train", run.root / "users")
-    vector = DummyVecEnv([lambda: UserEnv(world, agent.history, False, agent.mask_recent)] * envs)  # type: ignore[list-item]
+    vector = DummyVecEnv([lambda: UserEnv(world, agent.history, False, agent.mask_recent)] * envs)
     codes, sizes = catalogue.codes(catalogue.user_texts)
     policy = {
         "net_arch": [64, 64],
@@ -123,30 +124,23 @@ def theirs(kind: type[Any], run: Run, envs: int, seed: int, **hyper: Any) -> Any
     return kind("MlpPolicy", vector, seed=seed, device="cpu", policy_kwargs=policy, **hyper)
 
 
-def our_run(options: argparse.Namespace, seeds: list[int]) -> Run:
-    """Scenario coat, one job at a time."""
-    extra = [
-        f"catalogue.data={options.data.resolve()}",
-        f"seeds={seeds}",
-        "runtime.cpus=1",
-        "users.protocol=split",
-        "adapt.methods=[a2c]",
-        f"adapt.log_every={EVERY}",
-        f"evaluate.every={EVERY}",
-    ]
-    return Run(load("coat", [*extra, *options.set]), options.out.resolve())
-
-
 def their_curve(run: Run, seed: int, options: argparse.Namespace) -> pd.DataFrame:
     """MaskablePPO from scratch: what it reached after how much."""
-    hyper = {"n_steps": EVERY // ENVS, "gamma": options.gamma, "learning_rate": options.learning_rate}
-    measure = Measure(make_world(run.catalogue, run.settings.users, "test", run.root / "users"), run.settings)
-    theirs(MaskablePPO, run, ENVS, seed, **hyper).learn(options.steps, callback=measure)
+    hyper = {"batch_size": options.batch, "learning_rate": options.learning_rate, "gamma": options.gamma}
+    measure = Measure(run)
+    theirs(MaskablePPO, run, 16, seed, n_steps=EVERY // 16, **hyper).learn(options.steps, callback=measure)
     return pd.DataFrame(measure.curve)
 
 
+def our_run(options: argparse.Namespace, seeds: list[int]) -> Run:
+    """Scenario coat with A2C, one job at a time."""
+    every = [f"adapt.log_every={EVERY}", f"evaluate.every={EVERY}"]
+    what = ["users.protocol=split", "adapt.methods=[a2c]", f"seeds={seeds}", "runtime.cpus=1", *every]
+    return Run(load("coat", [f"catalogue.data={options.data.resolve()}", *what, *options.set]), options.out.resolve())
+
+
 def our_curve(run: Run, seed: int) -> pd.DataFrame:
-    """The same of this project's A2C."""
+    """The same as :func:`their_curve` of this project's A2C."""
     run_all(run, Progress())
     curve = pq.read_table(job_stage(run, "a2c", seed).folder / "curves.parquet").to_pandas()
     test = curve[curve.series.str.startswith("test_")].drop_duplicates(["series", "env_steps"])
@@ -155,36 +149,24 @@ def our_curve(run: Run, seed: int) -> pd.DataFrame:
 
 
 def print_curve(name: str, seed: int, curve: pd.DataFrame) -> None:
-    reached, last = curve[curve[["greedy", "sampled"]].max(axis=1) >= GOAL], curve.iloc[-1]
-    first = (
-        f"{reached.env_steps.iloc[0]:9,.0f} {reached.cpu_seconds.iloc[0]:8.1f}"
-        if len(reached)
-        else f"{'-':>9} {'-':>8}"
-    )
-    end = f"{last.env_steps:9,.0f} {last.cpu_seconds:8.1f} {last.greedy:7.2f} {last.sampled:8.2f}"
-    print(f"{name:20} {seed:4d} {first} {end} {last.env_steps / last.cpu_seconds:9.0f}", flush=True)
-
-
-def our_rounds(run: Run) -> Callable[[], None]:
-    """A round of this project's A2C, in this process."""
-    runtime.start(run.settings.runtime)
-    algorithm = build(method_config(run.settings, run.catalogue, run.root, "a2c", 0), 0)
-    algorithm.rounds = ROUND // run.settings.agent.envs
-    return algorithm.training_step
-
-
-def their_rounds(run: Run, envs: int) -> Callable[[], None]:
-    agent = theirs(A2C, run, envs, 0)
-    return lambda: agent.learn(ROUND, reset_num_timesteps=False)
+    """A row of the first part's table."""
+    reached, last = curve[curve[["greedy", "sampled"]].max(axis=1) >= 80], curve.iloc[-1]
+    places = [f"{p.env_steps:9,.0f} {p.cpu_seconds:7.1f}" for p in (*reached[:1].itertuples(), last)]
+    first = f"{'not reached':>17}" if reached.empty else places[0]
+    speed = last.env_steps / last.cpu_seconds
+    print(f"{name:18} {seed:4} {first} {places[-1]} {last.greedy:7.2f} {last.sampled:7.2f} {speed:12,.0f}", flush=True)
 
 
 def compare_speed(run: Run, rounds: int) -> None:
     """The second part: who samples and learns how fast."""
     agent = run.settings.agent
-    ours = f"this project's A2C, {agent.envs} users"
-    ways = {ours: (our_rounds(run), agent.envs, agent.batch)}
+    runtime.start(run.settings.runtime)
+    algorithm = build(method_config(run.settings, run.catalogue, run.root, "a2c", 0), 0)
+    algorithm.rounds = ROUND // agent.envs
+    ways: dict[str, tuple[Callable[[], Any], int, int]] = {"ours": (algorithm.training_step, agent.envs, agent.batch)}
     for envs in (16, 32):
-        ways[f"Stable-Baselines3 A2C, {envs} users"] = (their_rounds(run, envs), 5 * envs, 5 * envs)
+        learn = partial(theirs(A2C, run, envs, 0).learn, ROUND, reset_num_timesteps=False)
+        ways[f"SB3 A2C, {envs} users"] = (learn, 5 * envs, 5 * envs)
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, (step, _, _) in ways.items():
@@ -192,37 +174,38 @@ def compare_speed(run: Run, rounds: int) -> None:
             step()
             if turn:  # the first is a warm-up
                 taken[name].append(time.process_time() - began)
-    print(f"\n{'':34} {'env steps/CPU-s':>16} {'steps/update':>13} {'batch':>6} {'CPU-ms/update':>14} {'ours is':>8}")
-    for name, (_, per_update, batch) in ways.items():
+    print(
+        f"\n{'A2C':20} {'env steps/CPU-s':>16} {'steps/update':>13} {'batch':>6} {'CPU-ms/update':>14} {'ours is':>9}"
+    )
+    for name, (_, steps, batch) in ways.items():
         median = statistics.median(taken[name])
-        ratio = statistics.median(t / o for t, o in zip(taken[name], taken[ours], strict=True))
-        speed = f"{ROUND / median:16,.0f} {per_update:13} {batch:6} {median / ROUND * per_update * 1e3:14.2f}"
-        print(f"{name:34} {speed} {ratio:6.2f} x")
+        ratio = statistics.median(t / o for t, o in zip(taken[name], taken["ours"], strict=True))
+        per_update = median / ROUND * steps * 1e3
+        print(f"{name:20} {ROUND / median:16,.0f} {steps:13} {batch:6} {per_update:14.2f} {ratio:7.2f} x")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the Coat archive")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none: the second part alone")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none given: the second part alone")
     parser.add_argument("--steps", type=int, default=400_000, help="environment steps of MaskablePPO")
     parser.add_argument("--out", type=Path, default=Path("runs/bench-sb3"))
     parser.add_argument("--rounds", type=int, default=7, help="of the second part")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of MaskablePPO")
     parser.add_argument("--gamma", type=float, default=0.9, help="of MaskablePPO")
+    parser.add_argument("--batch", type=int, default=64, help="of MaskablePPO")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of our runs")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    run = our_run(options, options.seeds[:1] or [0])
+    run = our_run(options, [0])
     run_all(run, Progress(), ["prepare", "users"])
-    print(f"load {os.getloadavg()[0]:.1f}; MaskablePPO: learning rate {options.learning_rate}, gamma {options.gamma}")
-    print(f"{'':25} {'to R 80:':>18} {'the end:':>18}")
-    print(
-        f"{'':20} seed {'steps':>9} {'CPU-s':>8} {'steps':>9} {'CPU-s':>8} {'greedy':>7} {'sampled':>8} {'steps/s':>9}"
-    )
+    ppo = f"learning rate {options.learning_rate}, gamma {options.gamma}, batch {options.batch}"
+    print(f"load {os.getloadavg()[0]:.1f}; MaskablePPO: {ppo}\n{'':23} {'to R 80:':>17} {'at the end:':>17}")
+    print(f"{'':18} seed" + f" {'steps':>9} {'CPU-s':>7}" * 2 + f" {'greedy':>7} {'sampled':>7} {'steps/CPU-s':>12}")
     for seed in options.seeds:
-        print_curve("this project's A2C", seed, our_curve(our_run(options, [seed]), seed))
+        print_curve("our A2C", seed, our_curve(our_run(options, [seed]), seed))
         print_curve("SB3 MaskablePPO", seed, their_curve(run, seed, options))
     compare_speed(run, options.rounds)
     runtime.stop()

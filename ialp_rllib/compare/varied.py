@@ -102,12 +102,16 @@ def varied_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             row["variant"],
             estimate(row, "return"),
             row["against"],
-            f"{row['difference']:+.3g} {span(row['difference_low'], row['difference_high'])}".strip(),
+            f"{_signed(row['difference'])} {span(row['difference_low'], row['difference_high'])}".strip(),
             row["verdict"],
         ]
         for _, row in table.iterrows()
     ]
     return head, rows
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}" if np.isfinite(value) else "–"
 
 
 def groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
@@ -121,7 +125,7 @@ def groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
                 "level": three(row["return"]),
                 "ends": span(row["return_low"], row["return_high"]),
                 "against": row["against"],
-                "difference": f"{row['difference']:+.3g}" if np.isfinite(row["difference"]) else "–",
+                "difference": _signed(row["difference"]),
                 "interval": span(row["difference_low"], row["difference_high"]),
                 "verdict": row["verdict"],
                 "sure": row["verdict"] in (BETTER, WORSE),

@@ -1,0 +1,72 @@
+"""What a varied setting changes: the table, the figures, and their place on the page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ialp_rllib.compare.analysis import analyse
+from ialp_rllib.compare.estimates import BETTER, OPEN, WORSE
+from ialp_rllib.compare.varied import varied_figures, varied_table, varied_text
+from ialp_rllib.compare.write import write
+from tests.compare.made_up import made_up
+from tests.report.reading import Page
+
+NAMES = {f"coat, start={start}": ("coat", f"start={start}") for start in ("0.1", "0.5", "1")}
+
+
+def results(levels: dict[str, tuple[float, ...]], method: str = "aialp_ap") -> pd.DataFrame:
+    rows = [
+        {"scenario": name, "policy": "sampled", "epoch": "end", "method": method, "seed": seed, "return": value}
+        for name, values in levels.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_each_variant_against_the_best_of_the_others() -> None:
+    low, middle, high = NAMES
+    table = varied_table(
+        results({low: (1.0, 1.1, 0.9), middle: (3.0, 3.2, 2.8), high: (3.1, 2.9, 3.0), "coat": (9.0, 9.0, 9.0)}), NAMES
+    ).set_index("variant")
+    assert list(table["against"]) == ["start=0.5", "start=1", "start=0.5"]
+    assert list(table["verdict"]) == [WORSE, OPEN, OPEN]
+    assert table.loc["start=0.1", "difference"] == pytest.approx(-2.0)
+    assert table.loc["start=0.1", "difference_low"] < -2.0 < table.loc["start=0.1", "difference_high"] < 0
+    assert (table["scenario"] == "coat").all()
+    alone = varied_table(results({low: (1.0, 1.1), high: (3.0, 3.1)}), NAMES).set_index("variant")
+    assert alone.loc["start=1", "verdict"] == BETTER
+
+
+def test_a_method_with_the_same_runs_everywhere_is_left_out_and_a_run_that_diverged_is_never_the_best() -> None:
+    low, middle, high = NAMES
+    both = pd.concat(
+        [
+            results({low: (1.0, 2.0), middle: (1.0, 2.0)}, "a2c"),
+            results({low: (1.0, 1.2), middle: (2.0, 2.2), high: (np.nan, 9.0)}),
+        ]
+    )
+    table = varied_table(both, NAMES).set_index("variant")
+    assert set(table["method"]) == {"aialp_ap"}
+    assert table.loc["start=0.1", "against"] == "start=0.5"
+    assert table.loc["start=1", "verdict"] == "cannot be compared"
+    head, rows = varied_text(table.reset_index())
+    assert len(head) == len(rows[0])
+    assert rows[2][6] == "–"
+
+
+def test_on_the_page_and_on_the_disk(tmp_path) -> None:
+    measured = made_up(tuple(NAMES), ("a2c", "aialp_ap"), seeds=3, variants=NAMES)
+    analysis = analyse(measured)
+    assert list(varied_figures(analysis.summary, NAMES, "sampled")) == ["coat"]
+    write(measured, tmp_path)
+    page = Page((tmp_path / "index.html").read_text())
+    assert "What was varied" in page.text and "Best other variant" in page.text
+    assert {path.name for path in (tmp_path / "figures").glob("varied*")} == {
+        f"varied-0-epoch-{epoch}.svg" for epoch in ("0", "1", "end")
+    }
+    assert set(pd.read_csv(tmp_path / "varied.csv")["variant"]) == {"start=0.1", "start=0.5", "start=1"}
+    plain = tmp_path / "plain"
+    write(made_up(("coat",), ("a2c", "aialp_ap"), seeds=2), plain)
+    assert "What was varied" not in (plain / "index.html").read_text() and not (plain / "varied.csv").exists()

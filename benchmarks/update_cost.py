@@ -4,7 +4,7 @@
 
 Each size runs in a process of its own, on one thread: medians over the rounds of the CPU milliseconds of an update
 (batch 64, d = 64) and of a step (32 users act, nothing is learnt), and the process's peak memory. ``whole``: the update
-with the catalogue in one block (``agent.block_items``) in place of blocks of 4,096 items; the result is the same.
+with the catalogue in one block (``agent.block_items``) in place of blocks of 8,192 items; the result is the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def measure(n_items: int, methods: list[str], rounds: int) -> list[dict[str, Any
     torch.set_num_threads(1)
     rows = []
     for method in methods:
-        sizes = [4096] + [n_items + 1] * (4096 < n_items <= WHOLE)
+        sizes = [8192] + [n_items + 1] * (8192 < n_items <= WHOLE)
         runs = [_algorithm(n_items, method, size) for size in sizes]
         updates = [_times(lambda a=algorithm: a._update(1), rounds) for algorithm in runs]
         step = _times(lambda a=runs[0]: a._collect(), rounds)

@@ -50,7 +50,7 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         self.policy, self.critic = net.policy, net.critic
         if self.model_config.get("start_weights"):
             net.load_state_dict(load_weights(self.model_config["start_weights"]))
-        self.block_items = self.model_config.get("block_items", 4096)
+        self.block_items = self.model_config.get("block_items", 8192)
         self.target = copy.deepcopy(net).requires_grad_(False) if self.model_config.get("target") else None
 
     def get_non_inference_attributes(self) -> list[str]:

@@ -32,7 +32,7 @@ class AgentSettings:
     gradient_clip: float = setting(10.0, "Clip the gradient's norm to this; 0: no clip.", low=0.0)
     batch: int = setting(64, "Transitions per update.", low=1)
     block_items: int = setting(
-        4096,
+        8192,
         "Items that an update takes at a time: a larger catalogue is gone through in blocks, with the same result. "
         "Larger ones take more memory, and pay on a GPU.",
         low=64,

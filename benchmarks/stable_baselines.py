@@ -162,9 +162,9 @@ def compare_speed(run: Run) -> None:
         ways[f"SB3 A2C, {envs} users"] = (learn, 5 * envs, 5 * envs)
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(1 + ROUNDS):
-        for name, (learn, _, _) in ways.items():
+        for name, (act, _, _) in ways.items():
             began = time.process_time()
-            learn()
+            act()
             taken[name].append(time.process_time() - began)
     times = pd.DataFrame(taken)[1:]  # the first is a warm-up
     print(f"\n{'A2C':20} {'env steps/CPU-s':>15} {'steps/update':>13} {'batch':>6} {'CPU-ms/update':>14} {'x ours':>6}")

@@ -39,8 +39,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     ``model_config``: the fields of :class:`NetworkConfig`; ``exploration`` and ``epsilon``; ``target`` (whether there
     is a target network); ``propose`` (0, or k, the number of candidates that it proposes to a judge instead of acting
-    itself) and ``proposals`` (how, while it learns); ``advantage``, ``bootstrap`` and
-    ``block_items``, as in the settings.
+    itself) and ``proposals`` (how, while it learns); ``advantage``, ``bootstrap`` and ``block_items``, as in the
+    settings.
     """
 
     def setup(self) -> None:
@@ -98,24 +98,24 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
             value = self.next_value(batch[Columns.NEXT_OBS])
         items = self.policy.encoder.items()
         state = self.policy.encoder(observation, items)
-        policy = self.terms(observation, state, items, action)
-        return {Q: self.critic.of(state, items, action), NEXT_VALUE: value, **policy}
+        q, state_value = self.critic.advantage.scores(state, items), self.critic.state_value(state)
+        found = self.terms(observation, state, items, action, q.constant() if self.needs_values else None)
+        # The state value is the same for all items: nothing of it is in the gradient of the policy's mean.
+        found[VALUE] = found[VALUE] + state_value.detach()
+        return {Q: q.of(action) + state_value, NEXT_VALUE: value, **found}
 
     @property
     def needs_values(self) -> bool:
-        """Whether the actor's loss has a use for the Q-values of all items."""
+        """Whether the loss has a use for the Q-values of all items."""
         return self.model_config.get("advantage", "expected") in ("expected", "all_actions")
 
-    def terms(self, observation: Tensor, state: Tensor, items: Tensor, action: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, observation: Tensor, state: Tensor, items: Tensor, action: Tensor, q: Scores | None = None
+    ) -> dict[str, Tensor]:
         """What the objective needs of the acting policy: :data:`LOG_PROB`, :data:`ENTROPY`, :data:`VALUE`."""
         logits, frozen = self.policy.scores(observation, state, items), self.frozen(observation)
-        q = self.critic.advantage.scores(state, items).constant() if self.needs_values else None
         found = policy_terms(logits, action, q, frozen, size=self.block_items)._asdict()
-        if q is None:
-            return found
-        # The state value is the same for all items: nothing of it is in a mean's gradient.
-        found[VALUE] = found[VALUE] + self.critic.state_value(state).detach()
-        return found | self.compare(logits, q, frozen, action)
+        return found if q is None else found | self.compare(logits, q, frozen, action)
 
     def next_value(self, after: Tensor) -> Tensor:
         """The value of next states, by the target network where there is one. ``(B, 1 + L)`` -> ``(B,)``.
@@ -166,6 +166,10 @@ class MixtureModule(ActorCriticModule):
         self.register_buffer("alpha", torch.tensor(alpha(self.schedule, 0)))
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("evidence", torch.zeros(3))
+
+    @property
+    def needs_values(self) -> bool:
+        return super().needs_values or self.schedule.shape == "evidence"
 
     def advance(self, env_steps: int) -> None:
         self.alpha.fill_(alpha(self.schedule, env_steps, self.evidence.tolist()))

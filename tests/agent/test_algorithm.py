@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from ialp_rllib.agent.algorithm import IALP
 from ialp_rllib.agent.modules import MixtureModule
 from ialp_rllib.settings import AlphaSettings
-from tests.agent.small import make_algorithm, restored_and_not
+from tests.agent.small import make_algorithm, make_method, restored_and_not
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -164,3 +164,18 @@ def test_alpha_by_evidence_follows_the_gains_and_comes_back_with_a_checkpoint(tm
     assert torch.equal(module_of(restored).evidence, evidence)
     assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(seen[-1])
     restored.stop()
+
+
+@pytest.mark.parametrize("name", ["a2c", "aialp_ap"])
+def test_a_catalogue_in_blocks_is_learnt_from_as_one_that_is_taken_whole(name: str) -> None:
+    found = []
+    for size in (7, 8192):
+        algorithm = make_method(
+            name, agent={"block_items": size}, options={"alpha": AlphaSettings(shape="evidence", start=0.4)}
+        )
+        algorithm.rounds = 12
+        algorithm.train()
+        assert algorithm.updates > 5
+        found.append(algorithm.policy_weights())
+        algorithm.stop()
+    assert all(torch.allclose(value, found[1][key], atol=1e-5) for key, value in found[0].items())

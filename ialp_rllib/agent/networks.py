@@ -100,11 +100,12 @@ class Encoder(nn.Module):
 
     def forward(self, observation: Tensor, items: Tensor) -> Tensor:
         """``(B, 1 + L) int`` observations, ``(I + 1, d)`` item embeddings -> ``(B, width)`` states."""
-        session = observation[:, 1:].long()
-        real = session != self.config.n_items
+        session = self._trimmed(observation[:, 1:]).long()
+        real, length = session != self.config.n_items, session.shape[1]
         # A padded position attends to itself, so that no row of the mask is empty.
-        mask = (self.causal & real[:, None, :]) | torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
-        x = nn.functional.embedding(session, items) + self.position
+        itself = torch.eye(length, dtype=torch.bool, device=real.device)
+        mask = (self.causal[:length, :length] & real[:, None, :]) | itself
+        x = nn.functional.embedding(session, items) + self.position[-length:]
         for block in self.blocks:
             x = block(x, mask[:, None])
         x = self.norm(x)
@@ -115,6 +116,16 @@ class Encoder(nn.Module):
             codes = self.codes[observation[:, 0].long()]
             parts.append(sum(embedding(codes[:, f]) for f, embedding in enumerate(self.user)))
         return torch.cat(parts, -1)
+
+    def _trimmed(self, session: Tensor) -> Tensor:
+        """Without the leading columns in which all sessions are padded: they change nothing but the time it takes.
+
+        On a GPU they cost next to nothing, and to look for them would be to wait for it.
+        """
+        if session.device.type != "cpu":
+            return session
+        used = (session != self.config.n_items).any(0).nonzero()
+        return session[:, int(used[0]) if len(used) else -1 :]
 
 
 class Head(nn.Module):

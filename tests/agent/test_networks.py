@@ -56,6 +56,15 @@ def test_padding_carries_nothing() -> None:
     assert torch.allclose(before, state(model, observation(4, 5)), atol=1e-5)
 
 
+def test_columns_in_which_all_sessions_are_padded_are_left_out_and_change_nothing() -> None:
+    model = net().eval()
+    short, long = observation(4, 5), observation(1, 2, 3, 4, 5, 6)
+    assert model.policy.encoder._trimmed(torch.cat([short, short])[:, 1:]).shape == (2, 2)
+    assert model.policy.encoder._trimmed(observation()[:, 1:]).shape == (1, 1)
+    assert torch.allclose(state(model, torch.cat([short, long]))[:1], state(model, short), atol=1e-6)
+    assert torch.isfinite(state(model, observation())).all()
+
+
 def test_attention_is_causal() -> None:
     """The outputs before the last position do not know the last item: only mean and last state change with it."""
     model, outputs = net(blocks=1), []

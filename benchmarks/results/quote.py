@@ -1,0 +1,74 @@
+"""Put the tables of a comparison into one Markdown file, with the command, the commit and the machine they are from.
+
+    python benchmarks/results/quote.py runs/compare/comparison --command "ialp compare sample --seeds 3" --out FILE.md
+
+The other files of this folder were written by this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+from ialp_rllib.compare.formats import markdown
+from ialp_rllib.machine import gpus
+from ialp_rllib.report.names import label
+from ialp_rllib.report.summary import whole
+
+TABLES = ("table3", "table4", "table5", "ratios", "varied", "beyond")
+COSTS = ("env_steps", "updates", "cpu_seconds", "pretrain_seconds", "judge_prompts", "judge_seconds", "steps_to_90")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder `comparison` that ialp compare left")
+    parser.add_argument("--command", required=True, help="the command that made it")
+    parser.add_argument("--commit", default="HEAD", help="commit that it was run at")
+    parser.add_argument("--title", default="Comparison")
+    parser.add_argument("--note", default="", help="what a reader must know")
+    parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    options.out.write_text("\n".join(parts(options)) + "\n", encoding="utf-8")
+
+
+def parts(options: argparse.Namespace) -> Iterator[str]:
+    """The pieces of the file."""
+    yield f"# {options.title}\n"
+    yield f"`{options.command}` at commit {commit(options.commit)}; {machine()}. {options.note}".rstrip() + "\n"
+    for name in options.tables:
+        path = options.folder / f"{name}.md"
+        if path.is_file():
+            yield path.read_text("utf-8")
+    yield costs(pd.read_csv(options.folder / "costs.csv"))
+
+
+def commit(name: str) -> str:
+    said = subprocess.run(["git", "rev-parse", "--short", name], capture_output=True, text=True, check=True)
+    return said.stdout.strip()
+
+
+def machine() -> str:
+    """Cores, memory and GPUs."""
+    memory = psutil.virtual_memory().total / 2**30
+    names = ", ".join(gpu.name for gpu in gpus()) or "no GPU"
+    return f"{psutil.cpu_count()} shared CPU cores, {memory:.0f} GiB, {names}"
+
+
+def costs(table: pd.DataFrame) -> str:
+    """Means over the seeds."""
+    head = ["Scenario", "Method", "Seeds", *(name.replace("_", " ") for name in COSTS)]
+    rows = [
+        [row["scenario"], label(row["method"]), str(row["seeds"]), *(whole(row[name]) for name in COSTS)]
+        for _, row in table.iterrows()
+    ]
+    return f"**Costs of a run, means over the seeds; steps until 90% of the final return**\n\n{markdown(head, rows)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -181,3 +181,44 @@ def test_a_catalogue_in_blocks_is_learnt_from_as_one_that_is_taken_whole(name: s
     # The keys' bias has no gradient but rounding, which Adam makes large.
     same = {key: value for key, value in found[0].items() if not key.endswith("qkv.bias")}
     assert all(torch.allclose(value, found[1][key], atol=1e-5) for key, value in same.items())
+
+
+def test_a_runner_beside_the_learner_acts_with_the_learners_tensors(tmp_path: Path) -> None:
+    algorithm = make_method("aialp_ap", options={"alpha": AlphaSettings(start=0.2, steps=100)})
+    algorithm.rounds = 8
+
+    def shared() -> bool:
+        learning = algorithm.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped().state_dict(keep_vars=True)
+        acting = algorithm.env_runner_group.local_env_runner.module.state_dict(keep_vars=True)
+        assert (
+            "policy.encoder.items.id.weight" in acting and "alpha" in acting and "critic.value.0.weight" not in acting
+        )
+        return all(tensor.data_ptr() == learning[name].data_ptr() for name, tensor in acting.items())
+
+    algorithm.train()
+    assert shared()
+    algorithm.save_to_path(str(tmp_path / "here"))
+    algorithm.train()
+    algorithm.restore_from_path(str(tmp_path / "here"))
+    assert shared()
+    algorithm.stop()
+
+
+def test_an_update_whose_gradient_is_not_finite_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    algorithm = make_algorithm()
+    algorithm.rounds = 8
+    algorithm.train()
+    before = algorithm.policy_weights()
+    rewards = algorithm.replay._columns["rewards"]  # type: ignore[attr-defined]
+    kept = rewards.copy()
+    rewards[:] = np.nan
+    algorithm._update(1)
+    assert "not finite" in caplog.text
+    after = algorithm.policy_weights()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    rewards[:] = kept
+    algorithm._update(1)
+    after = algorithm.policy_weights()
+    assert not all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(torch.isfinite(value).all() for value in after.values())
+    algorithm.stop()

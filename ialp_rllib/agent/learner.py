@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -97,9 +98,16 @@ class IALPLearner(TorchLearner):
                 optimizer.step()
             else:
                 log.warning("an update is skipped: its gradient is not finite")
-        for module_id in self.module.keys():  # noqa: SIM118
-            module = self.module[module_id].unwrapped()
-            if module.target is not None:
-                online = [*module.policy.parameters(), *module.critic.parameters()]
-                with torch.no_grad():
-                    torch._foreach_lerp_(list(module.target.parameters()), online, agent.target_rate)
+        with torch.no_grad():
+            for target, online in self._followed:
+                torch._foreach_lerp_(target, online, agent.target_rate)
+
+    @cached_property
+    def _followed(self) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """Parameters of target networks, and what they follow: to collect them takes as long as to move them."""
+        modules = [self.module[module_id].unwrapped() for module_id in self.module.keys()]  # noqa: SIM118
+        return [
+            ([*module.target.parameters()], [*module.policy.parameters(), *module.critic.parameters()])
+            for module in modules
+            if module.target is not None
+        ]

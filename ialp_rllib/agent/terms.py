@@ -21,6 +21,9 @@ from torch import Tensor
 
 MASKED = -1e9  # logit of an item that may not be recommended; its probability is exactly 0 in float32
 TINY = 1e-12  # least probability whose logarithm is taken
+# Least logarithm of a probability here. A sharp policy gives most items far less, and on a CPU numbers that are too small
+# to be normal (under 1e-38) take ten times as long; all items together weigh nothing at this.
+_LEAST = -60.0
 
 
 class Scores(NamedTuple):
@@ -146,13 +149,13 @@ class _Policy:
     def probs(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Those of the learning policy, and those of the acting one."""
         if self.kept is None:
-            beta = self.logits.block(start, stop).sub_(self.normaliser[:, None]).exp_()
+            beta = _exp(self.logits.block(start, stop), self.normaliser)
         else:
             beta = self.kept
         if self.frozen is None or self.of_theta is None:
             return beta, beta
         if self.theta is None:
-            theta = self.frozen.logits.block(start, stop).sub_(self.of_theta[:, None]).exp_()
+            theta = _exp(self.frozen.logits.block(start, stop), self.of_theta)
             return beta, torch.lerp(theta, beta, self.frozen.alpha)
         if self.mixed is None:
             self.mixed = torch.lerp(self.theta, beta, self.frozen.alpha)
@@ -170,10 +173,22 @@ def _normalise(scores: Scores, size: int) -> tuple[Tensor, Tensor | None]:
     """``logsumexp`` over all items, ``(B,)``, and the probabilities where they are a single block."""
     if len(scores.bias) <= size:
         whole = scores.block(0, len(scores.bias))
-        normaliser = torch.logsumexp(whole, 1)
-        return normaliser, whole.sub_(normaliser[:, None]).exp_()
-    parts = [torch.logsumexp(scores.block(*ends), 1) for ends in scores.blocks(size)]
+        highest = whole.amax(1)
+        weights = _exp(whole, highest)
+        total = weights.sum(1)
+        return highest + total.log(), weights.div_(total[:, None])
+    parts = [_log_sum_exp(scores.block(*ends)) for ends in scores.blocks(size)]
     return torch.logsumexp(torch.stack(parts), 0), None
+
+
+def _log_sum_exp(values: Tensor) -> Tensor:
+    highest = values.amax(1)
+    return highest + _exp(values, highest).sum(1).log()
+
+
+def _exp(values: Tensor, less: Tensor) -> Tensor:
+    """``exp(values - less)`` by rows, in place."""
+    return values.sub_(less[:, None]).clamp_(min=_LEAST).exp_()
 
 
 class _PolicyTerms(torch.autograd.Function):

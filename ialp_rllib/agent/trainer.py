@@ -75,6 +75,7 @@ def train(
         where a judge was asked, ``judge_prompts`` and the ``judge_seconds`` that training waited for it.
     """
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # moments of what is hardly ever recommended: too small to matter, and slow
     torch.manual_seed(seed)
     algorithm = build(config, seed)
     try:

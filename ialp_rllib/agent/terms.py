@@ -21,8 +21,8 @@ from torch import Tensor
 
 MASKED = -1e9  # logit of an item that may not be recommended; its probability is exactly 0 in float32
 TINY = 1e-12  # least probability whose logarithm is taken
-# Least logarithm of a probability here. A sharp policy gives most items far less, and on a CPU numbers that are too small
-# to be normal (under 1e-38) take ten times as long; all items together weigh nothing at this.
+# Least logarithm of a probability here. A sharp policy gives most items far less, and on a CPU numbers too small to be
+# normal (under 1e-38) take ten times as long; all items together weigh nothing at this.
 _LEAST = -60.0
 
 

@@ -116,7 +116,8 @@ def make_plan(
             if name in runs:
                 raise InputError(f"scenario {scenario!r}", f"{base!r} is named twice", "every scenario once")
             if name == FOLDER:
-                raise InputError(f"scenario {scenario!r}", f"is called {name!r}, as the folder of results", "another")
+                problem = f"is called {name!r}, as the folder of the results"
+                raise InputError(f"scenario {scenario!r}", problem, "another name")
             settings = dataclasses.replace(
                 plain,
                 scenario=name,

@@ -62,7 +62,7 @@ def start(args: list[str], **options: object) -> subprocess.Popen[str]:
 def finish(args: list[str]) -> str:
     """Run ``ialp`` to its end; it must succeed."""
     process = start(args)
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output[-3000:]
     return output
 

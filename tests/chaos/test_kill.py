@@ -24,6 +24,7 @@ def decisions(out: Path) -> pd.DataFrame:
     return pq.read_table(out / "report" / "results.parquet").to_pandas().drop(columns="seconds")
 
 
+@pytest.mark.timeout(1800)  # four processes one after the other, each with an engine of its own
 def test_a_run_killed_in_distillation_and_in_adaptation_ends_the_same(uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     steps = lambda: sorted((out / "distil").glob("part-*-*.parquet"))  # noqa: E731

@@ -124,7 +124,7 @@ class PolicyGradientModule(ActorCriticModule):
     """
 
     def setup(self) -> None:
-        self.model_config.update(dueling=True, shared_encoder=True, target=False, advantage="")
+        self.model_config.update(dueling=True, shared_encoder=True, target=False)
         super().setup()
         self.pg: PGSettings = self.model_config.get("pg", PGSettings())
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.compare import statistics
+from ialp_rllib.compare.estimates import ENDS
 from ialp_rllib.compare.forgetting import forgetting_by_run
 from ialp_rllib.compare.tables import estimate
 from ialp_rllib.report.names import label, methods
@@ -15,7 +16,6 @@ from ialp_rllib.report.summary import whole
 TITLE = "What is recommended, and what is forgotten"
 MEASURES = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_end", "forgetting", "steps_back")
 _SHARES = ("coverage_0", "coverage_end", "forgetting")
-_ENDS = ("", "_low", "_high")
 
 
 def beyond_table(results: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def beyond_table(results: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
             rows.append((*key, runs["seed"].nunique(), followed, back))
     table = pd.DataFrame(rows, columns=["scenario", "policy", "method", "seeds", "followed", "back"])
     found = statistics.estimates(cells).reshape(len(rows), len(MEASURES) * 3)
-    names = [measure + end for measure in MEASURES for end in _ENDS]
+    names = [measure + end for measure in MEASURES for end in ENDS]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
@@ -62,7 +62,7 @@ def _cell(runs: pd.DataFrame, measure: str) -> np.ndarray:
 
 def percents(table: pd.DataFrame) -> pd.DataFrame:
     """The shares of :func:`beyond_table` as percents."""
-    names = [measure + end for measure in _SHARES for end in _ENDS]
+    names = [measure + end for measure in _SHARES for end in ENDS]
     return table.assign(**{name: 100 * table[name] for name in names})
 
 

@@ -16,7 +16,7 @@ from ialp_rllib.report.tables import MEASURES
 
 ALL = "all scenarios"
 BETTER, WORSE, OPEN, ONE_SEED, UNKNOWN = "better", "worse", "no difference shown", "one seed", "cannot be compared"
-_ENDS = ("", "_low", "_high")
+ENDS = ("", "_low", "_high")
 CONTRASTS = ("difference", "ratio", "probability")
 # What the publication claims: method, epoch, published ratio to the best baseline.
 CLAIMS = (("ialp", "0", 2.6), ("aialp_ft", "1", 1.27), ("aialp_ap", "end", 1.11))
@@ -46,7 +46,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
         cells += [runs[measure].to_numpy(float)[:, None] for measure in MEASURES]
     table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "seeds", "env_steps"])
     found = statistics.estimates(cells).reshape(len(rows), len(MEASURES) * 3)
-    names = [measure + end for measure in MEASURES for end in _ENDS]
+    names = [measure + end for measure in MEASURES for end in ENDS]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
@@ -84,7 +84,7 @@ def against_baseline(results: pd.DataFrame, learning: bool = False) -> pd.DataFr
             pairs.append((scores, cells[scenario, policy, epoch, other]))
             rows.append((scenario, policy, epoch, name, other, min(len(part) for part in pairs[-1])))
     table = _contrast_table(rows, pairs)
-    table["verdict"] = [_verdict(row, "difference", 0.0) for _, row in table.iterrows()]
+    table["verdict"] = [verdict(row, "difference", 0.0) for _, row in table.iterrows()]
     return table
 
 
@@ -94,11 +94,11 @@ def _above(scores: np.ndarray, others: np.ndarray) -> bool:
 
 def _contrast_table(rows: list[tuple[Any, ...]], pairs: list[tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "baseline", "seeds"])
-    names = [name + end for name in CONTRASTS for end in _ENDS]
+    names = [name + end for name in CONTRASTS for end in ENDS]
     return pd.concat([table, pd.DataFrame(statistics.contrasts(pairs).reshape(len(rows), 9), columns=names)], axis=1)
 
 
-def _verdict(row: pd.Series, name: str, nothing: float) -> str:
+def verdict(row: pd.Series, name: str, nothing: float) -> str:
     """``better`` and ``worse`` only where the whole interval is on one side of ``nothing``."""
     if not np.isfinite(row[name]):
         return UNKNOWN
@@ -174,5 +174,5 @@ def against_baseline_overall(scores: pd.DataFrame) -> pd.DataFrame:
             pairs.append((x, others[best]))
             rows.append((ALL, policy, epoch, name, best, min(len(x), len(others[best]))))
     table = _contrast_table(rows, pairs)
-    table["verdict"] = [_verdict(row, "probability", 0.5) for _, row in table.iterrows()]
+    table["verdict"] = [verdict(row, "probability", 0.5) for _, row in table.iterrows()]
     return table

@@ -14,7 +14,7 @@ from ialp_rllib.report.names import methods
 from ialp_rllib.report.schemas import EPOCHS
 
 _MEASURES = {"return": "Return", "length": "Length"}
-_EPOCH_WORDS = {"0": "Epoch 0", "1": "Epoch 1", "2": "Epoch 2", "end": "End"}
+EPOCH_WORDS = {"0": "Epoch 0", "1": "Epoch 1", "2": "Epoch 2", "end": "End"}
 
 
 def slug(text: str) -> str:
@@ -77,7 +77,7 @@ def aggregate_figures(aggregate: pd.DataFrame, policy: str) -> dict[str, Markup]
 def _dots(rows: pd.DataFrame, epoch: str, limits: tuple[float, float]) -> Markup:
     known = methods(rows["method"])
     with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "x"}):
-        figure, axes = svg.empty(_EPOCH_WORDS[epoch], "normalised return (0: random, 1: best at the end)", "")
+        figure, axes = svg.empty(EPOCH_WORDS[epoch], "normalised return (0: random, 1: best at the end)", "")
         figure.set_size_inches(4.3, 0.9 + 0.24 * len(known))
         for index, method in enumerate(known.values()):
             row = rows[rows["method"] == method.id].iloc[0]
@@ -93,7 +93,7 @@ def _dots(rows: pd.DataFrame, epoch: str, limits: tuple[float, float]) -> Markup
         axes.set_ylim(len(known) - 0.4, -0.6)
         margin = 0.04 * (limits[1] - limits[0])
         axes.set_xlim(limits[0] - margin, limits[1] + margin)
-        words = f"{_EPOCH_WORDS[epoch]}: normalised return of {', '.join(m.label for m in known.values())}"
+        words = f"{EPOCH_WORDS[epoch]}: normalised return of {', '.join(m.label for m in known.values())}"
         return svg.markup(figure, f"aggregate-{epoch}", words)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,39 +24,43 @@ from ialp_rllib.report.sections import duration, leaves, setting_rows
 from ialp_rllib.report.summary import three, whole
 from ialp_rllib.report.tables import MEASURES
 
-_EPOCH_WORDS = {"0": "0", "1": "1", "2": "2", "end": "end"}
+ByScenario = dict[str, dict[str, Markup]]
+"""Scenario -> file name -> figure."""
 
 
-def drawings(measured: Measured, policy: str) -> dict[str, dict[str, Markup]]:
-    """Scenario -> file name -> learning curve."""
-    found = {
-        scenario: curve_figures(measured.curves, scenario, policy, number)
-        for number, scenario in enumerate(measured.scenarios)
-    }
-    return {scenario: figures for scenario, figures in found.items() if figures}
+class Drawings(NamedTuple):
+    """All figures of a comparison: of learning curves, of coverage and diversity, of variants, over all scenarios."""
+
+    curves: ByScenario
+    spreads: ByScenario
+    varied: ByScenario
+    aggregates: dict[str, Markup]
+
+    def files(self) -> dict[str, Markup]:
+        """File name -> figure."""
+        groups = [*self.curves.values(), *self.spreads.values(), *self.varied.values(), self.aggregates]
+        return {name: figure for group in groups for name, figure in group.items()}
 
 
-def beyond_drawings(measured: Measured, policy: str) -> dict[str, dict[str, Markup]]:
-    """Scenario -> file name -> coverage and diversity over training."""
-    found = {
-        scenario: beyond_figures(measured.curves, scenario, policy, number)
-        for number, scenario in enumerate(measured.scenarios)
-    }
-    return {scenario: figures for scenario, figures in found.items() if figures}
+def draw(measured: Measured, analysis: Analysis) -> Drawings:
+    """Draw each figure once, for the page and for files."""
+    main = analysis.policies[0]
+    return Drawings(
+        curves=_by_scenario(curve_figures, measured, main),
+        spreads=_by_scenario(beyond_figures, measured, main),
+        varied=varied.varied_figures(analysis.summary, measured.variants, main),
+        aggregates=aggregate_figures(analysis.aggregate, main),
+    )
 
 
-def render(
-    measured: Measured,
-    analysis: Analysis,
-    curves: Mapping[str, Mapping[str, Markup]],
-    spreads: Mapping[str, Mapping[str, Markup]],
-) -> str:
-    """The page as text.
+def _by_scenario(figures: Callable[..., dict[str, Markup]], measured: Measured, policy: str) -> ByScenario:
+    """The scenarios of which there is any."""
+    found = {name: figures(measured.curves, name, policy, n) for n, name in enumerate(measured.scenarios)}
+    return {name: drawn for name, drawn in found.items() if drawn}
 
-    Args:
-        curves: see :func:`drawings`.
-        spreads: see :func:`beyond_drawings`.
-    """
+
+def render(measured: Measured, analysis: Analysis, drawings: Drawings) -> str:
+    """The page as text."""
     main = analysis.policies[0]
     finding, *evidence = analysis.verdict
     return fill(
@@ -70,14 +74,14 @@ def render(
         tables=[_table(analysis.kinds[kind.name], kind, analysis.policies) for kind in tables.KINDS],
         ratios={policy: _ratio_rows(analysis.ratios, policy) for policy in analysis.policies},
         overall=_overall_rows(analysis, main),
-        aggregates=aggregate_figures(analysis.aggregate, main),
-        curves=curves,
-        spreads=spreads,
+        aggregates=drawings.aggregates,
+        curves=drawings.curves,
+        spreads=drawings.spreads,
         beyond={policy: _beyond_groups(analysis.beyond, policy) for policy in analysis.policies},
         beyond_title=beyond.TITLE,
         varied={policy: varied.groups(analysis.varied, policy) for policy in analysis.policies},
         varied_title=varied.TITLE,
-        varied_figures=varied.varied_figures(analysis.summary, measured.variants, main),
+        varied_figures=drawings.varied,
         costs=_cost_rows(analysis.costs),
         settings=_differing(measured.settings),
         changed=_changed(measured.settings),
@@ -124,7 +128,7 @@ def _groups(table: pd.DataFrame, kind: tables.Kind) -> list[dict[str, Any]]:
     """One group of rows per scenario and epoch."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for _, row in table.iterrows():
-        epoch = f", epoch {_EPOCH_WORDS[row['epoch']]}" if len(kind.epochs) > 1 else ""
+        epoch = f", epoch {row['epoch']}" if len(kind.epochs) > 1 else ""
         groups.setdefault(f"{row['scenario']}{epoch}", []).append(_row(row))
     return [{"name": name, "rows": rows} for name, rows in groups.items()]
 
@@ -146,7 +150,7 @@ def _ratio_rows(ratios: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
     return [
         {
             "method": methods([row["method"]])[row["method"]],
-            "epoch": _EPOCH_WORDS[row["epoch"]],
+            "epoch": row["epoch"],
             "scenario": row["scenario"],
             "against": row["against"],
             "baseline": label(row["baseline"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,6 @@ from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import Run, run_all
 from ialp_rllib.stages.progress import Progress
-
-log = logging.getLogger(__name__)
 
 FOLDER = "comparison"
 SEEDS = 5

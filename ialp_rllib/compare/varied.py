@@ -11,7 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from ialp_rllib.compare import statistics
-from ialp_rllib.compare.estimates import BETTER, ONE_SEED, OPEN, UNKNOWN, WORSE
+from ialp_rllib.compare.estimates import BETTER, ENDS, WORSE, verdict
+from ialp_rllib.compare.figures import EPOCH_WORDS
 from ialp_rllib.compare.tables import estimate, span
 from ialp_rllib.report import svg
 from ialp_rllib.report.names import label, methods
@@ -19,7 +20,6 @@ from ialp_rllib.report.schemas import EPOCHS, POLICIES
 from ialp_rllib.report.summary import three
 
 TITLE = "What was varied"
-_ENDS = ("", "_low", "_high")
 Variants = Mapping[str, tuple[str, str]]
 """Name of a varied scenario -> the scenario, and what sets this variant apart, in words."""
 
@@ -58,10 +58,10 @@ def varied_table(results: pd.DataFrame, variants: Variants) -> pd.DataFrame:
             rows.append((*key, words, len(scores), best))
     names = ["scenario", "policy", "epoch", "method", "variant", "seeds", "against"]
     table = pd.DataFrame(rows, columns=names)
-    levels = pd.DataFrame(statistics.estimates(own).reshape(-1, 3), columns=[f"return{end}" for end in _ENDS])
+    levels = pd.DataFrame(statistics.estimates(own).reshape(-1, 3), columns=[f"return{end}" for end in ENDS])
     apart = statistics.contrasts(pairs).reshape(len(rows), 3, 3)[:, 0]
-    table = pd.concat([table, levels, pd.DataFrame(apart, columns=[f"difference{end}" for end in _ENDS])], axis=1)
-    table["verdict"] = [_verdict(row) for _, row in table.iterrows()]
+    table = pd.concat([table, levels, pd.DataFrame(apart, columns=[f"difference{end}" for end in ENDS])], axis=1)
+    table["verdict"] = [verdict(row, "difference", 0.0) for _, row in table.iterrows()]
     return table
 
 
@@ -79,16 +79,6 @@ def _all_alike(scores: list[np.ndarray]) -> bool:
 def _level(scores: np.ndarray) -> float:
     level = float(statistics.iqm(scores))
     return level if np.isfinite(level) else -np.inf
-
-
-def _verdict(row: pd.Series) -> str:
-    if not np.isfinite(row["difference"]):
-        return UNKNOWN
-    if row["seeds"] < 2:
-        return ONE_SEED
-    if row["difference_low"] > 0:
-        return BETTER
-    return WORSE if row["difference_high"] < 0 else OPEN
 
 
 def varied_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -143,8 +133,7 @@ def varied_figures(summary: pd.DataFrame, variants: Variants, policy: str) -> di
             rows = summary[(summary["policy"] == policy) & (summary["epoch"] == epoch)]
             rows = rows[rows["scenario"].isin(names)]
             if len(rows):
-                title = {"0": "Epoch 0", "1": "Epoch 1", "end": "End"}[epoch]
-                drawing = _figure(rows, names, f"{title}, {policy}", f"v{number}-{epoch}")
+                drawing = _figure(rows, names, f"{EPOCH_WORDS[epoch]}, {policy}", f"v{number}-{epoch}")
                 found.setdefault(base, {})[f"varied-{number}-epoch-{epoch}"] = drawing
     return found
 

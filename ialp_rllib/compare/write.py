@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.compare import beyond, formats, page, tables, varied
 from ialp_rllib.compare.analysis import Analysis, analyse
-from ialp_rllib.compare.figures import aggregate_figures, as_file
+from ialp_rllib.compare.figures import as_file
 from ialp_rllib.compare.measured import Measured
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.storage import write_atomic
@@ -26,9 +26,8 @@ def write(measured: Measured, folder: Path) -> Analysis:
         InputError: the folder cannot be written to.
     """
     analysis = analyse(measured)
-    curves = page.drawings(measured, analysis.policies[0])
-    spreads = page.beyond_drawings(measured, analysis.policies[0])
-    text = page.render(measured, analysis, curves, spreads)
+    drawings = page.draw(measured, analysis)
+    text = page.render(measured, analysis, drawings)
     with storage_errors(folder):
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "results.parquet", partial(pq.write_table, measured.result_rows))
@@ -37,10 +36,7 @@ def write(measured: Measured, folder: Path) -> Analysis:
     overall = pd.concat([analysis.contrasts, analysis.overall], ignore_index=True)
     for name, table in (("contrasts", overall), ("aggregate", analysis.aggregate), ("costs", analysis.costs)):
         _write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    drawn = {name: figure for by in (curves, spreads) for figures in by.values() for name, figure in figures.items()}
-    for by in varied.varied_figures(analysis.summary, measured.variants, analysis.policies[0]).values():
-        drawn |= by
-    for name, figure in {**drawn, **aggregate_figures(analysis.aggregate, analysis.policies[0])}.items():
+    for name, figure in drawings.files().items():
         _write_text(folder / "figures" / f"{name}.svg", as_file(figure))
     _write_text(folder / "index.html", text)
     log.info("comparison: %s", folder / "index.html")

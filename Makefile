@@ -5,6 +5,8 @@
 
 BIN := .venv/bin
 OUT ?= runs/sample
+# A file's tests share what they set up. In the order of the files: by number of tests, the longest would come last.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: venv demo test test-all lint bench clean
 
@@ -16,10 +18,10 @@ demo: venv
 	@echo "The report: file://$(abspath $(OUT))/report/index.html"
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: venv
 	$(BIN)/ruff check .

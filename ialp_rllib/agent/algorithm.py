@@ -54,6 +54,8 @@ class IALPConfig(AlgorithmConfig):
         preferences: folder of a preference table to learn from without any sampling, or empty.
         rounds: steps of all users (or updates, from a table) per ``training_step``.
         rewards: of that table, ``label`` or ``probability``.
+        rejected: share of an update's rows that are taken with a candidate that the judge passed over, see
+            :func:`ialp_rllib.agent.replay.rejections`.
         propose: candidates that the policy proposes to a judge per step, 0: it acts itself; ``proposals``: how, while
             it learns.
         features: ``item_tokens``, ``user_codes``, ``user_sizes`` of
@@ -71,6 +73,7 @@ class IALPConfig(AlgorithmConfig):
         self.learns = True
         self.preferences = ""
         self.rewards = "label"
+        self.rejected = 0.0
         self.rounds = 1
         self.propose = 0
         self.proposals = "sampled"
@@ -144,8 +147,10 @@ class IALP(Algorithm):
         self.replay: Memory
         if config.preferences:
             table = self._preferences(Path(config.preferences))
-            self.replay = ColumnarReplay(len(table["actions"]), seed)  # a table is held whole, however large
+            self.replay = ColumnarReplay(len(table["actions"]), seed, config.rejected)  # held whole, however large
             self.replay.add(table)
+        elif config.rejected:
+            self.replay = ColumnarReplay(config.agent.replay, seed, config.rejected)
         else:
             self.replay = config.memory_class.of(config.agent, seed)
         self.env_steps = self.updates = self.judge_prompts = 0

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.answers import REFUSED, Answers, probability
+from ialp_rllib.judge.answers import REFUSED, Answers, passed_over, probability
 from ialp_rllib.judge.distil import propose
 from ialp_rllib.judge.judge import Pending
 
@@ -34,9 +34,10 @@ class JudgeVectorEnv(VectorEnv):
     proposals. One question carries all N prompts of a group. The other groups' first proposals are uniform ones.
 
     ``info`` of a step says what its transition is: ``group`` (whose), ``obs`` (the observation before), ``action`` (the
-    picked items, Eqs. 2-3), ``refused`` (``(N,) bool``: prompts that could not be asked; the session goes on with a
-    random candidate, but nobody has judged it), ``prompts`` (how many this question had) and ``seconds`` (for which the
-    judge kept us waiting, writing prompts included). A session ends at the step limit only, which is a truncation.
+    picked items, Eqs. 2-3), ``passed`` (``(N, k - 1)``, the other candidates), ``refused`` (``(N,) bool``: prompts that
+    could not be asked; the session goes on with a random candidate, but nobody has judged it), ``prompts`` (how many
+    this question had) and ``seconds`` (for which the judge kept us waiting, writing prompts included). A session ends
+    at the step limit only, which is a truncation.
 
     Args:
         judge: who picks.
@@ -123,6 +124,7 @@ class JudgeVectorEnv(VectorEnv):
             "group": group,
             "obs": self._observe(group),
             "action": answers.item,
+            "passed": passed_over(pending.candidates, answers.item),
             "refused": answers.label == REFUSED,
             "prompts": len(pending.keys),
             "seconds": time.perf_counter() - began,

@@ -12,6 +12,7 @@ from ialp_rllib.judge.preferences import read_preferences
 from ialp_rllib.settings import AgentSettings
 
 Columns = dict[str, np.ndarray]
+PASSED = "passed"  # a column of the candidates that a judge passed over, ``(M, k - 1)``
 
 
 class Memory(Protocol):
@@ -39,10 +40,11 @@ class ColumnarReplay:
     Args:
         capacity: transitions kept.
         seed: of the sampling.
+        rejected: share of the rows that are sampled as :func:`rejections`; they need a column ``passed``.
     """
 
-    def __init__(self, capacity: int, seed: int = 0) -> None:
-        self.capacity, self.size, self._next = capacity, 0, 0
+    def __init__(self, capacity: int, seed: int = 0, rejected: float = 0.0) -> None:
+        self.capacity, self.rejected, self.size, self._next = capacity, rejected, 0, 0
         self._columns: Columns = {}
         self._rng = np.random.default_rng(seed)
 
@@ -63,7 +65,8 @@ class ColumnarReplay:
 
         The oldest rows make room. ``truncateds`` are not kept: a time limit is bootstrapped through.
         """
-        columns = {k: v for k, v in columns.items() if k != "truncateds"}
+        unused = ("truncateds",) if self.rejected else ("truncateds", PASSED)
+        columns = {k: v for k, v in columns.items() if k not in unused}
         count = len(next(iter(columns.values()))) if columns else 0
         if not count:
             return
@@ -80,7 +83,8 @@ class ColumnarReplay:
     def sample(self, count: int) -> Columns:
         """``count`` rows, drawn uniformly with replacement."""
         rows = self._rng.integers(self.size, size=count)
-        return {name: values[rows] for name, values in self._columns.items()}
+        batch = {name: values[rows] for name, values in self._columns.items()}
+        return rejections(batch, self.rejected, self._rng) if self.rejected else batch
 
     def get_state(self, rows: bool = True) -> dict[str, Any]:
         """The random generator and, where ``rows``, the rows in use and the place of the next one."""
@@ -102,8 +106,24 @@ class ColumnarReplay:
             self._columns[name][: self.size] = values
 
 
+def rejections(batch: Columns, share: float, rng: np.random.Generator) -> Columns:
+    """A random ``share`` of the rows with a candidate that the judge passed over in the place of the one it picked.
+
+    The reward is then 0, and that candidate is the latest item of the next state; the judge's choice says as much of
+    it as of the item chosen. Q(s, a) of the reward becomes the rate at which a is chosen when it is offered: what is
+    never chosen has a value, too, and not the one that the network makes up for actions it has never seen.
+    """
+    passed = batch.pop(PASSED)
+    turned = np.nonzero(rng.random(len(passed)) < share)[0]
+    item = passed[turned, rng.integers(passed.shape[1], size=len(turned))]
+    batch["actions"][turned], batch["rewards"][turned], batch["new_obs"][turned, -1] = item, 0.0, item
+    return batch
+
+
 def preference_transitions(folder: Path, history: int, pad: int, rewards: str = "label") -> Columns:
     """A preference table as transitions (x_1:t, a, r^p, x_1:t+1) with observations of the last ``history`` items.
+
+    Beside them, what was passed over.
 
     ``pad`` is the index that stands for "no item"; ``rewards``: ``label`` or ``probability``. A session ends by its
     step limit: nothing is terminated.
@@ -121,4 +141,5 @@ def preference_transitions(folder: Path, history: int, pad: int, rewards: str = 
         "rewards": table.reward,
         "new_obs": np.concatenate([user, table.next_history], 1),
         "terminateds": np.zeros(len(table.action), bool),
+        PASSED: table.passed,
     }

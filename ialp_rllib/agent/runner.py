@@ -27,7 +27,8 @@ class ColumnBatch:
     A plain class on purpose: RLlib flattens a mapping with ``tree`` and tears its columns apart.
 
     Attributes:
-        columns: ``obs``, ``actions``, ``rewards``, ``new_obs``, ``terminateds``, ``truncateds``; ``(M, ...)`` each.
+        columns: ``obs``, ``actions``, ``rewards``, ``new_obs``, ``terminateds``, ``truncateds``, and ``passed`` where
+            an environment says what a judge passed over; ``(M, ...)`` each.
         returns, lengths: of the episodes that ended, ``(E,)``.
         prompts, seconds: that a judge was asked, and that it took; 0 where there is none.
         runner: index of the runner, 0: the algorithm's own.
@@ -55,9 +56,9 @@ class ColumnBatch:
 
 
 class _Step(NamedTuple):
-    """One step of N users: the six columns, which of the users are done, and ``info`` of the environment."""
+    """One step of N users: the columns, which of the users are done, and ``info`` of the environment."""
 
-    columns: tuple[np.ndarray, ...]
+    columns: replay.Columns
     done: np.ndarray
     info: dict[str, Any]
 
@@ -112,7 +113,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             self._restart()
         quota = math.ceil(num_episodes / self._returns.size) if num_episodes is not None else 0
         ended = np.zeros(self._returns.shape, np.int64)
-        parts: list[tuple[np.ndarray, ...]] = []
+        parts: list[replay.Columns] = []
         returns: list[np.ndarray] = []
         lengths: list[np.ndarray] = []
         steps = prompts = 0
@@ -133,17 +134,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             parts.append(step.columns)
             steps += self.num_envs
             prompts, seconds = prompts + step.info.get("prompts", 0), seconds + step.info.get("seconds", 0.0)
-        names = (
-            Columns.OBS,
-            Columns.ACTIONS,
-            Columns.REWARDS,
-            Columns.NEXT_OBS,
-            Columns.TERMINATEDS,
-            Columns.TRUNCATEDS,
-        )
-        columns = {
-            n: np.concatenate(c) if len(c) > 1 else c[0] for n, c in zip(names, zip(*parts, strict=True), strict=False)
-        }
+        columns = {n: np.concatenate([p[n] for p in parts]) if len(parts) > 1 else c for n, c in parts[0].items()}
         all_returns = np.concatenate(returns) if returns else np.zeros(0)
         all_lengths = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
         self._increase_sampled_metrics(steps, len(all_returns))
@@ -175,9 +166,18 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self._returns[group] += reward
         self._lengths[group] += 1
         chosen = info.get("action", actions).astype(np.int64)
-        columns = (info.get("obs", observation), chosen, reward, after, terminated, truncated)
+        columns = {
+            Columns.OBS: info.get("obs", observation),
+            Columns.ACTIONS: chosen,
+            Columns.REWARDS: reward,
+            Columns.NEXT_OBS: after,
+            Columns.TERMINATEDS: terminated,
+            Columns.TRUNCATEDS: truncated,
+        }
+        if "passed" in info:
+            columns[replay.PASSED] = info["passed"]
         if "refused" in info and info["refused"].any():
-            columns = tuple(column[~info["refused"]] for column in columns)
+            columns = {name: column[~info["refused"]] for name, column in columns.items()}
         return _Step(columns, done, info)
 
     def _env_step(self, actions: np.ndarray) -> Any:

@@ -45,6 +45,11 @@ def probability(candidates: np.ndarray, item: np.ndarray, logprobs: np.ndarray) 
     return np.nan_to_num(p, nan=0.0).astype(np.float32)
 
 
+def passed_over(candidates: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """``(B, k - 1)``: the candidates without the picked one, in their order."""
+    return candidates[candidates != item[:, None]].reshape(len(candidates), -1)
+
+
 def read_answers(
     logprobs: np.ndarray,
     history: np.ndarray,

@@ -16,7 +16,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge import audit_measures as measures
 from ialp_rllib.judge import letters
 from ialp_rllib.judge.answers import REFUSED, Answers
-from ialp_rllib.judge.examples import draw_users_examples
+from ialp_rllib.judge.examples import Examples, draw_examples
 from ialp_rllib.judge.judge import AnyJudge
 from ialp_rllib.settings import JudgeSettings
 
@@ -93,7 +93,7 @@ def audit_judge(
         - ``frames``, unless brief: see :func:`_frames`.
 
     Raises:
-        InputError: the data are too small (:func:`.examples.draw_users_examples`), or all prompts are refused.
+        InputError: the data are too small (:func:`.examples.draw_examples`), or all prompts are refused.
     """
     plan = plan_audit(settings, brief)
     asking = _Asking(judge, settings, plan.total, progress)
@@ -114,15 +114,6 @@ def audit_judge(
     seconds = time.perf_counter() - began
     speed = {"asked": asking.asked, "refused": asking.refused, "seconds": seconds}
     return {**speed, "prompts_per_second": asking.asked / seconds, **facts}
-
-
-class _Drawn(NamedTuple):
-    """Prompts as :class:`.examples.Examples`, and whose they are, ``(n,)``."""
-
-    history: np.ndarray
-    candidates: np.ndarray
-    label: np.ndarray
-    user: np.ndarray
 
 
 class _Asking:
@@ -154,9 +145,9 @@ class _Asking:
         return found
 
 
-def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool = False) -> _Drawn:
+def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool = False) -> Examples:
     """The first n prompts; with popular other candidates they differ in these only."""
-    examples, user = draw_users_examples(
+    examples = draw_examples(
         catalogue,
         catalogue.test_users,
         settings.audit_prompts,
@@ -167,10 +158,10 @@ def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool =
         min_rating=settings.min_rating,
         popular=popular,
     )
-    return _Drawn(*(column[:n] for column in (*examples, user)))
+    return Examples(*(column[:n] for column in examples))
 
 
-def _answered(drawn: _Drawn, answers: Answers) -> tuple[_Drawn, Answers]:
+def _answered(drawn: Examples, answers: Answers) -> tuple[Examples, Answers]:
     """Without the prompts that were refused."""
     kept = answers.label != REFUSED
     if not kept.any():
@@ -178,10 +169,10 @@ def _answered(drawn: _Drawn, answers: Answers) -> tuple[_Drawn, Answers]:
         raise InputError("judge", problem, "prompts that the judge can be asked: judge.max_length, judge.history")
     label, item, reward, logprobs, outside = answers
     found = Answers(label[kept], item[kept], reward[kept], logprobs[kept], outside)
-    return _Drawn(*(column[kept] for column in drawn)), found
+    return Examples(*(column[kept] for column in drawn)), found
 
 
-def _labels(drawn: _Drawn, answers: Answers, settings: JudgeSettings) -> dict[str, Any]:
+def _labels(drawn: Examples, answers: Answers, settings: JudgeSettings) -> dict[str, Any]:
     """What can be said of the answers to the first part."""
     k, n = settings.candidates, len(drawn.label)
     right, planted, none = answers.label == drawn.label, drawn.label == k, answers.label == k
@@ -210,13 +201,13 @@ def _labels(drawn: _Drawn, answers: Answers, settings: JudgeSettings) -> dict[st
     }
 
 
-def _shown(drawn: _Drawn) -> tuple[np.ndarray, np.ndarray]:
+def _shown(drawn: Examples) -> tuple[np.ndarray, np.ndarray]:
     """Which prompts hold their true item, and that item."""
     held = drawn.label < drawn.candidates.shape[1]
     return held, drawn.candidates[held, drawn.label[held]]
 
 
-def _group_starts(drawn: _Drawn, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
+def _group_starts(drawn: Examples, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
     """Groups of history lengths, and of popularities of the true item."""
     lengths = (drawn.history != catalogue.pad).sum(1)
     popularity = np.bincount(catalogue.item, minlength=catalogue.n_items)[_shown(drawn)[1]]
@@ -224,7 +215,7 @@ def _group_starts(drawn: _Drawn, catalogue: Catalogue) -> tuple[np.ndarray, np.n
 
 
 def _accuracies(
-    drawn: _Drawn, answers: Answers, catalogue: Catalogue, starts: tuple[np.ndarray, np.ndarray]
+    drawn: Examples, answers: Answers, catalogue: Catalogue, starts: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
     """Overall, on prompts that hold the true item (``items``), and by group."""
     right = answers.label == drawn.label
@@ -239,7 +230,7 @@ def _accuracies(
     }
 
 
-def _positions(asking: _Asking, drawn: _Drawn, answers: Answers, n: int) -> dict[str, Any]:
+def _positions(asking: _Asking, drawn: Examples, answers: Answers, n: int) -> dict[str, Any]:
     """Ask the first n prompts again in all other cyclic orders of their candidates."""
     k = drawn.candidates.shape[1]
     order = letters.orders(k, k)
@@ -249,7 +240,7 @@ def _positions(asking: _Asking, drawn: _Drawn, answers: Answers, n: int) -> dict
     return measures.positions(label[(label != REFUSED).all(1)], order)
 
 
-def _frames(asking: _Asking, drawn: _Drawn, answers: Answers, n: int, used: int) -> dict[str, Any]:
+def _frames(asking: _Asking, drawn: Examples, answers: Answers, n: int, used: int) -> dict[str, Any]:
     """Ask the first n prompts again in the other wordings.
 
     Returns:

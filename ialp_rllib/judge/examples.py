@@ -17,11 +17,13 @@ class Examples(NamedTuple):
         history: ``(n, L) int32``, the latest last, ``pad`` on the left.
         candidates: ``(n, k) int32``, in random order.
         label: ``(n,) int64``, the place of the true next item, k (None) where it is not among the candidates.
+        user: ``(n,) int``, whose they are.
     """
 
     history: np.ndarray
     candidates: np.ndarray
     label: np.ndarray
+    user: np.ndarray
 
 
 def draw_examples(
@@ -36,24 +38,6 @@ def draw_examples(
     min_rating: float = 0.0,
     popular: bool = False,
 ) -> Examples:
-    """The prompts of :func:`draw_users_examples`, without their users."""
-    return draw_users_examples(
-        catalogue, users, n, k, none_share, rng, history=history, min_rating=min_rating, popular=popular
-    )[0]
-
-
-def draw_users_examples(
-    catalogue: Catalogue,
-    users: np.ndarray,
-    n: int,
-    k: int,
-    none_share: float,
-    rng: np.random.Generator,
-    *,
-    history: int = 10,
-    min_rating: float = 0.0,
-    popular: bool = False,
-) -> tuple[Examples, np.ndarray]:
     """Draw logged interactions; the item of each stands at a random letter among items its user never touched.
 
     The others are drawn uniformly or, harder to tell from the true one, by how often they occur in the log. With the
@@ -69,9 +53,6 @@ def draw_users_examples(
         history: L, how many of the items before are shown.
         min_rating: interactions rated lower are not what a user chose, neither as history nor as answer.
         popular: draw the other candidates by popularity.
-
-    Returns:
-        The prompts, and whose they are, ``(n,)``.
 
     Raises:
         InputError: no user has two interactions, or one has touched all but fewer than k items.
@@ -95,7 +76,7 @@ def draw_users_examples(
         pairs = zip(touched, candidates, strict=True)
         candidates = np.stack([_popular(item, logged, items, others, rng) for items, others in pairs])
     candidates[shown, label[shown]] = item[rows[shown]]
-    return Examples(past.astype(np.int32), candidates.astype(np.int32), np.where(shown, label, k)), user[rows]
+    return Examples(past.astype(np.int32), candidates.astype(np.int32), np.where(shown, label, k), user[rows])
 
 
 def _untouched(n_items: int, touched: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:

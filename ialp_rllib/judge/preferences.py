@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.catalogue.disk import read_parquet
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.judge.answers import REFUSED, probability
+from ialp_rllib.judge.answers import REFUSED, passed_over, probability
 from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PREFERENCES = pa.schema(
@@ -44,6 +44,7 @@ class Preferences(NamedTuple):
         user: ``(M,) int32``.
         history: ``(M, L) int32``, the latest L items of the session, the latest last, ``pad`` on the left.
         action: ``(M,) int32``.
+        passed: ``(M, k - 1) int32``, the candidates that were not picked.
         reward: ``(M,) float32``, 0 to 1.
         next_history: ``(M, L) int32``, the same after the action.
         truncated: ``(M,) bool``, true at a session's last step (a time limit: bootstrap through it).
@@ -54,6 +55,7 @@ class Preferences(NamedTuple):
     user: np.ndarray
     history: np.ndarray
     action: np.ndarray
+    passed: np.ndarray
     reward: np.ndarray
     next_history: np.ndarray
     truncated: np.ndarray
@@ -211,6 +213,7 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
         user=table["user"].to_numpy(),
         history=past,
         action=action,
+        passed=passed_over(_candidates(table), action),
         reward=reward,
         next_history=np.concatenate([past[:, 1:], action[:, None]], 1),
         truncated=table["last"].to_numpy(),
@@ -219,8 +222,11 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
     )
 
 
+def _candidates(table: pa.Table) -> np.ndarray:
+    flat: np.ndarray = table["candidates"].combine_chunks().flatten().to_numpy()
+    return flat.reshape(table.num_rows, -1)
+
+
 def _probability(table: pa.Table, item: np.ndarray) -> np.ndarray:
-    candidates, logprobs = (
-        table[name].combine_chunks().flatten().to_numpy().reshape(len(item), -1) for name in ("candidates", "logprobs")
-    )
-    return probability(candidates, item, logprobs)
+    logprobs = table["logprobs"].combine_chunks().flatten().to_numpy().reshape(len(item), -1)
+    return probability(_candidates(table), item, logprobs)

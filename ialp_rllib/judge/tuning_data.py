@@ -134,7 +134,7 @@ def _add(
     judge = source.judge
     try:
         builder = PromptBuilder(source.catalogue, judge, source.attributes)
-        past, candidates, label = draw_examples(
+        past, candidates, label, _ = draw_examples(
             source.catalogue,
             users,
             n,

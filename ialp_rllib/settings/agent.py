@@ -67,6 +67,16 @@ class PretrainSettings:
         "label: 1, or 0 for None (Eq. 3). probability: of the chosen candidate's label.",
         choices=("label", "probability"),
     )
+    rejected: float = setting(
+        0.0,
+        "Share of an update's rows in which a candidate that the judge passed over stands in the place of its choice, "
+        "with reward 0; 0: none (the paper's form).",
+        low=0.0,
+        high=0.95,
+    )
+    entropy: float = setting(
+        0.1, "Weight of the entropy bonus: as `agent.entropy`, beside rewards of 0 and 1.", low=0.0, high=100.0
+    )
     groups: int = setting(
         2,
         "Groups of `agent.envs` sessions that take turns (live): the judge is at the others' while the policy learns "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ def policy_config(settings: Settings, catalogue: Catalogue, judge: AnyJudge | No
         )
 
     config = base_config(settings, catalogue, make_env)
+    config.ialp(agent=replace(settings.agent, entropy=pretrain.entropy), rejected=pretrain.rejected)
     if judge is None:
         config.ialp(preferences=str(table), rewards=pretrain.rewards)
     else:

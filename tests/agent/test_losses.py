@@ -67,7 +67,7 @@ def test_mixture_is_of_probabilities_and_its_gradient_reaches_beta_only(batch: d
     assert torch.allclose(mixed.sum(1), torch.ones(B))
     mixed[0, 0].log().backward()
     assert theta.grad is None
-    assert float(beta.grad[0, 0]) == pytest.approx(0.3 / float(mixed[0, 0]))
+    assert beta.grad[0, 0].item() == pytest.approx(0.3 / mixed[0, 0].item())
 
 
 def test_wrong_shapes_are_named() -> None:

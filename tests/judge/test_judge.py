@@ -150,18 +150,14 @@ def test_examples_hold_the_next_item_among_untouched_ones(catalogue):
     users = catalogue.test_users
     examples = draw_examples(catalogue, users, 3000, 10, 0.1, np.random.default_rng(0))
     offsets, pad = catalogue.offsets(), catalogue.pad
-    known: dict[tuple[int, ...], list] = {}  # short histories are shared by several users
-    for u in users:
-        log = catalogue.item[offsets[u] : offsets[u + 1]].tolist()
-        for t in range(1, len(log)):
-            known.setdefault(tuple(log[max(0, t - 10) : t]), []).append((log[t], set(log)))
-    for past, candidates, label in zip(*examples, strict=True):
-        others = set(np.delete(candidates, label).tolist()) if label < 10 else set(candidates.tolist())
-        assert len(others) == (9 if label < 10 else 10)
-        assert any(
-            (label == 10 or candidates[label] == true) and not touched & others
-            for true, touched in known[tuple(past[past != pad].tolist())]
-        )
+    for past, candidates, label, user in zip(*examples, strict=True):
+        log = catalogue.item[offsets[user] : offsets[user + 1]].tolist()
+        true = candidates[label] if label < 10 else None
+        others = set(candidates.tolist()) - {true}
+        assert len(others) == (10 if true is None else 9) and not others & set(log)
+        shown = past[past != pad].tolist()
+        followed = {log[t] for t in range(1, len(log)) if log[max(0, t - 10) : t] == shown}
+        assert followed and (true is None or true in followed)
     assert abs((examples.label == 10).mean() - 0.1) < 0.02
     counts = np.bincount(examples.label[examples.label < 10], minlength=10)
     assert counts.min() > 0.7 * counts.mean()

@@ -48,7 +48,7 @@ def asked(five, catalogue) -> tuple[PromptTokens, Lessons]:
     builder = PromptBuilder(catalogue, five)
     tokens = PromptTokens(five, builder, resolve_model("tiny"))
     rng = np.random.default_rng(9)
-    past, candidates, label = draw_examples(catalogue, catalogue.test_users, 200, 5, 0.3, rng, history=4)
+    past, candidates, label, _ = draw_examples(catalogue, catalogue.test_users, 200, 5, 0.3, rng, history=4)
     return tokens, Lessons(tokens.encode(builder.build(past, candidates)), np.array(tokens.labels)[label])
 
 

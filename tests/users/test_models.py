@@ -63,7 +63,7 @@ def test_deepfm_is_the_formula(rated: Catalogue) -> None:
     torch.nn.init.normal_(model.linear.weight)
     rows = torch.from_numpy(np.concatenate([fields.user[0], fields.item[0]])[None])
     v = model.embedding(rows)[0]
-    pairs = sum(float(v[i] @ v[j]) for i in range(4) for j in range(i + 1, 4))
+    pairs = sum((v[i] @ v[j]).item() for i in range(4) for j in range(i + 1, 4))
     linear = sum(float(model.linear.weight[r, 0]) for r in rows[0])
     deep = float(model.deep(v.reshape(1, -1)).detach()[0, 0])
     assert float(model(rows).detach()[0]) == pytest.approx(float(model.bias) + linear + pairs + deep, rel=1e-4)

@@ -47,7 +47,8 @@ def probability(candidates: np.ndarray, item: np.ndarray, logprobs: np.ndarray) 
 
 def passed_over(candidates: np.ndarray, item: np.ndarray) -> np.ndarray:
     """``(B, k - 1)``: the candidates without the picked one, in their order."""
-    return candidates[candidates != item[:, None]].reshape(len(candidates), -1)
+    n, k = candidates.shape
+    return candidates[candidates != item[:, None]].reshape(n, max(k - 1, 0))
 
 
 def read_answers(

@@ -224,7 +224,7 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
 
 def _candidates(table: pa.Table) -> np.ndarray:
     flat: np.ndarray = table["candidates"].combine_chunks().flatten().to_numpy()
-    return flat.reshape(table.num_rows, -1)
+    return flat.reshape(table.num_rows, len(flat) // max(table.num_rows, 1))
 
 
 def _probability(table: pa.Table, item: np.ndarray) -> np.ndarray:

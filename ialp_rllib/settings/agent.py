@@ -68,14 +68,14 @@ class PretrainSettings:
         choices=("label", "probability"),
     )
     rejected: float = setting(
-        0.0,
+        0.8,
         "Share of an update's rows in which a candidate that the judge passed over stands in the place of its choice, "
         "with reward 0; 0: none (the paper's form).",
         low=0.0,
         high=0.95,
     )
     entropy: float = setting(
-        0.1, "Weight of the entropy bonus: as `agent.entropy`, beside rewards of 0 and 1.", low=0.0, high=100.0
+        0.05, "Weight of the entropy bonus: as `agent.entropy`, beside rewards of 0 and 1.", low=0.0, high=100.0
     )
     groups: int = setting(
         2,

@@ -75,6 +75,8 @@ def test_a_step_returns_what_the_next_groups_question_came_to(judge: Judge, samp
         assert np.array_equal(info["obs"][:, 1:], asked[0][:, -L:])
         assert np.array_equal(info["action"], answers.item)
         assert all(item in row for item, row in zip(info["action"], asked[1], strict=True))
+        offered = np.concatenate([info["action"][:, None], info["passed"]], 1)
+        assert np.array_equal(np.sort(offered), np.sort(asked[1]))
         assert np.array_equal(reward, (answers.label < K).astype(np.float32))
         assert info["prompts"] == N
         assert not terminated.any()

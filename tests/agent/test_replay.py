@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,46 @@ def test_a_state_without_rows_leaves_them() -> None:
     assert np.array_equal(replay.sample(20)["rewards"], expected["rewards"])
 
 
+def judged(count: int) -> dict[str, np.ndarray]:
+    """Rows in which a judge picked item 10 i, and passed over the nine that follow."""
+    picked = 10 * np.arange(count)
+    return {
+        "obs": np.stack([picked, picked + 500, picked + 1000], 1).astype(np.int32),
+        "actions": picked,
+        "rewards": np.ones(count, np.float32),
+        "new_obs": np.stack([picked, picked + 1000, picked], 1).astype(np.int32),
+        "passed": (picked[:, None] + np.arange(1, 10)).astype(np.int32),
+    }
+
+
+def test_a_share_of_the_rows_takes_what_was_passed_over() -> None:
+    replay = ColumnarReplay(50, seed=1, rejected=0.8)
+    replay.add(judged(50))
+    batch = replay.sample(20_000)
+    assert set(batch) == {"obs", "actions", "rewards", "new_obs"}
+    assert np.array_equal(batch["new_obs"][:, -1], batch["actions"])  # the state that follows, with the item in it
+    assert np.array_equal(batch["new_obs"][:, :2], batch["obs"][:, [0, 2]])
+    assert np.array_equal(batch["actions"] // 10, batch["obs"][:, 0] // 10)  # of the row's own prompt
+    assert np.array_equal(batch["rewards"] == 0, batch["actions"] % 10 > 0)
+    counts = np.bincount(batch["actions"] % 10, minlength=10) / 20_000
+    np.testing.assert_allclose(counts, [0.2, *[0.8 / 9] * 9], atol=0.01)
+    assert np.array_equal(
+        replay.get_state()["columns"]["actions"], judged(50)["actions"]
+    )  # the rows stay what they are
+    state = replay.get_state()
+    expected = replay.sample(64)
+    replay.set_state(state)
+    again = replay.sample(64)
+    assert all(np.array_equal(expected[name], again[name]) for name in expected)
+
+
+def test_without_rejections_what_was_passed_over_is_not_kept() -> None:
+    replay = ColumnarReplay(50)
+    replay.add(judged(50))
+    assert set(replay.sample(100)) == {"obs", "actions", "rewards", "new_obs"}
+    assert (replay.sample(100)["rewards"] == 1).all()
+
+
 PLAN = DistilSettings(sessions=20, steps=6, batch=8)
 
 
@@ -120,7 +161,7 @@ def test_a_table_larger_than_the_replay_is_learnt_from_whole(table: Path, tmp_pa
     algorithm = make(0)
     whole = preference_transitions(table, 7, 300, "probability")
     held = algorithm.replay.get_state()["columns"]
-    assert all(np.array_equal(held[name], whole[name]) for name in whole)
+    assert all(np.array_equal(held[name], whole[name]) for name in whole if name != "passed")
     algorithm.rounds = 5
     algorithm.train()
     algorithm.save_to_path(str(tmp_path / "half"))
@@ -135,3 +176,29 @@ def test_a_table_larger_than_the_replay_is_learnt_from_whole(table: Path, tmp_pa
     assert algorithm.progress()["updates"] == 10
     algorithm.stop()
     other.stop()
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("rejected", [0.0, 0.8])
+def test_what_the_judge_passes_over_tells_good_items_from_bad_ones(
+    sample: Catalogue, tmp_path: Path, rejected: float
+) -> None:
+    """A judge with a favourite in each prompt, never None: its choices alone all have the same reward."""
+    named = dataclasses.replace(sample, item_texts={"name": np.array([f"{i}" for i in range(300)])})
+
+    def lowest(prompt: str) -> int:
+        return int(np.argmin([int(item) for item in re.findall(r"\b[a-j]\. \((\d+)\)", prompt)]))
+
+    distil(rule_judge(named, lowest), DistilSettings(sessions=200, steps=6, batch=200), named, tmp_path)
+    world = make_world(300)
+    register_env("table", lambda c: UserVectorEnv(world, c["num_envs"], 7))
+    agent = dataclasses.replace(AGENT, history=7, entropy=0.02)
+    config = IALPConfig().environment("table").ialp(agent=agent, preferences=str(tmp_path), rejected=rejected)
+    algorithm = build(config, 0)
+    algorithm.rounds = 300
+    algorithm.train()
+    starts = torch.randint(100, 200, (64, 1), generator=torch.manual_seed(0))
+    pad = torch.full((64, 6), 300)
+    items = algorithm.env_runner.module.act(torch.cat([torch.zeros_like(starts), pad, starts], 1).int(), "categorical")
+    algorithm.stop()
+    assert (float(items.float().mean()) < 60) == (rejected > 0)

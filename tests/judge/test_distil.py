@@ -169,6 +169,7 @@ def test_preferences_as_transitions(judge, catalogue, tmp_path):
         expected = ([pad] * 4 + past)[-4:]
         assert read.history[row].tolist() == expected
         assert read.next_history[row].tolist() == [*expected[1:], table["item"][row]]
+        assert read.passed[row].tolist() == [c for c in table["candidates"][row] if c != table["item"][row]]
     np.testing.assert_array_equal(read.truncated, read.step == 6)
     np.testing.assert_array_equal(read.reward, table["reward"])
     soft = read_preferences(tmp_path, 4, pad, rewards="probability").reward

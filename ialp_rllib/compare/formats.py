@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+ABSENT = "–"  # in a cell that says nothing
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -48,8 +50,10 @@ def latex(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, name
         texts: so many columns from the left are words; the others are numbers, set flush right.
         name: of its label, ``tab:NAME``.
 
-    A rule stands where the first cell differs from the one above.
+    A rule stands where the first cell differs from the one above; a column in which no row says anything is left out.
     """
+    said = [c for c in range(len(head)) if c < texts or any(row[c] != ABSENT for row in rows)]
+    head, rows = [head[c] for c in said], [[row[c] for c in said] for row in rows]
     body = []
     for index, row in enumerate(rows):
         if index and row[0] != rows[index - 1][0]:

@@ -27,9 +27,9 @@ class Kind:
 
 
 KINDS = (
-    Kind("table3", "Table 3: before any online step (epoch 0)", ("0",)),
-    Kind("table4", "Table 4: after one and two epochs online", ("1", "2")),
-    Kind("table5", "Table 5: at the end", ("end",)),
+    Kind("table3", "The publication's Table 3: before any online step (epoch 0)", ("0",)),
+    Kind("table4", "The publication's Table 4: after one and two epochs online", ("1", "2")),
+    Kind("table5", "The publication's Table 5: at the end", ("end",)),
 )
 
 

@@ -26,6 +26,15 @@ def test_latex_is_escaped_and_balanced():
     assert bare.count("{") == bare.count("}")
 
 
+def test_latex_leaves_out_columns_that_say_nothing():
+    code = latex([*HEAD, "published"], [[*row, "–"] for row in ROWS], "c", "n", 1)
+    assert (
+        "published" not in code
+        and r"\begin{tabular}{lrr}" in code
+        and "a\\textbar{}b\\_c & 4.08 [3.90, 4.20] & --" in code
+    )
+
+
 def test_latex_prints_what_stands_there():
     assert latex_escape(r"a_b & 5% {x} \y ^~#$") == (
         r"a\_b \& 5\% \{x\} \textbackslash{}y \textasciicircum{}\textasciitilde{}\#\$"

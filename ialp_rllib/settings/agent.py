@@ -99,7 +99,7 @@ class AlphaSettings:
     )
     start: float = setting(0.1, "Value at the start.", low=0.0, high=1.0)
     end: float = setting(1.0, "Value at the end (not for `constant`).", low=0.0, high=1.0)
-    steps: int = setting(50_000, "Environment steps from start to end (not for `evidence`).", low=1)
+    steps: int = setting(10_000, "Environment steps from start to end (not for `evidence`).", low=1)
     memory: int = setting(500, "Updates that `evidence` remembers.", low=2)
 
 
@@ -130,7 +130,12 @@ class AdaptSettings:
     plugins: tuple[str, ...] = setting((), "Python modules, on PYTHONPATH, that register methods of your own.")
     env_steps: int = setting(50_000, "Environment steps of each run.", low=1)
     epoch_steps: int = setting(1000, "Environment steps of an epoch.", low=1)
-    beta_init: str = setting("random", "Where the learning policy of ap starts.", choices=("random", "theta"))
+    beta_init: str = setting(
+        "theta",
+        "Where the learning policy of ap starts: as theta (Algorithm 2), or random (the paper's section 5.4), which "
+        "learns as much and gives up most of what theta knows while alpha rises.",
+        choices=("random", "theta"),
+    )
     checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1)
     log_every: int = setting(500, "Environment steps between points of the learning curve.", low=1)
     alpha: AlphaSettings = group(AlphaSettings)

@@ -22,7 +22,7 @@ def test_coat_from_archive_to_report(coat_data: Path, tmp_path: Path) -> None:
         "adapt.env_steps": 2200,
         "distil.sessions": 32,
     }
-    small |= {"users.deepfm.epochs": 3, "adapt.beta_init": "theta"}
+    small |= {"users.deepfm.epochs": 3, "adapt.beta_init": "random"}
     small.pop("users.sequence.epochs")
     sets = [part for key, value in small.items() for part in ("--set", f"{key}={value}")]
     out = tmp_path / "run"

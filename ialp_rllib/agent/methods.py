@@ -105,7 +105,7 @@ METHODS = {
         pretrained=True,
         mixture=True,
         module="ialp_rllib.agent.modules:MixtureModule",
-        settings=("adapt.alpha",),
+        settings=("adapt.alpha", "adapt.beta_init"),
     ),
 }
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ialp_rllib.stages.pipeline import Run
     from ialp_rllib.stages.progress import Progress
 
+_NOT_SHARED = ("methods", "plugins", "beta_init")  # of `adapt`; beta_init is ap's own
+
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     """Train every (method, seed) that is not finished yet, side by side."""
@@ -62,7 +64,7 @@ def _online_judge(run: Run) -> AnyJudge:
 def job_stage(run: Run, name: str, seed: int) -> Stage:
     """The folder of one method and seed. Its fingerprint is its own: a method added later leaves the others alone."""
     settings = run.settings
-    shared = {k: v for k, v in vars(settings.adapt).items() if not is_dataclass(v) and k not in ("methods", "plugins")}
+    shared = {k: v for k, v in vars(settings.adapt).items() if not is_dataclass(v) and k not in _NOT_SHARED}
     adapt = {**shared, **options(settings, method(name))}
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:

@@ -171,6 +171,7 @@ def test_a_setting_of_one_method_runs_that_method_again_and_no_other(tmp_path: P
     assert changed("adapt.dqn.double=false") == {"dqn"}
     assert changed("adapt.pg.baseline=none") == {"pg"}
     assert changed("adapt.alpha.steps=5") == {"aialp_ap"}
+    assert changed("adapt.beta_init=random") == {"aialp_ap"}
     assert changed("adapt.methods=[pg]", "adapt.plugins=[tests.agent.small]") == set()
     assert "popularity" in changed("judge.min_rating=3")
     assert "a2c" not in changed("judge.min_rating=3")

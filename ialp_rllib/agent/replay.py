@@ -109,9 +109,9 @@ class ColumnarReplay:
 def rejections(batch: Columns, share: float, rng: np.random.Generator) -> Columns:
     """A random ``share`` of the rows with a candidate that the judge passed over in the place of the one it picked.
 
-    The reward is then 0, and that candidate is the latest item of the next state; the judge's choice says as much of
-    it as of the item chosen. Q(s, a) of the reward becomes the rate at which a is chosen when it is offered: what is
-    never chosen has a value, too, and not the one that the network makes up for actions it has never seen.
+    The reward is then 0, and that candidate is the latest item of the next state: an answer says something about all k
+    candidates. The reward's share of Q(s, a) becomes the rate at which a is chosen when it is offered; from the choices
+    alone, nearly all of reward 1, Q learns nothing about what is never chosen. Not in the paper.
     """
     passed = batch.pop(PASSED)
     turned = np.nonzero(rng.random(len(passed)) < share)[0]

@@ -26,12 +26,8 @@ import numpy as np
 
 SIZES = (300, 1_000, 5_000, 16_874, 100_000, 1_000_000)
 METHODS = ("a2c", "dqn", "aialp_ap")
-ENVS, BATCH, HISTORY, WHOLE = (
-    32,
-    64,
-    21,
-    200_000,
-)  # the catalogue is not tried as one block where it is larger than this
+ENVS, BATCH, HISTORY = 32, 64, 21
+WHOLE = 200_000  # the catalogue is not tried as one block where it is larger than this
 
 
 def measure(n_items: int, methods: list[str], rounds: int) -> list[dict[str, Any]]:

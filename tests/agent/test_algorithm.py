@@ -124,7 +124,7 @@ def test_the_target_network_follows_slowly() -> None:
     online, target = module.critic.advantage.bias, module.target.critic.advantage.bias
     assert not torch.equal(before, target)
     assert not torch.equal(online, target)
-    assert float((online - target).abs().max()) < float((online - before).abs().max())
+    assert (online - target).abs().max() < (online - before).abs().max()
     algorithm.stop()
 
 

@@ -60,7 +60,7 @@ class ToldJudge:
                 min_rating=settings.min_rating,
                 popular=popular,
             )
-            for row, (past, shown, label) in enumerate(zip(*drawn, strict=True)):
+            for row, (past, shown, label, _) in enumerate(zip(*drawn, strict=True)):
                 self.right[self.key(past, shown)] = shown[label] if label < len(shown) else None
                 if row < lost:
                     self.lost.add(self.key(past, shown))

@@ -11,7 +11,7 @@ from ialp_rllib.compare.forgetting import forgetting_by_run
 from ialp_rllib.compare.tables import estimate
 from ialp_rllib.report.names import label, methods
 from ialp_rllib.report.schemas import POLICIES
-from ialp_rllib.report.summary import whole
+from ialp_rllib.report.summary import ABSENT, whole
 
 TITLE = "What is recommended, and what is forgotten"
 MEASURES = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_end", "forgetting", "steps_back")
@@ -74,7 +74,7 @@ def steps_span(row: pd.Series) -> str:
 
 def back_words(row: pd.Series) -> str:
     """How many seeds are back: 2 of 3; a dash where none can fall."""
-    return f"{row['back']} of {row['followed']}" if row["followed"] else "–"
+    return f"{row['back']} of {row['followed']}" if row["followed"] else ABSENT
 
 
 def beyond_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-ABSENT = "–"  # in a cell that says nothing
+from ialp_rllib.report.summary import ABSENT
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -21,7 +21,7 @@ from ialp_rllib.report.page import fill
 from ialp_rllib.report.published import SOURCE
 from ialp_rllib.report.schemas import EPOCHS
 from ialp_rllib.report.sections import duration, leaves, setting_rows
-from ialp_rllib.report.summary import three, whole
+from ialp_rllib.report.summary import ABSENT, three, whole
 from ialp_rllib.report.tables import MEASURES
 
 ByScenario = dict[str, dict[str, Markup]]
@@ -192,7 +192,8 @@ def _overall_cell(found: pd.DataFrame, versus: pd.DataFrame) -> dict[str, Any]:
         row = versus.iloc[0]
         low, high = row["probability_low"], row["probability_high"]
         ends = f"[{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else ""
-        cell |= {"probability": f"{row['probability']:.2f}" if np.isfinite(row["probability"]) else "–", "ends": ends}
+        probability = f"{row['probability']:.2f}" if np.isfinite(row["probability"]) else ABSENT
+        cell |= {"probability": probability, "ends": ends}
         cell |= {"verdict": row["verdict"], "sure": row["verdict"] in (BETTER, WORSE)}
     return cell
 

@@ -17,7 +17,7 @@ from ialp_rllib.compare.tables import estimate, span
 from ialp_rllib.report import svg
 from ialp_rllib.report.names import label, methods
 from ialp_rllib.report.schemas import EPOCHS, POLICIES
-from ialp_rllib.report.summary import three
+from ialp_rllib.report.summary import ABSENT, three
 
 TITLE = "What was varied"
 Variants = Mapping[str, tuple[str, str]]
@@ -101,7 +101,7 @@ def varied_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3g}" if np.isfinite(value) else "–"
+    return f"{value:+.3g}" if np.isfinite(value) else ABSENT
 
 
 def groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:

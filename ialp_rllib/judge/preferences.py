@@ -208,12 +208,14 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
     inside = places >= (ends - lengths)[:, None]
     past = np.where(inside, items[np.maximum(places, 0)], pad).astype(np.int32)
     action, session, step = (table[n].to_numpy() for n in ("item", "session", "step"))
-    reward = table["reward"].to_numpy() if rewards == "label" else _probability(table, action)
+    candidates, reward = _lists(table, "candidates"), table["reward"].to_numpy()
+    if rewards == "probability":
+        reward = probability(candidates, action, _lists(table, "logprobs"))
     return Preferences(
         user=table["user"].to_numpy(),
         history=past,
         action=action,
-        passed=passed_over(_candidates(table), action),
+        passed=passed_over(candidates, action),
         reward=reward,
         next_history=np.concatenate([past[:, 1:], action[:, None]], 1),
         truncated=table["last"].to_numpy(),
@@ -222,11 +224,7 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
     )
 
 
-def _candidates(table: pa.Table) -> np.ndarray:
-    flat: np.ndarray = table["candidates"].combine_chunks().flatten().to_numpy()
+def _lists(table: pa.Table, name: str) -> np.ndarray:
+    """A column of lists of one length as an array, ``(M, length)``."""
+    flat: np.ndarray = table[name].combine_chunks().flatten().to_numpy()
     return flat.reshape(table.num_rows, len(flat) // max(table.num_rows, 1))
-
-
-def _probability(table: pa.Table, item: np.ndarray) -> np.ndarray:
-    logprobs = table["logprobs"].combine_chunks().flatten().to_numpy().reshape(len(item), -1)
-    return probability(_candidates(table), item, logprobs)

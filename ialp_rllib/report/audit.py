@@ -25,7 +25,7 @@ from ialp_rllib.report.audit_numbers import (
 )
 from ialp_rllib.report.audit_words import evidence, finding
 from ialp_rllib.report.sections import is_number
-from ialp_rllib.report.summary import whole
+from ialp_rllib.report.summary import ABSENT, whole
 
 
 class Cell(NamedTuple):
@@ -146,7 +146,7 @@ def rows(judge: Audit) -> list[Row]:
     for name, (values, under) in _MEASURES.items():
         old, new = _cell(before, values, under), _cell(judge, values, under)
         if old.value or new.value:
-            old, new = (cell if cell.value else Cell("–") for cell in (old, new))
+            old, new = (cell if cell.value else Cell(ABSENT) for cell in (old, new))
             found.append(Row(name, old, new, notes.get(name, "")))
     if judge.get("refused"):
         note = f"of {whole(judge.get('asked'))}; 0 if all fit the model"

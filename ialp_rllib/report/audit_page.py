@@ -14,7 +14,7 @@ from ialp_rllib.report.audit_figures import group_name
 from ialp_rllib.report.audit_numbers import Audit, at, percent, range_text
 from ialp_rllib.report.glossary import JUDGE
 from ialp_rllib.report.page import fill
-from ialp_rllib.report.summary import whole
+from ialp_rllib.report.summary import ABSENT, whole
 from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
@@ -105,9 +105,9 @@ def wording_rows(audit: Audit, wordings: Sequence[str]) -> Iterator[dict[str, An
         yield {
             "number": number,
             "used": number == at(audit, "frames.used"),
-            "accuracy": percent(row["accuracy"]) if row["accuracy"] is not None else "–",
+            "accuracy": percent(row["accuracy"]) if row["accuracy"] is not None else ABSENT,
             "interval": range_text(row["interval"]),
-            "same": percent(row["same"]) if row["same"] is not None else "–",
+            "same": percent(row["same"]) if row["same"] is not None else ABSENT,
             "text": wordings[number].partition("\n")[2].strip() if number < len(wordings) else "",
         }
 

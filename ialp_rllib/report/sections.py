@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from ialp_rllib.report import figures
 from ialp_rllib.report.glossary import user_term, words
-from ialp_rllib.report.summary import three, whole
+from ialp_rllib.report.summary import ABSENT, three, whole
 from ialp_rllib.settings import Settings, to_dict
 
 _CURVE = "calibration"  # the one number on the users that is a curve
@@ -95,7 +95,7 @@ def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def duration(seconds: Any) -> str:
     """Seconds for readers: 0.4 s, 41 s, 3 min 20 s, 2 h 05 min."""
     if not is_number(seconds):
-        return "–"
+        return ABSENT
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -107,7 +107,7 @@ def duration(seconds: Any) -> str:
 def size(count: Any) -> str:
     """Bytes for readers, in powers of 1,000."""
     if not is_number(count):
-        return "–"
+        return ABSENT
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{three(count)} {unit}"
@@ -137,7 +137,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not is_number(value):
-        return "–" if value is None else str(value)
+        return ABSENT if value is None else str(value)
     return whole(value) if isinstance(value, int) else three(value)
 
 

@@ -11,20 +11,21 @@ import pandas as pd
 from ialp_rllib.report import tables
 from ialp_rllib.report.names import BASELINE, label, methods
 
+ABSENT = "–"  # in a cell that says nothing
 _LEADS = ("aialp_ap", "aialp_ft", "ialp")
 
 
 def three(value: Any) -> str:
     """A number with three significant digits, as the publication prints its own: 4.08, 21.3, 1,234."""
     if value is None or not np.isfinite(value):
-        return "–"
+        return ABSENT
     digits = 0 if value == 0 else int(np.floor(np.log10(abs(value))))
     return f"{value:,.{min(max(2 - digits, 0), 4)}f}"
 
 
 def whole(value: Any) -> str:
     """A count with thousands set apart."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:,.0f}"
+    return ABSENT if value is None or not np.isfinite(value) else f"{value:,.0f}"
 
 
 def lead(table: pd.DataFrame) -> str | None:

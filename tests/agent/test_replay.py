@@ -97,10 +97,8 @@ def test_a_share_of_the_rows_takes_what_was_passed_over() -> None:
     assert np.array_equal(batch["rewards"] == 0, batch["actions"] % 10 > 0)
     counts = np.bincount(batch["actions"] % 10, minlength=10) / 20_000
     np.testing.assert_allclose(counts, [0.2, *[0.8 / 9] * 9], atol=0.01)
-    assert np.array_equal(
-        replay.get_state()["columns"]["actions"], judged(50)["actions"]
-    )  # the rows stay what they are
     state = replay.get_state()
+    assert np.array_equal(state["columns"]["actions"], judged(50)["actions"])  # the rows stay what they are
     expected = replay.sample(64)
     replay.set_state(state)
     again = replay.sample(64)

@@ -28,11 +28,9 @@ def test_latex_is_escaped_and_balanced():
 
 def test_latex_leaves_out_columns_that_say_nothing():
     code = latex([*HEAD, "published"], [[*row, "–"] for row in ROWS], "c", "n", 1)
-    assert (
-        "published" not in code
-        and r"\begin{tabular}{lrr}" in code
-        and "a\\textbar{}b\\_c & 4.08 [3.90, 4.20] & --" in code
-    )
+    assert "published" not in code
+    assert r"\begin{tabular}{lrr}" in code
+    assert r"a\textbar{}b\_c & 4.08 [3.90, 4.20] & --" in code
 
 
 def test_latex_prints_what_stands_there():

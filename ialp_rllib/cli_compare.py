@@ -40,6 +40,10 @@ def compare(
         list[str] | None,
         typer.Option("--vary", metavar="KEY=[A,B]", help="Each scenario with each of the values; several: combined."),
     ] = None,
+    cross_validate: Annotated[
+        bool,
+        typer.Option("--cross-validate", help="Each seed with other test users: five seeds test on every user once."),
+    ] = False,
     local_mode: Annotated[bool, typer.Option("--local-mode", help="Everything in one process.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the stages do.")] = False,
 ) -> None:
@@ -51,7 +55,14 @@ def compare(
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
     plan = make_plan(
-        scenarios, out.expanduser(), seeds=seeds, methods=methods, data=data or (), overrides=overrides, vary=vary or ()
+        scenarios,
+        out.expanduser(),
+        seeds=seeds,
+        methods=methods,
+        data=data or (),
+        overrides=overrides,
+        vary=vary or (),
+        cross_validate=cross_validate,
     )
     plan.check()
     if not only_report:

@@ -110,6 +110,7 @@ class IALPConfig(AlgorithmConfig):
         agent = self.agent
         return super()._model_config_auto_includes | {
             "history": agent.history,
+            "feedback": agent.feedback,
             "dim": agent.dim,
             "blocks": agent.blocks,
             "heads": agent.heads,

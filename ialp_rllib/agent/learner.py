@@ -14,6 +14,8 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, NUM_ENV_STEP
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch import Tensor
 
+from ialp_rllib.agent.objectives import ENTROPY_WEIGHT, entropy_weight
+
 log = logging.getLogger(__name__)
 
 
@@ -69,13 +71,14 @@ class IALPLearner(TorchLearner):
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
+        self._entropy_weight = torch.tensor(entropy_weight(self.config.agent, steps))
         for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no mapping)
             self.module[module_id].unwrapped().advance(steps)
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        loss, parts = config.objective(config, batch, fwd_out)
+        loss, parts = config.objective(config, batch, {**fwd_out, ENTROPY_WEIGHT: self._entropy_weight})
         self.latest = {name: value.detach() for name, value in parts.items()}
         self.module[module_id].unwrapped().learnt(self.latest)
         return loss

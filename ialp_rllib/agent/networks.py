@@ -22,6 +22,7 @@ class NetworkConfig:
         n_items: size of the catalogue; also the index that stands for "no item".
         history: items of the session in an observation, L.
         mask_recent: the last so many items may not be recommended; -1: all L of them.
+        feedback: levels of the users' answers in an observation, see :class:`ialp_rllib.users.simulator.Simulator`.
         item_tokens: the items' attribute values and words, or None: items are known by their ids alone.
         user_codes: ``(U, F)`` category codes of the users' attributes, or None: the state knows no user.
         dueling: whether the critic has a state value of its own (:class:`Critic`).
@@ -33,6 +34,7 @@ class NetworkConfig:
     blocks: int = 1
     heads: int = 2
     mask_recent: int = 7
+    feedback: int = 0
     shared_encoder: bool = False
     dueling: bool = True
     item_tokens: Tokens | None = None
@@ -71,6 +73,8 @@ class Encoder(nn.Module):
 
     G is SASRec: item and position embeddings, causal self-attention blocks. The state is the last position's output,
     the mean output over the session's positions, and, where users are known, the sum of their attributes' embeddings.
+    Where the observation says how the user answered an item, the level's embedding is added to the item's; one that is
+    not known adds nothing, so that what was pre-trained on sessions without answers goes on from there.
 
     Source: Kang & McAuley 2018, "Self-Attentive Sequential Recommendation"; iALP paper, section 3.1.
     """
@@ -81,6 +85,7 @@ class Encoder(nn.Module):
         dim = config.dim
         self.items = Items(config.n_items, dim, config.item_tokens)
         self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
+        self.answers = nn.Parameter(torch.zeros(config.feedback + 1, dim)) if config.feedback else None
         self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(dim)
         self.register_buffer(
@@ -100,12 +105,16 @@ class Encoder(nn.Module):
 
     def forward(self, observation: Tensor, items: Tensor) -> Tensor:
         """``(B, 1 + L) int`` observations, ``(I + 1, d)`` item embeddings -> ``(B, width)`` states."""
-        session = self._trimmed(observation[:, 1:]).long()
+        entries = self._trimmed(observation[:, 1:]).long()
+        session = items_of(entries, self.config.n_items)
         real, length = session != self.config.n_items, session.shape[1]
         # A padded position attends to itself, so that no row of the mask is empty.
         itself = torch.eye(length, dtype=torch.bool, device=real.device)
         mask = (self.causal[:length, :length] & real[:, None, :]) | itself
         x = nn.functional.embedding(session, items) + self.position[-length:]
+        if self.answers is not None:
+            levels = torch.div(entries, self.config.n_items + 1, rounding_mode="floor")
+            x = x + nn.functional.embedding(levels, self.answers, padding_idx=0)
         for block in self.blocks:
             x = block(x, mask[:, None])
         x = self.norm(x)
@@ -200,7 +209,7 @@ class Policy(nn.Module):
 
     def scores(self, observation: Tensor, state: Tensor, items: Tensor) -> Scores:
         """The same, not computed yet."""
-        session = masked_items(observation, self.config.mask_recent)
+        session = masked_items(observation, self.config.mask_recent, self.config.n_items)
         pad = torch.full_like(session[:, :1], self.config.n_items)
         return self.actor.scores(*self._seen(state, items))._replace(masked=torch.cat([session, pad], 1))
 
@@ -218,14 +227,19 @@ def mask(values: Tensor, observation: Tensor, recent: int) -> Tensor:
 
     ``values``: ``(B, I + 1)``, returned; ``observation``: ``(B, 1 + L)``.
     """
-    values.scatter_(1, masked_items(observation, recent), MASKED)
+    values.scatter_(1, masked_items(observation, recent, values.shape[1] - 1), MASKED)
     values[:, -1] = MASKED
     return values
 
 
-def masked_items(observation: Tensor, recent: int) -> Tensor:
+def masked_items(observation: Tensor, recent: int, n_items: int) -> Tensor:
     """The last ``recent`` items (-1: all) of each session, ``(B, recent) int64``."""
-    return observation[:, 1 if recent < 0 else observation.shape[1] - recent :].long()
+    return items_of(observation[:, 1 if recent < 0 else observation.shape[1] - recent :].long(), n_items)
+
+
+def items_of(entries: Tensor, n_items: int) -> Tensor:
+    """The items of an observation's entries, without the levels of the answers."""
+    return entries.remainder(n_items + 1)
 
 
 class ActorCritic(nn.Module):

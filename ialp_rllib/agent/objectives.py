@@ -17,7 +17,9 @@ from torch import Tensor
 from ialp_rllib.agent import losses
 from ialp_rllib.agent.modules import BASELINE, DIFFERENCE, ENTROPY, LOG_PROB, NEXT_VALUE, RATIO, VALUE, Q
 from ialp_rllib.agent.trajectories import RETURNS
+from ialp_rllib.settings import AgentSettings
 
+ENTROPY_WEIGHT = "entropy_weight"
 Parts = dict[str, Tensor]
 Objective = Callable[[Any, dict[str, Tensor], Parts], tuple[Tensor, Parts]]
 
@@ -37,11 +39,12 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Ten
     else:
         actor = losses.actor_expected(out[LOG_PROB], out[VALUE], target, agent.advantage_clip)
     entropy = out[ENTROPY].mean()
+    bonus = out.get(ENTROPY_WEIGHT, agent.entropy) * entropy
     parts = {"actor_loss": actor, "critic_loss": critic, "entropy": entropy}
     if DIFFERENCE in out:
         with torch.no_grad():
             parts["gain"] = losses.gain(out[DIFFERENCE], out[RATIO], out[Q], target).mean()
-    return actor - agent.entropy * entropy + critic, parts
+    return actor - bonus + critic, parts
 
 
 def q_learning(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
@@ -59,11 +62,19 @@ def reinforce(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor
     baseline = out.get(BASELINE, torch.zeros_like(returns))
     actor = losses.reinforce(out[LOG_PROB], returns, baseline)
     entropy = out[ENTROPY].mean()
-    loss, parts = actor - config.agent.entropy * entropy, {"actor_loss": actor, "entropy": entropy}
+    bonus = out.get(ENTROPY_WEIGHT, config.agent.entropy) * entropy
+    loss, parts = actor - bonus, {"actor_loss": actor, "entropy": entropy}
     if BASELINE in out:
         parts["critic_loss"] = (returns - baseline).square().mean()
         loss = loss + parts["critic_loss"]
     return loss, parts
+
+
+def entropy_weight(agent: AgentSettings, env_steps: int) -> float:
+    """Weight of the entropy bonus after so many environment steps: from ``entropy`` to ``entropy_end``, or constant."""
+    if not agent.entropy_steps:
+        return agent.entropy
+    return agent.entropy + (agent.entropy_end - agent.entropy) * min(env_steps / agent.entropy_steps, 1.0)
 
 
 @torch.no_grad()

@@ -110,7 +110,7 @@ def assemble(con: Connection, loaded: Loaded, settings: CatalogueSettings) -> Ca
         item=item,
         rating=rating,
         split=np.zeros(after, np.int8),
-        test_users=split_users(len(person), settings.test_share, settings.split_seed, person),
+        test_users=split_users(len(person), settings, person),
         notes=(*_notes(loaded, filters, before, after, item_texts), *loaded.notes, *notes),
     )
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import CatalogueSettings
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,22 @@ class Catalogue:
         return (np.stack(columns, 1).astype(np.int64) if columns else np.zeros((rows, 0), np.int64)), sizes
 
 
-def split_users(n_users: int, share: float, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """Indices of the test users: a share of all, drawn without replacement, ascending.
+def split_users(n_users: int, settings: CatalogueSettings, groups: np.ndarray | None = None) -> np.ndarray:
+    """Indices of the test users: part ``test_part`` of ``test_share``, drawn without replacement, ascending.
 
     Args:
         groups: ``(U,)`` the person behind each user, where one person has several sequences; the share is of the
             persons, and all sequences of one are on the same side.
+
+    Raises:
+        InputError: there are not so many parts.
     """
     if groups is not None:
         persons, group = np.unique(groups, return_inverse=True)
-        return np.nonzero(np.isin(group, split_users(len(persons), share, seed)))[0]
-    count = min(max(1, round(share * n_users)), n_users - 1)
-    return np.sort(np.random.default_rng(seed).permutation(n_users)[:count])
+        return np.nonzero(np.isin(group, split_users(len(persons), settings)))[0]
+    count, part = min(max(1, round(settings.test_share * n_users)), n_users - 1), settings.test_part
+    test = np.random.default_rng(settings.split_seed).permutation(n_users)[part * count : (part + 1) * count]
+    if not len(test):
+        parts = math.ceil(n_users / count)
+        raise InputError("catalogue.test_part", f"is {part}", f"less than {parts}: parts of {count} of {n_users} users")
+    return np.sort(test)

@@ -71,7 +71,7 @@ def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catal
         item=item,
         rating=rating,
         split=split,
-        test_users=split_users(n_users, settings.test_share, settings.split_seed),
+        test_users=split_users(n_users, settings),
         truth=truth,
         propensities=read[PROPENSITIES].astype(np.float32) if PROPENSITIES in read else None,
         notes=notes,

@@ -89,19 +89,35 @@ def measure(plan: Plan) -> Measured:
             "the same command without --only-report",
         )
     tables = [gather(plan.runs[name], jobs) for name, jobs in finished.items() if jobs]
-    missing = [(name, *job) for name, jobs in plan.jobs().items() for job in jobs if job not in finished[name]]
+    scenario = {name: run.settings.scenario for name, run in plan.runs.items()}
+    jobs = [(name, job) for name, jobs in plan.jobs().items() for job in jobs]
+    random = pd.Series({name: _random(run) for name, run in plan.runs.items()}).groupby(scenario).mean()
     costs = [_cost(plan.runs[name], *job) for name, jobs in finished.items() for job in jobs]
     return Measured(
         result_rows=check_results(pa.concat_tables([results for results, _ in tables])),
         curve_rows=check_curves(pa.concat_tables([curves for _, curves in tables])),
         costs=pd.DataFrame(costs, columns=list(COSTS)),
-        random={name: _random(plan.runs[name]) for name in finished},
-        settings={name: to_dict(run.settings) for name, run in plan.runs.items()},
-        missing=tuple(missing),
+        random=random.to_dict(),
+        settings=_settings(plan),
+        missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
         variants={name: (base, variant.words) for name, (base, variant) in plan.variants.items()},
         notes=tuple(_notes(plan)),
         versions={**versions(), "rliable": version("rliable")},
     )
+
+
+def _settings(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Of each scenario; where it is cross-validated, with the seeds and the parts of all its runs."""
+    runs: dict[str, list[Run]] = {}
+    for run in plan.runs.values():
+        runs.setdefault(run.settings.scenario, []).append(run)
+    found = {}
+    for name, parts in runs.items():
+        found[name] = tree = to_dict(parts[0].settings)
+        if len(parts) > 1:
+            tree["seeds"] = sorted(seed for run in parts for seed in run.settings.seeds)
+            tree["catalogue"]["test_part"] = [run.settings.catalogue.test_part for run in parts]
+    return found
 
 
 def _random(run: Run) -> float:
@@ -111,10 +127,10 @@ def _random(run: Run) -> float:
 def _notes(plan: Plan) -> list[str]:
     """Of all scenarios; what holds for several is said once."""
     said: dict[str, list[str]] = {}
-    for name, run in plan.runs.items():
+    for run in plan.runs.values():
         for note in [*run.facts("prepare").get("notes", []), *notes(run.settings)]:
-            said.setdefault(str(note), []).append(name)
-    return [f"{', '.join(names)}: {note}" for note, names in said.items()]
+            said.setdefault(str(note), []).append(run.settings.scenario)
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in said.items()]
 
 
 def _cost(run: Run, name: str, seed: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ialp_rllib.agent.methods import METHODS, method
 from ialp_rllib.compare.variants import Variant, borrow, folder_name, variants
 from ialp_rllib.errors import InputError
 from ialp_rllib.report.names import methods as in_order
-from ialp_rllib.settings import load
+from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import Run, run_all
 from ialp_rllib.stages.progress import Progress
@@ -27,7 +27,9 @@ class Plan:
 
     Attributes:
         out: holds a folder per scenario, and ``comparison``.
-        runs: scenario -> run; a varied scenario stands there once for each :class:`.Variant`, by its words.
+        runs: scenario -> run; a varied scenario stands there once for each :class:`.Variant`, by its words, and a
+            cross-validated one once for each part of its users: those have ``scenario`` of their settings in common,
+            under which their results are put together.
         variants: of the varied ones: their names -> the scenario, and the variant.
     """
 
@@ -74,6 +76,7 @@ def make_plan(
     data: Sequence[str] = (),
     overrides: Sequence[str] = (),
     vary: Sequence[str] = (),
+    cross_validate: bool = False,
 ) -> Plan:
     """The plan that a command line speaks of.
 
@@ -85,6 +88,8 @@ def make_plan(
         data: ``NAME=DIR``, the data folders of scenarios.
         overrides: ``key=value``, settings of all scenarios; ``NAME:key=value``, of one.
         vary: ``key=[a, b]``: each scenario once with each of the values; several: with all combinations.
+        cross_validate: whether each seed has other test users: of parts of ``catalogue.test_share``, one after the
+            other. With as many seeds as there are parts, every user is tested on once.
 
     Raises:
         InputError: an unknown scenario, method or setting; one that is named twice; data of a scenario that is not
@@ -102,6 +107,7 @@ def make_plan(
     chosen = _methods(methods)
     folders, own = _folders(data), _own(overrides)
     runs: dict[str, Run] = {}
+    named: list[str] = []
     varied: dict[str, tuple[str, Variant]] = {}
     for scenario in scenarios:
         base = load(scenario).scenario or Path(scenario).stem
@@ -110,7 +116,7 @@ def make_plan(
         for variant in combinations:
             plain = load(scenario, [*mine, *variant.overrides()])
             name = variant.of(base)
-            if name in runs:
+            if name in named:
                 raise InputError(f"scenario {scenario!r}", f"{base!r} is named twice", "every scenario once")
             if name == FOLDER:
                 problem = f"is called {name!r}, as the folder of the results"
@@ -122,15 +128,28 @@ def make_plan(
                 adapt=dataclasses.replace(plain.adapt, methods=chosen),
                 catalogue=dataclasses.replace(plain.catalogue, data=given) if given else plain.catalogue,
             )
-            runs[name] = Run(settings, (out / folder_name(name)).resolve())
+            named.append(name)
+            for key, part in _parts(settings).items() if cross_validate else [(name, settings)]:
+                runs[key] = Run(part, (out / folder_name(key)).resolve())
             if variant.values:
                 varied[name] = (base, variant)
-    names = list(dict.fromkeys(base for base, _ in varied.values())) or list(runs)
+    names = list(dict.fromkeys(base for base, _ in varied.values())) or named
     if folders:
         raise InputError(f"--data {next(iter(folders))}=…", "is not compared", f"one of {', '.join(names)}")
     if left := set(own) - {""}:
         raise InputError(f"--set {min(left)}:…", "is not compared", f"one of {', '.join(names)}")
     return Plan(out.resolve(), runs, varied)
+
+
+def _parts(settings: Settings) -> dict[str, Settings]:
+    """One run for each part of the users, with the seeds that are tested on them."""
+    count = round(1 / settings.catalogue.test_share)
+    found = {}
+    for part in range(min(count, len(settings.seeds))):
+        catalogue = dataclasses.replace(settings.catalogue, test_part=part)
+        seeds = settings.seeds[part::count]
+        found[f"{settings.scenario}, part {part}"] = dataclasses.replace(settings, catalogue=catalogue, seeds=seeds)
+    return found
 
 
 def _own(overrides: Sequence[str]) -> dict[str, list[str]]:
@@ -170,7 +189,9 @@ def _folders(data: Sequence[str]) -> dict[str, str]:
 
 def train(plan: Plan, name: str, progress: Progress) -> None:
     """Run all stages of one scenario; what stands, here or in another variant of it, is not run again."""
-    if name in plan.variants:
-        base = plan.variants[name][0]
-        borrow(plan.runs[name], [plan.runs[n] for n, (of, _) in plan.variants.items() if of == base and n != name])
-    run_all(plan.runs[name], progress)
+    run = plan.runs[name]
+    if run.settings.scenario in plan.variants:
+        base, _ = plan.variants[run.settings.scenario]
+        alike = {n for n, (of, _) in plan.variants.items() if of == base}
+        borrow(run, [other for other in plan.runs.values() if other.settings.scenario in alike and other != run])
+    run_all(run, progress)

@@ -16,6 +16,12 @@ class AgentSettings:
     heads: int = setting(2, "Attention heads.", low=1, high=64)
     item_attributes: bool = setting(True, "Whether items are known by their attributes, too, not by their ids alone.")
     history: int = setting(10, "Items of the session that the state is made of.", low=1, high=1024)
+    feedback: int = setting(
+        0,
+        "Levels of the users' answers that the state tells apart, beside the items; 0: the items alone, as published.",
+        low=0,
+        high=100,
+    )
     mask_recent: int = setting(7, "The last items of the session that may not be recommended; -1: all.", low=-1)
     gamma: float = setting(0.9, "Discount.", low=0.0, high=0.9999)
     advantage: str = setting("expected", "Form of the actor's loss.", choices=("td", "expected", "all_actions"))
@@ -24,6 +30,10 @@ class AgentSettings:
     )
     advantage_clip: float = setting(1.0, "Clamp the advantage to +- this; 0: no clamp.", low=0.0)
     entropy: float = setting(0.1, "Weight of the entropy bonus.", low=0.0, high=100.0)
+    entropy_end: float = setting(0.01, "What it falls to, where it falls.", low=0.0, high=100.0)
+    entropy_steps: int = setting(
+        0, "Environment steps over which the weight of the entropy bonus falls, in a straight line; 0: it stays.", low=0
+    )
     actor_lr: float = setting(1e-4, "Adam's step size of the actor's head.", low=1e-7, high=1.0)
     critic_lr: float = setting(1e-3, "Adam's step size of encoder and critic.", low=1e-7, high=1.0)
     shared_encoder: bool = setting(False, "Whether the actor's loss reaches the encoder (the paper's form).")

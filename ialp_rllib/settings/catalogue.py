@@ -86,6 +86,11 @@ class CatalogueSettings:
     filters: FilterSettings = group(FilterSettings)
     published: PublishedSettings = group(PublishedSettings)
     test_share: float = setting(0.2, "Share of the users kept for the test world.", low=0.01, high=0.9)
+    test_part: int = setting(
+        0,
+        "Which of the equal parts of that share are the test users: parts 0 to 4 of a fifth hold every user once.",
+        low=0,
+    )
     split_seed: int = setting(0, "Seed of the split of the users into train and test.", low=0)
     memory_mb: int = setting(
         800, "Memory for reading and sorting the log, in MB; beyond it goes to disk.", low=100, high=10**9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,12 @@ class Settings:
     adapt: AdaptSettings = group(AdaptSettings)
     evaluate: EvaluateSettings = group(EvaluateSettings)
     runtime: RuntimeSettings = group(RuntimeSettings)
+
+    @property
+    def pretraining_agent(self) -> AgentSettings:
+        """``agent`` as pre-training has it, with an entropy bonus of its own: what is online alone changes nothing."""
+        bonus = self.pretrain.entropy
+        return replace(self.agent, entropy=bonus, entropy_end=bonus, entropy_steps=0)
 
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

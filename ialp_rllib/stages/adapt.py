@@ -18,7 +18,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.judge import AnyJudge
 from ialp_rllib.settings import Settings, fingerprint
-from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs
+from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs, seen
 from ialp_rllib.storage import Stage
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
@@ -121,7 +121,8 @@ def method_config(
     worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in ("train", "test")}
 
     def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv:
-        users = UserVectorEnv(worlds[context["split"]], context["num_envs"], context["history"])
+        world, feedback = worlds[context["split"]], context["feedback"]
+        users = UserVectorEnv(world, context["num_envs"], context["history"], feedback=feedback)
         return users if judge is None else JudgedUserVectorEnv(users, judge, settings.judge.candidates)
 
     config = base_config(settings, catalogue, make_env)
@@ -143,7 +144,7 @@ def method_config(
         evaluation_interval=10**9,  # RLlib builds the evaluation runner; when to measure is the trainer's business
         evaluation_num_env_runners=0,
         evaluation_config=AlgorithmConfig.overrides(
-            env_config={"split": "test", "history": settings.agent.history},
+            env_config=seen("test", settings.agent),
             num_envs_per_env_runner=settings.evaluate.episodes,
         ),
     )

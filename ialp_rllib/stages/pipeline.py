@@ -98,7 +98,7 @@ STAGES = {
     ),
     "pretrain": StageSpec(
         _always("prepare", "distil"),
-        lambda s: [s.agent, s.pretrain, s.seeds],
+        lambda s: [s.pretraining_agent, s.pretrain, s.seeds],
         "Pre-train against the judge",
         in_parts=True,
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
 
 def _seed_stage(run: Run, folder: Path, seed: int) -> Stage:
     settings = run.settings
-    print_ = fingerprint(run.fingerprints["distil"], settings.agent, settings.pretrain, seed)
+    print_ = fingerprint(run.fingerprints["distil"], settings.pretraining_agent, settings.pretrain, seed)
     return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_)
 
 
@@ -118,7 +117,7 @@ def policy_config(settings: Settings, catalogue: Catalogue, judge: AnyJudge | No
         )
 
     config = base_config(settings, catalogue, make_env)
-    config.ialp(agent=replace(settings.agent, entropy=pretrain.entropy), rejected=pretrain.rejected)
+    config.ialp(agent=settings.pretraining_agent, rejected=pretrain.rejected)
     if judge is None:
         config.ialp(preferences=str(table), rewards=pretrain.rewards)
     else:

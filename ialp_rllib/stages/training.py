@@ -17,7 +17,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.judge import AnyJudge
-from ialp_rllib.settings import Settings
+from ialp_rllib.settings import AgentSettings, Settings
 from ialp_rllib.stages.tune import judge_of
 from ialp_rllib.storage import read_json
 
@@ -36,12 +36,17 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
     """
     agent = settings.agent
     register_env(ENV, make_env)
-    config = IALPConfig().environment(ENV, env_config={"split": "train", "history": agent.history})
+    config = IALPConfig().environment(ENV, env_config=seen("train", agent))
     config.ialp(agent=agent, features=features(settings, catalogue), evaluation_seed=settings.evaluate.seed)
     runners = 0 if runtime.local() else settings.runtime.env_runners
     config.env_runners(num_env_runners=runners)
     config.fault_tolerance(restart_failed_env_runners=True, ignore_env_runner_failures=False)
     return config
+
+
+def seen(split: str, agent: AgentSettings) -> dict[str, Any]:
+    """``env_config`` of an environment: whose users, and what an observation holds."""
+    return {"split": split, "history": agent.history, "feedback": agent.feedback}
 
 
 def features(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:

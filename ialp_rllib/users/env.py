@@ -1,10 +1,12 @@
 """The simulated users as gymnasium environments: N users side by side, or one.
 
 Observation: ``int32 (1 + L,)``: the user's index (0 where the world hides it), then the last L items of the session,
-the latest last, ``n_items`` where there is none. Action: the index of an item. Reward: the user's answer.
-``terminated``: the user leaves. ``truncated``: the step limit. ``info["final_obs"]`` holds the last observation of an
-episode that ended in this step (vector environment, autoreset in the same step). ``info["action_mask"]``: which items
-may be recommended after the observation that is returned with it.
+the latest last, ``n_items`` where there is none. With ``feedback`` levels F, an item's entry says how the user answered
+it, too: ``item + level * (n_items + 1)``, the level from 1 (an answer of 0 or less) to F (the best one), 0 where it is
+not known. Action: the index of an item. Reward: the user's answer. ``terminated``: the user leaves. ``truncated``: the
+step limit. ``info["final_obs"]`` holds the last observation of an episode that ended in this step (vector environment,
+autoreset in the same step). ``info["action_mask"]``: which items may be recommended after the observation that is
+returned with it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class UserVectorEnv(VectorEnv):
             default: with many items it is far larger than all the rest.
         mask_recent: the last so many items of the session may not be; -1: all of them; None: as the world has it.
         copy: False: ``info["action_mask"]`` is the live array, which the next step changes.
+        feedback: levels of the users' answers in the observation, F; 0: the items alone.
     """
 
     def __init__(
@@ -43,8 +46,9 @@ class UserVectorEnv(VectorEnv):
         action_mask: bool = False,
         mask_recent: int | None = None,
         copy: bool = True,
+        feedback: int = 0,
     ) -> None:
-        self.sim = Simulator(world, num_envs, history, action_mask, mask_recent)
+        self.sim = Simulator(world, num_envs, history, action_mask, mask_recent, feedback)
         self.num_envs, self._copy = num_envs, copy
         self._same_step = AutoresetMode[autoreset.upper()] is AutoresetMode.SAME_STEP
         self.metadata = {"autoreset_mode": AutoresetMode[autoreset.upper()]}
@@ -103,14 +107,20 @@ class UserEnv(gym.Env):
         history: items in the observation, L.
         action_mask: whether ``info["action_mask"]`` (``(I,) bool``) says what may be recommended next.
         mask_recent: the last so many items of the session may not be; -1: all of them; None: as the world has it.
+        feedback: levels of the user's answers in the observation, F; 0: the items alone.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's own form)
 
     def __init__(
-        self, world: World, history: int = 10, action_mask: bool = True, mask_recent: int | None = None
+        self,
+        world: World,
+        history: int = 10,
+        action_mask: bool = True,
+        mask_recent: int | None = None,
+        feedback: int = 0,
     ) -> None:
-        self.sim = Simulator(world, 1, history, True, mask_recent)
+        self.sim = Simulator(world, 1, history, True, mask_recent, feedback)
         self._in_info = action_mask
         self.observation_space = self.sim.observation_space
         self.action_space = self.sim.action_space

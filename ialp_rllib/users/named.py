@@ -45,10 +45,11 @@ def coat_env(
     history: int = 10,
     action_mask: bool = True,
     mask_recent: int | None = None,
+    feedback: int = 0,
     **users: Any,
 ) -> UserEnv:
     """``gymnasium.make("ialp/Coat-v0", data_dir=...)``; further keywords are settings of :class:`UsersSettings`."""
-    return UserEnv(_coat_world(data_dir, split, **users), history, action_mask, mask_recent)
+    return UserEnv(_coat_world(data_dir, split, **users), history, action_mask, mask_recent, feedback)
 
 
 def coat_vector_env(
@@ -60,11 +61,12 @@ def coat_vector_env(
     action_mask: bool = False,
     mask_recent: int | None = None,
     copy: bool = True,
+    feedback: int = 0,
     **users: Any,
 ) -> UserVectorEnv:
     """``gymnasium.make_vec("ialp/Coat-v0", num_envs=N, vectorization_mode="vector_entry_point", data_dir=...)``."""
     world = _coat_world(data_dir, split, **users)
-    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy)
+    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy, feedback)
 
 
 def run_env(
@@ -73,13 +75,14 @@ def run_env(
     history: int = 10,
     action_mask: bool = True,
     mask_recent: int | None = None,
+    feedback: int = 0,
     **users: Any,
 ) -> UserEnv:
     """``gymnasium.make("ialp/World-v0", run_dir=...)``: the users of any prepared scenario.
 
     Further keywords replace settings of the run's users: ``churn={"sessions": 5}``.
     """
-    return UserEnv(_run_world(run_dir, split, **users), history, action_mask, mask_recent)
+    return UserEnv(_run_world(run_dir, split, **users), history, action_mask, mask_recent, feedback)
 
 
 def run_vector_env(
@@ -91,11 +94,12 @@ def run_vector_env(
     action_mask: bool = False,
     mask_recent: int | None = None,
     copy: bool = True,
+    feedback: int = 0,
     **users: Any,
 ) -> UserVectorEnv:
     """``gymnasium.make_vec("ialp/World-v0", num_envs=N, vectorization_mode="vector_entry_point", run_dir=...)``."""
     world = _run_world(run_dir, split, **users)
-    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy)
+    return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy, feedback)
 
 
 def register_envs() -> None:

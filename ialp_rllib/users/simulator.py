@@ -33,6 +33,7 @@ class World:
         make_churn: builds who comes back of N users; None: who leaves does not.
         mask_recent: the last so many items of the session may not be recommended; -1: all of them. What happens to an
             agent that does so nevertheless is up to ``reward`` and the leaving rule.
+        highest: the best answer there is; what ``feedback`` levels are measured by.
     """
 
     n_items: int
@@ -47,9 +48,10 @@ class World:
     make_reward: Callable[[int], Reward] | None = None
     make_churn: Callable[[int], Churn] | None = None
     mask_recent: int = 0
+    highest: float = 1.0
 
 
-_ARRAYS = ("user", "drawn", "steps", "shown", "session")
+_ARRAYS = ("user", "drawn", "steps", "shown", "session", "answered")
 
 
 class Simulator:
@@ -58,12 +60,19 @@ class Simulator:
     Args:
         masked: whether to keep action masks.
         mask_recent: in place of the world's own.
+        feedback: levels of the users' answers that an observation tells apart, F; 0: it holds the items alone.
     """
 
     def __init__(
-        self, world: World, n: int, history: int, masked: bool = False, mask_recent: int | None = None
+        self,
+        world: World,
+        n: int,
+        history: int,
+        masked: bool = False,
+        mask_recent: int | None = None,
+        feedback: int = 0,
     ) -> None:
-        self.world, self.n, self.history = world, n, history
+        self.world, self.n, self.history, self.feedback = world, n, history, feedback
         self.rng = np.random.default_rng()
         self.reward = world.make_reward(n) if world.make_reward else world.reward
         self.leaving = world.make_leaving(n)
@@ -74,7 +83,9 @@ class Simulator:
         self.shown = np.zeros(n, np.int64)  # recommended items in the session: the steps, unless visits start afresh
         width = max(history, world.memory, world.horizon + 1)
         self.session = np.full((n, width), world.n_items, np.int64)  # int64: what torch indexes with, no conversion
-        high = np.concatenate([[max(world.n_users - 1, 1)], np.full(history, world.n_items)]).astype(np.int32)
+        self.answered = np.zeros((n, width), np.int64)  # level of the answer to each item of the session; 0: not known
+        highest_entry = (feedback + 1) * (world.n_items + 1) - 1
+        high = np.concatenate([[max(world.n_users - 1, 1)], np.full(history, highest_entry)]).astype(np.int32)
         self.observation_space = gym.spaces.Box(np.zeros(1 + history, np.int32), high, dtype=np.int32)
         self.action_space: gym.spaces.Discrete = gym.spaces.Discrete(world.n_items)
         recent = world.mask_recent if mask_recent is None else mask_recent
@@ -115,6 +126,7 @@ class Simulator:
             self.masks.end(who, self.session)
         self.shown[who] = 0
         self.session[who] = world.n_items
+        self.answered[who] = 0
         self.session[who, -1] = first
         if self.masks is not None:
             self.masks.begin(who, self.session)
@@ -130,6 +142,9 @@ class Simulator:
             self.masks.advance(self.session, action)
         self.session[:, :-1] = self.session[:, 1:]
         self.session[:, -1] = action
+        if self.feedback:
+            self.answered[:, :-1] = self.answered[:, 1:]
+            self.answered[:, -1] = self._levels(reward)
         self.steps += 1
         self.shown += 1
         if self.churn is not None:
@@ -142,12 +157,22 @@ class Simulator:
         return reward, left, ~left & (self.steps >= self.world.horizon)
 
     def observe(self) -> np.ndarray:
-        """``(N, 1 + L) int32``, a copy."""
+        """``(N, 1 + L) int32``, a copy: the user, and the session's items, each with the answer's level.
+
+        An item's entry is ``item + level * (n_items + 1)``: level 0 where the answer is not known (the first item) or
+        ``feedback`` is 0, else 1 to F.
+        """
         out = np.zeros((self.n, 1 + self.history), np.int32)
         if self.world.shows_user:
             out[:, 0] = self.user
         out[:, 1:] = self.session[:, -self.history :]
+        if self.feedback:
+            out[:, 1:] += (self.world.n_items + 1) * self.answered[:, -self.history :].astype(np.int32)
         return out
+
+    def _levels(self, reward: np.ndarray) -> np.ndarray:
+        """1 for an answer of 0 or less, F for the best one, the others in equal steps between them. ``(N,)``."""
+        return 1 + np.rint(np.clip(reward / self.world.highest, 0, 1) * (self.feedback - 1)).astype(np.int64)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the next steps depend on."""

@@ -72,6 +72,7 @@ def sequence_world(
         make_reward=make_reward,
         make_churn=make_churn,
         mask_recent=-1,  # what the session holds is worth nothing
+        highest=scale,
     )
 
 
@@ -87,7 +88,8 @@ def _rating_world(
         rewards = predicted - predicted.min()
     close = close_pairs(truth, settings.distance.distance)
     reward = RatingReward(rewards.astype(np.float32))
-    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), [])
+    highest = float(reward.ratings.max())
+    make_reward, make_churn = _harder(settings, reward, highest, [])
     return World(
         n_items=catalogue.n_items,
         n_users=catalogue.n_users,
@@ -100,6 +102,7 @@ def _rating_world(
         shows_user=True,
         make_reward=make_reward,
         make_churn=make_churn,
+        highest=highest,
     )
 
 

@@ -47,8 +47,11 @@ def make_world(n_items: int = 20, horizon: int = 10, seed: int = 0) -> World:
 
 def make_config(runners: int = 0, **options: Any) -> IALPConfig:
     agent = dataclasses.replace(AGENT, **options.pop("agent", {}))
-    worlds = {"train": make_world(), "test": make_world(seed=1)}
-    register_env("small", lambda c: UserVectorEnv(worlds[c["split"]], c["num_envs"], agent.history))
+    worlds = options.pop("worlds", None) or {"train": make_world(), "test": make_world(seed=1)}
+    register_env(
+        "small",
+        lambda c: UserVectorEnv(worlds[c["split"]], c["num_envs"], agent.history, feedback=agent.feedback),
+    )
     config = IALPConfig().environment("small", env_config={"split": "train"}).ialp(agent=agent, **options)
     config.env_runners(num_env_runners=runners)
     config.evaluation(

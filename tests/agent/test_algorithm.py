@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ from safetensors.torch import save_file
 
 from ialp_rllib.agent.algorithm import IALP
 from ialp_rllib.agent.modules import MixtureModule
-from ialp_rllib.settings import AlphaSettings
-from tests.agent.small import make_algorithm, make_method, restored_and_not
+from ialp_rllib.settings import AlphaSettings, DistanceSettings
+from ialp_rllib.users.leaving import DistanceRule
+from ialp_rllib.users.rewards import RatingReward
+from tests.agent.small import make_algorithm, make_method, make_world, restored_and_not
+
+WINDOW = DistanceSettings(window=3)
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -33,6 +38,23 @@ def test_solves_a_trivial_task(advantage: str) -> None:
     assert end["greedy"]["return"] > 20
     assert end["sampled"]["return"] > start + 5
     algorithm.stop()
+
+
+def test_feedback_tells_users_apart() -> None:
+    """Hidden users like either the even or the odd items: one answer says which."""
+    liked = np.stack([np.arange(20) % 2, (np.arange(20) + 1) % 2]).astype(np.float32)
+    quiet = dataclasses.replace(make_world(), users=np.arange(2), reward=RatingReward(liked), shows_user=False)
+    world = dataclasses.replace(quiet, make_leaving=lambda n: DistanceRule(np.zeros((20, 20), bool), WINDOW, 10))
+    returns = {}
+    for feedback in (0, 2):
+        agent = {"feedback": feedback, "entropy": 0.02, "actor_lr": 3e-3}
+        algorithm = make_algorithm(agent=agent, worlds={"train": world, "test": world})
+        algorithm.rounds = 500
+        algorithm.train()
+        returns[feedback] = algorithm.evaluate()["env_runners"]["sampled"]["return"]
+        algorithm.stop()
+    assert returns[0] == pytest.approx(5, abs=1)  # half of ten
+    assert returns[2] > 8
 
 
 def test_same_seed_same_weights_and_another_seed_others() -> None:

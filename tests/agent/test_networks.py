@@ -56,6 +56,27 @@ def test_padding_carries_nothing() -> None:
     assert torch.allclose(before, state(model, observation(4, 5)), atol=1e-5)
 
 
+def test_answers_are_another_state_and_not_another_mask() -> None:
+    model = net(feedback=3).eval()
+    plain, answered = observation(1, 2, 3, 4, 5), observation(1, 2, 3, 4, 5)
+    answered[0, -4:] += (N + 1) * torch.tensor([3, 1, 2, 3], dtype=torch.int32)
+    # The levels start as nothing: what was pre-trained without answers goes on from there.
+    assert torch.equal(state(model, plain), state(model, answered))
+    assert torch.equal(state(net().eval(), plain), state(model, plain))
+    levels = model.policy.encoder.answers
+    assert levels is not None
+    state(model, answered).square().sum().backward()
+    assert levels.grad is not None
+    assert (levels.grad != 0).any(1).tolist() == [False, True, True, True]  # an unknown answer stays nothing
+    with torch.no_grad():
+        levels[1:] += torch.randn(3, 16)
+    assert torch.equal(state(net().eval(), plain), state(model, plain))
+    assert not torch.allclose(state(model, plain), state(model, answered), atol=1e-3)
+    for row in (plain, answered):
+        probs = torch.softmax(model(row)[0], -1)[0]
+        assert (probs == 0).nonzero().squeeze(1).tolist() == [3, 4, 5, N]
+
+
 def test_columns_in_which_all_sessions_are_padded_are_left_out_and_change_nothing() -> None:
     model = net().eval()
     short, long = observation(4, 5), observation(1, 2, 3, 4, 5, 6)

@@ -12,7 +12,7 @@ import pytest
 
 from ialp_rllib.catalogue.catalogue import split_users
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import FilterSettings
+from ialp_rllib.settings import CatalogueSettings, FilterSettings
 from tests.catalogue.made_up import read, sequences
 
 HOUR = 3600
@@ -147,7 +147,23 @@ def test_all_sequences_of_a_person_are_on_one_side(tmp_path: Path) -> None:
 
 
 def test_grouped_split_of_single_sequences_is_the_plain_split() -> None:
-    np.testing.assert_array_equal(split_users(50, 0.2, 4), split_users(50, 0.2, 4, np.arange(50)))
+    settings = CatalogueSettings(split_seed=4)
+    np.testing.assert_array_equal(split_users(50, settings), split_users(50, settings, np.arange(50)))
+
+
+def test_the_parts_of_the_users_are_apart_and_hold_everyone() -> None:
+    for count in (50, 48, 52):
+        size = round(0.2 * count)
+        parts = [split_users(count, CatalogueSettings(test_part=part)) for part in range(5)]
+        together = np.concatenate(parts)
+        assert len(np.unique(together)) == len(together) == min(5 * size, count)
+        assert all((np.diff(part) > 0).all() for part in parts)
+    persons = np.repeat(np.arange(10), 3)
+    assert not set(split_users(30, CatalogueSettings(test_part=1), persons)) & set(
+        split_users(30, CatalogueSettings(test_part=2), persons)
+    )
+    with pytest.raises(InputError, match=r"test_part: is 5\n  expected: less than 5: parts of 10 of 50"):
+        split_users(50, CatalogueSettings(test_part=5))
 
 
 def test_a_sample_of_users_is_seeded_and_whole(tmp_path: Path) -> None:

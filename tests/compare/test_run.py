@@ -69,6 +69,23 @@ def test_results_of_all_runs(compared):
     assert "A2C" in Page((compared / "comparison" / "index.html").read_text()).text
 
 
+def test_a_cross_validated_comparison(tmp_path):
+    """Seeds with test users of their own are runs of one scenario."""
+    finish([*words(tmp_path, "popularity", 2), "--cross-validate", "--local-mode"])
+    halves = make_plan(["sample"], tmp_path, seeds=2, methods="popularity", overrides=SETS, cross_validate=True)
+    measured = measure(halves)
+    assert measured.scenarios == ["sample"] and measured.missing == ()
+    assert sorted(measured.results["seed"].unique()) == [0, 1]
+    ends = measured.results[measured.results["epoch"] == "end"].groupby("seed")["return"].mean()
+    assert ends[0] != ends[1]  # a fixed policy, another user each
+    apart = [run.facts("users")["test_random_policy"]["return"] for run in halves.runs.values()]
+    assert apart[0] != apart[1] and measured.random == {"sample": pytest.approx(sum(apart) / 2)}
+    assert measured.settings["sample"]["seeds"] == [0, 1]
+    assert measured.settings["sample"]["catalogue"]["test_part"] == [0, 1]
+    page = Page((tmp_path / "comparison" / "index.html").read_text()).text
+    assert "catalogue.test_part" in page and "part 1" not in page
+
+
 def test_a_second_call_trains_nothing(compared):
     before, progress = times(compared), Progress()
     train(plan(compared), "sample", progress)

@@ -50,6 +50,23 @@ def test_a_varied_plan(tmp_path):
     assert plan.runs["coat, mask_recent=0"].settings.catalogue.data == str(tmp_path)
 
 
+def test_a_cross_validated_plan(tmp_path):
+    plan = make_plan(["sample"], tmp_path, seeds=7, methods="a2c", vary=["agent.gamma=[0.8, 0.9]"], cross_validate=True)
+    assert list(plan.runs)[:5] == [f"sample, gamma=0.8, part {part}" for part in range(5)]
+    runs = list(plan.runs.values())
+    assert [run.settings.seeds for run in runs[:5]] == [(0, 5), (1, 6), (2,), (3,), (4,)]
+    assert [run.settings.catalogue.test_part for run in runs] == [*range(5), *range(5)]
+    assert {run.settings.scenario for run in runs} == {"sample, gamma=0.8", "sample, gamma=0.9"} == set(plan.variants)
+    for run in runs[:5]:
+        run_stage(run, "prepare", Progress())
+    tested = [set(run.catalogue.test_users) for run in runs[:5]]
+    assert len(set.union(*tested)) == sum(len(users) for users in tested) == runs[0].catalogue.n_users
+    borrow(runs[8], runs[:5])
+    assert runs[8].stage("prepare").stands()  # taken from the same part of the other variant
+    fewer = make_plan(["sample"], tmp_path, seeds=2, methods="a2c", cross_validate=True)
+    assert list(fewer.runs) == ["sample, part 0", "sample, part 1"] and not fewer.variants
+
+
 def test_variants_take_over_what_is_the_same_in_both(tmp_path):
     plan = make_plan(["sample"], tmp_path, seeds=1, methods="a2c,aialp_ap", vary=["adapt.alpha.start=[0.1, 0.5]"])
     first, second = plan.runs.values()

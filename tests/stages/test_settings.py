@@ -144,6 +144,9 @@ def test_a_setting_changes_the_fingerprints_of_what_depends_on_it() -> None:
     assert changed("users.horizon=10") == {"users", "adapt", "report"}
     assert changed("distil.sessions=8") == {"distil", "pretrain", "adapt", "report"}
     assert changed("catalogue.split_seed=5") == set(STAGES)
+    # What changes online alone runs no pre-training again.
+    assert changed("agent.entropy=0.3") == changed("agent.entropy_steps=9") == {"adapt", "report"}
+    assert changed("pretrain.entropy=0.3") == {"pretrain", "adapt", "report"}
 
 
 def test_methods_from_random_weights_need_no_judge() -> None:

@@ -101,6 +101,43 @@ def test_next_step_autoreset_ignores_the_action_of_an_ended_episode() -> None:
     assert observation[0, 1:3].tolist() == [30, 30]
 
 
+def test_feedback_is_how_the_user_answered_each_item() -> None:
+    world = make_world(distance=0.0, horizon=3)
+    world = World(**{**vars(world), "highest": 5.0})
+    plain, env = UserVectorEnv(world, 4, history=4), UserVectorEnv(world, 4, history=4, feedback=6)
+    actions = np.random.default_rng(0).integers(30, size=(8, 4))
+    known: list[np.ndarray] = [np.zeros(4, np.int64)]  # of the first item nothing is known
+    for step, action in enumerate([None, *actions]):
+        if action is None:
+            items, coded = plain.reset(seed=1)[0], env.reset(seed=1)[0]
+        else:
+            items, reward, _, truncated, _ = plain.step(action)
+            coded, mine, _, _, info = env.step(action)
+            assert np.array_equal(reward, mine)
+            if truncated.all():
+                final = info["final_obs"][:, 1:]
+                assert np.array_equal(final[:, 1:] // 31, np.stack([*known[1:], 1 + reward.astype(np.int64)], 1))
+                known = [np.zeros(4, np.int64)]
+            else:
+                known.append(1 + reward.astype(np.int64))  # ratings are whole: 1 to 5 of 5
+        assert np.array_equal(coded[:, 0], items[:, 0])
+        assert np.array_equal(coded[:, 1:] % 31, items[:, 1:]), step
+        levels = np.zeros((4, 4), np.int64)
+        levels[:, -len(known) :] = np.stack(known, 1)
+        assert np.array_equal(coded[:, 1:] // 31, levels), step
+        assert env.observation_space.contains(coded)
+
+
+def test_feedback_of_a_restored_environment() -> None:
+    env, other = (UserVectorEnv(make_world(), 8, feedback=4) for _ in range(2))
+    play(env, 1, 11)
+    other.set_state(env.get_state())
+    action = np.arange(8)
+    observation = env.step(action)[0]
+    assert np.array_equal(observation, other.step(action)[0])
+    assert (observation[:, 1:] // 31).max() > 0
+
+
 def test_starts_can_be_named_and_wrong_ones_are_refused() -> None:
     env = UserVectorEnv(make_world(), 4)
     observation, _ = env.reset(seed=0, options={"start": np.array([0, 9, 3, 3])})

@@ -106,13 +106,18 @@ def measure(plan: Plan) -> Measured:
     )
 
 
+def _parts(plan: Plan) -> dict[str, list[Run]]:
+    """Scenario -> its run, or its runs on parts of the users."""
+    found: dict[str, list[Run]] = {}
+    for run in plan.runs.values():
+        found.setdefault(run.settings.scenario, []).append(run)
+    return found
+
+
 def _settings(plan: Plan) -> dict[str, dict[str, Any]]:
     """Of each scenario; where it is cross-validated, with the seeds and the parts of all its runs."""
-    runs: dict[str, list[Run]] = {}
-    for run in plan.runs.values():
-        runs.setdefault(run.settings.scenario, []).append(run)
     found = {}
-    for name, parts in runs.items():
+    for name, parts in _parts(plan).items():
         found[name] = tree = to_dict(parts[0].settings)
         if len(parts) > 1:
             tree["seeds"] = sorted(seed for run in parts for seed in run.settings.seeds)
@@ -130,6 +135,10 @@ def _notes(plan: Plan) -> list[str]:
     for run in plan.runs.values():
         for note in [*run.facts("prepare").get("notes", []), *notes(run.settings)]:
             said.setdefault(str(note), []).append(run.settings.scenario)
+    for name, parts in _parts(plan).items():
+        if len(parts) > 1:
+            users = f"of {len(parts)} parts of {parts[0].settings.catalogue.test_share:g} of the users each"
+            said.setdefault(f"Cross-validated: a seed is tested on one {users}.", []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in said.items()]
 
 

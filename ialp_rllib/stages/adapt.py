@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.algorithm import IALPConfig
 from ialp_rllib.agent.judged_users import JudgedUserVectorEnv
-from ialp_rllib.agent.methods import method, options, part
+from ialp_rllib.agent.methods import METHODS, method, options, part
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.judge import AnyJudge
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from ialp_rllib.stages.pipeline import Run
     from ialp_rllib.stages.progress import Progress
 
-_NOT_SHARED = ("methods", "plugins", "beta_init")  # of `adapt`; beta_init is ap's own
+# Of `adapt`: not what changes a run, or some method's own.
+_NOT_SHARED = {"adapt.methods", "adapt.plugins", *(name for entry in METHODS.values() for name in entry.settings)}
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _online_judge(run: Run) -> AnyJudge:
 def job_stage(run: Run, name: str, seed: int) -> Stage:
     """The folder of one method and seed. Its fingerprint is its own: a method added later leaves the others alone."""
     settings = run.settings
-    shared = {k: v for k, v in vars(settings.adapt).items() if not is_dataclass(v) and k not in _NOT_SHARED}
+    shared = {k: v for k, v in vars(settings.adapt).items() if f"adapt.{k}" not in _NOT_SHARED}
     adapt = {**shared, **options(settings, method(name))}
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:

@@ -84,6 +84,7 @@ def test_a_cross_validated_comparison(tmp_path):
     assert measured.settings["sample"]["catalogue"]["test_part"] == [0, 1]
     page = Page((tmp_path / "comparison" / "index.html").read_text()).text
     assert "catalogue.test_part" in page and "part 1" not in page
+    assert "sample: Cross-validated: a seed is tested on one of 2 parts of 0.2 of the users each." in page
 
 
 def test_a_second_call_trains_nothing(compared):

@@ -110,6 +110,10 @@ METHODS = {
 }
 
 
+OWN_SETTINGS = frozenset(name for entry in METHODS.values() for name in entry.settings)
+"""Settings that only some of these methods read: the others' runs do not depend on them."""
+
+
 def method(name: str) -> Method:
     """The method of this name, or an :class:`InputError`."""
     if name not in METHODS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,14 +85,15 @@ def split_users(n_users: int, settings: CatalogueSettings, groups: np.ndarray | 
             persons, and all sequences of one are on the same side.
 
     Raises:
-        InputError: there are not so many parts.
+        InputError: nobody is left for this part.
     """
     if groups is not None:
         persons, group = np.unique(groups, return_inverse=True)
         return np.nonzero(np.isin(group, split_users(len(persons), settings)))[0]
-    count, part = min(max(1, round(settings.test_share * n_users)), n_users - 1), settings.test_part
-    test = np.random.default_rng(settings.split_seed).permutation(n_users)[part * count : (part + 1) * count]
-    if not len(test):
-        parts = math.ceil(n_users / count)
-        raise InputError("catalogue.test_part", f"is {part}", f"less than {parts}: parts of {count} of {n_users} users")
-    return np.sort(test)
+    share, part = settings.test_share, settings.test_part
+    first, last = round(part * share * n_users), min(round((part + 1) * share * n_users), n_users)
+    if part == 0:
+        last = min(max(1, last), n_users - 1)
+    if first >= last:
+        raise InputError("catalogue.test_part", f"is {part}", f"a part that has users: {share:g} of {n_users} each")
+    return np.sort(np.random.default_rng(settings.split_seed).permutation(n_users)[first:last])

@@ -32,20 +32,22 @@ def analyse(measured: Measured) -> Analysis:
     """Estimate everything; seconds."""
     results = measured.results
     policies = tuple(policy for policy in POLICIES if policy in set(results["policy"]))
-    summary = estimates.summary(results)
-    contrasts = estimates.against_baseline(results)
+    crossed, all_crossed = measured.crossed, measured.crossed >= set(measured.scenarios)
+    summary = estimates.summary(results, crossed)
+    contrasts = estimates.against_baseline(results, crossed=crossed)
     scores = estimates.normalised(results, measured.random)
-    aggregate, overall = estimates.aggregate(scores), estimates.against_baseline_overall(scores)
+    aggregate = estimates.aggregate(scores, all_crossed)
+    overall = estimates.against_baseline_overall(scores, all_crossed)
     return Analysis(
         summary=summary,
         contrasts=contrasts,
         overall=overall,
         aggregate=aggregate,
         kinds={kind.name: tables.results_table(summary, contrasts, kind) for kind in tables.KINDS},
-        ratios=tables.ratios_table(estimates.against_baseline(results, learning=True), contrasts),
-        varied=varied.varied_table(results, measured.variants),
+        ratios=tables.ratios_table(estimates.against_baseline(results, True, crossed), contrasts),
+        varied=varied.varied_table(results, measured.variants, bool(crossed)),
         costs=costs.cost_table(measured.costs, measured.curves, policies[0]),
-        beyond=beyond.beyond_table(results, measured.curves),
+        beyond=beyond.beyond_table(results, measured.curves, crossed),
         verdict=verdict.verdict(contrasts, overall, aggregate, policies[0]),
         policies=policies,
     )

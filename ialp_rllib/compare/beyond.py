@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -18,12 +20,13 @@ MEASURES = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_
 _SHARES = ("coverage_0", "coverage_end", "forgetting")
 
 
-def beyond_table(results: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, crossed: Collection[str] = ()) -> pd.DataFrame:
     """Coverage, effective items, forgetting and recovery: interquartile means over the seeds and their intervals.
 
     Args:
         results: rows of ``results``.
         curves: rows of ``curves``.
+        crossed: the scenarios that are cross-validated: plain means.
 
     Returns:
         Columns ``scenario``, ``policy``, ``method``, ``seeds``, ``followed`` (seeds that have a forgetting), ``back``
@@ -32,17 +35,18 @@ def beyond_table(results: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """
     lost = forgetting_by_run(curves)
     keys = [(s, p, m) for s in dict.fromkeys(results["scenario"]) for p in POLICIES for m in methods(results["method"])]
-    rows, cells = [], []
+    rows, cells, flags = [], [], []
     for key in keys:
         runs, falls = _of(results, key), _of(lost, key)
         if len(runs):
             start, end = runs[runs["epoch"] == "0"], runs[runs["epoch"] == "end"]
             cells += [_cell(part, measure) for measure in ("coverage", "effective_items") for part in (start, end)]
             cells += [_cell(falls, measure) for measure in ("forgetting", "steps_back")]
+            flags += [key[0] in crossed] * len(MEASURES)
             followed, back = (int(falls[name].notna().sum()) for name in ("forgetting", "steps_back"))
             rows.append((*key, runs["seed"].nunique(), followed, back))
     table = pd.DataFrame(rows, columns=["scenario", "policy", "method", "seeds", "followed", "back"])
-    found = statistics.estimates(cells).reshape(len(rows), len(MEASURES) * 3)
+    found = statistics.estimates(cells, flags).reshape(len(rows), len(MEASURES) * 3)
     names = [measure + end for measure in MEASURES for end in ENDS]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,19 +33,25 @@ def baselines(ids: Iterable[str], learning: bool = False) -> list[str]:
     ]
 
 
-def summary(results: pd.DataFrame) -> pd.DataFrame:
+def summary(results: pd.DataFrame, crossed: Collection[str] = ()) -> pd.DataFrame:
     """Interquartile mean over the seeds, and its interval, of each measure in each cell.
+
+    Args:
+        results: rows of ``results``.
+        crossed: the scenarios that are cross-validated: their means are plain ones, here and below, and their methods
+            are compared on the same users.
 
     Returns:
         Columns ``scenario``, ``policy``, ``epoch``, ``method``, ``seeds``, ``env_steps`` and, for each measure m,
         ``m``, ``m_low``, ``m_high``; ordered as shown.
     """
-    rows, cells = [], []
+    rows, cells, flags = [], [], []
     for key, runs in _cells(results):
+        flags += [key[0] in crossed] * len(MEASURES)
         rows.append((*key, len(runs), float(runs["env_steps"].mean())))
         cells += [runs[measure].to_numpy(float)[:, None] for measure in MEASURES]
     table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "seeds", "env_steps"])
-    found = statistics.estimates(cells).reshape(len(rows), len(MEASURES) * 3)
+    found = statistics.estimates(cells, flags).reshape(len(rows), len(MEASURES) * 3)
     names = [measure + end for measure in MEASURES for end in ENDS]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
@@ -58,7 +64,7 @@ def _cells(results: pd.DataFrame) -> list[tuple[tuple[str, str, str, str], pd.Da
     return [(key, found[key]) for key in order if key in found]
 
 
-def against_baseline(results: pd.DataFrame, learning: bool = False) -> pd.DataFrame:
+def against_baseline(results: pd.DataFrame, learning: bool = False, crossed: Collection[str] = ()) -> pd.DataFrame:
     """Each method's return against that of the best baseline: the one with the highest interquartile mean there.
 
     Which baseline is the best one is settled before anything is resampled; that it was chosen for its high mean is to
@@ -69,33 +75,50 @@ def against_baseline(results: pd.DataFrame, learning: bool = False) -> pd.DataFr
         ``difference``, ``ratio``, ``probability`` (that X is above Y), each with ``_low`` and ``_high``, and
         ``verdict``, which follows the interval of the difference.
     """
-    cells = {key: runs["return"].to_numpy(float)[:, None] for key, runs in _cells(results)}
+    cells = {key: runs.set_index("seed")[["return"]].astype(float) for key, runs in _cells(results)}
     known = baselines(results["method"], learning)
     best: dict[tuple[str, str, str], str] = {}
     for (*place, name), scores in cells.items():
         where = (place[0], place[1], place[2])
         held = best.get(where)
-        if name in known and np.isfinite(scores).all() and (held is None or _above(scores, cells[(*where, held)])):
-            best[where] = name
-    rows, pairs = [], []
+        if name in known and np.isfinite(scores).all(axis=None):
+            flag = where[0] in crossed
+            if held is None or level(scores, flag) > level(cells[(*where, held)], flag):
+                best[where] = name
+    rows, pairs, flags = [], [], []
     for (scenario, policy, epoch, name), scores in cells.items():
         other = best.get((scenario, policy, epoch))
         if other is not None and other != name:
-            pairs.append((scores, cells[scenario, policy, epoch, other]))
-            rows.append((scenario, policy, epoch, name, other, min(len(part) for part in pairs[-1])))
-    table = _contrast_table(rows, pairs)
+            both = pair(scores, cells[scenario, policy, epoch, other], scenario in crossed)
+            if len(both[0]):
+                pairs.append(both)
+                flags.append(scenario in crossed)
+                rows.append((scenario, policy, epoch, name, other, min(len(part) for part in both)))
+    table = _contrast_table(rows, pairs, flags)
     table["verdict"] = [verdict(row, "difference", 0.0) for _, row in table.iterrows()]
     return table
 
 
-def _above(scores: np.ndarray, others: np.ndarray) -> bool:
-    return bool(statistics.iqm(scores) > statistics.iqm(others))
+def level(scores: pd.DataFrame, crossed: bool) -> float:
+    """Interquartile mean of scores by seed; of a cross-validated scenario the mean."""
+    return float((statistics.mean if crossed else statistics.iqm)(scores.to_numpy()))
 
 
-def _contrast_table(rows: list[tuple[Any, ...]], pairs: list[tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
+def pair(x: pd.DataFrame, y: pd.DataFrame, crossed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores by seed as cells; where they are compared on the same users, of the seeds that both have."""
+    if crossed:
+        seeds = x.index.intersection(y.index)
+        x, y = x.loc[seeds], y.loc[seeds]
+    return x.to_numpy(float), y.to_numpy(float)
+
+
+def _contrast_table(
+    rows: list[tuple[Any, ...]], pairs: list[tuple[np.ndarray, np.ndarray]], crossed: list[bool]
+) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "baseline", "seeds"])
     names = [name + end for name in CONTRASTS for end in ENDS]
-    return pd.concat([table, pd.DataFrame(statistics.contrasts(pairs).reshape(len(rows), 9), columns=names)], axis=1)
+    found = statistics.contrasts(pairs, crossed).reshape(len(rows), 9)
+    return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
 def verdict(row: pd.Series, name: str, nothing: float) -> str:
@@ -129,7 +152,7 @@ def normalised(results: pd.DataFrame, random: Mapping[str, float]) -> pd.DataFra
     return results.assign(score=(results["return"].to_numpy(float) - zero) / span)
 
 
-def _matrices(scores: pd.DataFrame) -> dict[tuple[str, str, str], np.ndarray]:
+def _matrices(scores: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
     """(policy, epoch, method) -> ``(S, M)``: the seeds finished in all scenarios; without what misses a scenario."""
     scenarios = list(dict.fromkeys(scores["scenario"]))
     found = {}
@@ -138,13 +161,16 @@ def _matrices(scores: pd.DataFrame) -> dict[tuple[str, str, str], np.ndarray]:
         there = rows.pivot(index="seed", columns="scenario", values="seed").reindex(columns=scenarios).notna()
         wide = wide[there.all(axis=1)]
         if len(wide):
-            found[key] = wide.to_numpy(float)
+            found[key] = wide.astype(float)
     order = [(p, e, m) for p in POLICIES for e in EPOCHS for m in methods(scores["method"])]
     return {key: found[key] for key in order if key in found}
 
 
-def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
+def aggregate(scores: pd.DataFrame, crossed: bool = False) -> pd.DataFrame:
     """Interquartile mean of the normalised return over seeds and scenarios (rows of :func:`normalised`).
+
+    Args:
+        crossed: whether all scenarios are cross-validated.
 
     Returns:
         Columns ``policy``, ``epoch``, ``method``, ``seeds``, ``score``, ``score_low``, ``score_high``.
@@ -152,11 +178,11 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
     cells = _matrices(scores)
     rows = [(*key, len(cell)) for key, cell in cells.items()]
     table = pd.DataFrame(rows, columns=["policy", "epoch", "method", "seeds"])
-    found = pd.DataFrame(statistics.estimates(list(cells.values())), columns=["score", "score_low", "score_high"])
-    return pd.concat([table, found], axis=1)
+    levels = statistics.estimates([cell.to_numpy() for cell in cells.values()], [crossed] * len(cells))
+    return pd.concat([table, pd.DataFrame(levels, columns=["score", "score_low", "score_high"])], axis=1)
 
 
-def against_baseline_overall(scores: pd.DataFrame) -> pd.DataFrame:
+def against_baseline_overall(scores: pd.DataFrame, crossed: bool = False) -> pd.DataFrame:
     """Each method against the baseline with the highest aggregate, over all scenarios.
 
     Returns:
@@ -167,12 +193,14 @@ def against_baseline_overall(scores: pd.DataFrame) -> pd.DataFrame:
     rows, pairs = [], []
     for (policy, epoch, name), x in cells.items():
         others = {m: y for (p, e, m), y in cells.items() if (p, e) == (policy, epoch) and m in known}
-        levels = {m: float(statistics.iqm(y)) for m, y in others.items()}
-        finite = {m: level for m, level in levels.items() if np.isfinite(level)}
+        levels = {m: level(y, crossed) for m, y in others.items()}
+        finite = {m: value for m, value in levels.items() if np.isfinite(value)}
         best = max(finite, key=lambda m: finite[m], default=None)
         if best is not None and best != name:
-            pairs.append((x, others[best]))
-            rows.append((ALL, policy, epoch, name, best, min(len(x), len(others[best]))))
-    table = _contrast_table(rows, pairs)
+            both = pair(x, others[best], crossed)
+            if len(both[0]):
+                pairs.append(both)
+                rows.append((ALL, policy, epoch, name, best, min(len(part) for part in both)))
+    table = _contrast_table(rows, pairs, [crossed] * len(rows))
     table["verdict"] = [verdict(row, "probability", 0.5) for _, row in table.iterrows()]
     return table

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Measured:
         settings: scenario -> its settings as plain data.
         missing: (scenario, method, seed) that are not finished.
         notes: what a reader must know.
+        crossed: the scenarios that are cross-validated: each seed is tested on users of its own.
         variants: name of a varied scenario -> the scenario, and what sets this variant apart.
         versions: component -> version.
     """
@@ -53,6 +55,7 @@ class Measured:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     missing: tuple[tuple[str, str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    crossed: frozenset[str] = frozenset()
     variants: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,15 +94,16 @@ def measure(plan: Plan) -> Measured:
     tables = [gather(plan.runs[name], jobs) for name, jobs in finished.items() if jobs]
     scenario = {name: run.settings.scenario for name, run in plan.runs.items()}
     jobs = [(name, job) for name, jobs in plan.jobs().items() for job in jobs]
-    random = pd.Series({name: _random(run) for name, run in plan.runs.items()}).groupby(scenario).mean()
+    random = pd.DataFrame([(scenario[name], _random(plan.runs[name])) for name, jobs in finished.items() for _ in jobs])
     costs = [_cost(plan.runs[name], *job) for name, jobs in finished.items() for job in jobs]
     return Measured(
         result_rows=check_results(pa.concat_tables([results for results, _ in tables])),
         curve_rows=check_curves(pa.concat_tables([curves for _, curves in tables])),
         costs=pd.DataFrame(costs, columns=list(COSTS)),
-        random=random.to_dict(),
+        random=random.groupby(0)[1].mean().to_dict(),  # of the users that are tested on, as often as they are
         settings=_settings(plan),
         missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
+        crossed=frozenset(name for name, parts in _parts(plan).items() if len(parts) > 1),
         variants={name: (base, variant.words) for name, (base, variant) in plan.variants.items()},
         notes=tuple(_notes(plan)),
         versions={**versions(), "rliable": version("rliable")},
@@ -139,6 +143,9 @@ def _notes(plan: Plan) -> list[str]:
         if len(parts) > 1:
             users = f"of {len(parts)} parts of {parts[0].settings.catalogue.test_share:g} of the users each"
             said.setdefault(f"Cross-validated: a seed is tested on one {users}.", []).append(name)
+            if Path(parts[0].settings.judge.model).is_dir():
+                known = "The judge was made before: what it learnt from may hold users that a part is tested on."
+                said.setdefault(known, []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in said.items()]
 
 

@@ -98,12 +98,13 @@ def make_plan(
     if seeds < 1:
         raise InputError("--seeds", f"is {seeds}", "at least 1; 5 or more for intervals that can be trusted")
     combinations = variants(vary)
+    elsewhere = _ELSEWHERE | ({"catalogue.test_part": "--cross-validate"} if cross_validate else {})
     for option, key in [
         *(("--set", text.partition("=")[0].rpartition(":")[2]) for text in overrides),
         *(("--vary", key) for key in combinations[0].values),
     ]:
-        if key in _ELSEWHERE:
-            raise InputError(f"{option} {key}", "is not set here", f"{_ELSEWHERE[key]} of ialp compare")
+        if key in elsewhere:
+            raise InputError(f"{option} {key}", "is not set here", f"{elsewhere[key]} of ialp compare")
     chosen = _methods(methods)
     folders, own = _folders(data), _own(overrides)
     runs: dict[str, Run] = {}
@@ -143,7 +144,12 @@ def make_plan(
 
 def _parts(settings: Settings) -> dict[str, Settings]:
     """One run for each part of the users, with the seeds that are tested on them."""
-    count = round(1 / settings.catalogue.test_share)
+    share = settings.catalogue.test_share
+    count = round(1 / share)
+    if count < 2 or abs(count * share - 1) > 0.01:
+        raise InputError(
+            "--cross-validate", f"catalogue.test_share is {share:g}", "1/2, 1/3, 1/4, 1/5, ... of the users"
+        )
     found = {}
     for part in range(min(count, len(settings.seeds))):
         catalogue = dataclasses.replace(settings.catalogue, test_part=part)

@@ -1,8 +1,10 @@
 """Interquartile means, contrasts, and their stratified bootstrap intervals (Agarwal et al., NeurIPS 2021: ``rliable``).
 
 Scores of one cell are ``(S, M)``: S seeds in M scenarios. Seeds are drawn with replacement within every scenario, of
-two methods independently of each other. A cell that holds a value that is not finite has no estimate: trimming must not
-hide a run that diverged.
+two methods independently of each other. Where each seed is tested on users of its own (cross-validation), no part of
+the users may be trimmed away, and of two methods the same seeds are drawn: what sets the users apart is not what sets
+the methods apart. A cell that holds a value that is not finite has no estimate: trimming must not hide a run that
+diverged.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ def iqm(scores: np.ndarray) -> np.ndarray:
     cut = len(flat) // 4
     middle = np.sort(flat, axis=0)[cut : len(flat) - cut].mean(axis=0)
     return np.where(np.isfinite(flat).all(axis=0), middle, np.nan)
+
+
+def mean(scores: np.ndarray) -> np.ndarray:
+    """Mean over the first two axes: ``(S, M, ...)`` -> ``(...)``."""
+    return np.asarray(scores.mean(axis=(0, 1)))
 
 
 def probability(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -53,27 +60,60 @@ def _contrast(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([ours - theirs, ratio, probability(x, y)])
 
 
-def estimates(cells: Sequence[np.ndarray]) -> np.ndarray:
+def _paired_contrast(both: np.ndarray) -> np.ndarray:
+    """The same of means, seed by seed: ``(S, M, 2, ...)``."""
+    x, y = both[:, :, 0], both[:, :, 1]
+    ours, theirs = mean(x), mean(y)
+    ratio = np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0)
+    wins = np.where(np.isfinite(ours - theirs), mean((x > y) + 0.5 * (x == y)), np.nan)
+    return np.stack([ours - theirs, ratio, wins])
+
+
+def estimates(cells: Sequence[np.ndarray], crossed: Sequence[bool] = ()) -> np.ndarray:
     """Interquartile mean of each cell ``(S, M)`` with its 95% interval.
+
+    Args:
+        crossed: of each cell, whether its seeds are tested on users of their own: then the plain mean; empty: none is.
 
     Returns:
         ``(N, 3)``: value, lower and upper end; no ends (NaN) with one seed.
     """
-    return _batched(lambda x: iqm(x)[None], [(cell,) for cell in cells], 1)[:, 0]
+    found = np.full((len(cells), 1, 3), np.nan)
+    for statistic, rows in ((iqm, _where(cells, crossed, False)), (mean, _where(cells, crossed, True))):
+        found[rows] = _batched(lambda x, s=statistic: s(x)[None], [(cells[i],) for i in rows], 1)
+    return found[:, 0]
 
 
-def contrasts(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def contrasts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], crossed: Sequence[bool] = ()) -> np.ndarray:
     """What sets X apart from Y, for each pair of cells ``(Sx, M)``, ``(Sy, M)``.
 
+    Args:
+        crossed: of each pair, whether seeds are tested on users of their own: then the cells' rows are of the same
+            seeds, and drawn together; empty: of none.
+
     Returns:
-        ``(N, 3, 3)``: of the difference of the interquartile means, of their ratio, and of P(X > Y), each the value and
-        the ends of its 95% interval.
+        ``(N, 3, 3)``: of the difference of the (interquartile) means, of their ratio, and of P(X > Y), each the value
+        and the ends of its 95% interval.
     """
-    return _batched(_contrast, pairs, 3)
+    found = np.full((len(pairs), 3, 3), np.nan)
+    apart, together = _where(pairs, crossed, False), _where(pairs, crossed, True)
+    found[apart] = _batched(_contrast, [pairs[i] for i in apart], 3)
+    found[together] = _batched(_paired_contrast, [(np.stack(pairs[i], axis=-1),) for i in together], 3, joint=True)
+    return found
 
 
-def _batched(statistic: Callable[..., np.ndarray], cells: Sequence[tuple[np.ndarray, ...]], outputs: int) -> np.ndarray:
-    """``statistic`` of every cell; cells of one shape are bootstrapped side by side: a loop of rliable's is slow."""
+def _where(cells: Sequence[object], crossed: Sequence[bool], wanted: bool) -> list[int]:
+    flags = crossed or [False] * len(cells)
+    return [index for index, flag in enumerate(flags) if flag is wanted]
+
+
+def _batched(
+    statistic: Callable[..., np.ndarray], cells: Sequence[tuple[np.ndarray, ...]], outputs: int, joint: bool = False
+) -> np.ndarray:
+    """``statistic`` of every cell; cells of one shape are bootstrapped side by side: a loop of rliable's is slow.
+
+    ``joint``: cells are ``(S, M, 2)``, and a seed is drawn with all that is of it; rliable draws every column apart.
+    """
     found = np.full((len(cells), outputs, 3), np.nan)
     alike = defaultdict(list)
     for index, cell in enumerate(cells):
@@ -81,7 +121,14 @@ def _batched(statistic: Callable[..., np.ndarray], cells: Sequence[tuple[np.ndar
     for indices in alike.values():
         parts = zip(*(cells[i] for i in indices), strict=True)
         stacks = [np.stack(part, axis=-1).astype(float) for part in parts]
-        low, high = interval(statistic, *stacks)
+        if joint:
+            both = stacks[0]
+            rows = np.broadcast_to(np.arange(len(both))[:, None], both.shape[:2])
+            low, high = interval(
+                lambda drawn, x=both: statistic(np.take_along_axis(x, drawn[..., None, None], 0)), rows
+            )
+        else:
+            low, high = interval(statistic, *stacks)
         found[indices] = np.stack([statistic(*stacks), low, high], axis=-1).swapaxes(0, 1)
     return found
 

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ialp_rllib.compare import statistics
-from ialp_rllib.compare.estimates import BETTER, ENDS, WORSE, verdict
+from ialp_rllib.compare.estimates import BETTER, ENDS, WORSE, level, pair, verdict
 from ialp_rllib.compare.figures import EPOCH_WORDS
 from ialp_rllib.compare.tables import estimate, span
 from ialp_rllib.report import svg
@@ -24,7 +24,7 @@ Variants = Mapping[str, tuple[str, str]]
 """Name of a varied scenario -> the scenario, and what sets this variant apart, in words."""
 
 
-def varied_table(results: pd.DataFrame, variants: Variants) -> pd.DataFrame:
+def varied_table(results: pd.DataFrame, variants: Variants, crossed: bool = False) -> pd.DataFrame:
     """Each method's return under each variant, against the best of its other variants.
 
     The best of the others is the one with the highest interquartile mean there: of many that are alike it is above
@@ -32,6 +32,7 @@ def varied_table(results: pd.DataFrame, variants: Variants) -> pd.DataFrame:
 
     Args:
         results: rows of ``results``.
+        crossed: whether the comparison is cross-validated, see :func:`.estimates.summary`.
 
     Returns:
         Columns ``scenario`` (the plain one), ``policy``, ``epoch``, ``method``, ``variant``, ``seeds``, ``return`` and
@@ -39,11 +40,11 @@ def varied_table(results: pd.DataFrame, variants: Variants) -> pd.DataFrame:
         has the same runs in all variants has no rows.
     """
     here = results[results["scenario"].isin(variants)]
-    cells: dict[tuple[str, str, str, str], dict[str, np.ndarray]] = {}
+    cells: dict[tuple[str, str, str, str], dict[str, pd.DataFrame]] = {}
     for name, runs in here.groupby("scenario", sort=False):
         base, words = variants[str(name)]
         for (policy, epoch, method), part in runs.groupby(["policy", "epoch", "method"]):
-            scores = part.sort_values("seed")["return"].to_numpy(float)[:, None]
+            scores = part.sort_values("seed").set_index("seed")[["return"]].astype(float)
             cells.setdefault((base, str(policy), str(epoch), str(method)), {})[words] = scores
     rows, pairs, own = [], [], []
     for key in _in_order(cells):
@@ -52,14 +53,15 @@ def varied_table(results: pd.DataFrame, variants: Variants) -> pd.DataFrame:
             continue
         for words, scores in by.items():
             others = {w: s for w, s in by.items() if w != words}
-            best = max(others, key=lambda w: _level(others[w]))
-            pairs.append((scores, others[best]))
-            own.append(scores)
+            best = max(others, key=lambda w: _finite(level(others[w], crossed)))
+            pairs.append(pair(scores, others[best], crossed))
+            own.append(scores.to_numpy())
             rows.append((*key, words, len(scores), best))
     names = ["scenario", "policy", "epoch", "method", "variant", "seeds", "against"]
     table = pd.DataFrame(rows, columns=names)
-    levels = pd.DataFrame(statistics.estimates(own).reshape(-1, 3), columns=[f"return{end}" for end in ENDS])
-    apart = statistics.contrasts(pairs).reshape(len(rows), 3, 3)[:, 0]
+    flags = [crossed] * len(rows)
+    levels = pd.DataFrame(statistics.estimates(own, flags).reshape(-1, 3), columns=[f"return{end}" for end in ENDS])
+    apart = statistics.contrasts(pairs, flags).reshape(len(rows), 3, 3)[:, 0]
     table = pd.concat([table, levels, pd.DataFrame(apart, columns=[f"difference{end}" for end in ENDS])], axis=1)
     table["verdict"] = [verdict(row, "difference", 0.0) for _, row in table.iterrows()]
     return table
@@ -72,12 +74,11 @@ def _in_order(cells: Mapping[tuple[str, str, str, str], Any]) -> list[tuple[str,
     return [key for key in order if key in cells]
 
 
-def _all_alike(scores: list[np.ndarray]) -> bool:
+def _all_alike(scores: list[pd.DataFrame]) -> bool:
     return all(s.shape == scores[0].shape and np.array_equal(s, scores[0]) for s in scores)
 
 
-def _level(scores: np.ndarray) -> float:
-    level = float(statistics.iqm(scores))
+def _finite(level: float) -> float:
     return level if np.isfinite(level) else -np.inf
 
 

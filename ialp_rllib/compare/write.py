@@ -67,7 +67,7 @@ def _write_texts(
     folder: Path, name: str, title: str, texts: dict[str, tuple[list[str], list[list[str]]]], words: int
 ) -> None:
     """The same table for each policy, as Markdown and LaTeX; ``words``: columns of text from the left."""
-    what = "interquartile mean over seeds, stratified bootstrap 95% interval"
+    what = "interquartile mean over seeds (mean where cross-validated), stratified bootstrap 95% interval"
     marks, codes = [], []
     for policy, (head, rows) in texts.items():
         caption = f"{title}; {policy} policy; {what}"

@@ -18,7 +18,7 @@ class AgentSettings:
     history: int = setting(10, "Items of the session that the state is made of.", low=1, high=1024)
     feedback: int = setting(
         0,
-        "Levels of the users' answers that the state tells apart, beside the items; 0: the items alone, as published.",
+        "Levels of the users' answers that the state tells apart; 0: it holds the items alone, as published.",
         low=0,
         high=100,
     )
@@ -30,7 +30,7 @@ class AgentSettings:
     )
     advantage_clip: float = setting(1.0, "Clamp the advantage to +- this; 0: no clamp.", low=0.0)
     entropy: float = setting(0.1, "Weight of the entropy bonus.", low=0.0, high=100.0)
-    entropy_end: float = setting(0.01, "What it falls to, where it falls.", low=0.0, high=100.0)
+    entropy_end: float = setting(0.01, "What that weight falls to, over `entropy_steps`.", low=0.0, high=100.0)
     entropy_steps: int = setting(
         0, "Environment steps over which the weight of the entropy bonus falls, in a straight line; 0: it stays.", low=0
     )

@@ -12,7 +12,7 @@ from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.algorithm import IALPConfig
 from ialp_rllib.agent.judged_users import JudgedUserVectorEnv
-from ialp_rllib.agent.methods import METHODS, method, options, part
+from ialp_rllib.agent.methods import OWN_SETTINGS, method, options, part
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.judge import AnyJudge
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from ialp_rllib.stages.pipeline import Run
     from ialp_rllib.stages.progress import Progress
 
-# Of `adapt`: not what changes a run, or some method's own.
-_NOT_SHARED = {"adapt.methods", "adapt.plugins", *(name for entry in METHODS.values() for name in entry.settings)}
+_NOT_SHARED = {"adapt.methods", "adapt.plugins", *OWN_SETTINGS}
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

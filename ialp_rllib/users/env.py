@@ -2,7 +2,7 @@
 
 Observation: ``int32 (1 + L,)``: the user's index (0 where the world hides it), then the last L items of the session,
 the latest last, ``n_items`` where there is none. With ``feedback`` levels F, an item's entry says how the user answered
-it, too: ``item + level * (n_items + 1)``, the level from 1 (an answer of 0 or less) to F (the best one), 0 where it is
+it, too: ``item + level * (n_items + 1)``, the level from 1 (the worst answer) to F (the best one), 0 where it is
 not known. Action: the index of an item. Reward: the user's answer. ``terminated``: the user leaves. ``truncated``: the
 step limit. ``info["final_obs"]`` holds the last observation of an episode that ended in this step (vector environment,
 autoreset in the same step). ``info["action_mask"]``: which items may be recommended after the observation that is

@@ -33,7 +33,7 @@ class World:
         make_churn: builds who comes back of N users; None: who leaves does not.
         mask_recent: the last so many items of the session may not be recommended; -1: all of them. What happens to an
             agent that does so nevertheless is up to ``reward`` and the leaving rule.
-        highest: the best answer there is; what ``feedback`` levels are measured by.
+        answers: the worst and the best answer there is, as rewards: the scale of ``feedback``.
     """
 
     n_items: int
@@ -48,7 +48,7 @@ class World:
     make_reward: Callable[[int], Reward] | None = None
     make_churn: Callable[[int], Churn] | None = None
     mask_recent: int = 0
-    highest: float = 1.0
+    answers: tuple[float, float] = (0.0, 1.0)
 
 
 _ARRAYS = ("user", "drawn", "steps", "shown", "session", "answered")
@@ -84,8 +84,10 @@ class Simulator:
         width = max(history, world.memory, world.horizon + 1)
         self.session = np.full((n, width), world.n_items, np.int64)  # int64: what torch indexes with, no conversion
         self.answered = np.zeros((n, width), np.int64)  # level of the answer to each item of the session; 0: not known
-        highest_entry = (feedback + 1) * (world.n_items + 1) - 1
-        high = np.concatenate([[max(world.n_users - 1, 1)], np.full(history, highest_entry)]).astype(np.int32)
+        last = (feedback + 1) * (world.n_items + 1) - 1
+        if last > np.iinfo(np.int32).max:
+            raise ValueError(f"feedback: {feedback} levels of {world.n_items} items do not fit an int32 observation")
+        high = np.concatenate([[max(world.n_users - 1, 1)], np.full(history, last)]).astype(np.int32)
         self.observation_space = gym.spaces.Box(np.zeros(1 + history, np.int32), high, dtype=np.int32)
         self.action_space: gym.spaces.Discrete = gym.spaces.Discrete(world.n_items)
         recent = world.mask_recent if mask_recent is None else mask_recent
@@ -171,8 +173,9 @@ class Simulator:
         return out
 
     def _levels(self, reward: np.ndarray) -> np.ndarray:
-        """1 for an answer of 0 or less, F for the best one, the others in equal steps between them. ``(N,)``."""
-        return 1 + np.rint(np.clip(reward / self.world.highest, 0, 1) * (self.feedback - 1)).astype(np.int64)
+        """The answers' levels, 1 for the worst one to F for the best, in equal steps, the nearest. ``(N,)``."""
+        low, high = self.world.answers
+        return 1 + np.rint(np.clip((reward - low) / (high - low), 0, 1) * (self.feedback - 1)).astype(np.int64)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the next steps depend on."""

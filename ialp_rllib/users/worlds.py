@@ -72,7 +72,7 @@ def sequence_world(
         make_reward=make_reward,
         make_churn=make_churn,
         mask_recent=-1,  # what the session holds is worth nothing
-        highest=scale,
+        answers=(0.0, scale),
     )
 
 
@@ -80,16 +80,16 @@ def _rating_world(
     catalogue: Catalogue, settings: UsersSettings, users: np.ndarray, split: str, folder: Path | None
 ) -> World:
     truth = require_truth(catalogue)
-    rewards = truth
+    rewards, shift = truth, 0.0
     if split == "train" and settings.protocol == "transfer":
         if folder is None:
             raise InputError("rating world, protocol transfer", "has no fitted user model", "run `ialp users` first")
         predicted = deepfm.predict_all(deepfm.load_deepfm(folder / "train", catalogue), deepfm.Fields.of(catalogue))
-        rewards = predicted - predicted.min()
+        shift = float(predicted.min())
+        rewards = predicted - shift
     close = close_pairs(truth, settings.distance.distance)
     reward = RatingReward(rewards.astype(np.float32))
-    highest = float(reward.ratings.max())
-    make_reward, make_churn = _harder(settings, reward, highest, [])
+    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), [])
     return World(
         n_items=catalogue.n_items,
         n_users=catalogue.n_users,
@@ -102,7 +102,7 @@ def _rating_world(
         shows_user=True,
         make_reward=make_reward,
         make_churn=make_churn,
-        highest=highest,
+        answers=(float(truth.min()) - shift, float(truth.max()) - shift),  # a rating is the same level in both worlds
     )
 
 

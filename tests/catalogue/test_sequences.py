@@ -152,17 +152,16 @@ def test_grouped_split_of_single_sequences_is_the_plain_split() -> None:
 
 
 def test_the_parts_of_the_users_are_apart_and_hold_everyone() -> None:
-    for count in (50, 48, 52):
-        size = round(0.2 * count)
+    for count in (50, 48, 52, 8):
         parts = [split_users(count, CatalogueSettings(test_part=part)) for part in range(5)]
-        together = np.concatenate(parts)
-        assert len(np.unique(together)) == len(together) == min(5 * size, count)
+        assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(count))
+        assert max(len(part) for part in parts) - min(len(part) for part in parts) <= 1
         assert all((np.diff(part) > 0).all() for part in parts)
     persons = np.repeat(np.arange(10), 3)
     assert not set(split_users(30, CatalogueSettings(test_part=1), persons)) & set(
         split_users(30, CatalogueSettings(test_part=2), persons)
     )
-    with pytest.raises(InputError, match=r"test_part: is 5\n  expected: less than 5: parts of 10 of 50"):
+    with pytest.raises(InputError, match=r"test_part: is 5\n  expected: a part that has users: 0.2 of 50"):
         split_users(50, CatalogueSettings(test_part=5))
 
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from rliable import metrics
 
-from ialp_rllib.compare.statistics import contrasts, estimates, interval, iqm, probability
+from ialp_rllib.compare.statistics import contrasts, estimates, interval, iqm, mean, probability
 
 
 def test_the_interquartile_mean_by_hand():
@@ -93,3 +93,22 @@ def test_the_draws_are_the_same_and_numpys_generator_is_left_alone():
 
 def test_nothing_to_estimate():
     assert estimates([]).shape == (0, 3) and contrasts([]).shape == (0, 3, 3)
+
+
+def test_seeds_with_users_of_their_own_are_compared_one_by_one():
+    """Parts of the users differ by six points, the methods by one: on every part."""
+    parts = np.array([[85.0], [86.5], [88.0], [89.5], [91.0]])
+    better = parts + np.array([[1.0], [1.1], [0.9], [1.0], [1.0]])
+    (difference, low, high), (ratio, *_), chance = contrasts([(better, parts)], [True])[0]
+    assert (difference, ratio) == (pytest.approx(1.0), pytest.approx(better.mean() / parts.mean()))
+    assert 0.9 < low < 1.0 < high < 1.1 and chance == pytest.approx([1.0, 1.0, 1.0])
+    unpaired = contrasts([(better, parts)])[0]
+    assert unpaired[0][1] < 0 < unpaired[0][2] and unpaired[2][0] < 0.8
+    assert contrasts([(parts, parts)], [True])[0][2][0] == 0.5
+    # No part is trimmed away, whatever it is like; a run that diverged leaves no figure.
+    odd = np.array([[0.0], [86.0], [87.0], [88.0], [189.0]])
+    assert mean(odd) == estimates([odd], [True])[0][0] == 90.0 and estimates([odd])[0][0] == 87.0
+    assert np.isnan(contrasts([(np.where(odd == 0, np.nan, odd), odd)], [True])[0][:, 0]).all()
+    # Cells of both kinds side by side keep their places.
+    found = estimates([odd, parts, odd], [False, True, True])
+    assert found[:, 0].tolist() == [87.0, 88.0, 90.0]

@@ -65,6 +65,12 @@ def test_a_cross_validated_plan(tmp_path):
     assert runs[8].stage("prepare").stands()  # taken from the same part of the other variant
     fewer = make_plan(["sample"], tmp_path, seeds=2, methods="a2c", cross_validate=True)
     assert list(fewer.runs) == ["sample, part 0", "sample, part 1"] and not fewer.variants
+    for bad, message in (
+        ("catalogue.test_part=1", "--cross-validate of ialp compare"),
+        ("catalogue.test_share=0.3", "0.3"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_plan(["sample"], tmp_path, overrides=[bad], cross_validate=True)
 
 
 def test_variants_take_over_what_is_the_same_in_both(tmp_path):

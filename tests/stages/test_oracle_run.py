@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from ialp_rllib.judge.preferences import read_table
 from ialp_rllib.report.audit_words import finding
@@ -66,6 +67,21 @@ def test_it_answers_where_a_policy_learns_and_where_it_acts_online(ray_session: 
     for stage in (live, online):
         facts = json.loads((stage.folder / "manifest.json").read_text())["facts"]
         assert facts["judge_prompts"] == facts["env_steps"] > 0
+
+
+def test_answers_in_the_state_come_with_the_users_not_with_the_judge(
+    ray_session: None, run: Run, tmp_path: Path
+) -> None:
+    settings = load("sample", small("agent.feedback=3", "evaluate.episodes=20"))
+    before = Stage(run.root / "pretrain" / "seed-0", "pretrain", "")
+    pretrain.train_job(settings, str(run.root), before, 0, None)
+    levels = "policy.encoder.answers"
+    assert not load_file(before.folder / "policy.safetensors")[levels].any()
+    for name in ("aialp_ft", "aialp_ap"):
+        online = Stage(tmp_path / name, name, "")
+        adapt.train_job(settings, str(run.root), online, name, 0)
+        learnt = load_file(online.folder / "policy.safetensors")[levels]
+        assert learnt.shape == (4, 16) and not learnt[0].any() and learnt[1:].any()
 
 
 @pytest.mark.slow

@@ -103,8 +103,8 @@ def test_next_step_autoreset_ignores_the_action_of_an_ended_episode() -> None:
 
 def test_feedback_is_how_the_user_answered_each_item() -> None:
     world = make_world(distance=0.0, horizon=3)
-    world = World(**{**vars(world), "highest": 5.0})
-    plain, env = UserVectorEnv(world, 4, history=4), UserVectorEnv(world, 4, history=4, feedback=6)
+    world = World(**{**vars(world), "answers": (1.0, 5.0)})
+    plain, env = UserVectorEnv(world, 4, history=4), UserVectorEnv(world, 4, history=4, feedback=5)
     actions = np.random.default_rng(0).integers(30, size=(8, 4))
     known: list[np.ndarray] = [np.zeros(4, np.int64)]  # of the first item nothing is known
     for step, action in enumerate([None, *actions]):
@@ -116,10 +116,10 @@ def test_feedback_is_how_the_user_answered_each_item() -> None:
             assert np.array_equal(reward, mine)
             if truncated.all():
                 final = info["final_obs"][:, 1:]
-                assert np.array_equal(final[:, 1:] // 31, np.stack([*known[1:], 1 + reward.astype(np.int64)], 1))
+                assert np.array_equal(final[:, 1:] // 31, np.stack([*known[1:], reward.astype(np.int64)], 1))
                 known = [np.zeros(4, np.int64)]
             else:
-                known.append(1 + reward.astype(np.int64))  # ratings are whole: 1 to 5 of 5
+                known.append(reward.astype(np.int64))  # ratings are whole: 1 to 5
         assert np.array_equal(coded[:, 0], items[:, 0])
         assert np.array_equal(coded[:, 1:] % 31, items[:, 1:]), step
         levels = np.zeros((4, 4), np.int64)

@@ -13,7 +13,10 @@ from ialp_rllib.report.schemas import POLICIES
 
 @dataclass(frozen=True)
 class Analysis:
-    """The numbers behind page and files; see :mod:`.estimates`, :mod:`.tables`, :mod:`.costs`, :mod:`.beyond`."""
+    """The numbers behind page and files; see :mod:`.estimates`, :mod:`.tables`, :mod:`.costs`, :mod:`.beyond`.
+
+    ``crossed``: whether the comparison is cross-validated: all of its scenarios are, or none.
+    """
 
     summary: pd.DataFrame
     contrasts: pd.DataFrame
@@ -26,18 +29,24 @@ class Analysis:
     beyond: pd.DataFrame
     verdict: list[str]
     policies: tuple[str, ...]
+    crossed: bool = False
+
+    @property
+    def middle(self) -> str:
+        """What the levels are."""
+        return "mean" if self.crossed else "interquartile mean"
 
 
 def analyse(measured: Measured) -> Analysis:
     """Estimate everything; seconds."""
     results = measured.results
     policies = tuple(policy for policy in POLICIES if policy in set(results["policy"]))
-    crossed, all_crossed = measured.crossed, measured.crossed >= set(measured.scenarios)
+    crossed = measured.crossed
     summary = estimates.summary(results, crossed)
     contrasts = estimates.against_baseline(results, crossed=crossed)
     scores = estimates.normalised(results, measured.random)
-    aggregate = estimates.aggregate(scores, all_crossed)
-    overall = estimates.against_baseline_overall(scores, all_crossed)
+    aggregate = estimates.aggregate(scores, bool(crossed))
+    overall = estimates.against_baseline_overall(scores, bool(crossed))
     return Analysis(
         summary=summary,
         contrasts=contrasts,
@@ -50,4 +59,5 @@ def analyse(measured: Measured) -> Analysis:
         beyond=beyond.beyond_table(results, measured.curves, crossed),
         verdict=verdict.verdict(contrasts, overall, aggregate, policies[0]),
         policies=policies,
+        crossed=bool(crossed),
     )

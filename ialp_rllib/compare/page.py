@@ -66,6 +66,8 @@ def render(measured: Measured, analysis: Analysis, drawings: Drawings) -> str:
     return fill(
         "compare.html.j2",
         scenarios=measured.scenarios,
+        crossed=analysis.crossed,
+        middle=analysis.middle,
         finding=finding,
         evidence=evidence,
         notes=_notes(measured, analysis),

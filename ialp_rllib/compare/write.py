@@ -48,29 +48,28 @@ def _write_tables(analysis: Analysis, folder: Path) -> None:
         table = analysis.kinds[kind.name]
         _write_text(folder / f"{kind.name}.csv", table.to_csv(index=False))
         texts = {p: tables.results_text(table[table["policy"] == p]) for p in analysis.policies}
-        _write_texts(folder, kind.name, kind.title, texts, 3)
+        _write_texts(folder, kind.name, kind.title, texts, 3, analysis.middle)
     ratios = analysis.ratios
     _write_text(folder / "ratios.csv", ratios.to_csv(index=False))
     texts = {p: tables.ratios_text(ratios[ratios["policy"] == p]) for p in analysis.policies}
-    _write_texts(folder, "ratios", "Ratios of returns to the best baseline's", texts, 5)
+    _write_texts(folder, "ratios", "Ratios of returns to the best baseline's", texts, 5, analysis.middle)
     beside = analysis.beyond
     _write_text(folder / "beyond.csv", beside.to_csv(index=False))
     texts = {p: beyond.beyond_text(beside[beside["policy"] == p]) for p in analysis.policies}
-    _write_texts(folder, "beyond", beyond.TITLE, texts, 2)
+    _write_texts(folder, "beyond", beyond.TITLE, texts, 2, analysis.middle)
     if len(analysis.varied):
         _write_text(folder / "varied.csv", analysis.varied.to_csv(index=False))
         texts = {p: varied.varied_text(analysis.varied[analysis.varied["policy"] == p]) for p in analysis.policies}
-        _write_texts(folder, "varied", varied.TITLE, texts, 4)
+        _write_texts(folder, "varied", varied.TITLE, texts, 4, analysis.middle)
 
 
 def _write_texts(
-    folder: Path, name: str, title: str, texts: dict[str, tuple[list[str], list[list[str]]]], words: int
+    folder: Path, name: str, title: str, texts: dict[str, tuple[list[str], list[list[str]]]], words: int, middle: str
 ) -> None:
     """The same table for each policy, as Markdown and LaTeX; ``words``: columns of text from the left."""
-    what = "interquartile mean over seeds (mean where cross-validated), stratified bootstrap 95% interval"
     marks, codes = [], []
     for policy, (head, rows) in texts.items():
-        caption = f"{title}; {policy} policy; {what}"
+        caption = f"{title}; {policy} policy; {middle} over seeds, stratified bootstrap 95% interval"
         marks.append(f"**{caption}**\n\n{formats.markdown(head, rows)}")
         codes.append(formats.latex(head, rows, caption, f"{name}-{policy}", words))
     _write_text(folder / f"{name}.md", "\n".join(marks))

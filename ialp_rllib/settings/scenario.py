@@ -55,7 +55,7 @@ class Settings:
 
     @property
     def pretraining_agent(self) -> AgentSettings:
-        """``agent`` as pre-training has it, with an entropy bonus of its own: what is online alone changes nothing."""
+        """``agent`` as pre-training has it: with an entropy bonus of its own, which stays."""
         bonus = self.pretrain.entropy
         return replace(self.agent, entropy=bonus, entropy_end=bonus, entropy_steps=0)
 

@@ -12,17 +12,16 @@ possible), or by the truth.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
 import numpy as np
 
 from ialp_rllib.catalogue import read_source
 from ialp_rllib.settings import load
 from ialp_rllib.users.leaving import close_pairs, lookback
+from ialp_rllib.users.references import Think, play
 from ialp_rllib.users.worlds import require_truth
 
 RIDGE, NOISE, SHRINK = 30.0, 0.5, 0.2
-Think = Callable[[int, list[int]], np.ndarray]  # user, session -> a score of every item
 
 
 def main() -> None:
@@ -56,31 +55,19 @@ def caps(data: str, part: int) -> dict[str, float]:
     covariance = apart.T @ apart / len(train)
     covariance = (1 - SHRINK) * covariance + SHRINK * np.diag(np.diag(covariance))
 
-    def posterior(user: int, session: list[int]) -> np.ndarray:
-        seen = np.unique(session).astype(int)
+    def posterior(user: int, session: np.ndarray) -> np.ndarray:
+        seen = np.unique(session)
         inverse = np.linalg.inv(covariance[np.ix_(seen, seen)] + NOISE * np.eye(len(seen)))
         return mean + covariance[:, seen] @ inverse @ (truth[user, seen] - mean[seen])
 
-    thinking: dict[str, Think] = {
-        "one ranking": lambda user, session: mean,
-        "attributes": lambda user, session: mean + known[user] @ weights,
-        "answers so far": posterior,
-        "truth": lambda user, session: truth[user],
+    test = catalogue.test_users
+    thinking: dict[str, np.ndarray | Think] = {
+        "one ranking": np.broadcast_to(mean, (len(test), len(mean))),
+        "attributes": mean + known[test] @ weights,
+        "answers so far": lambda sessions: np.stack([posterior(u, s) for u, s in zip(test, sessions, strict=True)]),
+        "truth": truth[test],
     }
-    return {
-        name: float(np.mean([play(user, think, truth, close, back) for user in catalogue.test_users]))
-        for name, think in thinking.items()
-    }
-
-
-def play(user: int, think: Think, truth: np.ndarray, close: np.ndarray, back: np.ndarray) -> float:
-    """The return of one session; there always is an item that does not make the user leave."""
-    session: list[int] = []
-    for t in range(len(back) - 1):
-        recent = session[t - back[t] : t]
-        score = np.where(close[recent].any(0), -np.inf, think(user, session))
-        session.append(int(score.argmax()))
-    return float(truth[user, session].sum())
+    return {name: play(scores, truth[test], close, back)[0] for name, scores in thinking.items()}
 
 
 if __name__ == "__main__":

@@ -39,12 +39,11 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Ten
     else:
         actor = losses.actor_expected(out[LOG_PROB], out[VALUE], target, agent.advantage_clip)
     entropy = out[ENTROPY].mean()
-    bonus = out.get(ENTROPY_WEIGHT, agent.entropy) * entropy
     parts = {"actor_loss": actor, "critic_loss": critic, "entropy": entropy}
     if DIFFERENCE in out:
         with torch.no_grad():
             parts["gain"] = losses.gain(out[DIFFERENCE], out[RATIO], out[Q], target).mean()
-    return actor - bonus + critic, parts
+    return actor - _weight(config, out) * entropy + critic, parts
 
 
 def q_learning(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
@@ -62,12 +61,16 @@ def reinforce(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor
     baseline = out.get(BASELINE, torch.zeros_like(returns))
     actor = losses.reinforce(out[LOG_PROB], returns, baseline)
     entropy = out[ENTROPY].mean()
-    bonus = out.get(ENTROPY_WEIGHT, config.agent.entropy) * entropy
-    loss, parts = actor - bonus, {"actor_loss": actor, "entropy": entropy}
+    loss, parts = actor - _weight(config, out) * entropy, {"actor_loss": actor, "entropy": entropy}
     if BASELINE in out:
         parts["critic_loss"] = (returns - baseline).square().mean()
         loss = loss + parts["critic_loss"]
     return loss, parts
+
+
+def _weight(config: Any, out: Parts) -> Tensor | float:
+    """Of the entropy bonus: what the learner says, or the settings where there is no learner."""
+    return out.get(ENTROPY_WEIGHT, config.agent.entropy)
 
 
 def entropy_weight(agent: AgentSettings, env_steps: int) -> float:

@@ -103,25 +103,17 @@ def measure(plan: Plan) -> Measured:
         random=random.groupby(0)[1].mean().to_dict(),  # of the users that are tested on, as often as they are
         settings=_settings(plan),
         missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
-        crossed=frozenset(name for name, parts in _parts(plan).items() if len(parts) > 1),
+        crossed=frozenset(name for name, parts in plan.scenarios().items() if len(parts) > 1),
         variants={name: (base, variant.words) for name, (base, variant) in plan.variants.items()},
         notes=tuple(_notes(plan)),
         versions={**versions(), "rliable": version("rliable")},
     )
 
 
-def _parts(plan: Plan) -> dict[str, list[Run]]:
-    """Scenario -> its run, or its runs on parts of the users."""
-    found: dict[str, list[Run]] = {}
-    for run in plan.runs.values():
-        found.setdefault(run.settings.scenario, []).append(run)
-    return found
-
-
 def _settings(plan: Plan) -> dict[str, dict[str, Any]]:
     """Of each scenario; where it is cross-validated, with the seeds and the parts of all its runs."""
     found = {}
-    for name, parts in _parts(plan).items():
+    for name, parts in plan.scenarios().items():
         found[name] = tree = to_dict(parts[0].settings)
         if len(parts) > 1:
             tree["seeds"] = sorted(seed for run in parts for seed in run.settings.seeds)
@@ -139,7 +131,7 @@ def _notes(plan: Plan) -> list[str]:
     for run in plan.runs.values():
         for note in [*run.facts("prepare").get("notes", []), *notes(run.settings)]:
             said.setdefault(str(note), []).append(run.settings.scenario)
-    for name, parts in _parts(plan).items():
+    for name, parts in plan.scenarios().items():
         if len(parts) > 1:
             users = f"of {len(parts)} parts of {parts[0].settings.catalogue.test_share:g} of the users each"
             said.setdefault(f"Cross-validated: a seed is tested on one {users}.", []).append(name)

@@ -42,6 +42,13 @@ class Plan:
         """Where the comparison's own files go."""
         return self.out / FOLDER
 
+    def scenarios(self) -> dict[str, list[Run]]:
+        """Scenario -> its run, or its runs on parts of the users."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs.values():
+            found.setdefault(run.settings.scenario, []).append(run)
+        return found
+
     def jobs(self) -> dict[str, list[tuple[str, int]]]:
         """Scenario -> (method, seed) of all that is to be trained."""
         return {

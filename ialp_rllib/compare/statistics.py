@@ -54,19 +54,20 @@ def probability(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _contrast(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Difference and ratio of the interquartile means, and P(X > Y); no ratio to what is not positive."""
-    ours, theirs = iqm(x), iqm(y)
-    ratio = np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0)
-    return np.stack([ours - theirs, ratio, probability(x, y)])
+    return _apart(iqm(x), iqm(y), probability(x, y))
 
 
 def _paired_contrast(both: np.ndarray) -> np.ndarray:
     """The same of means, seed by seed: ``(S, M, 2, ...)``."""
     x, y = both[:, :, 0], both[:, :, 1]
     ours, theirs = mean(x), mean(y)
+    return _apart(ours, theirs, np.where(np.isfinite(ours - theirs), mean((x > y) + 0.5 * (x == y)), np.nan))
+
+
+def _apart(ours: np.ndarray, theirs: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Difference and ratio of two levels, and P(X > Y); no ratio to what is not positive."""
     ratio = np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0)
-    wins = np.where(np.isfinite(ours - theirs), mean((x > y) + 0.5 * (x == y)), np.nan)
-    return np.stack([ours - theirs, ratio, wins])
+    return np.stack([ours - theirs, ratio, probability])
 
 
 def estimates(cells: Sequence[np.ndarray], crossed: Sequence[bool] = ()) -> np.ndarray:

@@ -7,16 +7,20 @@ feedback (``users.churn``, ``users.dislikes``) are left out of them: whom nothin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+Think = Callable[[np.ndarray], np.ndarray]
 
 
 def play(
-    scores: np.ndarray, truth: np.ndarray, close: np.ndarray, lookback: np.ndarray, *, repeats: bool = True
+    scores: np.ndarray | Think, truth: np.ndarray, close: np.ndarray, lookback: np.ndarray, *, repeats: bool = True
 ) -> tuple[float, float]:
     """Mean return and length of the policy that takes the best-scored item that does not make the user leave.
 
     Args:
-        scores: ``(U, I)`` what the policy believes.
+        scores: ``(U, I)`` what the policy believes; or what it makes of the sessions so far, ``(U, t) -> (U, I)``.
         truth: ``(U, I)`` what the user answers.
         close: ``(I, I) bool`` which items bore after each other.
         lookback: ``(horizon + 1,)`` see :func:`ialp_rllib.users.leaving.lookback`.
@@ -31,11 +35,12 @@ def play(
     returns, lengths, there = np.zeros(n_users), np.zeros(n_users), np.ones(n_users, bool)
     for t in range(horizon):
         recent = session[:, t - lookback[t] : t]
-        boring = np.asarray(close[recent].any(1)) if recent.shape[1] else np.zeros(scores.shape, bool)
+        boring = np.asarray(close[recent].any(1)) if recent.shape[1] else np.zeros(truth.shape, bool)
         allowed = ~boring
+        believed = scores(session) if callable(scores) else scores
         if not repeats and t:
             np.put_along_axis(allowed, session, False, axis=1)
-        action = np.where(allowed, scores, scores.min() - 1).argmax(1)
+        action = np.where(allowed, believed, believed.min() - 1).argmax(1)
         returns += truth[everyone, action] * there
         lengths += there
         there = there & ~boring[everyone, action]

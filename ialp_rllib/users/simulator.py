@@ -83,7 +83,7 @@ class Simulator:
         self.shown = np.zeros(n, np.int64)  # recommended items in the session: the steps, unless visits start afresh
         width = max(history, world.memory, world.horizon + 1)
         self.session = np.full((n, width), world.n_items, np.int64)  # int64: what torch indexes with, no conversion
-        self.answered = np.zeros((n, width), np.int64)  # level of the answer to each item of the session; 0: not known
+        self.answered = np.zeros((n, width), np.int32)  # level of the answer to each item of the session; 0: not known
         last = (feedback + 1) * (world.n_items + 1) - 1
         if last > np.iinfo(np.int32).max:
             raise ValueError(f"feedback: {feedback} levels of {world.n_items} items do not fit an int32 observation")
@@ -169,7 +169,7 @@ class Simulator:
             out[:, 0] = self.user
         out[:, 1:] = self.session[:, -self.history :]
         if self.feedback:
-            out[:, 1:] += (self.world.n_items + 1) * self.answered[:, -self.history :].astype(np.int32)
+            out[:, 1:] += (self.world.n_items + 1) * self.answered[:, -self.history :]
         return out
 
     def _levels(self, reward: np.ndarray) -> np.ndarray:

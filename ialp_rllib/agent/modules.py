@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ialp_rllib.agent.alpha import alpha, remember
+from ialp_rllib.agent.alpha import alpha, pace, remember
 from ialp_rllib.agent.exploration import act, propose
 from ialp_rllib.agent.losses import mixture
 from ialp_rllib.agent.networks import ActorCritic, NetworkConfig, Policy
@@ -151,7 +151,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 class MixtureModule(ActorCriticModule):
     """A-iALP_ap: a frozen pre-trained pi_theta mixed with the learning pi_beta, by probabilities (Eq. 14).
 
-    ``alpha``, ``env_steps`` and ``evidence`` are buffers, so that weight synchronisation and checkpoints carry them.
+    ``alpha``, ``env_steps``, ``clock`` (the schedule's own) and ``evidence`` are buffers, so that weight synchronisation
+    and checkpoints carry them.
     ``model_config["theta_weights"]``: file of the pre-trained actor-critic; ``alpha``: settings of its schedule.
     """
 
@@ -165,6 +166,7 @@ class MixtureModule(ActorCriticModule):
         self.schedule: AlphaSettings = self.model_config.get("alpha", AlphaSettings())
         self.register_buffer("alpha", torch.tensor(alpha(self.schedule, 0)))
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("clock", torch.zeros(()))
         self.register_buffer("evidence", torch.zeros(3))
 
     @property
@@ -172,8 +174,9 @@ class MixtureModule(ActorCriticModule):
         return super().needs_values or self.schedule.shape == "evidence"
 
     def advance(self, env_steps: int) -> None:
-        self.alpha.fill_(alpha(self.schedule, env_steps, self.evidence.tolist()))
+        self.clock += (env_steps - self.env_steps) * pace(self.schedule, self.evidence.tolist())
         self.env_steps.fill_(env_steps)
+        self.alpha.fill_(alpha(self.schedule, float(self.clock)))
 
     def learnt(self, parts: dict[str, Tensor]) -> None:
         if "gain" in parts:

@@ -104,12 +104,13 @@ class AlphaSettings:
 
     shape: str = setting(
         "linear",
-        "Shape of the rise; evidence: as sure as it is that the learning policy is the better one.",
+        "Shape of the rise; evidence: cosine, the faster the surer it is that the learning policy is the better one.",
         choices=("constant", "linear", "cosine", "sigmoid", "step", "evidence"),
     )
     start: float = setting(0.1, "Value at the start.", low=0.0, high=1.0)
     end: float = setting(1.0, "Value at the end (not for `constant`).", low=0.0, high=1.0)
-    steps: int = setting(10_000, "Environment steps from start to end (not for `evidence`).", low=1)
+    steps: int = setting(10_000, "Environment steps from start to end; for `evidence`, where it says nothing.", low=1)
+    pace: float = setting(3.0, "How many times as fast as that, or as slow, `evidence` goes at most.", low=1.0)
     memory: int = setting(500, "Updates that `evidence` remembers.", low=2)
 
 

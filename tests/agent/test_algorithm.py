@@ -12,6 +12,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from safetensors.torch import save_file
 
 from ialp_rllib.agent.algorithm import IALP
+from ialp_rllib.agent.alpha import alpha
 from ialp_rllib.agent.modules import MixtureModule
 from ialp_rllib.settings import AlphaSettings, DistanceSettings
 from ialp_rllib.users.leaving import DistanceRule
@@ -161,12 +162,12 @@ def test_the_updates_per_step_are_counted() -> None:
     algorithm.stop()
 
 
-def test_alpha_by_evidence_follows_the_gains_and_comes_back_with_a_checkpoint(tmp_path: Path) -> None:
+def test_alphas_clock_follows_the_gains_and_comes_back_with_a_checkpoint(tmp_path: Path) -> None:
     source = make_algorithm(seed=1)
     path = tmp_path / "policy.safetensors"
     save_file(source.policy_weights(), path)
     source.stop()
-    schedule = AlphaSettings(shape="evidence", start=0.2, end=0.8, memory=50)
+    schedule = AlphaSettings(shape="evidence", start=0.2, end=0.8, steps=2500, pace=3.0, memory=50)
     how = {"module_class": MixtureModule, "theta_weights": str(path)}
     algorithm = make_algorithm(seed=2, options={"alpha": schedule}, **how)
     algorithm.rounds = 1
@@ -174,16 +175,19 @@ def test_alpha_by_evidence_follows_the_gains_and_comes_back_with_a_checkpoint(tm
     for _ in range(120):  # theta knows nothing: a policy that learns is soon the better one
         algorithm.train()
         seen.append(algorithm.progress()["alpha"])
-    assert seen[0] == pytest.approx(0.2)
-    assert 0.2 <= min(seen) < 0.25
-    assert 0.7 < max(seen) <= 0.8 + 1e-6
-    evidence = module_of(algorithm).evidence.clone()
+    module = module_of(algorithm)
+    assert seen[0] == pytest.approx(0.2, abs=0.001)
+    assert seen == sorted(seen)
+    assert int(module.env_steps) < float(module.clock) <= 3 * int(module.env_steps)
+    assert seen[-1] == pytest.approx(alpha(schedule, float(module.clock)))
+    evidence, clock = module.evidence.clone(), module.clock.clone()
     assert evidence[2] == min(algorithm.updates, 50)
     algorithm.save_to_path(str(tmp_path / "mixed"))
     algorithm.stop()
     restored = make_algorithm(seed=9, options={"alpha": schedule}, **how)
     restored.restore_from_path(str(tmp_path / "mixed"))
     assert torch.equal(module_of(restored).evidence, evidence)
+    assert torch.equal(module_of(restored).clock, clock)
     assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(seen[-1])
     restored.stop()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 
 from ialp_rllib.agent import losses
-from ialp_rllib.agent.alpha import alpha, confidence, remember
+from ialp_rllib.agent.alpha import alpha, confidence, pace, remember
 from ialp_rllib.agent.exploration import act, epsilon_greedy, sample, sample_distinct
 from ialp_rllib.settings import AlphaSettings
 
@@ -75,14 +77,14 @@ def test_wrong_shapes_are_named() -> None:
         losses.target(torch.zeros(3), torch.zeros(2), torch.zeros(3), 0.9)
 
 
-@pytest.mark.parametrize("shape", ["constant", "linear", "cosine", "sigmoid", "step"])
+@pytest.mark.parametrize("shape", ["constant", "linear", "cosine", "sigmoid", "step", "evidence"])
 def test_alpha_rises_from_start_to_end(shape: str) -> None:
     settings = AlphaSettings(shape=shape, start=0.2, end=0.9, steps=100)
     values = [alpha(settings, t) for t in range(0, 201, 10)]
     assert values[0] == pytest.approx(0.2)
     assert values[-1] == pytest.approx(0.2 if shape == "constant" else 0.9)
     assert values == sorted(values)
-    if shape in ("linear", "cosine", "sigmoid"):
+    if shape in ("linear", "cosine", "sigmoid", "evidence"):
         assert alpha(settings, 50) == pytest.approx(0.55)
     if shape == "step":
         assert alpha(settings, 99) == 0.2
@@ -138,17 +140,17 @@ def test_gain_is_bounded_where_the_acting_policy_would_hardly_go() -> None:
     assert float(losses.gain(nothing, torch.tensor([-1e9]), nothing, torch.ones(1))) == -10.0
 
 
-def test_alpha_follows_the_evidence_both_ways() -> None:
-    settings = AlphaSettings(shape="evidence", start=0.1, end=0.9, memory=50)
+def test_alphas_clock_goes_by_the_evidence_both_ways() -> None:
+    settings = AlphaSettings(shape="evidence", pace=4.0, memory=50)
     evidence, rng = torch.zeros(3, dtype=torch.float64), np.random.default_rng(0)
-    assert alpha(settings, 10**6) == 0.1  # no clock
+    assert pace(settings, evidence.tolist()) == 1.0  # nothing is known
     for gain in rng.normal(0.5, 1.0, 200):
         evidence = remember(evidence, gain, settings.memory)
-    better = alpha(settings, 0, evidence.tolist())
+    assert 3.5 < pace(settings, evidence.tolist()) <= 4.0
+    assert pace(replace(settings, shape="cosine"), evidence.tolist()) == 1.0
     for gain in rng.normal(-0.5, 1.0, 200):
         evidence = remember(evidence, gain, settings.memory)
-    assert better > 0.8
-    assert alpha(settings, 0, evidence.tolist()) == 0.1
+    assert 0.25 <= pace(settings, evidence.tolist()) < 0.28
 
 
 def test_remembered_gains_are_means_at_first_and_the_confidence_is_that_of_a_normal_test() -> None:
@@ -158,4 +160,6 @@ def test_remembered_gains_are_means_at_first_and_the_confidence_is_that_of_a_nor
     assert evidence.tolist() == pytest.approx([gains.mean(), (gains**2).mean(), 40])
     z = gains.mean() / (gains.std(ddof=1) / np.sqrt(40))
     assert confidence(evidence.tolist()) == pytest.approx(2 * scipy.stats.norm.cdf(z) - 1)
+    assert confidence([-evidence[0].item(), *evidence[1:].tolist()]) == pytest.approx(1 - 2 * scipy.stats.norm.cdf(z))
     assert confidence([1.0, 1.0, 1.0]) == 0.0  # one update says nothing
+    assert confidence([-1.0, 1.0, 2.0]) == -1.0  # two alike

@@ -69,6 +69,7 @@ def test_trap_1_is_real() -> None:
     algorithm.stop()
 
 
+@pytest.mark.slow
 def test_trap_2_remote_runners_have_the_weights_before_their_first_sample_after_a_restore(tmp_path: Path) -> None:
     algorithm = make_algorithm(runners=2)
     algorithm.rounds = 20

@@ -85,6 +85,7 @@ def test_an_engine_that_dies_or_hangs_is_replaced(far, near, questions, blow):
     assert far.work().replaced > replaced
 
 
+@pytest.mark.slow
 def test_a_prompt_that_kills_engines_is_refused_in_the_end(ray_here):
     @ray.remote(max_restarts=-1, num_cpus=0)
     class Poisoned:  # stands for an engine whose process a prompt kills

@@ -151,8 +151,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 class MixtureModule(ActorCriticModule):
     """A-iALP_ap: a frozen pre-trained pi_theta mixed with the learning pi_beta, by probabilities (Eq. 14).
 
-    ``alpha``, ``env_steps``, ``clock`` (the schedule's own) and ``evidence`` are buffers, so that weight synchronisation
-    and checkpoints carry them.
+    ``alpha``, ``env_steps``, ``clock`` (the schedule's own) and ``evidence`` are buffers, so that weight
+    synchronisation and checkpoints carry them.
     ``model_config["theta_weights"]``: file of the pre-trained actor-critic; ``alpha``: settings of its schedule.
     """
 

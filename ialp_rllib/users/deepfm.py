@@ -82,11 +82,13 @@ class DeepFM(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """The mean of several DeepFMs of the same sizes."""
+    """The mean of several DeepFMs of the same sizes. ``error``: the members' mean RMSE on held-out ratings."""
 
-    def __init__(self, members: list[DeepFM]) -> None:
+    def __init__(self, members: list[DeepFM], error: float = 0.0) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.error: Tensor
+        self.register_buffer("error", torch.tensor(error))
 
     def forward(self, fields: Tensor) -> Tensor:
         """``(B, F) int64`` rows of the embedding table -> ``(B,)`` predicted ratings."""
@@ -129,8 +131,8 @@ def fit_deepfm(
             model, facts = _fit_member(catalogue, fields, settings, member_seed, device)
             members.append(model)
             found.append(facts)
-    ensemble = Ensemble(members).eval()
     quality: dict[str, Any] = {key: float(np.mean([facts[key] for facts in found])) for key in _MEANS}
+    ensemble = Ensemble(members, quality["held_out_rmse"]).eval()
     uniform = np.nonzero(catalogue.split == 1)[0]
     if len(uniform):
         quality |= _quality("test", ensemble, fields, catalogue, uniform)

@@ -25,7 +25,7 @@ from ialp_rllib.users import deepfm, sequence, sequence_fit
 from ialp_rllib.users.churn import Churn
 from ialp_rllib.users.leaving import DistanceRule, Patience, close_pairs, lookback
 from ialp_rllib.users.planning import greedy_on_model, random_policy
-from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward
+from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward, UnsureRating
 from ialp_rllib.users.simulator import World
 from ialp_rllib.users.tastes import Drift, Segments, Taste, TastedReward, draw_tastes, members
 
@@ -57,8 +57,9 @@ def sequence_world(
     offsets = catalogue.offsets()
     users = users[offsets[users + 1] > offsets[users]]
     scale = settings.sequence.reward_scale
-    reward = SequenceReward(model, scale)
-    make_reward, make_churn = _harder(settings, reward, scale, _tastes(catalogue, settings))
+    reward, tastes = SequenceReward(model, scale), _tastes(catalogue, settings)
+    tasted = (lambda n: TastedReward(reward, [make(n) for make in tastes])) if tastes else None
+    make_reward, make_churn = _harder(settings, reward, scale, tasted)
     return World(
         n_items=catalogue.n_items,
         n_users=1,
@@ -80,16 +81,19 @@ def _rating_world(
     catalogue: Catalogue, settings: UsersSettings, users: np.ndarray, split: str, folder: Path | None
 ) -> World:
     truth = require_truth(catalogue)
-    rewards, shift = truth, 0.0
+    rewards, shift, error = truth, 0.0, 0.0
     if split == "train" and settings.protocol == "transfer":
         if folder is None:
             raise InputError("rating world, protocol transfer", "has no fitted user model", "run `ialp users` first")
-        predicted = deepfm.predict_all(deepfm.load_deepfm(folder / "train", catalogue), deepfm.Fields.of(catalogue))
+        model = deepfm.load_deepfm(folder / "train", catalogue)
+        predicted = deepfm.predict_all(model, deepfm.Fields.of(catalogue))
         shift = float(predicted.min())
-        rewards = predicted - shift
+        rewards, error = predicted - shift, settings.deepfm.error * float(model.error)
+    answers = (float(truth.min()) - shift, float(truth.max()) - shift)  # a rating is the same level in both worlds
     close = close_pairs(truth, settings.distance.distance)
     reward = RatingReward(rewards.astype(np.float32))
-    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), [])
+    unsure = (lambda n: UnsureRating(reward.ratings, error, answers, n)) if error else None
+    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), unsure)
     return World(
         n_items=catalogue.n_items,
         n_users=catalogue.n_users,
@@ -102,7 +106,7 @@ def _rating_world(
         shows_user=True,
         make_reward=make_reward,
         make_churn=make_churn,
-        answers=(float(truth.min()) - shift, float(truth.max()) - shift),  # a rating is the same level in both worlds
+        answers=answers,
     )
 
 
@@ -124,19 +128,21 @@ def _tastes(catalogue: Catalogue, settings: UsersSettings) -> list[MakeTaste]:
 
 
 def _harder(
-    settings: UsersSettings, reward: Reward, scale: float, tastes: list[MakeTaste]
+    settings: UsersSettings, reward: Reward, scale: float, make: Callable[[int], Reward] | None
 ) -> tuple[Callable[[int], Reward] | None, Callable[[int], Churn] | None]:
-    """``make_reward`` and ``make_churn`` of a world, None where nothing of it is on."""
+    """``make_reward`` and ``make_churn`` of a world, None where nothing of it is on.
+
+    Args:
+        make: builds the answers of N users where these remember something by themselves; None: ``reward``.
+    """
     dislikes, churn = settings.dislikes, settings.churn
 
     def make_reward(n: int) -> Reward:
-        answer = reward
-        if tastes and isinstance(reward, SequenceReward):
-            answer = TastedReward(reward, [make(n) for make in tastes])
+        answer = make(n) if make else reward
         return Dislikes(answer, dislikes, scale, n) if dislikes.penalty else answer
 
     return (
-        make_reward if tastes or dislikes.penalty else None,
+        make_reward if make or dislikes.penalty else None,
         (lambda n: Churn(churn, scale, n)) if churn.sessions > 1 else None,
     )
 

@@ -50,7 +50,7 @@ def test_each_dislike_beyond_the_borne_ones_is_punished_until_something_pleases(
         return [float(answer(np.zeros(1, int), np.zeros((1, 1)), np.array([item]))[0]) for item in items]
 
     assert ask([0, 1, 1, 0, 2, 1, 0, 0]) == [0.0, 1.0, -2.0, -2.0, 5.0, 1.0, 0.0, -2.0]
-    answer.reset(np.ones(1, bool))
+    answer.reset(np.ones(1, bool), np.random.default_rng(0))
     assert ask([0, 1, 0]) == [0.0, 1.0, -2.0]
 
 

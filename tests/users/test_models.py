@@ -134,6 +134,22 @@ def test_transfer_trains_on_predictions_and_tests_on_the_truth(rated: Catalogue,
     assert np.array_equal(same.reward.ratings, rated.truth)  # type: ignore[attr-defined]
 
 
+def test_an_error_of_the_user_model_scatters_the_train_worlds_answers_alone(rated: Catalogue, tmp_path: Path) -> None:
+    deep = dataclasses.replace(DeepFMSettings(), error=0.5, negatives=0, epochs=3)
+    users = UsersSettings(world="rating", protocol="transfer", horizon=10, deepfm=deep)
+    held_out = fit_users(rated, users, tmp_path)["train"]["held_out_rmse"]
+    train, test = (make_world(rated, users, split, tmp_path) for split in ("train", "test"))
+    assert test.make_reward is None
+    assert train.make_reward is not None
+    answer, n = train.make_reward(2000), np.zeros(2000, np.int64)
+    answer.reset(np.ones(2000, bool), np.random.default_rng(0))
+    off = answer(n, n[:, None], n) - train.reward.ratings[0, 0]  # type: ignore[attr-defined]
+    inside = (train.answers[0] - train.reward.ratings[0, 0], train.answers[1] - train.reward.ratings[0, 0])  # type: ignore[attr-defined]
+    expected = np.clip(np.random.default_rng(1).normal(0, 0.5 * held_out, 100_000), *inside)
+    assert off.std() == pytest.approx(expected.std(), rel=0.1)
+    assert off.mean() == pytest.approx(expected.mean(), abs=0.1 * held_out)
+
+
 def test_references_on_a_case_that_can_be_counted() -> None:
     truth = np.array([[5.0, 1, 1], [1, 1, 4]])
     close = np.eye(3, dtype=bool)

@@ -74,8 +74,8 @@ class Encoder(nn.Module):
     G is SASRec: item and position embeddings, causal self-attention blocks. The state is the last position's output,
     the mean output over the session's positions, and, where users are known, the sum of their attributes' embeddings.
     Where the observation says how the user answered an item, the level's embedding is added to the item's, and the
-    state ends with the session's items summed up, each times its level's weight: what the user is known to like
-    (:class:`Head`). An answer that is not known adds nothing, so that what was pre-trained on sessions without answers
+    state ends with the session's items summed up, each times how far its level is from a middle one: what the user is
+    known to like (:class:`Head`). An answer that is not known adds nothing, so that what was pre-trained on sessions without answers
     goes on from there.
 
     Source: Kang & McAuley 2018, "Self-Attentive Sequential Recommendation"; iALP paper, section 3.1.
@@ -88,7 +88,8 @@ class Encoder(nn.Module):
         self.items = Items(config.n_items, dim, config.item_tokens)
         self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
         self.answers = nn.Parameter(torch.zeros(config.feedback + 1, dim)) if config.feedback else None
-        self.likes = nn.Parameter(torch.zeros(config.feedback + 1, 1)) if config.feedback else None
+        middle = (config.feedback + 1) / 2
+        self.likes = nn.Parameter(torch.tensor([0.0, middle])) if config.feedback else None
         self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(dim)
         self.register_buffer(
@@ -129,8 +130,8 @@ class Encoder(nn.Module):
             codes = self.codes[observation[:, 0].long()]
             parts.append(sum(embedding(codes[:, f]) for f, embedding in enumerate(self.user)))
         if self.likes is not None:
-            weight = nn.functional.embedding(levels, self.likes, padding_idx=0)
-            parts.append(torch.bmm(weight.transpose(1, 2), shown).squeeze(1))
+            weight = self.likes[0] * (levels - self.likes[1]) * (levels > 0)
+            parts.append(torch.bmm(weight[:, None], shown).squeeze(1))
         return torch.cat(parts, -1)
 
     def _trimmed(self, session: Tensor) -> Tensor:

@@ -73,10 +73,8 @@ class Encoder(nn.Module):
 
     G is SASRec: item and position embeddings, causal self-attention blocks. The state is the last position's output,
     the mean output over the session's positions, and, where users are known, the sum of their attributes' embeddings.
-    Where the observation says how the user answered an item, the level's embedding is added to the item's, and the
-    state ends with the session's items summed up, each times how far its level is from a middle one: what the user is
-    known to like (:class:`Head`). An answer that is not known adds nothing, so that what was pre-trained on sessions without answers
-    goes on from there.
+    Where the observation says how the user answered an item, the level's embedding is added to the item's; one that is
+    not known adds nothing, so that what was pre-trained on sessions without answers goes on from there.
 
     Source: Kang & McAuley 2018, "Self-Attentive Sequential Recommendation"; iALP paper, section 3.1.
     """
@@ -88,8 +86,6 @@ class Encoder(nn.Module):
         self.items = Items(config.n_items, dim, config.item_tokens)
         self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
         self.answers = nn.Parameter(torch.zeros(config.feedback + 1, dim)) if config.feedback else None
-        middle = (config.feedback + 1) / 2
-        self.likes = nn.Parameter(torch.tensor([0.0, middle])) if config.feedback else None
         self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(dim)
         self.register_buffer(
@@ -105,7 +101,7 @@ class Encoder(nn.Module):
     @property
     def width(self) -> int:
         """Size of the state."""
-        return self.config.dim * (2 + (self.user is not None) + (self.likes is not None))
+        return self.config.dim * (3 if self.user is not None else 2)
 
     def forward(self, observation: Tensor, items: Tensor) -> Tensor:
         """``(B, 1 + L) int`` observations, ``(I + 1, d)`` item embeddings -> ``(B, width)`` states."""
@@ -115,8 +111,7 @@ class Encoder(nn.Module):
         # A padded position attends to itself, so that no row of the mask is empty.
         itself = torch.eye(length, dtype=torch.bool, device=real.device)
         mask = (self.causal[:length, :length] & real[:, None, :]) | itself
-        shown = nn.functional.embedding(session, items)
-        x, levels = shown + self.position[-length:], None
+        x = nn.functional.embedding(session, items) + self.position[-length:]
         if self.answers is not None:
             levels = torch.div(entries, self.config.n_items + 1, rounding_mode="floor")
             x = x + nn.functional.embedding(levels, self.answers, padding_idx=0)
@@ -129,9 +124,6 @@ class Encoder(nn.Module):
         if self.user is not None:
             codes = self.codes[observation[:, 0].long()]
             parts.append(sum(embedding(codes[:, f]) for f, embedding in enumerate(self.user)))
-        if self.likes is not None:
-            weight = self.likes[0] * (levels - self.likes[1]) * (levels > 0)
-            parts.append(torch.bmm(weight[:, None], shown).squeeze(1))
         return torch.cat(parts, -1)
 
     def _trimmed(self, session: Tensor) -> Tensor:
@@ -149,30 +141,21 @@ class Head(nn.Module):
     """A value for every item: a small network's output against the items' own embeddings, plus a bias per item.
 
     Tying the output to the item embeddings is what lets the agent learn rules about similar items: an untied layer as
-    wide as the catalogue never learnt when users leave. What the user is known to like, at the end of the state where
-    the observation tells, also meets the items without a network in between: an answer speaks for, or against, each
-    item as far as that is alike, the item itself first of all. A network alone hardly learns that sum of products.
+    wide as the catalogue never learnt when users leave.
     """
 
-    def __init__(self, width: int, config: NetworkConfig) -> None:
+    def __init__(self, width: int, dim: int, n_items: int) -> None:
         super().__init__()
-        dim = config.dim
         self.hidden = nn.Sequential(nn.Linear(width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
-        self.likes = nn.Parameter(torch.ones(dim)) if config.feedback else None
-        self.bias = nn.Parameter(torch.zeros(config.n_items + 1))
+        self.bias = nn.Parameter(torch.zeros(n_items + 1))
 
     def forward(self, state: Tensor, items: Tensor) -> Tensor:
         """``(B, width)`` states, ``(I + 1, d)`` item embeddings -> ``(B, I + 1)``."""
-        return torch.addmm(self.bias, self.query(state), items.T)
-
-    def query(self, state: Tensor) -> Tensor:
-        """What the items' embeddings are multiplied by. ``(B, width)`` -> ``(B, d)``."""
-        hidden = self.hidden(state)
-        return hidden if self.likes is None else hidden + self.likes * state[:, -len(self.likes) :]
+        return torch.addmm(self.bias, self.hidden(state), items.T)
 
     def scores(self, state: Tensor, items: Tensor) -> Scores:
         """The same, not computed yet."""
-        return Scores(self.query(state), items, self.bias)
+        return Scores(self.hidden(state), items, self.bias)
 
 
 class Critic(nn.Module):
@@ -187,7 +170,7 @@ class Critic(nn.Module):
 
     def __init__(self, width: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.advantage = Head(width, config)
+        self.advantage = Head(width, config.dim, config.n_items)
         self.value: nn.Module | None = None
         if config.dueling:
             self.value = nn.Sequential(nn.Linear(width, config.dim), nn.ReLU(), nn.Linear(config.dim, 1))
@@ -213,7 +196,7 @@ class Policy(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.actor = Head(self.encoder.width, config)
+        self.actor = Head(self.encoder.width, config.dim, config.n_items)
 
     def forward(self, observation: Tensor) -> Tensor:
         """``(B, 1 + L)`` observations -> ``(B, I + 1)`` masked logits."""

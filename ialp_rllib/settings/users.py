@@ -15,6 +15,9 @@ class DeepFMSettings:
     dim: int = setting(8, "Embedding size.", low=1, high=1024)
     hidden: tuple[int, ...] = setting((128, 128), "Widths of the deep part.")
     members: int = setting(1, "Models, fitted from other seeds to other parts; their mean answers.", low=1, high=100)
+    pessimism: float = setting(
+        0.0, "How many standard deviations of the models' predictions are taken off their mean.", low=0.0, high=100.0
+    )
     dropout: float = setting(
         0.0, "Share of the entries of embeddings and deep part dropped while fitting.", low=0.0, high=0.9
     )
@@ -27,13 +30,6 @@ class DeepFMSettings:
     epochs: int = setting(100, "Most passes over the ratings.", low=1)
     early_stopping: int = setting(5, "Stop after so many passes without a better held-out error.", low=1)
     held_out: float = setting(0.1, "Share of the ratings held out for early stopping.", low=0.01, high=0.9)
-    error: float = setting(
-        0.0,
-        "How far a simulated user may be from the model's ratings: standard deviation of an error per item that is "
-        "drawn for each session, in RMSEs on the held-out ratings; 0: the model is taken at its word, as published.",
-        low=0.0,
-        high=10.0,
-    )
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ class Reward(Protocol):
     def __call__(self, user: np.ndarray, session: np.ndarray, action: np.ndarray) -> np.ndarray:
         """``(N,)`` users, ``(N, L)`` their sessions before this step, ``(N,)`` items -> ``(N,) float32`` rewards."""
 
-    def reset(self, who: np.ndarray, rng: np.random.Generator, clock: int | None = None) -> None:
+    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
         """New users at the places ``who`` (``(N,) bool``).
 
         Args:
-            rng: where what the new users are like is drawn from.
             clock: steps of these places so far; None: time goes on from where it is.
         """
 
@@ -33,7 +32,7 @@ class Reward(Protocol):
 class Stateless:
     """What an answer that remembers nothing has in place of a state."""
 
-    def reset(self, who: np.ndarray, rng: np.random.Generator, clock: int | None = None) -> None:
+    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
         """Nothing is remembered."""
 
     def get_state(self) -> Any:
@@ -52,39 +51,6 @@ class RatingReward(Stateless):
 
     def __call__(self, user: np.ndarray, session: np.ndarray, action: np.ndarray) -> np.ndarray:
         return self.ratings[user, action]
-
-
-class UnsureRating:
-    """Ratings by a model that says how far it errs: each new user is one of those that it might be.
-
-    A user's ratings are the model's plus an error for each item, normal, drawn when the user comes and kept as long as
-    the user stays. Whoever learns in such a world learns to find out what this one likes, not to trust the model
-    (domain randomisation: Tobin et al. 2017, "Domain Randomization for Transferring Deep Neural Networks from
-    Simulation to the Real World").
-
-    Args:
-        ratings: ``(U, I) float32`` the model's.
-        error: the errors' standard deviation.
-        answers: the worst and the best answer that there is: what lies beyond is cut to it.
-        n: users side by side.
-    """
-
-    def __init__(self, ratings: np.ndarray, error: float, answers: tuple[float, float], n: int) -> None:
-        self.ratings, self._error, self._answers = ratings, error, answers
-        self._off = np.zeros((n, ratings.shape[1]), np.float32)
-
-    def __call__(self, user: np.ndarray, session: np.ndarray, action: np.ndarray) -> np.ndarray:
-        return np.clip(self.ratings[user, action] + self._off[np.arange(len(action)), action], *self._answers)
-
-    def reset(self, who: np.ndarray, rng: np.random.Generator, clock: int | None = None) -> None:
-        drawn = rng.standard_normal((int(who.sum()), self._off.shape[1]), np.float32)
-        self._off[who] = np.float32(self._error) * drawn
-
-    def get_state(self) -> Any:
-        return self._off.copy()
-
-    def set_state(self, state: Any) -> None:
-        self._off = state.copy()
 
 
 class SequenceReward(Stateless):
@@ -136,9 +102,9 @@ class Dislikes:
         self._row = np.where(disliked, self._row + 1, 0)
         return np.where(annoyed, np.float32(-self._settings.penalty), reward)
 
-    def reset(self, who: np.ndarray, rng: np.random.Generator, clock: int | None = None) -> None:
+    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
         self._row[who] = 0
-        self.inner.reset(who, rng, clock)
+        self.inner.reset(who, clock)
 
     def get_state(self) -> Any:
         return {"row": self._row.copy(), "inner": self.inner.get_state()}

@@ -112,7 +112,7 @@ class Simulator:
         self.user[who] = world.users[drawn]
         self.steps[who] = 0
         self._begin_session(who)
-        self.reward.reset(who, self.rng, clock)
+        self.reward.reset(who, clock)
         self.leaving.reset(who)
         if self.churn is not None:
             self.churn.reset(who)

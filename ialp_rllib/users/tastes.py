@@ -22,7 +22,7 @@ class Taste(Protocol):
     def shift(self, user: np.ndarray, action: np.ndarray) -> np.ndarray:
         """``(N,)`` users, ``(N,)`` items -> ``(N,) float32``."""
 
-    def reset(self, who: np.ndarray, rng: np.random.Generator, clock: int | None = None) -> None:
+    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
         """As :meth:`ialp_rllib.users.rewards.Reward.reset`."""
 
     def get_state(self) -> Any: ...
@@ -42,9 +42,9 @@ class TastedReward:
             logits = self.base.logits(session, action) + torch.from_numpy(shift)
         return self.base.answer(logits, session, action)
 
-    def reset(self, who: np.ndarray, rng: np.random.Generator, clock: int | None = None) -> None:
+    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
         for taste in self.tastes:
-            taste.reset(who, rng, clock)
+            taste.reset(who, clock)
 
     def get_state(self) -> Any:
         return [taste.get_state() for taste in self.tastes]
@@ -91,7 +91,7 @@ class Drift:
         shift = np.cos(angle) * self._tastes[0, action] + np.sin(angle) * self._tastes[1, action]
         return shift.astype(np.float32)
 
-    def reset(self, who: np.ndarray, rng: np.random.Generator, clock: int | None = None) -> None:
+    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
         if clock is not None:
             self._clock[who] = clock
 

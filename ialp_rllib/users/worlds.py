@@ -1,8 +1,9 @@
 """The train and the test world of a scenario.
 
-Rating worlds (Coat): ``transfer`` trains on the user model's predictions minus the smallest one and tests on the truth;
-``split`` takes the truth for both. Sequence worlds: trained on the model fitted to the train users' log, tested on a
-second one, of another seed, fitted to all logs. Train and test users are always apart.
+Rating worlds (Coat): ``transfer`` trains on the user model's predictions, less what its members disagree by where that
+is asked for, minus the smallest one, and tests on the truth; ``split`` takes the truth for both. Sequence worlds: trained
+on the model fitted to the train users' log, tested on a second one, of another seed, fitted to all logs. Train and test
+users are always apart.
 
 Users can be made harder to please: :mod:`ialp_rllib.users.churn`, :class:`ialp_rllib.users.rewards.Dislikes`, and, in
 sequence worlds, :mod:`ialp_rllib.users.tastes`, which are the same ones in the train and the test world.
@@ -25,7 +26,7 @@ from ialp_rllib.users import deepfm, sequence, sequence_fit
 from ialp_rllib.users.churn import Churn
 from ialp_rllib.users.leaving import DistanceRule, Patience, close_pairs, lookback
 from ialp_rllib.users.planning import greedy_on_model, random_policy
-from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward, UnsureRating
+from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward
 from ialp_rllib.users.simulator import World
 from ialp_rllib.users.tastes import Drift, Segments, Taste, TastedReward, draw_tastes, members
 
@@ -57,9 +58,8 @@ def sequence_world(
     offsets = catalogue.offsets()
     users = users[offsets[users + 1] > offsets[users]]
     scale = settings.sequence.reward_scale
-    reward, tastes = SequenceReward(model, scale), _tastes(catalogue, settings)
-    tasted = (lambda n: TastedReward(reward, [make(n) for make in tastes])) if tastes else None
-    make_reward, make_churn = _harder(settings, reward, scale, tasted)
+    reward = SequenceReward(model, scale)
+    make_reward, make_churn = _harder(settings, reward, scale, _tastes(catalogue, settings))
     return World(
         n_items=catalogue.n_items,
         n_users=1,
@@ -81,19 +81,17 @@ def _rating_world(
     catalogue: Catalogue, settings: UsersSettings, users: np.ndarray, split: str, folder: Path | None
 ) -> World:
     truth = require_truth(catalogue)
-    rewards, shift, error = truth, 0.0, 0.0
+    rewards, shift = truth, 0.0
     if split == "train" and settings.protocol == "transfer":
         if folder is None:
             raise InputError("rating world, protocol transfer", "has no fitted user model", "run `ialp users` first")
-        model = deepfm.load_deepfm(folder / "train", catalogue)
-        predicted = deepfm.predict_all(model, deepfm.Fields.of(catalogue))
+        model, fields = deepfm.load_deepfm(folder / "train", catalogue), deepfm.Fields.of(catalogue)
+        predicted = deepfm.train_ratings(model, fields, settings.deepfm.pessimism)
         shift = float(predicted.min())
-        rewards, error = predicted - shift, settings.deepfm.error * float(model.error)
-    answers = (float(truth.min()) - shift, float(truth.max()) - shift)  # a rating is the same level in both worlds
+        rewards = predicted - shift
     close = close_pairs(truth, settings.distance.distance)
     reward = RatingReward(rewards.astype(np.float32))
-    unsure = (lambda n: UnsureRating(reward.ratings, error, answers, n)) if error else None
-    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), unsure)
+    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), [])
     return World(
         n_items=catalogue.n_items,
         n_users=catalogue.n_users,
@@ -106,7 +104,7 @@ def _rating_world(
         shows_user=True,
         make_reward=make_reward,
         make_churn=make_churn,
-        answers=answers,
+        answers=(float(truth.min()) - shift, float(truth.max()) - shift),  # a rating is the same level in both worlds
     )
 
 
@@ -128,21 +126,19 @@ def _tastes(catalogue: Catalogue, settings: UsersSettings) -> list[MakeTaste]:
 
 
 def _harder(
-    settings: UsersSettings, reward: Reward, scale: float, make: Callable[[int], Reward] | None
+    settings: UsersSettings, reward: Reward, scale: float, tastes: list[MakeTaste]
 ) -> tuple[Callable[[int], Reward] | None, Callable[[int], Churn] | None]:
-    """``make_reward`` and ``make_churn`` of a world, None where nothing of it is on.
-
-    Args:
-        make: builds the answers of N users where these remember something by themselves; None: ``reward``.
-    """
+    """``make_reward`` and ``make_churn`` of a world, None where nothing of it is on."""
     dislikes, churn = settings.dislikes, settings.churn
 
     def make_reward(n: int) -> Reward:
-        answer = make(n) if make else reward
+        answer = reward
+        if tastes and isinstance(reward, SequenceReward):
+            answer = TastedReward(reward, [make(n) for make in tastes])
         return Dislikes(answer, dislikes, scale, n) if dislikes.penalty else answer
 
     return (
-        make_reward if make or dislikes.penalty else None,
+        make_reward if tastes or dislikes.penalty else None,
         (lambda n: Churn(churn, scale, n)) if churn.sessions > 1 else None,
     )
 
@@ -208,7 +204,7 @@ def _fit_rating_users(
         model, facts["train"] = deepfm.fit_deepfm(catalogue, settings.deepfm, settings.seed, settings.device)
         (folder / "train").mkdir(exist_ok=True)
         deepfm.save_deepfm(model, settings.deepfm, folder / "train")
-        predicted = deepfm.predict_all(model, deepfm.Fields.of(catalogue))
+        predicted = deepfm.train_ratings(model, deepfm.Fields.of(catalogue), settings.deepfm.pessimism)
     close = close_pairs(truth, settings.distance.distance)
     back = lookback(settings.distance.window, settings.distance.lookback, settings.horizon)
     test = catalogue.test_users

@@ -89,6 +89,23 @@ def test_members_differ_and_their_mean_answers(rated: Catalogue, tmp_path: Path)
     )
 
 
+def test_pessimism_takes_off_what_the_members_disagree_by(rated: Catalogue, tmp_path: Path) -> None:
+    deep = dataclasses.replace(DeepFMSettings(), members=3, dropout=0.2, dim=4, hidden=(8,), epochs=3, pessimism=2.0)
+    users = UsersSettings(world="rating", protocol="transfer", horizon=10, deepfm=deep)
+    pessimistic = fit_users(rated, users, tmp_path)["references"]["model_cap"]
+    fields, model = deepfm.Fields.of(rated), deepfm.load_deepfm(tmp_path / "train", rated)
+    each = np.stack([deepfm.predict_all(member, fields) for member in model.members])  # type: ignore[arg-type]
+    expected = each.mean(0) - 2 * each.std(0)
+    train = make_world(rated, users, "train", tmp_path)
+    assert np.allclose(train.reward.ratings, expected - expected.min(), atol=1e-5)  # type: ignore[attr-defined]
+    assert rated.truth is not None
+    truth, test = rated.truth.astype(float), rated.test_users
+    close, back = close_pairs(truth, users.distance.distance), lookback(7, "plain", 10)
+    assert pessimistic == play(expected[test], truth[test], close, back)[0]
+    single = deepfm.Ensemble([model.members[0]])  # type: ignore[list-item]
+    assert np.array_equal(deepfm.train_ratings(single, fields, 2.0), each[0])  # one model agrees with itself
+
+
 def test_dropout_is_for_fitting_only(rated: Catalogue) -> None:
     fields = deepfm.Fields.of(rated)
     rows = torch.from_numpy(np.concatenate([fields.user[:9], fields.item[:9]], 1))
@@ -132,22 +149,6 @@ def test_transfer_trains_on_predictions_and_tests_on_the_truth(rated: Catalogue,
     assert {"oracle", "non_personalised", "model_cap"} <= facts["references"].keys()
     same = make_world(rated, dataclasses.replace(users, protocol="split"), "train", None)
     assert np.array_equal(same.reward.ratings, rated.truth)  # type: ignore[attr-defined]
-
-
-def test_an_error_of_the_user_model_scatters_the_train_worlds_answers_alone(rated: Catalogue, tmp_path: Path) -> None:
-    deep = dataclasses.replace(DeepFMSettings(), error=0.5, negatives=0, epochs=3)
-    users = UsersSettings(world="rating", protocol="transfer", horizon=10, deepfm=deep)
-    held_out = fit_users(rated, users, tmp_path)["train"]["held_out_rmse"]
-    train, test = (make_world(rated, users, split, tmp_path) for split in ("train", "test"))
-    assert test.make_reward is None
-    assert train.make_reward is not None
-    answer, n = train.make_reward(2000), np.zeros(2000, np.int64)
-    answer.reset(np.ones(2000, bool), np.random.default_rng(0))
-    off = answer(n, n[:, None], n) - train.reward.ratings[0, 0]  # type: ignore[attr-defined]
-    inside = (train.answers[0] - train.reward.ratings[0, 0], train.answers[1] - train.reward.ratings[0, 0])  # type: ignore[attr-defined]
-    expected = np.clip(np.random.default_rng(1).normal(0, 0.5 * held_out, 100_000), *inside)
-    assert off.std() == pytest.approx(expected.std(), rel=0.1)
-    assert off.mean() == pytest.approx(expected.mean(), abs=0.1 * held_out)
 
 
 def test_references_on_a_case_that_can_be_counted() -> None:

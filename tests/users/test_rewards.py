@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import pytest
-import scipy.stats
 
 from ialp_rllib.settings import DislikesSettings
 from ialp_rllib.users.env import UserVectorEnv
-from ialp_rllib.users.rewards import Dislikes, RatingReward, SequenceReward, UnsureRating
+from ialp_rllib.users.rewards import Dislikes, RatingReward, SequenceReward
 from tests.users import small, test_env
 
 # Recorded before there was anything that makes users harder: 14 steps of three users, random items.
@@ -52,7 +50,7 @@ def test_each_dislike_beyond_the_borne_ones_is_punished_until_something_pleases(
         return [float(answer(np.zeros(1, int), np.zeros((1, 1)), np.array([item]))[0]) for item in items]
 
     assert ask([0, 1, 1, 0, 2, 1, 0, 0]) == [0.0, 1.0, -2.0, -2.0, 5.0, 1.0, 0.0, -2.0]
-    answer.reset(np.ones(1, bool), np.random.default_rng(0))
+    answer.reset(np.ones(1, bool))
     assert ask([0, 1, 0]) == [0.0, 1.0, -2.0]
 
 
@@ -63,30 +61,6 @@ def test_a_policy_that_repeats_itself_annoys_a_sequence_world() -> None:
     assert short.mean() <= long.mean()
     good = [small.play(small.make_world(dislikes={"penalty": p}), small.greedy)[0].mean() for p in (0.0, 1.0)]
     assert good[0] == good[1]  # whoever is pleased never notices
-
-
-def test_a_user_of_an_unsure_model_is_one_that_it_might_be_until_the_next_one_comes() -> None:
-    n, items, rng = 50, 400, np.random.default_rng(0)
-    answer = UnsureRating(np.full((1, items), 3, np.float32), 0.5, (1.0, 3.8), n)
-    everyone, session = np.ones(n, bool), np.zeros((n, 1), np.int64)
-
-    def ask() -> np.ndarray:
-        return np.stack([answer(np.zeros(n, np.int64), session, np.full(n, item)) for item in range(items)], 1)
-
-    answer.reset(everyone, rng)
-    first = ask()
-    assert np.array_equal(ask(), first)  # a taste, not a mood
-    assert first.std(0).min() > 0.3
-    assert first.std(1).min() > 0.3
-    assert first.max() == pytest.approx(3.8)
-    assert (first == first.max()).mean() == pytest.approx(scipy.stats.norm.sf(1.6), abs=0.01)
-    assert first[first < 3].mean() == pytest.approx(3 - 0.5 * np.sqrt(2 / np.pi), abs=0.01)
-    who = everyone.copy()
-    who[:20] = False
-    answer.reset(who, rng)
-    second = ask()
-    assert np.array_equal(second[:20], first[:20])
-    assert (second[20:] != first[20:]).mean() > 0.9
 
 
 def test_dislikes_in_a_rating_world() -> None:

@@ -109,7 +109,7 @@ def train_ratings(model: Ensemble, fields: Fields, pessimism: float) -> np.ndarr
 
     Whoever learns from the mean recommends what the model overrates; where the members agree it is overrated less.
 
-    Source: Yu et al. 2020, "MOPO: Model-based Offline Policy Optimization", equation 4.
+    Source: the penalised reward of Yu et al. 2020, "MOPO: Model-based Offline Policy Optimization".
     """
     each = np.stack([predict_all(member, fields) for member in model.members])  # type: ignore[arg-type]
     return np.asarray(each.mean(0) - np.float32(pessimism) * each.std(0))

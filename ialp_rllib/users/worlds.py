@@ -1,9 +1,9 @@
 """The train and the test world of a scenario.
 
 Rating worlds (Coat): ``transfer`` trains on the user model's predictions, less what its members disagree by where that
-is asked for, minus the smallest one, and tests on the truth; ``split`` takes the truth for both. Sequence worlds: trained
-on the model fitted to the train users' log, tested on a second one, of another seed, fitted to all logs. Train and test
-users are always apart.
+is asked for, minus the smallest one, and tests on the truth; ``split`` takes the truth for both. Sequence worlds:
+trained on the model fitted to the train users' log, tested on a second one, of another seed, fitted to all logs. Train
+and test users are always apart.
 
 Users can be made harder to please: :mod:`ialp_rllib.users.churn`, :class:`ialp_rllib.users.rewards.Dislikes`, and, in
 sequence worlds, :mod:`ialp_rllib.users.tastes`, which are the same ones in the train and the test world.

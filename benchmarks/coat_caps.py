@@ -1,6 +1,6 @@
 """What can be known of Coat's test users, and what return that is worth.
 
-    python benchmarks/coat_caps.py --data DIR
+    python benchmarks/coat_caps.py --data DIR [--seed N]
 
 For each fifth of the users (`catalogue.test_part`) the return of a policy that knows the leaving rule and takes, at
 each step, the item that it thinks best of those that do not make the user leave.
@@ -32,10 +32,11 @@ MODEL_NOISE, MODEL_ERROR = 0.1, 0.5  # variances: of an answer, and of what the 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="Coat's folder")
+    parser.add_argument("--seed", type=int, default=0, help="of the user model")
     options = parser.parse_args()
     settings = load("coat", [f"catalogue.data={options.data}"])
     catalogue = read_source(settings.catalogue)
-    model, _ = deepfm.fit_deepfm(catalogue, settings.users.deepfm, settings.users.seed)
+    model, _ = deepfm.fit_deepfm(catalogue, settings.users.deepfm, options.seed)
     predicted = {kappa: deepfm.train_ratings(model, deepfm.Fields.of(catalogue), kappa) for kappa in (0.0, 1.0)}
     rows = [caps(options.data, part, predicted) for part in range(5)]
     names = list(rows[0])

@@ -19,10 +19,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ialp_rllib import runtime
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages import Run, run_all
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.progress import Progress
 
 FORMS = {
     "expected": [],

@@ -26,12 +26,12 @@ import torch
 
 from ialp_rllib import runtime, settings
 from ialp_rllib.catalogue import Catalogue, read_source
-from ialp_rllib.judge.distil import distil
-from ialp_rllib.judge.engines import PromptTokens, make_engine
+from ialp_rllib.judge.distillation.distil import distil
+from ialp_rllib.judge.distillation.preferences import read_table
+from ialp_rllib.judge.engines.engines import PromptTokens, make_engine
+from ialp_rllib.judge.engines.models import load_model, resolve_model
 from ialp_rllib.judge.judge import Judge, start_judge
-from ialp_rllib.judge.models import load_model, resolve_model
-from ialp_rllib.judge.preferences import read_table
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.settings import Settings
 
 

@@ -19,11 +19,11 @@ import torch
 
 from ialp_rllib import settings
 from ialp_rllib.catalogue import read_source
-from ialp_rllib.judge.engines import make_engine
+from ialp_rllib.judge.engines.engines import make_engine
+from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.examples import draw_examples
-from ialp_rllib.judge.models import resolve_model
-from ialp_rllib.judge.prompt import PromptBuilder
-from ialp_rllib.judge.tuning import tune_judge
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.tuning.tune import tune_judge
 
 
 def main() -> None:

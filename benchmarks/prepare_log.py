@@ -65,7 +65,13 @@ def main() -> None:
             catalogue = {"data": str(folder), "attributes": ["title"], "memory_mb": arguments.memory_mb}
             scenario = {"scenario": "made_up", "catalogue": catalogue, "agent": {"history": 21, "mask_recent": -1}}
             (Path(place) / "made_up.yaml").write_text(yaml.safe_dump(scenario))
-            prepare = ("-c", "from ialp_rllib.cli import main; main()", "prepare", f"{place}/made_up.yaml", "--out")
+            prepare = (
+                "-c",
+                "from ialp_rllib.cli.main import main; main()",
+                "prepare",
+                f"{place}/made_up.yaml",
+                "--out",
+            )
             seconds, peak = run(*prepare, f"{place}/run")
             read = "import sys; from pathlib import Path; from ialp_rllib.catalogue import read_catalogue; "
             read_seconds, read_peak = run("-c", read + "read_catalogue(Path(sys.argv[1]))", f"{place}/run/prepare")

@@ -29,11 +29,11 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.rllib.utils.replay_buffers.episode_replay_buffer import EpisodeReplayBuffer
 from ray.tune.registry import register_env
 
-from ialp_rllib.agent.algorithm import IALP, IALPConfig
-from ialp_rllib.agent.exploration import sample
-from ialp_rllib.agent.learner import IALPLearner
-from ialp_rllib.agent.networks import ActorCritic, NetworkConfig
-from ialp_rllib.agent.replay import ColumnarReplay
+from ialp_rllib.agent.policy.exploration import sample
+from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
+from ialp_rllib.agent.policy.replay import ColumnarReplay
+from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
+from ialp_rllib.agent.rllib.learner import IALPLearner
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.settings import AgentSettings, DistanceSettings
 from ialp_rllib.users.env import UserEnv, UserVectorEnv, World

@@ -70,9 +70,9 @@ def _algorithm(n_items: int, name: str, block_items: int) -> Any:
     """The algorithm of one method, its replay full of random transitions."""
     from ray.tune.registry import register_env
 
-    from ialp_rllib.agent.algorithm import IALPConfig
     from ialp_rllib.agent.methods import METHODS as ENTRIES
     from ialp_rllib.agent.methods import options, part
+    from ialp_rllib.agent.rllib.algorithm import IALPConfig
     from ialp_rllib.agent.trainer import build
     from ialp_rllib.settings import AgentSettings, PatienceSettings, Settings
     from ialp_rllib.users.env import UserVectorEnv, World
@@ -141,9 +141,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    from ialp_rllib.compare.figures import as_file
-    from ialp_rllib.report import svg
-    from ialp_rllib.report.names import methods
+    from ialp_rllib.compare.page.figures import as_file
+    from ialp_rllib.report.kit import svg
+    from ialp_rllib.report.kit.names import methods
 
     with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "both"}):
         figure, axes = svg.empty("One update on one CPU core, batch 64", "items in the catalogue", "milliseconds")

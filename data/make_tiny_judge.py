@@ -27,7 +27,7 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerF
 
 from ialp_rllib import settings
 from ialp_rllib.catalogue import Catalogue, read_source
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.tokenizer import LETTERS, make_tokenizer
 
 log = logging.getLogger("make_tiny_judge")

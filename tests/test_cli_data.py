@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ialp_rllib import cli
+from ialp_rllib.cli import main as cli
 from tests.catalogue.file_server import serve
 from tests.catalogue.test_download import COAT, zipped
 

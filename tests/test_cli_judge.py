@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ialp_rllib import cli, settings
+from ialp_rllib import settings
+from ialp_rllib.cli import main as cli
 from ialp_rllib.errors import InputError
+from ialp_rllib.progress import Progress
 from ialp_rllib.stages import Run
 from ialp_rllib.stages.audit import audit_run
-from ialp_rllib.stages.progress import Progress
 from tests.report.reading import Page
 from tests.small_run import environment
 
@@ -33,7 +34,7 @@ from ialp_rllib import cli, runtime
 from ialp_rllib.settings import load
 from ialp_rllib.stages import Run, run_all
 from ialp_rllib.stages.audit import audit_run
-from ialp_rllib.stages.progress import Progress
+from ialp_rllib.progress import Progress
 
 out, overrides = Path(sys.argv[1]), json.loads(sys.argv[2])
 run = Run(load("sample", [*overrides, "runtime.local_mode=true"]), out / "run")

@@ -10,8 +10,9 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
 
-from ialp_rllib import doctor, machine
-from ialp_rllib.doctor import GIB
+from ialp_rllib import machine
+from ialp_rllib.cli import doctor
+from ialp_rllib.cli.doctor import GIB
 from ialp_rllib.machine import Gpu, Torch
 
 GPU = Gpu("Some GPU", 20 * GIB, 24 * GIB)

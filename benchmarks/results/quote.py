@@ -15,10 +15,10 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from ialp_rllib.compare.formats import markdown
+from ialp_rllib.compare.page.formats import markdown
 from ialp_rllib.machine import gpus
-from ialp_rllib.report.names import label
-from ialp_rllib.report.summary import whole
+from ialp_rllib.report.kit.names import label
+from ialp_rllib.report.kit.numbers import whole
 
 TABLES = ("table3", "table4", "table5", "ratios", "varied", "beyond")
 COSTS = ("env_steps", "updates", "cpu_seconds", "pretrain_seconds", "judge_prompts", "judge_seconds", "steps_to_90")

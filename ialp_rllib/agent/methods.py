@@ -34,8 +34,8 @@ class Method:
         mixture: whether it acts from the mixture of a frozen pi_theta and a learning pi_beta (Eq. 14).
         learns: whether it learns online.
         judged: whether the judge picks, online and when it is measured, which of its k proposals is shown.
-        module: the RLModule, an :class:`ialp_rllib.agent.modules.ActorCriticModule`: networks and way to act.
-        objective: what it minimises, see :mod:`ialp_rllib.agent.objectives`.
+        module: the RLModule, an :class:`ialp_rllib.agent.rllib.modules.ActorCriticModule`: networks and way to act.
+        objective: what it minimises, see :mod:`ialp_rllib.agent.rllib.objectives`.
         memory: where its transitions wait for updates: a replay, or the episodes of the current policy.
         settings: dotted names of settings that it alone reads; its module finds them in ``model_config`` under their
             last part, and a change of them runs it again.
@@ -48,9 +48,9 @@ class Method:
     mixture: bool = False
     learns: bool = True
     judged: bool = False
-    module: Any = "ialp_rllib.agent.modules:ActorCriticModule"
-    objective: Any = "ialp_rllib.agent.objectives:actor_critic"
-    memory: Any = "ialp_rllib.agent.replay:ColumnarReplay"
+    module: Any = "ialp_rllib.agent.rllib.modules:ActorCriticModule"
+    objective: Any = "ialp_rllib.agent.rllib.objectives:actor_critic"
+    memory: Any = "ialp_rllib.agent.policy.replay:ColumnarReplay"
     settings: tuple[str, ...] = ()
     features: Callable[[Settings, Catalogue], dict[str, Any]] | None = None
 
@@ -64,29 +64,29 @@ METHODS = {
         "Random",
         "uniform over the items that may be recommended",
         learns=False,
-        module="ialp_rllib.agent.baselines:FixedModule",
+        module="ialp_rllib.agent.rllib.baselines:FixedModule",
     ),
     "popularity": Method(
         "Popularity",
         "by how often the train users chose an item: greedy the most popular one, sampled in proportion",
         learns=False,
-        module="ialp_rllib.agent.baselines:FixedModule",
+        module="ialp_rllib.agent.rllib.baselines:FixedModule",
         settings=("judge.min_rating",),
         features=_popularity,
     ),
     "dqn": Method(
         "DQN",
         "Mnih et al. 2015, double (van Hasselt et al. 2016), dueling (Wang et al. 2016), from random weights",
-        module="ialp_rllib.agent.baselines:QModule",
-        objective="ialp_rllib.agent.objectives:q_learning",
+        module="ialp_rllib.agent.rllib.baselines:QModule",
+        objective="ialp_rllib.agent.rllib.objectives:q_learning",
         settings=("adapt.dqn",),
     ),
     "pg": Method(
         "PG",
         "REINFORCE, Williams 1992, from random weights",
-        module="ialp_rllib.agent.baselines:PolicyGradientModule",
-        objective="ialp_rllib.agent.objectives:reinforce",
-        memory="ialp_rllib.agent.trajectories:Trajectories",
+        module="ialp_rllib.agent.rllib.baselines:PolicyGradientModule",
+        objective="ialp_rllib.agent.rllib.objectives:reinforce",
+        memory="ialp_rllib.agent.policy.trajectories:Trajectories",
         settings=("adapt.pg",),
     ),
     "a2c": Method("A2C", "section 3's loss with the environment's reward, from random weights"),
@@ -104,7 +104,7 @@ METHODS = {
         "iALP paper, Algorithm 2, adaptive policy: Eqs. 14, 15",
         pretrained=True,
         mixture=True,
-        module="ialp_rllib.agent.modules:MixtureModule",
+        module="ialp_rllib.agent.rllib.modules:MixtureModule",
         settings=("adapt.alpha", "adapt.beta_init"),
     ),
 }

@@ -4,7 +4,7 @@ from ialp_rllib.catalogue.catalogue import Catalogue
 from ialp_rllib.catalogue.describe import describe
 from ialp_rllib.catalogue.disk import read_catalogue, write_catalogue
 from ialp_rllib.catalogue.problems import Problem
-from ialp_rllib.catalogue.sources import read_source, source_files
+from ialp_rllib.catalogue.sources.read import read_source, source_files
 from ialp_rllib.catalogue.validate import validate
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ialp_rllib.catalogue.problems import Findings, Problem
-from ialp_rllib.catalogue.sources import examine
+from ialp_rllib.catalogue.sources.read import examine
 from ialp_rllib.settings import CatalogueSettings
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ialp_rllib.compare import beyond, costs, estimates, tables, varied, verdict
 from ialp_rllib.compare.measured import Measured
-from ialp_rllib.report.schemas import POLICIES
+from ialp_rllib.results.schemas import POLICIES
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.compare import statistics
 from ialp_rllib.compare.estimates import ENDS
 from ialp_rllib.compare.forgetting import forgetting_by_run
 from ialp_rllib.compare.tables import estimate
-from ialp_rllib.report.names import label, methods
-from ialp_rllib.report.schemas import POLICIES
-from ialp_rllib.report.summary import ABSENT, whole
+from ialp_rllib.report.kit.names import label, methods
+from ialp_rllib.report.kit.numbers import ABSENT, whole
+from ialp_rllib.results import statistics
+from ialp_rllib.results.schemas import POLICIES
 
 TITLE = "What is recommended, and what is forgotten"
 MEASURES = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_end", "forgetting", "steps_back")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.report.names import methods
+from ialp_rllib.report.kit.names import methods
 
 SHARE = 0.9
 

@@ -1,4 +1,4 @@
-"""From the rows of ``results`` (:mod:`ialp_rllib.report.schemas`) to estimates, contrasts and ratios: pure pandas."""
+"""From the rows of ``results`` (:mod:`ialp_rllib.results.schemas`) to estimates, contrasts and ratios: pure pandas."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.agent.methods import METHODS
-from ialp_rllib.compare import statistics
-from ialp_rllib.report.names import methods
-from ialp_rllib.report.schemas import EPOCHS, POLICIES
-from ialp_rllib.report.tables import MEASURES
+from ialp_rllib.report.kit.names import methods
+from ialp_rllib.report.run.tables import MEASURES
+from ialp_rllib.results import statistics
+from ialp_rllib.results.schemas import EPOCHS, POLICIES
 
 ALL = "all scenarios"
 BETTER, WORSE, OPEN, ONE_SEED, UNKNOWN = "better", "worse", "no difference shown", "one seed", "cannot be compared"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.agent.methods import METHODS
-from ialp_rllib.report.schemas import POLICIES
+from ialp_rllib.results.schemas import POLICIES
 
 COLUMNS = ("scenario", "policy", "method", "seed", "forgetting", "steps_back")
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.compare.plan import Plan
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.names import methods
-from ialp_rllib.report.schemas import check_curves, check_results
+from ialp_rllib.report.kit.names import methods
+from ialp_rllib.results.schemas import check_curves, check_results
 from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import Run

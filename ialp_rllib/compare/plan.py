@@ -10,11 +10,11 @@ from pathlib import Path
 from ialp_rllib.agent.methods import METHODS, method
 from ialp_rllib.compare.variants import Variant, borrow, folder_name, variants
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.names import methods as in_order
+from ialp_rllib.progress import Progress
+from ialp_rllib.report.kit.names import methods as in_order
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import Run, run_all
-from ialp_rllib.stages.progress import Progress
 
 FOLDER = "comparison"
 SEEDS = 5

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.compare.estimates import CLAIMS, baselines
-from ialp_rllib.report.names import label, methods
-from ialp_rllib.report.published import published
-from ialp_rllib.report.summary import three
-from ialp_rllib.report.tables import MEASURES
+from ialp_rllib.report.kit.names import label, methods
+from ialp_rllib.report.kit.numbers import three
+from ialp_rllib.report.run.tables import MEASURES
+from ialp_rllib.results.published import published
 
 BEST = "best baseline"
 _HEADS = {"return": "R", "length": "Len", "reward_per_step": "R_avg"}

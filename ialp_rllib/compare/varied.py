@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ialp_rllib.compare import statistics
 from ialp_rllib.compare.estimates import BETTER, ENDS, WORSE, level, pair, verdict
-from ialp_rllib.compare.figures import EPOCH_WORDS
+from ialp_rllib.compare.page.figures import EPOCH_WORDS
 from ialp_rllib.compare.tables import estimate, span
-from ialp_rllib.report import svg
-from ialp_rllib.report.names import label, methods
-from ialp_rllib.report.schemas import EPOCHS, POLICIES
-from ialp_rllib.report.summary import ABSENT, three
+from ialp_rllib.report.kit import svg
+from ialp_rllib.report.kit.names import label, methods
+from ialp_rllib.report.kit.numbers import ABSENT, three
+from ialp_rllib.results import statistics
+from ialp_rllib.results.schemas import EPOCHS, POLICIES
 
 TITLE = "What was varied"
 Variants = Mapping[str, tuple[str, str]]

@@ -9,8 +9,8 @@ import pandas as pd
 
 from ialp_rllib.compare.estimates import BETTER, CLAIMS, ONE_SEED, OPEN, UNKNOWN, WORSE
 from ialp_rllib.compare.tables import span
-from ialp_rllib.report.names import label
-from ialp_rllib.report.summary import three
+from ialp_rllib.report.kit.names import label
+from ialp_rllib.report.kit.numbers import three
 
 _WHEN = {"0": "before any online step", "1": "after one epoch", "end": "at the end"}
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ialp_rllib.compare import beyond, formats, page, tables, varied
+from ialp_rllib.compare import beyond, tables, varied
 from ialp_rllib.compare.analysis import Analysis, analyse
-from ialp_rllib.compare.figures import as_file
 from ialp_rllib.compare.measured import Measured
+from ialp_rllib.compare.page import formats, page
+from ialp_rllib.compare.page.figures import as_file
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.storage import write_atomic
 

@@ -11,15 +11,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
-from ialp_rllib.judge import letters
 from ialp_rllib.judge.answers import Answers, read_answers
-from ialp_rllib.judge.asking import Asker, InProcess, Work
 from ialp_rllib.judge.cache import AnswerCache, prompt_keys
-from ialp_rllib.judge.engines import engine_name, make_engine
-from ialp_rllib.judge.labels import AnswerFormat, label_tokens
-from ialp_rllib.judge.models import load_tokenizer, resolve_model
+from ialp_rllib.judge.engines.engines import engine_name, make_engine
+from ialp_rllib.judge.engines.models import load_tokenizer, resolve_model
+from ialp_rllib.judge.engines.protocol import Asker, InProcess, Work
 from ialp_rllib.judge.pool import EnginePool
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt import letters
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.prompt.labels import AnswerFormat, label_tokens
 from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)

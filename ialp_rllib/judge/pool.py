@@ -18,9 +18,9 @@ import numpy as np
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import IalpError, InputError
-from ialp_rllib.judge.asking import Engine, Replies, Work
-from ialp_rllib.judge.engines import VLLM_ENVIRONMENT, make_engine
-from ialp_rllib.judge.labels import AnswerFormat
+from ialp_rllib.judge.engines.engines import VLLM_ENVIRONMENT, make_engine
+from ialp_rllib.judge.engines.protocol import Engine, Replies, Work
+from ialp_rllib.judge.prompt.labels import AnswerFormat
 from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class EngineActor:
         self._seconds = self._since = 0.0
 
     def ask(self, prompts: list[str]) -> Replies:
-        """See :meth:`ialp_rllib.judge.engines.Engine.ask`. Runs in :data:`_AHEAD` threads."""
+        """See :meth:`ialp_rllib.judge.engines.engines.Engine.ask`. Runs in :data:`_AHEAD` threads."""
         self._enters(1)
         try:
             replies = self.engine.ask(prompts)
@@ -114,7 +114,7 @@ class _Ticket:
 
 
 class EnginePool:
-    """Engines side by side, with the interface of :class:`ialp_rllib.judge.asking.Asker`.
+    """Engines side by side, with the interface of :class:`ialp_rllib.judge.engines.protocol.Asker`.
 
     A copy that is sent to another process (a training job) shares the actors and has its own requests.
 

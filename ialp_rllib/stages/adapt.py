@@ -10,9 +10,9 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
-from ialp_rllib.agent.algorithm import IALPConfig
-from ialp_rllib.agent.judged_users import JudgedUserVectorEnv
+from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
 from ialp_rllib.agent.methods import OWN_SETTINGS, method, options, part
+from ialp_rllib.agent.rllib.algorithm import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.judge import AnyJudge
@@ -23,8 +23,8 @@ from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 _NOT_SHARED = {"adapt.methods", "adapt.plugins", *OWN_SETTINGS}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ialp_rllib.errors import storage_errors
-from ialp_rllib.judge.audit import FRAMES
-from ialp_rllib.judge.models import resolve_model
-from ialp_rllib.judge.prompt import PromptBuilder
-from ialp_rllib.report.audit_page import write_page
+from ialp_rllib.judge.audit.audit import FRAMES
+from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.progress import Progress
+from ialp_rllib.report.audit.page import write_page
 from ialp_rllib.settings import ORACLE, to_dict
 from ialp_rllib.stages.pipeline import STAGES, Run, run_stage
-from ialp_rllib.stages.progress import Progress
 from ialp_rllib.stages.report import versions
 from ialp_rllib.stages.tune import AUDIT, audit_model, served_model
 from ialp_rllib.storage import write_json
@@ -37,7 +37,7 @@ def audit_run(
         page: where else to write the page to.
 
     Returns:
-        The audit (:func:`ialp_rllib.judge.audit.audit_judge`), and where its page lies.
+        The audit (:func:`ialp_rllib.judge.audit.audit.audit_judge`), and where its page lies.
 
     Raises:
         InputError: the data or the model cannot be used, or a folder not be written to.

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ialp_rllib.judge.answers import REFUSED
-from ialp_rllib.judge.distil import Speed, distil
-from ialp_rllib.judge.preferences import read_table, table_hash
+from ialp_rllib.judge.distillation.distil import Speed, distil
+from ialp_rllib.judge.distillation.preferences import read_table, table_hash
 from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.tune import judge_of
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

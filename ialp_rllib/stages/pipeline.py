@@ -20,10 +20,10 @@ import yaml
 
 from ialp_rllib.agent.methods import load_plugins, method
 from ialp_rllib.catalogue import Catalogue, read_catalogue, source_files
-from ialp_rllib.catalogue.sources import data_folder
+from ialp_rllib.catalogue.sources.read import data_folder
 from ialp_rllib.errors import InputError, storage_errors
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings import OracleSettings, Settings, fingerprint, to_dict
-from ialp_rllib.stages.progress import Progress
 from ialp_rllib.storage import Stage, write_atomic
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ialp_rllib.catalogue import describe, read_source, write_catalogue
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

@@ -10,20 +10,20 @@ import numpy as np
 
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
-from ialp_rllib.agent.algorithm import IALPConfig
-from ialp_rllib.agent.judge_env import JudgeVectorEnv
+from ialp_rllib.agent.envs.judge import JudgeVectorEnv
+from ialp_rllib.agent.rllib.algorithm import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
-from ialp_rllib.judge.distil import session_starts
+from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.judge import AnyJudge, Pending
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs
 from ialp_rllib.storage import Stage
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ialp_rllib.agent.methods import method
-from ialp_rllib.report.html import write_report
-from ialp_rllib.report.schemas import CURVES, RESULTS
+from ialp_rllib.report.run.page import write_report
+from ialp_rllib.results.schemas import CURVES, RESULTS
 from ialp_rllib.settings import Settings, to_dict
 from ialp_rllib.stages.adapt import job_stage
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

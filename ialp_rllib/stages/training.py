@@ -11,7 +11,7 @@ import ray
 from ray.tune.registry import register_env
 
 from ialp_rllib import runtime
-from ialp_rllib.agent.algorithm import IALPConfig
+from ialp_rllib.agent.rllib.algorithm import IALPConfig
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import tokens_of
@@ -22,8 +22,8 @@ from ialp_rllib.stages.tune import judge_of
 from ialp_rllib.storage import read_json
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 ENV = "ialp-users"
 

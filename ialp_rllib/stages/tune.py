@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ialp_rllib import runtime
-from ialp_rllib.judge.audit import audit_judge
+from ialp_rllib.judge.audit.audit import audit_judge
+from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.judge import AnyJudge, start_judge
-from ialp_rllib.judge.models import resolve_model
-from ialp_rllib.judge.oracle import OracleJudge, make_oracle
-from ialp_rllib.judge.tuning import ADAPTER, MERGED, tune_judge
+from ialp_rllib.judge.oracle.oracle import OracleJudge, make_oracle
+from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
 from ialp_rllib.settings import ORACLE, JudgeSettings
 from ialp_rllib.storage import read_json, write_json
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 AUDIT, BEFORE = "audit.json", "audit_before.json"
 

@@ -10,8 +10,8 @@ import torch
 from ialp_rllib.users.worlds import fit_users
 
 if TYPE_CHECKING:
+    from ialp_rllib.progress import Progress
     from ialp_rllib.stages.pipeline import Run
-    from ialp_rllib.stages.progress import Progress
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

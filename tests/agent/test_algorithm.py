@@ -11,9 +11,9 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from safetensors.torch import save_file
 
-from ialp_rllib.agent.algorithm import IALP
-from ialp_rllib.agent.alpha import alpha
-from ialp_rllib.agent.modules import MixtureModule
+from ialp_rllib.agent.policy.alpha import alpha
+from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.modules import MixtureModule
 from ialp_rllib.settings import AlphaSettings, DistanceSettings
 from ialp_rllib.users.leaving import DistanceRule
 from ialp_rllib.users.rewards import RatingReward

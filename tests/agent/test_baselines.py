@@ -10,9 +10,9 @@ import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 
-from ialp_rllib.agent.algorithm import IALP
-from ialp_rllib.agent.modules import NEXT_VALUE, Q
-from ialp_rllib.agent.objectives import ENTROPY_WEIGHT, entropy_weight, q_learning, reinforce
+from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.modules import NEXT_VALUE, Q
+from ialp_rllib.agent.rllib.objectives import ENTROPY_WEIGHT, entropy_weight, q_learning, reinforce
 from ialp_rllib.catalogue import read_source
 from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.settings import DQNSettings, load

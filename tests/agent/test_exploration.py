@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ialp_rllib.agent.exploration import propose
-from ialp_rllib.agent.modules import ActorCriticModule
+from ialp_rllib.agent.policy.exploration import propose
+from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from tests.agent.small import make_algorithm
 
 PROBS = torch.tensor([0.0, 0.3, 0.0, 0.22, 0.18, 0.14, 0.1, 0.06])

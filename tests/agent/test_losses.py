@@ -9,9 +9,9 @@ import pytest
 import scipy.stats
 import torch
 
-from ialp_rllib.agent import losses
-from ialp_rllib.agent.alpha import alpha, confidence, pace, remember
-from ialp_rllib.agent.exploration import act, epsilon_greedy, sample, sample_distinct
+from ialp_rllib.agent.policy import losses
+from ialp_rllib.agent.policy.alpha import alpha, confidence, pace, remember
+from ialp_rllib.agent.policy.exploration import act, epsilon_greedy, sample, sample_distinct
 from ialp_rllib.settings import AlphaSettings
 
 B, A = 5, 7

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.agent.algorithm import IALP
-from ialp_rllib.agent.baselines import epsilon
 from ialp_rllib.agent.methods import METHODS, load_plugins
+from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.baselines import epsilon
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import DQNSettings, PGSettings, load
 from ialp_rllib.stages.adapt import job_stage

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.agent.items import Items
-from ialp_rllib.agent.networks import ActorCritic, NetworkConfig
+from ialp_rllib.agent.policy.items import Items
+from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
 from ialp_rllib.catalogue.features import tokens_of
 
 N, L = 12, 6

@@ -11,13 +11,13 @@ import pytest
 import torch
 from ray.tune.registry import register_env
 
-from ialp_rllib.agent.algorithm import IALP, IALPConfig
-from ialp_rllib.agent.replay import ColumnarReplay, preference_transitions
+from ialp_rllib.agent.policy.replay import ColumnarReplay, preference_transitions
+from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.catalogue import Catalogue, read_source
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.distil import distil
-from ialp_rllib.judge.preferences import PREFERENCES, PreferenceTable
+from ialp_rllib.judge.distillation.distil import distil
+from ialp_rllib.judge.distillation.preferences import PREFERENCES, PreferenceTable
 from ialp_rllib.settings import DistilSettings, load
 from ialp_rllib.users.env import UserVectorEnv
 from tests.agent.judges import rule_judge

@@ -11,8 +11,8 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from ialp_rllib.agent.algorithm import IALP
-from ialp_rllib.agent.runner import ColumnarEnvRunner
+from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner
 from tests.agent.small import make_algorithm, make_world
 
 pytestmark = pytest.mark.usefixtures("ray_session")

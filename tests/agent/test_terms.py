@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ialp_rllib.agent.terms import MASKED, Frozen, Scores, Terms, compare, highest, mean, policy_terms
+from ialp_rllib.agent.policy.terms import MASKED, Frozen, Scores, Terms, compare, highest, mean, policy_terms
 
 B, A, D = 3, 9, 4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ialp_rllib.agent.trajectories import Trajectories, discounted
+from ialp_rllib.agent.policy.trajectories import Trajectories, discounted
 from ialp_rllib.settings import AgentSettings
 
 PLACES, GAMMA = 5, 0.8

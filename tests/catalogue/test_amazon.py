@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ialp_rllib.catalogue import Catalogue, read_source, source_files, validate
-from ialp_rllib.catalogue.amazon import clean
+from ialp_rllib.catalogue.sources.amazon import clean
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
 from tests.catalogue.made_up import read, sequences, settings_for

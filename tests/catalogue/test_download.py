@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ialp_rllib.catalogue import datasets
-from ialp_rllib.catalogue.datasets import DataSet, data_set
-from ialp_rllib.catalogue.download import CHECKSUMS, Options, download
+from ialp_rllib.catalogue.download import datasets
+from ialp_rllib.catalogue.download.datasets import DataSet, data_set
+from ialp_rllib.catalogue.download.fetch import CHECKSUMS, Options, download
 from ialp_rllib.errors import InputError
 from tests.catalogue.file_server import Files, serve
 

@@ -21,9 +21,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from ialp_rllib import cli
 from ialp_rllib.catalogue import Catalogue, read_catalogue, read_source, validate
 from ialp_rllib.catalogue.problems import Problem
+from ialp_rllib.cli import main as cli
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import FilterSettings, Settings, load
 from tests.catalogue.corrupt_settings import SCENARIOS

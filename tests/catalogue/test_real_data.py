@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ialp_rllib.catalogue import Catalogue, read_source, validate
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages.pipeline import Run, run_stage
-from ialp_rllib.stages.progress import Progress
 
 pytestmark = pytest.mark.real_data
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ialp_rllib import runtime, settings
 from ialp_rllib.catalogue import read_source
-from ialp_rllib.judge.distil import distil
+from ialp_rllib.judge.distillation.distil import distil
 from ialp_rllib.judge.judge import Judge, start_judge
 from ialp_rllib.settings import DistilSettings, RuntimeSettings
 

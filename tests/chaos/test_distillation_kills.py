@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ialp_rllib.judge.preferences import read_table, table_hash
+from ialp_rllib.judge.distillation.preferences import read_table, table_hash
 from tests.processes import children
 from tests.small_run import environment
 

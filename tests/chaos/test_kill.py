@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ialp_rllib.judge.preferences import table_hash
+from ialp_rllib.judge.distillation.preferences import table_hash
 from tests.small_run import arguments, finish, kill_when
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ialp_rllib.compare.formats import latex, latex_escape, markdown
+from ialp_rllib.compare.page.formats import latex, latex_escape, markdown
 
 HEAD = ["Scenario", "R_avg", "R"]
 ROWS = [["a|b_c", "4.08 [3.90, 4.20]", "–"], ["[x]", "1%", "2"]]

@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ialp_rllib import cli
 from ialp_rllib.agent.methods import METHODS
+from ialp_rllib.cli import main as cli
 from ialp_rllib.compare import Plan, make_plan, measure, train, write
 from ialp_rllib.compare.plan import default_methods
 from ialp_rllib.errors import InputError
-from ialp_rllib.stages.progress import Progress
+from ialp_rllib.progress import Progress
 from tests.report.reading import Page
 from tests.small_run import finish
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from rliable import metrics
 
-from ialp_rllib.compare.statistics import contrasts, estimates, interval, iqm, mean, probability
+from ialp_rllib.results.statistics import contrasts, estimates, interval, iqm, mean, probability
 
 
 def test_the_interquartile_mean_by_hand():

@@ -7,9 +7,9 @@ import pytest
 from ialp_rllib.compare import make_plan
 from ialp_rllib.compare.variants import borrow, folder_name, variants
 from ialp_rllib.errors import InputError
+from ialp_rllib.progress import Progress
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_stage
-from ialp_rllib.stages.progress import Progress
 
 
 def test_all_combinations_by_name():

@@ -43,8 +43,8 @@ import pdb
 import ray
 
 from ialp_rllib import cli
-from ialp_rllib.agent.learner import IALPLearner
-from ialp_rllib.judge.engines import TransformersEngine, VllmEngine
+from ialp_rllib.agent.rllib.learner import IALPLearner
+from ialp_rllib.judge.engines.engines import TransformersEngine, VllmEngine
 from ialp_rllib.users.env import UserVectorEnv
 
 
@@ -213,7 +213,7 @@ def check(session: Session, out: Path, engine: str) -> None:
     judge, learner, users = stops[::2]
     assert judge.inside == (kind, "str") and judge.caller == "ialp_rllib.judge.pool"
     assert learner.inside == ("IALPLearner", (32, 22)) and learner.caller.startswith("ray.rllib.core.learner")
-    assert users.inside == ("UserVectorEnv", (40,)) and users.caller == "ialp_rllib.agent.runner"
+    assert users.inside == ("UserVectorEnv", (40,)) and users.caller == "ialp_rllib.agent.rllib.runner"
     assert (out / "report" / "index.html").is_file()
 
 

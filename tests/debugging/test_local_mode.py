@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ialp_rllib.judge.preferences import table_hash
+from ialp_rllib.judge.distillation.preferences import table_hash
 from tests.debugging.conftest import Debugged
 from tests.debugging.session import SMALLER, check, results, run_script
 from tests.small_run import arguments
@@ -37,7 +37,7 @@ cli.main()
 # Stage, and where and when it breaks. The first measurement takes at most 40 steps: 60 is in the middle of training.
 BREAKS = {
     "environment": ("adapt", "ialp_rllib.users.env", "UserVectorEnv", "step", 60),
-    "learner": ("pretrain", "ialp_rllib.agent.learner", "IALPLearner", "compute_loss_for_module", 10),
+    "learner": ("pretrain", "ialp_rllib.agent.rllib.learner", "IALPLearner", "compute_loss_for_module", 10),
     "judge": ("distil", "ialp_rllib.judge.judge", "Judge", "submit", 2),
 }
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from packaging.version import Version
 
-from ialp_rllib.judge.preferences import table_hash
+from ialp_rllib.judge.distillation.preferences import table_hash
 from tests.conftest import REPOSITORY
 from tests.debugging.session import SMALLER, check, debug, results
 from tests.small_run import arguments, environment
@@ -70,7 +70,7 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(python: str, args: list[str]) -> str:
     """Run ``ialp`` with that interpreter; it must succeed."""
-    command = [python, "-m", "ialp_rllib.cli", *args]
+    command = [python, "-m", "ialp_rllib.cli.main", *args]
     done = subprocess.run(
         command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False
     )

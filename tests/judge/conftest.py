@@ -11,11 +11,11 @@ import torch
 
 from ialp_rllib import settings
 from ialp_rllib.catalogue import Catalogue, read_source
-from ialp_rllib.judge.asking import Replies
-from ialp_rllib.judge.engines import TransformersEngine, VllmEngine
+from ialp_rllib.judge.engines.engines import TransformersEngine, VllmEngine
+from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.engines.protocol import Replies
 from ialp_rllib.judge.examples import Examples, draw_examples
-from ialp_rllib.judge.models import resolve_model
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
 
 
 class RuleEngine:

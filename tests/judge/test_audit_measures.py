@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ialp_rllib.judge import audit_measures as measures
-from ialp_rllib.judge.letters import orders
+from ialp_rllib.judge.audit import measures
+from ialp_rllib.judge.prompt.letters import orders
 
 
 def test_wilson_by_hand():

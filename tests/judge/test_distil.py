@@ -11,10 +11,10 @@ from scipy.stats import chi2
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED
-from ialp_rllib.judge.asking import InProcess, Replies
-from ialp_rllib.judge.distil import Speed, distil, propose, session_starts
+from ialp_rllib.judge.distillation.distil import Speed, distil, propose, session_starts
+from ialp_rllib.judge.distillation.preferences import TABLE, read_preferences, read_table, table_hash
+from ialp_rllib.judge.engines.protocol import InProcess, Replies
 from ialp_rllib.judge.judge import Judge
-from ialp_rllib.judge.preferences import TABLE, read_preferences, read_table, table_hash
 from ialp_rllib.settings import DistilSettings
 
 PLAN = DistilSettings(sessions=20, steps=6, batch=8)  # waves of 8, 8 and 4 sessions

@@ -9,7 +9,7 @@ import pytest
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED, probability, read_answers
-from ialp_rllib.judge.asking import InProcess, Replies
+from ialp_rllib.judge.engines.protocol import InProcess, Replies
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.judge import Judge
 

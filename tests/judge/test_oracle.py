@@ -11,11 +11,11 @@ import pytest
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.audit import audit_judge
-from ialp_rllib.judge.distil import distil, propose
-from ialp_rllib.judge.oracle import OracleJudge, fold, normal
-from ialp_rllib.judge.preferences import read_table
-from ialp_rllib.judge.truth import NormalScores, RatingTruth, SequenceTruth, logged_sessions, make_truth
+from ialp_rllib.judge.audit.audit import audit_judge
+from ialp_rllib.judge.distillation.distil import distil, propose
+from ialp_rllib.judge.distillation.preferences import read_table
+from ialp_rllib.judge.oracle.oracle import OracleJudge, fold, normal
+from ialp_rllib.judge.oracle.truth import NormalScores, RatingTruth, SequenceTruth, logged_sessions, make_truth
 from ialp_rllib.settings import DistilSettings, JudgeSettings, OracleSettings, UsersSettings
 from ialp_rllib.users.sequence import SequenceModel, make_model, save_sequence
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
 
 
 def line(catalogue, item: int) -> str:

@@ -12,22 +12,23 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from ialp_rllib import cli_judge, settings
+from ialp_rllib import settings
 from ialp_rllib.catalogue.features import tokens_of
+from ialp_rllib.cli import judge as cli_judge
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines import TransformersEngine, VllmEngine
+from ialp_rllib.judge.engines.engines import TransformersEngine, VllmEngine
+from ialp_rllib.judge.engines.models import load_tokenizer, resolve_model
 from ialp_rllib.judge.examples import draw_examples
-from ialp_rllib.judge.labels import label_tokens
-from ialp_rllib.judge.models import load_tokenizer, resolve_model
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.prompt.labels import label_tokens
 from ialp_rllib.judge.tiny import make_tiny_judge
 from ialp_rllib.judge.tiny.lessons import Lessons
 from ialp_rllib.judge.tiny.log import TrainLog
 from ialp_rllib.judge.tiny.pieces import Pieces
 from ialp_rllib.judge.tiny.tastes import fit_tastes, token_vectors
 from ialp_rllib.judge.tiny.tokenizer import catalogue_tokenizer
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings.tiny import TinySettings
-from ialp_rllib.stages.progress import Progress
 
 SMALL = TinySettings(updates=250, minutes=0.0, batch=32, width=64, layers=2, prompts=300, learning_rate=3e-3)
 

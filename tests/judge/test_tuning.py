@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines import PromptTokens
+from ialp_rllib.judge.engines.engines import PromptTokens
+from ialp_rllib.judge.engines.models import load_model, load_tokenizer, resolve_model
 from ialp_rllib.judge.examples import draw_examples
-from ialp_rllib.judge.models import load_model, load_tokenizer, resolve_model
-from ialp_rllib.judge.prompt import PromptBuilder
-from ialp_rllib.judge.tuning import model_with_adapter, tune_judge
-from ialp_rllib.judge.tuning_data import Lessons
-from ialp_rllib.judge.tuning_fit import label_loss
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.tuning.data import Lessons
+from ialp_rllib.judge.tuning.fit import label_loss
+from ialp_rllib.judge.tuning.tune import model_with_adapter, tune_judge
 from tests.judge.small_tuning import adapter, checkpoint, learn, small_judge
 
 LAYERS = 4

@@ -11,10 +11,10 @@ import pytest
 
 from ialp_rllib.catalogue import Catalogue, write_catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines import PromptTokens
-from ialp_rllib.judge.models import resolve_model
-from ialp_rllib.judge.prompt import PromptBuilder
-from ialp_rllib.judge.tuning_data import Lessons, TuningData, tuning_data
+from ialp_rllib.judge.engines.engines import PromptTokens
+from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.tuning.data import Lessons, TuningData, tuning_data
 from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.pipeline import Run
 from tests.judge.small_tuning import learn, sample, small_judge

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines import PromptTokens
-from ialp_rllib.judge.models import load_model, resolve_model
-from ialp_rllib.judge.prompt import PromptBuilder
-from ialp_rllib.judge.tuning_data import tuning_data
-from ialp_rllib.judge.tuning_fit import label_loss
+from ialp_rllib.judge.engines.engines import PromptTokens
+from ialp_rllib.judge.engines.models import load_model, resolve_model
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.tuning.data import tuning_data
+from ialp_rllib.judge.tuning.fit import label_loss
 from tests.judge.small_tuning import LONG, adapter, checkpoint, learn, sample, small_judge
 from tests.small_run import environment
 

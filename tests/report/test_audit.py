@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ialp_rllib.report.audit import Cell, judge_section
-from ialp_rllib.report.audit_numbers import at, bias_by_chance, letter_bias
-from ialp_rllib.report.audit_words import evidence
+from ialp_rllib.report.audit.audit import Cell, judge_section
+from ialp_rllib.report.audit.numbers import at, bias_by_chance, letter_bias
+from ialp_rllib.report.audit.words import evidence
 
 
 def rows(audit):

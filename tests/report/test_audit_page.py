@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.audit_page import group_rows, write_page
+from ialp_rllib.report.audit.page import group_rows, write_page
 from ialp_rllib.settings import Settings, to_dict
 
 from .reading import Page

@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ialp_rllib.report import audit_figures, figures
-from ialp_rllib.report.html import curve_drawings
+from ialp_rllib.report.audit import figures as audit_figures
+from ialp_rllib.report.run import figures
+from ialp_rllib.report.run.page import curve_drawings
 
 from .made_up import curves_table, point
 

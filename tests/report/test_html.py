@@ -10,8 +10,8 @@ import pytest
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.report import CURVES, RESULTS, write_report
-from ialp_rllib.report.audit import judge_section
-from ialp_rllib.report.sections import duration, setting_rows, size, user_groups
+from ialp_rllib.report.audit.audit import judge_section
+from ialp_rllib.report.kit.sections import duration, setting_rows, size, user_groups
 from ialp_rllib.settings import Settings, to_dict
 
 from .made_up import curves_table, result, results_table

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ialp_rllib.report import tables
-from ialp_rllib.report.names import methods
-from ialp_rllib.report.published import PUBLISHED, published
-from ialp_rllib.report.summary import summarise, three
+from ialp_rllib.report.kit.names import methods
+from ialp_rllib.report.kit.numbers import summarise, three
+from ialp_rllib.report.run import tables
+from ialp_rllib.results.published import PUBLISHED, published
 
 from .made_up import curves_table, point, result, results_table
 

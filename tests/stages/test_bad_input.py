@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from ialp_rllib import cli
+from ialp_rllib.cli import main as cli
 from tests.small_run import start
 
 
@@ -202,7 +202,7 @@ def test_tokenizer_whose_labels_are_not_single_tokens(data: Path, tmp_path: Path
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    from ialp_rllib.catalogue.sources import package_data
+    from ialp_rllib.catalogue.sources.read import package_data
 
     out, manifest = prepared(data, tmp_path, ialp)
     model = tmp_path / "model"

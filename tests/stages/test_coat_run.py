@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import ialp_rllib  # noqa: F401 (registers the environments)
-from ialp_rllib.report.schemas import check_curves, check_results
+from ialp_rllib.results.schemas import check_curves, check_results
 from tests.small_run import SMALL, finish
 
 

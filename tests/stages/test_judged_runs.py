@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.schemas import check_curves, check_results
+from ialp_rllib.progress import Progress
+from ialp_rllib.results.schemas import check_curves, check_results
 from ialp_rllib.settings import load
 from ialp_rllib.stages import adapt, pretrain
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import Run, needed_stages, run_all
-from ialp_rllib.stages.progress import Progress
 from ialp_rllib.stages.report import gather
 from ialp_rllib.stages.training import judge_for_jobs
 from tests.small_run import SMALL, arguments, finish, kill_when

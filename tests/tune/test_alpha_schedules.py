@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ialp_rllib.agent.alpha import alpha
+from ialp_rllib.agent.policy.alpha import alpha
 from ialp_rllib.settings import AlphaSettings
 from tests.conftest import REPOSITORY
 from tests.small_run import SMALL, environment

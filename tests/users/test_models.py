@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ialp_rllib.catalogue import Catalogue, read_source
-from ialp_rllib.catalogue.completion import complete
+from ialp_rllib.catalogue.sources.completion import complete
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, UsersSettings, load
 from ialp_rllib.users import deepfm

@@ -25,8 +25,8 @@ from rich.console import Console
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.trainer import PROGRESS
+from ialp_rllib.cli.bars import Bars
 from ialp_rllib.errors import IalpError
-from ialp_rllib.progress_bars import Bars
 from ialp_rllib.settings import Settings, fingerprint, load
 from ialp_rllib.stages import STAGES, Run, run_all
 from ialp_rllib.stages.adapt import job_stage, train_job

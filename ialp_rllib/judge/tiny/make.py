@@ -17,9 +17,9 @@ from transformers.utils import logging as transformers_logging
 from ialp_rllib.catalogue import Catalogue, read_source
 from ialp_rllib.catalogue.features import Tokens, tokens_of
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.judge.audit import FRAMES
+from ialp_rllib.judge.audit.audit import FRAMES
 from ialp_rllib.judge.examples import draw_examples
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.lessons import Lessons
 from ialp_rllib.judge.tiny.log import TrainLog
 from ialp_rllib.judge.tiny.measure import accuracies, references
@@ -27,9 +27,9 @@ from ialp_rllib.judge.tiny.pieces import Pieces
 from ialp_rllib.judge.tiny.tastes import Tastes, fit_tastes, token_vectors
 from ialp_rllib.judge.tiny.tokenizer import catalogue_tokenizer
 from ialp_rllib.judge.tiny.training import train
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint, to_dict
 from ialp_rllib.settings.tiny import TinySettings
-from ialp_rllib.stages.progress import Progress
 from ialp_rllib.storage import Stage, write_json
 
 CHECKPOINT, TRAINING = "checkpoint.pt", "training.json"

@@ -12,9 +12,9 @@ from scipy import sparse
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import Tokens
-from ialp_rllib.judge.engines import TransformersEngine
+from ialp_rllib.judge.engines.engines import TransformersEngine
 from ialp_rllib.judge.examples import Examples
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.tastes import Tastes, weighted
 from ialp_rllib.settings import Settings
 

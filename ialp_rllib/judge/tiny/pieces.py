@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ialp_rllib.judge.labels import label_tokens
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.prompt.labels import label_tokens
 
 
 class Pieces:

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from ialp_rllib.catalogue import Catalogue
-from ialp_rllib.judge.prompt import PromptBuilder
+from ialp_rllib.judge.prompt.builder import PromptBuilder
 
 LETTERS = [f" {letter}." for letter in string.ascii_lowercase]  # for scenarios with up to 25 candidates
 # A letter before a full stop stands alone (so that " a" is the same token in a candidate's line and in the answer);

@@ -1,0 +1,307 @@
+"""One RLlib algorithm for all methods: columnar sampling, columnar replay, updates, weight synchronisation.
+
+A method (see :mod:`ialp_rllib.agent.methods`) is this algorithm with its module, its start weights and its settings.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TIMERS,
+)
+
+from ialp_rllib.agent.policy.replay import ColumnarReplay, Columns, Memory, preference_transitions
+from ialp_rllib.agent.rllib import weights
+from ialp_rllib.agent.rllib.learner import IALPLearner
+from ialp_rllib.agent.rllib.measuring import measure_both
+from ialp_rllib.agent.rllib.modules import ActorCriticModule
+from ialp_rllib.agent.rllib.objectives import Objective, actor_critic
+from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner, ColumnBatch
+from ialp_rllib.settings import AgentSettings
+
+RECENT_EPISODES = 20  # learning curves are over so many latest episodes (method.md section 7; the paper's figures)
+
+
+class IALPConfig(AlgorithmConfig):
+    """Configuration of :class:`IALP`. Attributes of our own are set before ``super().__init__``: RLlib freezes there.
+
+    Attributes:
+        agent: sizes, loss, exploration, replay.
+        module_class, objective, memory_class: what acts, what is minimised, and where transitions wait for updates
+            (a :class:`ialp_rllib.agent.policy.replay.Memory` with ``of(agent, seed)``).
+        options: settings of this method alone, by the names under which its module finds them in ``model_config``.
+        start_weights: file of an actor-critic to start from (A-iALP_ft; beta = theta), or empty.
+        theta_weights: file of the frozen pre-trained policy of the mixture, or empty.
+        learns: whether to update at all.
+        preferences: folder of a preference table to learn from without any sampling, or empty.
+        rounds: steps of all users (or updates, from a table) per ``training_step``.
+        rewards: of that table, ``label`` or ``probability``.
+        rejected: share of an update's rows that are taken with a candidate that the judge passed over, see
+            :func:`ialp_rllib.agent.policy.replay.rejections`.
+        propose: candidates that the policy proposes to a judge per step, 0: it acts itself; ``proposals``: how, while
+            it learns.
+        features: ``item_tokens``, ``user_codes``, ``user_sizes`` of
+            :class:`ialp_rllib.agent.policy.networks.NetworkConfig`, those that there are.
+    """
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        self.agent = AgentSettings()
+        self.module_class: type[TorchRLModule] = ActorCriticModule
+        self.objective: Objective = actor_critic
+        self.memory_class: type[Any] = ColumnarReplay
+        self.options: dict[str, Any] = {}
+        self.start_weights = ""
+        self.theta_weights = ""
+        self.learns = True
+        self.preferences = ""
+        self.rewards = "label"
+        self.rejected = 0.0
+        self.rounds = 1
+        self.propose = 0
+        self.proposals = "sampled"
+        self.features: dict[str, Any] = {}  # arrays only inside a dict: RLlib compares every attribute with ==
+        self.evaluation_seed = 12345
+        super().__init__(algo_class=algo_class or IALP)
+        self.env_runner_cls = ColumnarEnvRunner
+        self.num_env_runners = 0
+        self.rollout_fragment_length = 1
+        self.custom_evaluation_function = measure_both
+
+    def ialp(self, **options: Any) -> IALPConfig:
+        """Set attributes of this class by name; an unknown one is an error."""
+        for name, value in options.items():
+            if name not in self.__dict__:
+                raise ValueError(f"IALPConfig has no option {name!r}")
+            setattr(self, name, value)
+        agent = self.agent
+        self.gamma, self.lr = agent.gamma, agent.critic_lr
+        self.grad_clip = agent.gradient_clip or None
+        self.grad_clip_by = "global_norm"
+        self.train_batch_size_per_learner = agent.batch
+        self.num_envs_per_env_runner = agent.envs
+        return self
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=self.module_class)
+
+    def get_default_learner_class(self) -> type[IALPLearner]:
+        return IALPLearner
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        agent = self.agent
+        return super()._model_config_auto_includes | {
+            "history": agent.history,
+            "feedback": agent.feedback,
+            "dim": agent.dim,
+            "blocks": agent.blocks,
+            "heads": agent.heads,
+            "mask_recent": agent.mask_recent,
+            "shared_encoder": agent.shared_encoder,
+            "dueling": agent.dueling,
+            "advantage": agent.advantage,
+            "bootstrap": agent.bootstrap,
+            "block_items": agent.block_items,
+            **self.features,
+            "exploration": agent.exploration,
+            "epsilon": agent.epsilon,
+            "target": agent.target_rate > 0,
+            "propose": self.propose,
+            "proposals": self.proposals,
+            "start_weights": self.start_weights,
+            "theta_weights": self.theta_weights,
+            **self.options,
+        }
+
+
+class IALP(Algorithm):
+    """Learning what to recommend, from an environment, a judge, or a preference table."""
+
+    config: IALPConfig
+
+    @classmethod
+    def get_default_config(cls) -> IALPConfig:
+        return IALPConfig()
+
+    def setup(self, config: IALPConfig) -> None:
+        super().setup(config)
+        config = self.config
+        seed = config.seed or 0
+        self.replay: Memory
+        if config.preferences:
+            table = self._preferences(Path(config.preferences))
+            self.replay = ColumnarReplay(len(table["actions"]), seed, config.rejected)  # held whole, however large
+            self.replay.add(table)
+        elif config.rejected:
+            self.replay = ColumnarReplay(config.agent.replay, seed, config.rejected)
+        else:
+            self.replay = config.memory_class.of(config.agent, seed)
+        self.env_steps = self.updates = self.judge_prompts = 0
+        self.judge_seconds = 0.0
+        self.rounds = config.rounds
+        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
+        weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
+        self._shared = weights.share(self.learner_group, self.env_runner_group)
+
+    def _preferences(self, folder: Path) -> Columns:
+        config, pad = self.config, int(self.env_runner.env.single_action_space.n)
+        return preference_transitions(folder, config.agent.history, pad, config.rewards)
+
+    # ---- training
+
+    def training_step(self) -> None:
+        """``rounds`` times: one step of all users, then the updates; weights go to the runners after each round."""
+        config = self.config
+        from_table = bool(config.preferences)
+        for _ in range(1 if from_table else self.rounds):
+            if not from_table:
+                with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+                    self._collect()
+            count = self.rounds if from_table else self.replay.due(config.agent)
+            if not config.learns or not count:
+                continue
+            with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+                self._update(count)
+            if not (from_table or self._shared):
+                with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+                    weights.sync(self.learner_group, self.env_runner_group)
+        self._report()
+
+    def _collect(self) -> None:
+        group = self.env_runner_group
+        if group.num_remote_env_runners() == 0:
+            parts = [group.local_env_runner.sample()]
+        else:  # a runner that died sends nothing; the group restarts it
+            parts = group.foreach_env_runner(
+                lambda runner: runner.sample(),
+                local_env_runner=False,
+                timeout_seconds=self.config.sample_timeout_s,
+            )
+        for batch in (b for part in parts for b in part):
+            self._remember(batch)
+
+    def _remember(self, batch: ColumnBatch) -> None:
+        if self.config.learns:
+            self.replay.add(batch.columns, batch.runner)
+        self.env_steps += batch.env_steps()
+        self.judge_prompts, self.judge_seconds = self.judge_prompts + batch.prompts, self.judge_seconds + batch.seconds
+        self.recent.extend(zip(batch.returns.tolist(), batch.lengths.tolist(), strict=True))
+
+    def _update(self, count: int) -> None:
+        size = self.config.agent.batch
+        rows = self.replay.sample(count * size)
+        batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(rows)}, env_steps=count * size)
+        results = self.learner_group.update(
+            batch=batch,
+            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.env_steps},
+            minibatch_size=size if count > 1 else None,
+        )
+        self.updates += count
+        self._learner_results = results
+
+    def _report(self) -> None:
+        if not self.config.preferences:
+            parts = self.env_runner_group.foreach_env_runner(
+                lambda runner: runner.get_metrics(),
+                local_env_runner=self.env_runner_group.num_remote_env_runners() == 0,
+            )
+            self.metrics.aggregate(parts, key=ENV_RUNNER_RESULTS)
+        if self.updates:
+            self.metrics.aggregate(self._learner_results, key=LEARNER_RESULTS)
+
+    def progress(self) -> dict[str, float | int | None]:
+        """Where training stands: steps, updates, alpha, and the mean return and length of the latest episodes.
+
+        Where a judge is asked: how many prompts so far, and how many seconds that took (of all runners together).
+        """
+        returns, lengths = zip(*self.recent, strict=True) if self.recent else ((), ())
+        module = (
+            self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped() if self.learner_group.is_local else None
+        )
+        alpha = getattr(module, "alpha", None)
+        asked = {"judge_prompts": self.judge_prompts, "judge_seconds": self.judge_seconds}
+        return {
+            "env_steps": self.env_steps,
+            "updates": self.updates,
+            **(asked if self.config.propose else {}),
+            "alpha": None if alpha is None else float(alpha),
+            "return": float(np.mean(returns)) if returns else None,
+            "length": float(np.mean(lengths)) if lengths else None,
+            "reward_per_step": float(np.sum(returns) / np.sum(lengths)) if returns else None,
+        }
+
+    def losses(self) -> dict[str, float]:
+        """Losses of the latest update, empty before the first one or where a learner is elsewhere."""
+        learner = self.learner_group._learner
+        return {k: float(v) for k, v in getattr(learner, "latest", {}).items()}
+
+    def policy_weights(self) -> dict[str, torch.Tensor]:
+        """State dict of the trained :class:`ActorCritic`: what a later stage starts from."""
+        return weights.policy_weights(self.learner_group)
+
+    # ---- checkpoints: RLlib's, plus what its new API stack leaves out
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component("ialp", components, not_components):
+            plays: list[Any] = []
+            if not self.config.preferences:
+                group = self.env_runner_group
+                plays = group.foreach_env_runner(
+                    lambda runner: runner.get_play_state(), local_env_runner=group.num_remote_env_runners() == 0
+                )
+            state["ialp"] = {
+                "env_steps": self.env_steps,
+                "updates": self.updates,
+                "asked": (self.judge_prompts, self.judge_seconds),
+                "recent": list(self.recent),
+                "replay": self.replay.get_state(rows=not self.config.preferences),  # a table is read again
+                "plays": plays,
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        own = state.get("ialp")
+        if own:
+            self.env_steps, self.updates = own["env_steps"], own["updates"]
+            self.judge_prompts, self.judge_seconds = own["asked"]
+            self.recent = deque(own["recent"], maxlen=RECENT_EPISODES)
+            self.replay.set_state(own["replay"])
+            self._plays = own["plays"]
+
+    def restore_from_path(self, path: str, *args: Any, **kwargs: Any) -> None:
+        super().restore_from_path(path, *args, **kwargs)
+        weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
+        group, plays = self.env_runner_group, getattr(self, "_plays", [])
+        if plays and group is not None:
+            local = group.num_remote_env_runners() == 0
+            calls = [lambda runner, p=play: runner.set_play_state(p) for play in plays]
+            if local:
+                calls[0](group.local_env_runner)
+            else:
+                group.foreach_env_runner(calls[: group.num_remote_env_runners()], local_env_runner=False)

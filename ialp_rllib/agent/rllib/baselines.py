@@ -1,0 +1,138 @@
+"""RLModules of the baselines: a fixed ranking, Q-learning, REINFORCE. All mask as the actor-critic does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from torch import Tensor
+
+from ialp_rllib.agent.policy.exploration import sample
+from ialp_rllib.agent.policy.networks import Critic, NetworkConfig, Policy, mask
+from ialp_rllib.agent.policy.terms import MASKED
+from ialp_rllib.agent.rllib.modules import BASELINE, NEXT_VALUE, ActorCriticModule, Q
+from ialp_rllib.settings import DQNSettings, PGSettings
+
+
+class FixedModule(ActorCriticModule):
+    """Recommends by one score per item, whatever happened: in proportion to it, or greedily, equals at random.
+
+    ``model_config["scores"]``: ``(I,)`` non-negative; absent: all items are equal.
+    """
+
+    def setup(self) -> None:
+        config = NetworkConfig.of(self.model_config, int(self.action_space.n))
+        self.recent, self.target = config.mask_recent, None
+        scores = np.zeros(config.n_items + 1, np.float32)
+        scores[:-1] = self.model_config.get("scores", 1.0)
+        # Where all items with a score are masked, the others are equal; beside one with a score they have no chance.
+        self.register_buffer("scores", torch.from_numpy(scores.clip(min=1e-30)))
+
+    def get_non_inference_attributes(self) -> list[str]:
+        return []
+
+    def acting_probs(self, observation: Tensor) -> Tensor:
+        scores = mask(self.scores.repeat(len(observation), 1), observation, self.recent).clamp(min=0)
+        return scores / scores.sum(1, keepdim=True)
+
+    def act(self, observation: Tensor, how: str) -> Tensor:
+        with torch.inference_mode():
+            probs = self.acting_probs(observation)
+            if how == "greedy":
+                probs = (probs == probs.amax(1, keepdim=True)).to(probs.dtype)
+            return sample(probs)
+
+
+class QModule(ActorCriticModule):
+    """DQN: epsilon-greedily on the critic's Q-values; the actor is there and does nothing.
+
+    ``epsilon`` is a buffer, so that weight synchronisation and checkpoints carry it. Whatever ``agent.exploration``
+    says, it explores by its own schedule. ``model_config["dqn"]``: :class:`ialp_rllib.settings.DQNSettings`.
+
+    Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning"; double: van Hasselt et al.
+    2016, "Deep Reinforcement Learning with Double Q-learning"; dueling: see :class:`ialp_rllib.agent.policy.networks.Critic`.
+    """
+
+    def setup(self) -> None:
+        super().setup()
+        self.dqn: DQNSettings = self.model_config.get("dqn", DQNSettings())
+        self.register_buffer("epsilon", torch.tensor(epsilon(self.dqn, 0)))
+
+    def get_non_inference_attributes(self) -> list[str]:
+        return ["target"]
+
+    def advance(self, env_steps: int) -> None:
+        self.epsilon.fill_(epsilon(self.dqn, env_steps))
+
+    def q_values(self, observation: Tensor) -> Tensor:
+        """Masked Q-values of the learning network, ``(B, I + 1)``."""
+        return _masked_q(self.policy, self.critic, observation)
+
+    def target_values(self, observation: Tensor) -> Tensor:
+        """Masked Q-values of the target network, or of the learning one where there is none, ``(B, I + 1)``."""
+        source = self if self.target is None else self.target
+        return _masked_q(source.policy, source.critic, observation)
+
+    def next_value(self, after: Tensor) -> Tensor:
+        """The highest of the target values, or that of the item which the learning network chooses (double)."""
+        q = self.target_values(after)
+        if not self.dqn.double:
+            return q.amax(1)
+        return q.gather(1, self.q_values(after).argmax(1, keepdim=True))[:, 0]
+
+    def acting_probs(self, observation: Tensor) -> Tensor:
+        q = self.q_values(observation)
+        allowed = (q > MASKED).to(q.dtype)
+        best = torch.zeros_like(q).scatter_(1, q.argmax(1, keepdim=True), 1.0)
+        return torch.lerp(best, allowed / allowed.sum(1, keepdim=True), self.epsilon)
+
+    def act(self, observation: Tensor, how: str) -> Tensor:
+        """``greedy``: the highest Q-value; else by :meth:`acting_probs`. ``(B, 1 + L)`` -> ``(B,)``."""
+        with torch.inference_mode():
+            if how == "greedy":
+                return self.q_values(observation).argmax(1)
+            return sample(self.acting_probs(observation))
+
+    def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
+        with torch.no_grad():
+            value = self.next_value(batch[Columns.NEXT_OBS])
+        items = self.policy.encoder.items()
+        state = self.policy.encoder(batch[Columns.OBS], items)
+        return {Q: self.critic.of(state, items, batch[Columns.ACTIONS].long()), NEXT_VALUE: value}
+
+
+def _masked_q(policy: Policy, critic: Critic, observation: Tensor) -> Tensor:
+    items = policy.encoder.items()
+    return policy.mask(critic(policy.encoder(observation, items), items), observation)
+
+
+def epsilon(settings: DQNSettings, env_steps: int) -> float:
+    """Probability of a uniform random item after so many environment steps: a straight line, then its end."""
+    share = min(env_steps / settings.epsilon_steps, 1.0)
+    return settings.epsilon_start + share * (settings.epsilon_end - settings.epsilon_start)
+
+
+class PolicyGradientModule(ActorCriticModule):
+    """REINFORCE: the actor, and as baseline the state value of a dueling critic, or none.
+
+    There is nothing else for the encoder to learn from: the policy's gradient reaches it, whatever
+    ``agent.shared_encoder`` says. ``model_config["pg"]``: :class:`ialp_rllib.settings.PGSettings`.
+
+    Source: Williams 1992, "Simple statistical gradient-following algorithms for connectionist reinforcement learning".
+    """
+
+    def setup(self) -> None:
+        self.model_config.update(dueling=True, shared_encoder=True, target=False)
+        super().setup()
+        self.pg: PGSettings = self.model_config.get("pg", PGSettings())
+
+    def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
+        observation = batch[Columns.OBS]
+        items = self.policy.encoder.items()
+        state = self.policy.encoder(observation, items)
+        found = self.terms(observation, state, items, batch[Columns.ACTIONS].long())
+        if self.critic.value is None or self.pg.baseline == "none":
+            return found
+        return {**found, BASELINE: self.critic.value(state).squeeze(1)}

@@ -1,0 +1,95 @@
+"""Progress on the terminal: a line per stage, a bar with the time left for every piece of work in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ialp_rllib.progress import Progress as StageProgress
+
+
+class Bars(StageProgress):
+    """Draws the progress of a run with ``rich``.
+
+    Args:
+        console: where to draw.
+        stages: name -> specification with a ``title``.
+        plain: lines only, no live drawing: a debugger needs the terminal for itself.
+    """
+
+    def __init__(self, console: Console, stages: Mapping[str, Any], plain: bool = False) -> None:
+        super().__init__()
+        self._console, self._stages = console, stages
+        self._live = None if plain or not console.is_terminal else _bars(console)
+        self._tasks: dict[str, TaskID] = {}
+        self._width = max(len(spec.title) for spec in stages.values())
+
+    def __enter__(self) -> Bars:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.ran.append(name)
+        title, began = self._stages[name].title, time.perf_counter()
+        self._tasks = {}
+        whole = self._live.add_task(title, total=None, note="") if self._live else None
+        if self._live is None:
+            self._console.print(f"… {title}", highlight=False)
+        try:
+            yield
+        finally:
+            if self._live and whole is not None:
+                for task in (whole, *self._tasks.values()):
+                    self._live.remove_task(task)
+        self._console.print(
+            f"[green]✓[/] {title:<{self._width}}  {time.perf_counter() - began:6.1f} s", highlight=False
+        )
+
+    def stands(self, name: str) -> None:
+        title = self._stages[name].title
+        self._console.print(f"[green]✓[/] {title:<{self._width}}  stands from an earlier run", highlight=False)
+
+    def update(self, what: str, done: float, total: float, note: str = "") -> None:
+        if self._live is None:
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._live.add_task(f"  {what}", total=total, note="")
+        self._live.update(self._tasks[what], completed=done, total=total, note=note)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+    )

@@ -1,0 +1,113 @@
+"""``ialp compare``: all methods over several scenarios and seeds, beside the published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ialp_rllib.compare import Plan
+    from ialp_rllib.compare.analysis import Analysis
+
+
+def compare(
+    scenarios: Annotated[list[str], typer.Argument(help="Scenarios of the package (sample, coat), or scenario YAMLs.")],
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="NAME=DIR", help="Data folder of a scenario; once for each.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Training runs per method and scenario.")] = 5,
+    methods: Annotated[
+        str, typer.Option("--methods", metavar="A,B,C", help="Default: all that ask no judge online.")
+    ] = "",
+    out: Annotated[Path, typer.Option("--out", help="Folder: one folder per scenario in it, and `comparison`.")] = Path(
+        "runs/compare"
+    ),
+    only_report: Annotated[
+        bool, typer.Option("--only-report", help="Train nothing: compare what is finished, and say what is missing.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a setting in all scenarios; SCENARIO:KEY=VALUE: in one."
+        ),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", metavar="KEY=[A,B]", help="Each scenario with each of the values; several: combined."),
+    ] = None,
+    cross_validate: Annotated[
+        bool,
+        typer.Option("--cross-validate", help="Each seed with other test users: five seeds test on every user once."),
+    ] = False,
+    local_mode: Annotated[bool, typer.Option("--local-mode", help="Everything in one process.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the stages do.")] = False,
+) -> None:
+    """Compare methods over scenarios and seeds; what stands from an earlier call is not run again."""
+    from ialp_rllib.cli import main as cli
+
+    cli.quiet(verbose)
+    from ialp_rllib.compare import make_plan, measure, write
+
+    overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
+    plan = make_plan(
+        scenarios,
+        out.expanduser(),
+        seeds=seeds,
+        methods=methods,
+        data=data or (),
+        overrides=overrides,
+        vary=vary or (),
+        cross_validate=cross_validate,
+    )
+    plan.check()
+    if not only_report:
+        _train(plan, local_mode)
+    measured = measure(plan)
+    with cli.console.status("Estimating intervals"):
+        analysis = write(measured, plan.folder)
+    if measured.missing:
+        from ialp_rllib.compare.page.page import missing_words
+
+        cli.console.print(f"[yellow]not finished[/] {escape(missing_words(measured.missing))}", soft_wrap=True)
+    _show(analysis)
+    cli.console.print(f"\nComparison: [bold]{escape(str(plan.folder / 'index.html'))}[/]", soft_wrap=True)
+
+
+def _train(plan: Plan, local: bool) -> None:
+    """All scenarios, one after the other; the methods and seeds of each run side by side."""
+    from ialp_rllib import runtime
+    from ialp_rllib.cli import main as cli
+    from ialp_rllib.cli.bars import Bars
+    from ialp_rllib.compare import train
+    from ialp_rllib.stages import STAGES
+
+    for name in plan.runs:
+        cli.console.print(f"\n[bold]{escape(name)}[/]", highlight=False)
+        try:
+            with Bars(cli.console, STAGES, plain=local) as bars:
+                train(plan, name, bars)
+        finally:
+            runtime.stop()
+
+
+def _show(analysis: Analysis) -> None:
+    """The verdict, and the returns at the end."""
+    from ialp_rllib.compare.tables import against, estimate
+    from ialp_rllib.report.kit.names import label
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    policy = analysis.policies[0]
+    table = Table("scenario", "method", "R at the end", title=f"{policy} policy", title_justify="left")
+    table.add_column("R against the best baseline")
+    ends = analysis.kinds["table5"]
+    for _, row in ends[(ends["policy"] == policy) & (ends["seeds"] > 0)].iterrows():
+        table.add_row(escape(row["scenario"]), label(row["method"]), escape(estimate(row, "return")), against(row))
+    console.print(table)
+    for sentence in analysis.verdict:
+        console.print(escape(sentence), highlight=False)

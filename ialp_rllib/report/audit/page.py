@@ -1,0 +1,131 @@
+"""The page of an audit: one self-contained HTML file in the report's style."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ialp_rllib.errors import storage_errors
+from ialp_rllib.report.audit.audit import judge_section
+from ialp_rllib.report.audit.figures import group_name
+from ialp_rllib.report.audit.numbers import Audit, at, percent, range_text
+from ialp_rllib.report.kit import sections
+from ialp_rllib.report.kit.glossary import JUDGE
+from ialp_rllib.report.kit.numbers import ABSENT, whole
+from ialp_rllib.report.kit.page import fill
+from ialp_rllib.storage import write_atomic
+
+log = logging.getLogger(__name__)
+
+_GROUPINGS = {
+    "by_history": "Items of history in the prompt",
+    "by_popularity": "Interactions of the true item (prompts that hold it)",
+}
+
+
+def write_page(
+    path: Path,
+    *,
+    scenario: str,
+    audit: Audit,
+    wordings: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    versions: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the page of an audit.
+
+    Args:
+        path: of the HTML file; its folder is made if it does not exist.
+        scenario: name of the scenario.
+        audit: see :func:`ialp_rllib.judge.audit.audit.audit_judge`; what it lacks is left out.
+        wordings: the instruction in each wording.
+        settings: the settings that the audit was made with, as :func:`ialp_rllib.settings.to_dict` gives them.
+        versions: name of a component -> version.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    page = render(scenario=scenario, audit=audit, wordings=wordings, settings=settings or {}, versions=versions or {})
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, lambda temporary: _write_text(temporary, page))
+    log.info("audit: %s", path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def render(
+    *,
+    scenario: str,
+    audit: Audit,
+    wordings: Sequence[str],
+    settings: Mapping[str, Any],
+    versions: Mapping[str, Any],
+) -> str:
+    """The page as text. Arguments as in :func:`write_page`."""
+    return fill(
+        "audit.html.j2",
+        scenario=scenario,
+        judge=judge_section(audit),
+        groups=list(group_rows(audit)),
+        wordings=list(wording_rows(audit, wordings)),
+        agreement=at(audit, "frames.agreement"),
+        facts=list(fact_rows(audit)),
+        settings=[row for row in sections.setting_rows(settings) if not row.key.startswith("judge.tune.")],
+        versions=dict(versions),
+        glossary=[(term[:1].upper() + term[1:], text) for term, text in JUDGE.items()],
+    )
+
+
+def group_rows(audit: Audit) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(what is grouped by, rows): of each group its name, and ``cells`` of count, accuracy and interval per kind."""
+    kinds = audit.get("negatives") or {}
+    for key, title in _GROUPINGS.items():
+        found: dict[int, dict[str, Any]] = {}
+        for kind in ("uniform", "popular"):
+            for group in (kinds.get(kind) or {}).get(key) or []:
+                row = found.setdefault(group["low"], {"name": group_name(group), "cells": {}})
+                row["cells"][kind] = (
+                    whole(group["prompts"]),
+                    percent(group["accuracy"]),
+                    range_text(group["interval"]),
+                )
+        if found:
+            yield title, [found[low] for low in sorted(found)]
+
+
+def wording_rows(audit: Audit, wordings: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A row per wording: its number, whether it is in use, accuracy, interval, share of the same answers, its text."""
+    for row in at(audit, "frames.frames") or []:
+        number = row["frame"]
+        yield {
+            "number": number,
+            "used": number == at(audit, "frames.used"),
+            "accuracy": percent(row["accuracy"]) if row["accuracy"] is not None else ABSENT,
+            "interval": range_text(row["interval"]),
+            "same": percent(row["same"]) if row["same"] is not None else ABSENT,
+            "text": wordings[number].partition("\n")[2].strip() if number < len(wordings) else "",
+        }
+
+
+def fact_rows(audit: Audit) -> Iterator[tuple[str, str]]:
+    """Who was asked, and what that took."""
+    for key, name in (
+        ("model", "Model"),
+        ("model_fingerprint", "Its fingerprint"),
+        ("engine", "Engine"),
+        ("decoding", "Decoding"),
+        ("prompt_fingerprint", "Fingerprint of the prompt"),
+    ):
+        if audit.get(key):
+            yield name, str(audit[key])
+    if sections.is_number(audit.get("asked")):
+        yield "Prompts asked, in all", whole(audit["asked"])
+        yield "Of these refused", whole(audit.get("refused"))
+    if sections.is_number(audit.get("seconds")):
+        speed = whole(audit.get("prompts_per_second"))
+        yield "Time", f"{sections.duration(audit['seconds'])} ({speed} prompts per second)"

@@ -1,0 +1,123 @@
+"""The figures of the report as inline SVG: small, without scripts, legible on white and on dark ground.
+
+Ink is written as ``currentColor`` and text stays text, so that a figure takes the colour and the font of the page. No
+global state of matplotlib is touched: figures can be drawn in any process and thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from ialp_rllib.report.kit import svg
+from ialp_rllib.report.kit.names import Method, methods
+from ialp_rllib.report.run import tables
+
+_MEASURE = {
+    "return": "return R",
+    "length": "length Len (steps)",
+    "reward_per_step": "reward per step",
+    "alpha": "alpha",
+    "coverage": "coverage (share of items)",
+    "effective_items": "effective items",
+}
+_OVER = {"env_steps": "environment steps", "updates": "updates"}
+
+
+def learning_curve(
+    curves: pd.DataFrame,
+    series: str,
+    measure: str,
+    *,
+    title: str = "",
+    over: str = "env_steps",
+    top: float | None = None,
+    prefix: str = "",
+) -> Markup:
+    """A measure over training, one line per method: the mean over seeds, with its 95% band.
+
+    A method with a single point (one that does not learn online) is a dot and a thin level line.
+
+    Args:
+        curves: rows of ``curves``.
+        series: the series to draw.
+        measure: ``return``, ``length``, ``reward_per_step``, ``alpha``, ``coverage`` or ``effective_items``.
+        title: stands above the axes.
+        over: the x axis, ``env_steps`` or ``updates``.
+        top: upper end of the y axis, so that figures side by side compare; ``None``: from the data.
+        prefix: of its ids, where the page shows the same figure of several scenarios.
+    """
+    part = curves[curves["series"] == series]
+    with matplotlib.rc_context(svg.STYLE):
+        figure, axes = svg.empty(title, _OVER[over], _MEASURE[measure])
+        drawn = []
+        for index, (name, method) in enumerate(methods(part["method"]).items()):
+            line = tables.curve(part[part["method"] == name], measure, over)
+            if len(line):
+                _draw(axes, line, method, f"line-{index}")
+                drawn.append(line)
+        lowest = min((np.nanmin(line[["mean", "low"]].to_numpy()) for line in drawn), default=0.0)
+        if lowest >= 0:
+            axes.set_ylim(0, top if top is None else 1.05 * top)
+        longest = max((line["x"].max() for line in drawn), default=1)
+        axes.set_xlim(0, max(longest, 1) * 1.02)
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        words = ", ".join(methods(part["method"])[name].label for name in methods(part["method"]))
+        words = f"{title or series}: {_MEASURE[measure]} of {words}"
+        return svg.markup(figure, f"{prefix}{series}-{measure}-{over}", words)
+
+
+def alpha_curve(curves: pd.DataFrame) -> Markup | None:
+    """The mixture's weight of the learning policy over training; ``None`` where no method has one."""
+    part = curves.dropna(subset=["alpha"])
+    if part.empty:
+        return None
+    series = part["series"].value_counts().index[0]
+    return learning_curve(part, series, "alpha", title="Weight alpha of the learning policy", top=1.0)
+
+
+def calibration_curve(groups: Sequence[Mapping[str, float]], title: str) -> Markup:
+    """Predicted probability against what was observed, one dot per group; the diagonal is perfect calibration.
+
+    Args:
+        groups: ``predicted`` and ``observed`` of each, in ascending order of the prediction.
+    """
+    with matplotlib.rc_context(svg.STYLE):
+        figure, axes = svg.empty(title, "predicted", "observed")
+        axes.plot([0, 1], [0, 1], color=svg.INK, linewidth=0.8, alpha=0.4)
+        x, y = ([float(group[name]) for group in groups] for name in ("predicted", "observed"))
+        (line,) = axes.plot(x, y, color=svg.BLUE, marker="o", markersize=3.5, clip_on=False)
+        line.set_gid("line-0")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        return svg.markup(
+            figure, f"calibration-{re.sub('[^a-z]+', '-', title.lower())}", f"{title}: predicted and observed"
+        )
+
+
+def _draw(axes: Axes, line: pd.DataFrame, method: Method, gid: str) -> None:
+    dash: Any = (0, method.dash) if method.dash else "-"
+    if len(line) == 1:
+        level = axes.axhline(line["mean"].iloc[0], color=method.colour, linestyle=dash, linewidth=1.2)
+        level.set_gid(f"{gid}-level")
+        (drawn,) = axes.plot(line["x"], line["mean"], "o", color=method.colour, markersize=4.5, clip_on=False)
+    else:
+        if line["low"].notna().any():
+            band = axes.fill_between(line["x"], line["low"], line["high"], color=method.colour, alpha=0.18, linewidth=0)
+            band.set_gid(f"{gid}-band")
+        (drawn,) = axes.plot(line["x"], line["mean"], color=method.colour, linestyle=dash)
+    drawn.set_gid(gid)
+
+
+def _thousands(value: float, _: int | None = None) -> str:
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"

@@ -28,8 +28,8 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import FilterSettings, Settings, load
 from tests.catalogue.corrupt_settings import SCENARIOS
 from tests.catalogue.corrupt_tables import TABLES
-from tests.catalogue.literal import Unreadable, literal_catalogue
 from tests.catalogue.right import FORMATS, DataSet
+from tests.catalogue.tables.literal import Unreadable, literal_catalogue
 
 FUZZ = {
     "derandomize": True,

@@ -23,7 +23,7 @@ from ialp_rllib.catalogue.download import datasets
 from ialp_rllib.catalogue.download.datasets import DataSet, data_set
 from ialp_rllib.catalogue.download.fetch import CHECKSUMS, Options, download
 from ialp_rllib.errors import InputError
-from tests.catalogue.file_server import Files, serve
+from tests.catalogue.download.file_server import Files, serve
 
 NOISE = np.random.default_rng(0).bytes(300_000)  # does not pack: the archive is as large
 COAT = {f"coat/{name}": NOISE[:1000] for name in datasets.COAT.files[0].holds} | {"coat/noise": NOISE}

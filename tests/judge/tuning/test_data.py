@@ -17,7 +17,7 @@ from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import Lessons, TuningData, tuning_data
 from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.pipeline import Run
-from tests.judge.small_tuning import learn, sample, small_judge
+from tests.judge.tuning.small import learn, sample, small_judge
 
 
 def books(users: int = 20, each: int = 6) -> Catalogue:

@@ -21,7 +21,8 @@ from ialp_rllib.judge.engines.models import load_model, resolve_model
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import tuning_data
 from ialp_rllib.judge.tuning.fit import label_loss
-from tests.judge.small_tuning import LONG, adapter, checkpoint, learn, sample, small_judge
+from tests.conftest import REPOSITORY
+from tests.judge.tuning.small import LONG, adapter, checkpoint, learn, sample, small_judge
 from tests.small_run import environment
 
 
@@ -108,8 +109,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]
 
 def test_a_tuning_killed_by_the_system_ends_as_if_it_had_not_been(uninterrupted, tmp_path: Path) -> None:
     """With dropout: the random generator is where it was, too."""
-    program = [sys.executable, "-m", "tests.judge.small_tuning", str(tmp_path)]
-    process = subprocess.Popen(program, env=environment(), cwd=Path(__file__).parents[2])
+    program = [sys.executable, "-m", "tests.judge.tuning.small", str(tmp_path)]
+    process = subprocess.Popen(program, env=environment(), cwd=REPOSITORY)
     deadline = time.time() + 120
     while not checkpoint(tmp_path).is_file():
         assert process.poll() is None, "the tuning ended before it could be killed"

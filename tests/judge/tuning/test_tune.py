@@ -20,7 +20,7 @@ from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import Lessons
 from ialp_rllib.judge.tuning.fit import label_loss
 from ialp_rllib.judge.tuning.tune import model_with_adapter, tune_judge
-from tests.judge.small_tuning import adapter, checkpoint, learn, small_judge
+from tests.judge.tuning.small import adapter, checkpoint, learn, small_judge
 
 LAYERS = 4
 SHAPES = {"q_proj": (128, 128), "v_proj": (128, 64)}  # the tiny judge's

@@ -18,7 +18,7 @@ import argparse
 
 import numpy as np
 
-from ialp_rllib.catalogue import read_source
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import load
 from ialp_rllib.users import deepfm
 from ialp_rllib.users.leaving import close_pairs, lookback

@@ -25,13 +25,16 @@ import numpy as np
 import torch
 
 from ialp_rllib import runtime, settings
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.distillation.distil import distil
 from ialp_rllib.judge.distillation.preferences import read_table
-from ialp_rllib.judge.engines.engines import PromptTokens, make_engine
+from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.models import load_model, resolve_model
-from ialp_rllib.judge.judge import Judge, start_judge
+from ialp_rllib.judge.engines.tokens import PromptTokens
+from ialp_rllib.judge.judge import Judge
 from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import Settings
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from ialp_rllib import settings
-from ialp_rllib.catalogue import read_source
-from ialp_rllib.judge.engines.engines import make_engine
+from ialp_rllib.catalogue.sources.read import read_source
+from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from ialp_rllib.judge.engines.engines import TransformersEngine
 from ialp_rllib.judge.engines.models import load_tokenizer, resolve_model
+from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.prompt.labels import AnswerFormat
 from ialp_rllib.settings import JudgeSettings
 

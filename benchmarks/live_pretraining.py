@@ -25,9 +25,10 @@ import torch
 from ialp_rllib import runtime, settings
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.trainer import build
-from ialp_rllib.catalogue import read_source
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.judge import Judge, start_judge
+from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import Settings
 from ialp_rllib.stages.pretrain import policy_config
 

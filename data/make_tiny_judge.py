@@ -26,7 +26,8 @@ import torch
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from ialp_rllib import settings
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.tokenizer import LETTERS, make_tokenizer
 

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
-from ialp_rllib.agent.rllib.measuring import MEASURES
+from ialp_rllib.results.measures import MEASURES
 from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PROGRESS = "progress.json"

@@ -78,9 +78,10 @@ def download(
 def describe(scenario: Scenario, data: Data = None, set_: Set = None, json_: Json = False) -> None:
     """Show the size of a scenario's data, its sequences, and the texts of items and users."""
     settings = _load(scenario, data, set_)
-    from ialp_rllib import catalogue
+    from ialp_rllib.catalogue.describe import describe as figures_of
+    from ialp_rllib.catalogue.sources.read import read_source
 
-    figures = catalogue.describe(catalogue.read_source(settings.catalogue))
+    figures = figures_of(read_source(settings.catalogue))
     if json_:
         typer.echo(json.dumps({"scenario": settings.scenario, **figures}, indent=2, ensure_ascii=False))
         return
@@ -91,9 +92,9 @@ def describe(scenario: Scenario, data: Data = None, set_: Set = None, json_: Jso
 def validate(scenario: Scenario, data: Data = None, set_: Set = None, json_: Json = False) -> None:
     """List all that is wrong or odd in a scenario's data. Exit code 2 where `ialp prepare` would refuse them."""
     settings = _load(scenario, data, set_)
-    from ialp_rllib import catalogue
+    from ialp_rllib.catalogue.validate import validate as find_problems
 
-    found = catalogue.validate(settings.catalogue)
+    found = find_problems(settings.catalogue)
     errors = sum(problem.severity == "error" for problem in found)
     if json_:
         problems = [vars(problem) for problem in found]

@@ -49,8 +49,8 @@ def audit(
     from ialp_rllib import runtime
     from ialp_rllib.cli import main as cli
     from ialp_rllib.cli.bars import Bars
+    from ialp_rllib.report.audit.run import STEP, audit_run
     from ialp_rllib.stages import STAGES
-    from ialp_rllib.stages.audit import STEP, audit_run
 
     cli.quiet(verbose)
     run = cli.open_run(scenario, data, out, set_, local_mode)

@@ -140,7 +140,7 @@ def quiet(verbose: bool) -> None:
 def main() -> None:
     """Entry point: an error of ours becomes one message and its exit code."""
     atexit.register(_end_quietly)
-    from ialp_rllib.stages.pipeline import STAGES
+    from ialp_rllib.stages.run import STAGES
 
     for name, spec in STAGES.items():
         _verb(name, spec.title)

@@ -21,8 +21,8 @@ from ialp_rllib.report.kit.names import methods
 from ialp_rllib.results.schemas import check_curves, check_results
 from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.pipeline import Run
-from ialp_rllib.stages.report import gather, notes, versions
+from ialp_rllib.stages.gather import gather, notes, versions
+from ialp_rllib.stages.run import Run
 from ialp_rllib.storage import Stage
 
 COSTS = (

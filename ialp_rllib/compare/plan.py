@@ -14,7 +14,8 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.report.kit.names import methods as in_order
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.pipeline import Run, run_all
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import Run
 
 FOLDER = "comparison"
 SEEDS = 5

@@ -45,12 +45,6 @@ def probability(candidates: np.ndarray, item: np.ndarray, logprobs: np.ndarray) 
     return np.nan_to_num(p, nan=0.0).astype(np.float32)
 
 
-def passed_over(candidates: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """``(B, k - 1)``: the candidates without the picked one, in their order."""
-    n, k = candidates.shape
-    return candidates[candidates != item[:, None]].reshape(n, max(k - 1, 0))
-
-
 def read_answers(
     logprobs: np.ndarray,
     history: np.ndarray,

@@ -13,13 +13,12 @@ import numpy as np
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.cache import AnswerCache, prompt_keys
-from ialp_rllib.judge.engines.engines import engine_name, make_engine
-from ialp_rllib.judge.engines.models import load_tokenizer, resolve_model
+from ialp_rllib.judge.engines.choose import make_engine
+from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.protocol import Asker, InProcess, Work
 from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.judge.prompt import letters
 from ialp_rllib.judge.prompt.builder import PromptBuilder
-from ialp_rllib.judge.prompt.labels import AnswerFormat, label_tokens
 from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
@@ -278,13 +277,3 @@ def local_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attribut
     """
     builder = PromptBuilder(catalogue, judge, attributes)
     return Judge(InProcess(make_engine(judge, builder, resolve_model(model))), catalogue, judge, attributes)
-
-
-def start_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attributes: tuple[str, ...] = ()) -> Judge:
-    """A judge whose engines are Ray actors, with the model loaded. Arguments and errors as :func:`local_judge`."""
-    engine_name(judge.engine)
-    model = resolve_model(model)
-    builder = PromptBuilder(catalogue, judge, attributes)
-    answers = AnswerFormat(builder.stem, builder.labels)
-    label_tokens(load_tokenizer(model), answers.stem, answers.labels, model)  # here a mistake has a plain message
-    return Judge(EnginePool(judge, answers, model), catalogue, judge, attributes)

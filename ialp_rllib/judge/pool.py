@@ -18,8 +18,9 @@ import numpy as np
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import IalpError, InputError
-from ialp_rllib.judge.engines.engines import VLLM_ENVIRONMENT, make_engine
+from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.protocol import Engine, Replies, Work
+from ialp_rllib.judge.engines.vllm import VLLM_ENVIRONMENT
 from ialp_rllib.judge.prompt.labels import AnswerFormat
 from ialp_rllib.settings import JudgeSettings
 
@@ -46,7 +47,7 @@ class EngineActor:
         self._seconds = self._since = 0.0
 
     def ask(self, prompts: list[str]) -> Replies:
-        """See :meth:`ialp_rllib.judge.engines.engines.Engine.ask`. Runs in :data:`_AHEAD` threads."""
+        """See :meth:`ialp_rllib.judge.engines.choose.Engine.ask`. Runs in :data:`_AHEAD` threads."""
         self._enters(1)
         try:
             replies = self.engine.ask(prompts)

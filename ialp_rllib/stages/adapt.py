@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
@@ -16,15 +16,14 @@ from ialp_rllib.agent.rllib.algorithm import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.judge import AnyJudge
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
-from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs, seen
+from ialp_rllib.stages.judges import judge_for_jobs
+from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.training import base_config, run_jobs, seen
 from ialp_rllib.storage import Stage
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
-
-if TYPE_CHECKING:
-    from ialp_rllib.progress import Progress
-    from ialp_rllib.stages.pipeline import Run
 
 _NOT_SHARED = {"adapt.methods", "adapt.plugins", *OWN_SETTINGS}
 
@@ -90,8 +89,6 @@ def train_job(
         judge: who picks online, for a method that is judged.
     """
     import time
-
-    from ialp_rllib.stages.pipeline import Run
 
     run = Run(settings, Path(root))
     folder = stage.open()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.distillation.distil import Speed, distil
 from ialp_rllib.judge.distillation.preferences import read_table, table_hash
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
-from ialp_rllib.stages.tune import judge_of
-
-if TYPE_CHECKING:
-    from ialp_rllib.progress import Progress
-    from ialp_rllib.stages.pipeline import Run
+from ialp_rllib.stages.judges import judge_of
+from ialp_rllib.stages.run import Run
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

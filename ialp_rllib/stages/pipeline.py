@@ -6,170 +6,16 @@ runs again what depends on it and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
-import yaml
-
-from ialp_rllib.agent.methods import load_plugins, method
-from ialp_rllib.catalogue import Catalogue, read_catalogue, source_files
-from ialp_rllib.catalogue.sources.read import data_folder
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.progress import Progress
-from ialp_rllib.settings import OracleSettings, Settings, fingerprint, to_dict
-from ialp_rllib.storage import Stage, write_atomic
+from ialp_rllib.stages.run import STAGES, Run, needed_stages
 
 log = logging.getLogger(__name__)
-
-SETTINGS = "settings.yaml"
-
-
-@dataclass(frozen=True)
-class StageSpec:
-    """One stage.
-
-    Attributes:
-        needs: stages that it reads from.
-        settings: the part of the settings that it depends on.
-        title: what it does, for people.
-        in_parts: whether its folder holds parts (method, seed) that stand or not by themselves.
-    """
-
-    needs: Callable[[Settings], tuple[str, ...]]
-    settings: Callable[[Settings], list[Any]]
-    title: str
-    in_parts: bool = False
-
-
-def _judge(settings: Settings) -> Any:
-    """The judge without what changes only where and how fast it runs, or is meant for an oracle where it is none."""
-    anywhere: dict[str, Any] = {
-        "replicas": 1,
-        "cpus": 0,
-        "gpus": 0.0,
-        "tensor_parallel": 1,
-        "memory_share": 1.0,
-        "cache": "",
-    }
-    at_any_speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
-    tune = replace(settings.judge.tune, checkpoint_every=1)
-    oracle = settings.judge.oracle if settings.judge.is_oracle else OracleSettings()
-    return replace(settings.judge, tune=tune, oracle=oracle, **anywhere, **at_any_speed)
-
-
-def _learnt_from(settings: Settings) -> list[str | None]:
-    """Fingerprints of the prepared data of other runs that the judge learns from; None where there are none yet."""
-    manifests = [
-        Stage(Path(run).expanduser() / "prepare", "prepare", "").manifest() for run in settings.judge.tune.also
-    ]
-    return [manifest["fingerprint"] if manifest else None for manifest in manifests]
-
-
-def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
-    return lambda settings: names
-
-
-def _judge_needs(*names: str) -> Callable[[Settings], tuple[str, ...]]:
-    """An oracle knows the users; an LLM does not."""
-    return lambda settings: ("prepare", *(("users",) if settings.judge.is_oracle else ()), *names)
-
-
-def _adapt_needs(settings: Settings) -> tuple[str, ...]:
-    """Methods that start from random weights and act themselves need no judge."""
-    methods = [method(name) for name in settings.adapt.methods]
-    judge = ("tune",) if any(m.judged for m in methods) else ()
-    policy = ("pretrain",) if any(m.pretrained for m in methods) else ()
-    return ("prepare", "users", *judge, *policy)
-
-
-STAGES = {
-    "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)], "Read and check the data"),
-    "users": StageSpec(_always("prepare"), lambda s: [s.users], "Fit the simulated users"),
-    "tune": StageSpec(_judge_needs(), lambda s: [_judge(s), _learnt_from(s)], "Tune and audit the judge"),
-    "distil": StageSpec(
-        _judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], "Distil the judge's preferences"
-    ),
-    "pretrain": StageSpec(
-        _always("prepare", "distil"),
-        lambda s: [s.pretraining_agent, s.pretrain, s.seeds],
-        "Pre-train against the judge",
-        in_parts=True,
-    ),
-    "adapt": StageSpec(
-        _adapt_needs, lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], "Go online and adapt", in_parts=True
-    ),
-    "report": StageSpec(_always("adapt"), lambda s: [s.scenario], "Write the report"),
-}
-
-
-def source_digest(settings: Settings) -> str:
-    """SHA-256 of the names and contents of the files that the source reads."""
-    digest = hashlib.sha256()
-    folder = data_folder(settings.catalogue.data)
-    for path in source_files(settings.catalogue):
-        digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _catalogue(settings: Settings) -> Any:
-    """The catalogue without what changes only how fast it is read."""
-    return replace(settings.catalogue, memory_mb=0, threads=0)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run: its settings and its folder.
-
-    Attributes:
-        root: one folder per stage lies below it, beside ``settings.yaml`` and ``logs`` (TensorBoard).
-    """
-
-    settings: Settings
-    root: Path
-
-    def __post_init__(self) -> None:
-        load_plugins(self.settings.adapt.plugins)  # a run is made in the driver and in every training process
-
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        """Stage -> fingerprint."""
-        found: dict[str, str] = {}
-        for name, spec in STAGES.items():
-            found[name] = fingerprint(name, spec.settings(self.settings), [found[n] for n in spec.needs(self.settings)])
-        return found
-
-    def stage(self, name: str) -> Stage:
-        return Stage(self.root / name, name, self.fingerprints[name])
-
-    def facts(self, name: str) -> dict[str, Any]:
-        """What a finished stage reported."""
-        manifest = self.stage(name).manifest()
-        return manifest["facts"] if manifest else {}
-
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """The prepared catalogue."""
-        return read_catalogue(self.root / "prepare")
-
-    def write_settings(self) -> None:
-        """Leave the resolved settings in the run's folder."""
-        with storage_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(to_dict(self.settings), sort_keys=False)
-        write_atomic(self.root / SETTINGS, lambda path: _write(path, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def run_stage(run: Run, name: str, progress: Progress) -> bool:
@@ -196,16 +42,6 @@ def run_stage(run: Run, name: str, progress: Progress) -> bool:
         facts = module.run(run, folder, progress)
     stage.finish(facts, time.perf_counter() - began)
     return True
-
-
-def needed_stages(settings: Settings) -> list[str]:
-    """The stages that the report depends on, in order."""
-    wanted, found = ["report"], set()
-    while wanted:
-        name = wanted.pop()
-        found.add(name)
-        wanted += STAGES[name].needs(settings)
-    return [name for name in STAGES if name in found]
 
 
 def run_all(run: Run, progress: Progress, names: Iterable[str] = ()) -> None:

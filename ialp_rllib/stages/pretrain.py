@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +17,12 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.judge import AnyJudge, Pending
+from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
-from ialp_rllib.stages.training import base_config, judge_for_jobs, run_jobs
+from ialp_rllib.stages.judges import judge_for_jobs
+from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.training import base_config, run_jobs
 from ialp_rllib.storage import Stage
-
-if TYPE_CHECKING:
-    from ialp_rllib.progress import Progress
-    from ialp_rllib.stages.pipeline import Run
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -77,7 +76,6 @@ class _NoJudge:
 
 def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: AnyJudge | None) -> None:
     """One seed, in a process of its own (a Ray task)."""
-    from ialp_rllib.stages.pipeline import Run
 
     run = Run(settings, Path(root))
     folder = stage.open()

@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ialp_rllib import runtime
 from ialp_rllib.judge.audit.audit import audit_judge
-from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.judge import AnyJudge, start_judge
-from ialp_rllib.judge.oracle.oracle import OracleJudge, make_oracle
+from ialp_rllib.judge.oracle.oracle import OracleJudge
 from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
-from ialp_rllib.settings import ORACLE, JudgeSettings
+from ialp_rllib.progress import Progress
+from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.stages.judges import judge_of, served_model
+from ialp_rllib.stages.run import Run
 from ialp_rllib.storage import read_json, write_json
 
-if TYPE_CHECKING:
-    from ialp_rllib.progress import Progress
-    from ialp_rllib.stages.pipeline import Run
-
 AUDIT, BEFORE = "audit.json", "audit_before.json"
-
-
-def served_model(run: Run) -> str:
-    """The model that answers in this run: the tuned and merged one, or the judge as it came."""
-    judge = run.settings.judge
-    if judge.is_oracle:
-        return ORACLE
-    return str(run.root / "tune" / MERGED) if judge.is_tuned else resolve_model(judge.model)
-
-
-def judge_of(run: Run, settings: JudgeSettings | None = None, model: str = "") -> AnyJudge:
-    """A judge for this run: an LLM whose engines are Ray actors, or an oracle. Whoever starts it closes it.
-
-    Args:
-        run: its runtime, data and, for an oracle, fitted users are used.
-        settings: of the judge; None: the run's.
-        model: `tiny`, `oracle`, a folder, or a Hugging Face id; empty: :func:`served_model`.
-
-    Raises:
-        InputError: as :func:`.start_judge` or :func:`.make_oracle`.
-    """
-    settings, model = settings or run.settings.judge, model or served_model(run)
-    if model == ORACLE:
-        return make_oracle(settings, run.settings.users, run.catalogue, run.root / "users")
-    runtime.start(run.settings.runtime)
-    return start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ialp_rllib.progress import Progress
+from ialp_rllib.stages.run import Run
 from ialp_rllib.users.worlds import fit_users
-
-if TYPE_CHECKING:
-    from ialp_rllib.progress import Progress
-    from ialp_rllib.stages.pipeline import Run
 
 
 def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:

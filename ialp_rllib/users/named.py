@@ -7,7 +7,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from ialp_rllib.catalogue import read_catalogue, read_source
+from ialp_rllib.catalogue.disk import read_catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import CatalogueSettings, Settings, UsersSettings, from_dict, read_yaml
 from ialp_rllib.users.env import UserEnv, UserVectorEnv, World
 from ialp_rllib.users.worlds import make_world

@@ -16,7 +16,7 @@ from ialp_rllib.agent.rllib.baselines import epsilon
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import DQNSettings, PGSettings, load
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.pipeline import Run
+from ialp_rllib.stages.run import Run
 from tests.agent.small import make_method, restored_and_not
 
 pytestmark = pytest.mark.usefixtures("ray_session")

@@ -12,7 +12,7 @@ from ialp_rllib.agent.methods import METHODS, Method, load_plugins, method, part
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import Settings, load
-from ialp_rllib.stages.pipeline import Run, needed_stages
+from ialp_rllib.stages.run import Run, needed_stages
 from tests.agent.small import make_config
 
 PLUGIN = "tests.agent.soft_q"

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import CatalogueSettings, from_dict
 
 Rows = list[dict[str, Any]]

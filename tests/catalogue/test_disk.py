@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ialp_rllib.catalogue import Catalogue, disk, read_catalogue, read_source, write_catalogue
+from ialp_rllib.catalogue import Catalogue, disk
+from ialp_rllib.catalogue.disk import read_catalogue, write_catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
 from tests.catalogue.made_up import USERS, read, write

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ialp_rllib.catalogue.validate.validate import validate
 
-from ialp_rllib.catalogue import Catalogue, read_source, validate
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
-from ialp_rllib.stages.pipeline import Run, run_stage
+from ialp_rllib.stages.pipeline import run_stage
+from ialp_rllib.stages.run import Run
 
 pytestmark = pytest.mark.real_data
 

@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from ialp_rllib import runtime, settings
-from ialp_rllib.catalogue import read_source
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.distillation.distil import distil
-from ialp_rllib.judge.judge import Judge, start_judge
+from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import DistilSettings, RuntimeSettings
 
 

@@ -13,8 +13,8 @@ from ialp_rllib import settings
 from ialp_rllib.cli import main as cli
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
+from ialp_rllib.report.audit.run import audit_run
 from ialp_rllib.stages import Run
-from ialp_rllib.stages.audit import audit_run
 from tests.report.reading import Page
 from tests.small_run import environment
 
@@ -33,7 +33,7 @@ from pathlib import Path
 from ialp_rllib import cli, runtime
 from ialp_rllib.settings import load
 from ialp_rllib.stages import Run, run_all
-from ialp_rllib.stages.audit import audit_run
+from ialp_rllib.report.audit.run import audit_run
 from ialp_rllib.progress import Progress
 
 out, overrides = Path(sys.argv[1]), json.loads(sys.argv[2])

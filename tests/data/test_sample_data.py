@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from ialp_rllib import settings
-from ialp_rllib.catalogue import read_source
+from ialp_rllib.catalogue.sources.read import read_source
 
 DATA = Path(__file__).parents[2] / "data"
 

@@ -44,7 +44,7 @@ import ray
 
 from ialp_rllib import cli
 from ialp_rllib.agent.rllib.learner import IALPLearner
-from ialp_rllib.judge.engines.engines import TransformersEngine, VllmEngine
+from ialp_rllib.judge.engines.choose import TransformersEngine, VllmEngine
 from ialp_rllib.users.env import UserVectorEnv
 
 

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from ialp_rllib import settings
-from ialp_rllib.catalogue import Catalogue, read_source
-from ialp_rllib.judge.engines.engines import TransformersEngine, VllmEngine
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.protocol import Replies
+from ialp_rllib.judge.engines.transformers import TransformersEngine
+from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.examples import Examples, draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 

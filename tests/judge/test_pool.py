@@ -16,9 +16,10 @@ from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge import pool as pools
 from ialp_rllib.judge.engines.protocol import InProcess, Replies
-from ialp_rllib.judge.judge import Judge, start_judge
+from ialp_rllib.judge.judge import Judge
 from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.judge.prompt.labels import AnswerFormat
+from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import JudgeSettings, RuntimeSettings
 from tests.processes import children
 

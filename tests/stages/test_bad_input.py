@@ -202,7 +202,7 @@ def test_tokenizer_whose_labels_are_not_single_tokens(data: Path, tmp_path: Path
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    from ialp_rllib.catalogue.sources.read import package_data
+    from ialp_rllib.catalogue.packaged import package_data
 
     out, manifest = prepared(data, tmp_path, ialp)
     model = tmp_path / "model"

@@ -17,9 +17,10 @@ from ialp_rllib.results.schemas import check_curves, check_results
 from ialp_rllib.settings import load
 from ialp_rllib.stages import adapt, pretrain
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.pipeline import Run, needed_stages, run_all
-from ialp_rllib.stages.report import gather
-from ialp_rllib.stages.training import judge_for_jobs
+from ialp_rllib.stages.gather import gather
+from ialp_rllib.stages.judges import judge_for_jobs
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import Run, needed_stages
 from tests.small_run import SMALL, arguments, finish, kill_when
 
 SMALLER = {

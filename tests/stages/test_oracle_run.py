@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 from ialp_rllib.judge.distillation.preferences import read_table
 from ialp_rllib.progress import Progress
+from ialp_rllib.report.audit.run import audit_run
 from ialp_rllib.report.audit.words import finding
 from ialp_rllib.settings import load
 from ialp_rllib.stages import adapt, pretrain
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.audit import audit_run
-from ialp_rllib.stages.pipeline import STAGES, Run, needed_stages, run_all
-from ialp_rllib.stages.training import judge_for_jobs
-from ialp_rllib.stages.tune import judge_of
+from ialp_rllib.stages.judges import judge_for_jobs, judge_of
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import STAGES, Run, needed_stages
 from ialp_rllib.storage import Stage
 from tests.small_run import SMALL
 

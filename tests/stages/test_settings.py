@@ -10,7 +10,7 @@ import yaml
 
 from ialp_rllib import settings
 from ialp_rllib.errors import InputError
-from ialp_rllib.stages.pipeline import STAGES, Run, needed_stages
+from ialp_rllib.stages.run import STAGES, Run, needed_stages
 from tests.conftest import REPOSITORY
 
 SCENARIOS = sorted(settings.SCENARIOS.glob("*.yaml"))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.sources.completion import complete
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, UsersSettings, load
 from ialp_rllib.users import deepfm

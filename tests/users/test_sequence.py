@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import text_vectors, tokens_of
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import SequenceModelSettings, load
 from ialp_rllib.users import sequence, sequence_fit
 from ialp_rllib.users.planning import greedy_on_model, random_policy

@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.answers import REFUSED, Answers, passed_over, probability
-from ialp_rllib.judge.distillation.distil import propose
+from ialp_rllib.judge.answers import REFUSED, Answers, probability
+from ialp_rllib.judge.candidates import passed_over, propose
 from ialp_rllib.judge.judge import Pending
 
 

@@ -15,8 +15,8 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from ialp_rllib.agent.policy import replay
-from ialp_rllib.agent.rllib.measuring import spread
 from ialp_rllib.errors import IalpError
+from ialp_rllib.results.measures import spread
 
 PLAY_STATE = "play_state"
 

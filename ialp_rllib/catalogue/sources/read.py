@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sysconfig
 from pathlib import Path
 
 from ialp_rllib.catalogue.catalogue import Catalogue
+from ialp_rllib.catalogue.packaged import package_data
 from ialp_rllib.catalogue.problems import Findings, clip
 from ialp_rllib.catalogue.sources import amazon, coat, files, lfm
 from ialp_rllib.catalogue.tables.build import assemble, index_log
@@ -77,12 +77,3 @@ def data_folder(name: str) -> Path:
     except (OSError, RuntimeError) as error:  # a name that is too long; ~ of a user who is not here
         raise InputError(clip(name), f"is no folder ({clip(str(error))})", expected) from error
     raise InputError(str(folder), "no such folder", expected)
-
-
-def package_data(name: str) -> Path:
-    """Folder of the project's own ``data/``: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).resolve().parents[1]
-    for root in (package / "_data", package.parent / "data", Path(sysconfig.get_path("data")) / "ialp_rllib"):
-        if (root / name).is_dir():
-            return root / name
-    raise InputError(f"data/{name}", "is not part of this installation", "a checkout, or a wheel built with its data")

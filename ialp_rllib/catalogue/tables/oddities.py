@@ -1,4 +1,4 @@
-"""What the reader accepts but a person should know: warnings of :func:`ialp_rllib.catalogue.validate`."""
+"""What the reader accepts but a person should know: warnings of :func:`ialp_rllib.catalogue.validate.validate`."""
 
 from __future__ import annotations
 

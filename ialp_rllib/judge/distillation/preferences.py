@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.catalogue.disk import read_parquet
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.judge.answers import REFUSED, passed_over, probability
+from ialp_rllib.judge.answers import REFUSED, probability
+from ialp_rllib.judge.candidates import passed_over
 from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PREFERENCES = pa.schema(

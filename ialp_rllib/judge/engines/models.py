@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from ialp_rllib.catalogue.sources.read import package_data
+from ialp_rllib.catalogue.packaged import package_data
 from ialp_rllib.errors import InputError
 
 RECORDS = ("training.json", "manifest.json")  # of how a tiny judge was made: they hold times

@@ -17,7 +17,7 @@ from scipy.special import log_softmax, ndtri
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.audit.measures import share
-from ialp_rllib.judge.distillation.distil import propose
+from ialp_rllib.judge.candidates import propose
 from ialp_rllib.judge.engines.protocol import Work
 from ialp_rllib.judge.judge import Pending
 from ialp_rllib.judge.oracle.truth import Truth, logged_sessions, make_truth

@@ -14,8 +14,9 @@ import torch
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import Tokens, tokens_of
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.judge.audit.audit import FRAMES
 from ialp_rllib.judge.examples import draw_examples

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import Tokens
-from ialp_rllib.judge.engines.engines import TransformersEngine
+from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.examples import Examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.tastes import Tastes, weighted

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ialp_rllib.catalogue import Catalogue, read_catalogue
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.engines import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokens
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.settings import JudgeSettings, load

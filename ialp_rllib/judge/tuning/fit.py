@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.engines import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokens
 from ialp_rllib.judge.tuning.data import Lessons, TuningData
 from ialp_rllib.settings import JudgeSettings, TuneSettings
 from ialp_rllib.storage import write_atomic

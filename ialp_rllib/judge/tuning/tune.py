@@ -19,8 +19,8 @@ import torch
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.engines import PromptTokens
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint, resolve_model
+from ialp_rllib.judge.engines.tokens import PromptTokens
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import tuning_data
 from ialp_rllib.judge.tuning.fit import Checkpoint, fit

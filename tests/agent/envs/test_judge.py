@@ -13,7 +13,8 @@ from ray.tune.registry import register_env
 from ialp_rllib.agent.envs.judge import JudgeVectorEnv
 from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
 from ialp_rllib.agent.trainer import build
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.judge import Judge, local_judge

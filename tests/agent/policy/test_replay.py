@@ -14,7 +14,8 @@ from ray.tune.registry import register_env
 from ialp_rllib.agent.policy.replay import ColumnarReplay, preference_transitions
 from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
 from ialp_rllib.agent.trainer import build
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.distil import distil
 from ialp_rllib.judge.distillation.preferences import PREFERENCES, PreferenceTable

@@ -13,8 +13,8 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.modules import NEXT_VALUE, Q
 from ialp_rllib.agent.rllib.objectives import ENTROPY_WEIGHT, entropy_weight, q_learning, reinforce
-from ialp_rllib.catalogue import read_source
 from ialp_rllib.catalogue.popularity import popularity
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import DQNSettings, load
 from tests.agent.small import AGENT, make_method
 

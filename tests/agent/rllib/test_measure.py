@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.agent.rllib.measuring import MEASURES, spread
 from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner
+from ialp_rllib.results.measures import MEASURES, spread
 from ialp_rllib.users.env import UserVectorEnv
 from tests.agent.small import make_algorithm, make_world
 

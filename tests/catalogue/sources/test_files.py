@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ialp_rllib.catalogue.validate.validate import validate
 
-from ialp_rllib.catalogue import read_source, source_files, validate
+from ialp_rllib.catalogue.sources.read import read_source, source_files
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
-from ialp_rllib.stages.pipeline import source_digest
+from ialp_rllib.stages.run import source_digest
 from tests.catalogue.made_up import FORMATS, ITEMS, LOG, USERS, csv, delimited, read, sequences, settings_for, write
 
 ORDERED = {"u1": ["i1", "i2"], "u0": ["i0", "i2", "i1"], "u2": ["i0"]}

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ialp_rllib.catalogue.validate.validate import validate
 
-from ialp_rllib.catalogue import Catalogue, source_files, validate
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import source_files
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
 from tests.catalogue.made_up import read, sequences, settings_for
@@ -119,7 +121,7 @@ def test_missing_files_and_attributes(archive: Path, lfm: Callable[..., Catalogu
 
 
 def test_the_scenario_reads_it(archive: Path) -> None:
-    from ialp_rllib.catalogue import read_source
+    from ialp_rllib.catalogue.sources.read import read_source
 
     loose = ["catalogue.filters.item_core=2", "catalogue.filters.min_length=2"]
     catalogue = read_source(load("lfm", [f"catalogue.data={archive}", *loose]).catalogue)

@@ -11,7 +11,8 @@ from scipy.stats import chi2
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED
-from ialp_rllib.judge.distillation.distil import Speed, distil, propose, session_starts
+from ialp_rllib.judge.candidates import propose
+from ialp_rllib.judge.distillation.distil import Speed, distil, session_starts
 from ialp_rllib.judge.distillation.preferences import TABLE, read_preferences, read_table, table_hash
 from ialp_rllib.judge.engines.protocol import InProcess, Replies
 from ialp_rllib.judge.judge import Judge

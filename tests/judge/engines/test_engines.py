@@ -14,8 +14,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.engines import TransformersEngine, VllmEngine
 from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
+from ialp_rllib.judge.engines.transformers import TransformersEngine
+from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.judge import local_judge
 from ialp_rllib.judge.prompt.labels import label_tokens
 

@@ -12,7 +12,8 @@ import pytest
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.audit.audit import audit_judge
-from ialp_rllib.judge.distillation.distil import distil, propose
+from ialp_rllib.judge.candidates import propose
+from ialp_rllib.judge.distillation.distil import distil
 from ialp_rllib.judge.distillation.preferences import read_table
 from ialp_rllib.judge.oracle.oracle import OracleJudge, fold, normal
 from ialp_rllib.judge.oracle.truth import NormalScores, RatingTruth, SequenceTruth, logged_sessions, make_truth

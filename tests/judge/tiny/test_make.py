@@ -16,8 +16,9 @@ from ialp_rllib import settings
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.cli import judge as cli_judge
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.engines import TransformersEngine, VllmEngine
 from ialp_rllib.judge.engines.models import load_tokenizer, resolve_model
+from ialp_rllib.judge.engines.transformers import TransformersEngine
+from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.prompt.labels import label_tokens

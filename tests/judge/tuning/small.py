@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from ialp_rllib import settings
-from ialp_rllib.catalogue import Catalogue, read_source
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.tuning.tune import ADAPTER, CHECKPOINT, tune_judge
 from ialp_rllib.settings import JudgeSettings
 

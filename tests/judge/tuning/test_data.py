@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ialp_rllib.catalogue import Catalogue, write_catalogue
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.disk import write_catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.engines import PromptTokens
 from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.engines.tokens import PromptTokens
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import Lessons, TuningData, tuning_data
 from ialp_rllib.settings import JudgeSettings
-from ialp_rllib.stages.pipeline import Run
+from ialp_rllib.stages.run import Run
 from tests.judge.tuning.small import learn, sample, small_judge
 
 

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.engines import PromptTokens
 from ialp_rllib.judge.engines.models import load_model, resolve_model
+from ialp_rllib.judge.engines.tokens import PromptTokens
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import tuning_data
 from ialp_rllib.judge.tuning.fit import label_loss

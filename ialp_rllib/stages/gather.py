@@ -1,53 +1,20 @@
-"""Stage ``report``: measurements and curves of all methods -> tables, figures, one HTML page."""
+"""What the stages of a run left: measurements, curves, notes, versions."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ialp_rllib.agent.methods import method
-from ialp_rllib.report.run.page import write_report
 from ialp_rllib.results.schemas import CURVES, RESULTS
-from ialp_rllib.settings import Settings, to_dict
+from ialp_rllib.settings import Settings
 from ialp_rllib.stages.adapt import job_stage
-
-if TYPE_CHECKING:
-    from ialp_rllib.progress import Progress
-    from ialp_rllib.stages.pipeline import Run
-
-
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Gather what the stages left and write ``results.parquet``, ``curves.parquet`` and ``index.html``."""
-    from ialp_rllib.stages.pipeline import needed_stages
-
-    settings = run.settings
-    results, curves = gather(run)
-    stages = []
-    for name in needed_stages(settings)[:-1]:
-        manifest = run.stage(name).manifest()
-        if manifest:
-            size = sum(manifest["files"].values())
-            reused = name not in progress.ran
-            stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": reused})
-    write_report(
-        folder,
-        scenario=settings.scenario,
-        results=results,
-        curves=curves,
-        judge=run.facts("tune") if "tune" in needed_stages(settings) else None,
-        users=run.facts("users"),
-        settings=to_dict(settings),
-        versions=versions(),
-        notes=[*run.facts("prepare").get("notes", []), *notes(settings)],
-        stages=stages,
-    )
-    return {"rows": results.num_rows}
+from ialp_rllib.stages.run import Run
 
 
 def notes(settings: Settings) -> list[str]:

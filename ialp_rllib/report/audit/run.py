@@ -13,9 +13,11 @@ from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.page import write_page
 from ialp_rllib.settings import ORACLE, to_dict
-from ialp_rllib.stages.pipeline import STAGES, Run, run_stage
-from ialp_rllib.stages.report import versions
-from ialp_rllib.stages.tune import AUDIT, audit_model, served_model
+from ialp_rllib.stages.gather import versions
+from ialp_rllib.stages.judges import served_model
+from ialp_rllib.stages.pipeline import run_stage
+from ialp_rllib.stages.run import STAGES, Run
+from ialp_rllib.stages.tune import AUDIT, audit_model
 from ialp_rllib.storage import write_json
 
 STEP = replace(STAGES["tune"], title="Audit the judge")  # as the progress of a run shows it

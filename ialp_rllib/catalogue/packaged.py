@@ -1,0 +1,17 @@
+"""Where data that ship with the package lie."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+from ialp_rllib.errors import InputError
+
+
+def package_data(name: str) -> Path:
+    """Folder of the project's own ``data/``: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parents[1]
+    for root in (package / "_data", package.parent / "data", Path(sysconfig.get_path("data")) / "ialp_rllib"):
+        if (root / name).is_dir():
+            return root / name
+    raise InputError(f"data/{name}", "is not part of this installation", "a checkout, or a wheel built with its data")

@@ -1,0 +1,38 @@
+"""Stage ``report``: measurements and curves of all methods -> tables, figures, one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ialp_rllib.progress import Progress
+from ialp_rllib.report.run.page import write_report
+from ialp_rllib.settings import to_dict
+from ialp_rllib.stages.gather import gather, notes, versions
+from ialp_rllib.stages.run import Run, needed_stages
+
+
+def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Gather what the stages left and write ``results.parquet``, ``curves.parquet`` and ``index.html``."""
+    settings = run.settings
+    results, curves = gather(run)
+    stages = []
+    for name in needed_stages(settings)[:-1]:
+        manifest = run.stage(name).manifest()
+        if manifest:
+            size = sum(manifest["files"].values())
+            reused = name not in progress.ran
+            stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": reused})
+    write_report(
+        folder,
+        scenario=settings.scenario,
+        results=results,
+        curves=curves,
+        judge=run.facts("tune") if "tune" in needed_stages(settings) else None,
+        users=run.facts("users"),
+        settings=to_dict(settings),
+        versions=versions(),
+        notes=[*run.facts("prepare").get("notes", []), *notes(settings)],
+        stages=stages,
+    )
+    return {"rows": results.num_rows}

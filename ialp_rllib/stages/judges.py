@@ -1,0 +1,65 @@
+"""Making a run's judge: an LLM behind Ray actors, or an oracle."""
+
+from __future__ import annotations
+
+import os
+
+import ray
+
+from ialp_rllib import runtime
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.judge import AnyJudge
+from ialp_rllib.judge.oracle.oracle import make_oracle
+from ialp_rllib.judge.start import start_judge
+from ialp_rllib.judge.tuning.tune import MERGED
+from ialp_rllib.settings import ORACLE, JudgeSettings
+from ialp_rllib.stages.run import Run
+
+
+def served_model(run: Run) -> str:
+    """The model that answers in this run: the tuned and merged one, or the judge as it came."""
+    judge = run.settings.judge
+    if judge.is_oracle:
+        return ORACLE
+    return str(run.root / "tune" / MERGED) if judge.is_tuned else resolve_model(judge.model)
+
+
+def judge_of(run: Run, settings: JudgeSettings | None = None, model: str = "") -> AnyJudge:
+    """A judge for this run: an LLM whose engines are Ray actors, or an oracle. Whoever starts it closes it.
+
+    Args:
+        run: its runtime, data and, for an oracle, fitted users are used.
+        settings: of the judge; None: the run's.
+        model: `tiny`, `oracle`, a folder, or a Hugging Face id; empty: :func:`served_model`.
+
+    Raises:
+        InputError: as :func:`.start_judge` or :func:`.make_oracle`.
+    """
+    settings, model = settings or run.settings.judge, model or served_model(run)
+    if model == ORACLE:
+        return make_oracle(settings, run.settings.users, run.catalogue, run.root / "users")
+    runtime.start(run.settings.runtime)
+    return start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
+
+
+def judge_for_jobs(run: Run) -> AnyJudge:
+    """This run's judge (:func:`.judge_of`), to be given to training jobs.
+
+    Raises:
+        InputError: as :func:`.judge_of`; the engines leave no CPU of this machine to the jobs,
+            which would wait for one for ever.
+    """
+    settings = run.settings
+    judge = settings.judge
+    if judge.is_oracle:  # each job has one of its own
+        return judge_of(run)
+    runtime.start(settings.runtime)
+    joined = settings.runtime.address or os.environ.get("RAY_ADDRESS")
+    if not runtime.local() and not joined:  # a cluster may grow
+        cpus = int(ray.cluster_resources()["CPU"])
+        taken = judge.replicas * min(judge.cpus, cpus)
+        if taken >= cpus:
+            problem = f"{judge.replicas} replicas take all {cpus} CPUs of this machine, and training needs one"
+            raise InputError("judge.replicas", problem, "fewer replicas, or fewer judge.cpus (0 is allowed)")
+    return judge_of(run)

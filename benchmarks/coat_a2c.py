@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from ialp_rllib import runtime
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
-from ialp_rllib.stages import Run, run_all
 from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import Run
 
 FORMS = {
     "expected": [],

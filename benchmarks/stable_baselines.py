@@ -42,8 +42,9 @@ from ialp_rllib import runtime
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
-from ialp_rllib.stages import Run, run_all
 from ialp_rllib.stages.adapt import job_stage, method_config
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import Run
 from ialp_rllib.users.env import UserEnv, UserVectorEnv
 from ialp_rllib.users.worlds import make_world
 

@@ -39,7 +39,7 @@ case $out in /*) ;; *) refuse "--out must name an absolute path on storage that 
 for argument in "$@"; do
   case $argument in *[$'"\t\n\\']* | *'  '*) refuse "double quotes, backslashes, tabs and double spaces cannot be passed: $argument" ;; esac
 done
-command="${IALP_PYTHON:-python} -m ialp_rllib.cli.main run ${*@Q}"
+command="${IALP_PYTHON:-python} -m ialp_rllib.cli run ${*@Q}"
 IFS=' ' read -r -a words <<<"$command"
 
 ray=$root/.venv/bin/ray

@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
 def start(args: list[str], **options: object) -> subprocess.Popen[str]:
     """Start ``ialp`` as a process of its own."""
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-m", "ialp_rllib.cli.main", *args],
+        [sys.executable, "-m", "ialp_rllib.cli", *args],
         env=environment(),
         text=True,
         stdout=subprocess.PIPE,

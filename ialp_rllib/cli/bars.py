@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +20,9 @@ from rich.progress import (
 )
 
 from ialp_rllib.progress import Progress as StageProgress
+from ialp_rllib.stages.titles import TITLES
+
+_TITLES = {**TITLES, "audit": "Audit the judge", "tiny": "Make a tiny judge"}
 
 
 class Bars(StageProgress):
@@ -28,16 +30,15 @@ class Bars(StageProgress):
 
     Args:
         console: where to draw.
-        stages: name -> specification with a ``title``.
         plain: lines only, no live drawing: a debugger needs the terminal for itself.
     """
 
-    def __init__(self, console: Console, stages: Mapping[str, Any], plain: bool = False) -> None:
+    def __init__(self, console: Console, plain: bool = False) -> None:
         super().__init__()
-        self._console, self._stages = console, stages
+        self._console = console
         self._live = None if plain or not console.is_terminal else _bars(console)
         self._tasks: dict[str, TaskID] = {}
-        self._width = max(len(spec.title) for spec in stages.values())
+        self._width = max(map(len, _TITLES.values()))
 
     def __enter__(self) -> Bars:
         if self._live:
@@ -53,7 +54,7 @@ class Bars(StageProgress):
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         self.ran.append(name)
-        title, began = self._stages[name].title, time.perf_counter()
+        title, began = _TITLES[name], time.perf_counter()
         self._tasks = {}
         whole = self._live.add_task(title, total=None, note="") if self._live else None
         if self._live is None:
@@ -69,7 +70,7 @@ class Bars(StageProgress):
         )
 
     def stands(self, name: str) -> None:
-        title = self._stages[name].title
+        title = _TITLES[name]
         self._console.print(f"[green]✓[/] {title:<{self._width}}  stands from an earlier run", highlight=False)
 
     def update(self, what: str, done: float, total: float, note: str = "") -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from ialp_rllib.cli import console
 
 if TYPE_CHECKING:
     from ialp_rllib.compare import Plan
@@ -44,13 +45,11 @@ def compare(
         bool,
         typer.Option("--cross-validate", help="Each seed with other test users: five seeds test on every user once."),
     ] = False,
-    local_mode: Annotated[bool, typer.Option("--local-mode", help="Everything in one process.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the stages do.")] = False,
+    local_mode: console.Local = False,
+    verbose: console.Verbose = False,
 ) -> None:
     """Compare methods over scenarios and seeds; what stands from an earlier call is not run again."""
-    from ialp_rllib.cli import main as cli
-
-    cli.quiet(verbose)
+    console.quiet(verbose)
     from ialp_rllib.compare import make_plan, measure, write
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
@@ -68,28 +67,26 @@ def compare(
     if not only_report:
         _train(plan, local_mode)
     measured = measure(plan)
-    with cli.console.status("Estimating intervals"):
+    with console.messages.status("Estimating intervals"):
         analysis = write(measured, plan.folder)
     if measured.missing:
         from ialp_rllib.compare.page.page import missing_words
 
-        cli.console.print(f"[yellow]not finished[/] {escape(missing_words(measured.missing))}", soft_wrap=True)
+        console.messages.print(f"[yellow]not finished[/] {escape(missing_words(measured.missing))}", soft_wrap=True)
     _show(analysis)
-    cli.console.print(f"\nComparison: [bold]{escape(str(plan.folder / 'index.html'))}[/]", soft_wrap=True)
+    console.messages.print(f"\nComparison: [bold]{escape(str(plan.folder / 'index.html'))}[/]", soft_wrap=True)
 
 
 def _train(plan: Plan, local: bool) -> None:
     """All scenarios, one after the other; the methods and seeds of each run side by side."""
     from ialp_rllib import runtime
-    from ialp_rllib.cli import main as cli
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.compare import train
-    from ialp_rllib.stages import STAGES
 
     for name in plan.runs:
-        cli.console.print(f"\n[bold]{escape(name)}[/]", highlight=False)
+        console.messages.print(f"\n[bold]{escape(name)}[/]", highlight=False)
         try:
-            with Bars(cli.console, STAGES, plain=local) as bars:
+            with Bars(console.messages, plain=local) as bars:
                 train(plan, name, bars)
         finally:
             runtime.stop()
@@ -100,14 +97,13 @@ def _show(analysis: Analysis) -> None:
     from ialp_rllib.compare.tables import against, estimate
     from ialp_rllib.report.kit.names import label
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
+    out = console.results(160)
     policy = analysis.policies[0]
     table = Table("scenario", "method", "R at the end", title=f"{policy} policy", title_justify="left")
     table.add_column("R against the best baseline")
     ends = analysis.kinds["table5"]
     for _, row in ends[(ends["policy"] == policy) & (ends["seeds"] > 0)].iterrows():
         table.add_row(escape(row["scenario"]), label(row["method"]), escape(estimate(row, "return")), against(row))
-    console.print(table)
+    out.print(table)
     for sentence in analysis.verdict:
-        console.print(escape(sentence), highlight=False)
+        out.print(escape(sentence), highlight=False)

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from ialp_rllib.cli.console import Data, Scenario, Set, results
 from ialp_rllib.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Get data, look at them, check them.", no_args_is_help=True)
 
-Scenario = Annotated[str, typer.Argument(help="A scenario of the package (sample, coat), or a scenario YAML.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of the scenario's data (catalogue.data).")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: catalogue.test_share=0.3.")
-]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
 
 
@@ -53,7 +49,7 @@ def download(
     from ialp_rllib.catalogue.download import datasets
     from ialp_rllib.catalogue.download import fetch as downloads
 
-    console = _stdout()
+    console = results(200)
     if list_:
         for known in datasets.data_sets():
             _introduce(console, known, Path("data") / known.name)
@@ -85,7 +81,7 @@ def describe(scenario: Scenario, data: Data = None, set_: Set = None, json_: Jso
     if json_:
         typer.echo(json.dumps({"scenario": settings.scenario, **figures}, indent=2, ensure_ascii=False))
         return
-    _show_figures(_stdout(), settings, figures)
+    _show_figures(results(200), settings, figures)
 
 
 @app.command()
@@ -101,7 +97,7 @@ def validate(scenario: Scenario, data: Data = None, set_: Set = None, json_: Jso
         said = {"errors": errors, "warnings": len(found) - errors, "problems": problems}
         typer.echo(json.dumps({"scenario": settings.scenario, **said}, indent=2, ensure_ascii=False))
     else:
-        _show_problems(_stdout(), settings, found, errors)
+        _show_problems(results(200), settings, found, errors)
     if errors:
         raise typer.Exit(2)
 
@@ -111,12 +107,6 @@ def _load(scenario: str, data: Path | None, overrides: list[str] | None) -> Sett
 
     given = [] if data is None else [f"catalogue.data={json.dumps(str(data.expanduser().resolve()))}"]
     return load(scenario, [*(overrides or []), *given])
-
-
-def _stdout() -> Console:
-    """Wide where no terminal sets the width: a cell should not be broken for a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
 
 
 # --- download

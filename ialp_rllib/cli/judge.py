@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ialp_rllib.cli import console
 from ialp_rllib.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ app = typer.Typer(help="Make a judge, and see how good one is.", no_args_is_help
 
 @app.command()
 def audit(
-    scenario: Annotated[str, typer.Argument(help="A scenario of the package (sample, coat), or a scenario YAML.")],
-    data: Annotated[Path | None, typer.Option("--data", help="Folder of the scenario's data (catalogue.data).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/SCENARIO.")] = None,
+    scenario: console.Scenario,
+    data: console.Data = None,
+    out: console.Out = None,
     model: Annotated[
         str,
         typer.Option(
@@ -39,28 +38,24 @@ def audit(
     html: Annotated[
         Path | None, typer.Option("--html", help="File for the page. Default: audit/index.html of the run.")
     ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as for the run.")
-    ] = None,
-    local_mode: Annotated[bool, typer.Option("--local-mode", help="Everything in one process.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+    set_: console.Set = None,
+    local_mode: console.Local = False,
+    verbose: console.Verbose = False,
 ) -> None:
     """Measure how good a run's judge is, and what it answers for reasons of letter, wording or popularity."""
     from ialp_rllib import runtime
-    from ialp_rllib.cli import main as cli
     from ialp_rllib.cli.bars import Bars
-    from ialp_rllib.report.audit.run import STEP, audit_run
-    from ialp_rllib.stages import STAGES
+    from ialp_rllib.report.audit.run import audit_run
 
-    cli.quiet(verbose)
-    run = cli.open_run(scenario, data, out, set_, local_mode)
+    console.quiet(verbose)
+    run = console.open_run(scenario, data, out, set_, local_mode)
     try:
-        with Bars(cli.console, {**STAGES, "audit": STEP}, plain=local_mode) as bars:
+        with Bars(console.messages, plain=local_mode) as bars:
             found, page = audit_run(run, bars, model=model, prompts=prompts or 0, page=html and html.expanduser())
     finally:
         runtime.stop()
     _show_audit(found)
-    cli.console.print(f"\nAudit: [bold]{escape(str(page))}[/]", soft_wrap=True)
+    console.messages.print(f"\nAudit: [bold]{escape(str(page))}[/]", soft_wrap=True)
 
 
 def _show_audit(found: dict[str, Any]) -> None:
@@ -68,9 +63,6 @@ def _show_audit(found: dict[str, Any]) -> None:
     from ialp_rllib.report.audit.audit import engine, rows
     from ialp_rllib.report.audit.words import evidence, finding
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)  # a cell should not be broken for a file
     table = Table("measure", title=f"judge: {escape(engine(found))}", title_justify="left")
     before = found.get("before") or {}
     for name in ("before tuning", "as used") if before else ("value",):
@@ -79,9 +71,10 @@ def _show_audit(found: dict[str, Any]) -> None:
     for row in rows(found):
         values = (row.before, row.now) if before else (row.now,)
         table.add_row(row.name, *map(_cell, values), row.note)
-    console.print(table)
+    out = console.results()
+    out.print(table)
     for sentence in filter(None, (finding(found), *evidence(found, before))):
-        console.print(escape(sentence), highlight=False)
+        out.print(escape(sentence), highlight=False)
 
 
 def _cell(cell: Cell) -> str:
@@ -90,12 +83,12 @@ def _cell(cell: Cell) -> str:
 
 @app.command()
 def init(
-    scenario: Annotated[str, typer.Argument(help="A scenario of the package (sample, coat), or a scenario YAML.")],
+    scenario: console.Scenario,
     out: Annotated[Path, typer.Option("--out", help="Folder for the judge: what judge.model is to be set to.")],
     tiny: Annotated[
         bool, typer.Option("--tiny", help="A small one, made from the scenario's own texts and log.")
     ] = False,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder of the scenario's data (catalogue.data).")] = None,
+    data: console.Data = None,
     updates: Annotated[int | None, typer.Option("--updates", help="Updates of the training. Default: 1500.")] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="Time after which it ends with fewer. Default: 40; 0: no limit.")
@@ -111,9 +104,7 @@ def init(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log how the training goes.")] = False,
 ) -> None:
     """Make a judge for machines without a GPU; a killed call goes on where it was."""
-    from ialp_rllib.cli import main as cli
-
-    cli.quiet(verbose)
+    console.quiet(verbose)
     if not tiny:
         expected = "--tiny; a large one needs no making: --set judge.model=HUB_ID_OR_FOLDER"
         raise InputError("ialp judge init", "no kind of judge is named", expected)
@@ -128,14 +119,14 @@ def init(
     given = {name: value for name, value in options.items() if value is not None}
     chosen = from_dict(TinySettings, given, "ialp judge init", places={name: f"--{name}" for name in given})
     torch.set_num_threads(chosen.threads)
-    settings = cli.open_run(scenario, data, None, set_, False).settings
+    settings = console.open_run(scenario, data, None, set_, False).settings
     folder = out.expanduser().resolve()
-    with Bars(cli.console, {"tiny": SimpleNamespace(title="Make a tiny judge")}) as bars:
+    with Bars(console.messages) as bars:
         facts = make_tiny_judge(settings, chosen, folder, bars)
     _show_tiny(facts)
     given_data = "" if data is None else f" --data {data}"
     command = f"ialp run {scenario}{given_data} --set judge.model={folder}"
-    cli.console.print(f"\nNext: {escape(command)}", highlight=False, soft_wrap=True)
+    console.messages.print(f"\nNext: {escape(command)}", highlight=False, soft_wrap=True)
 
 
 def _show_tiny(facts: dict[str, Any]) -> None:
@@ -149,8 +140,8 @@ def _show_tiny(facts: dict[str, Any]) -> None:
         table.add_row(name, f"{found['accuracy']:.3f} ± {found['standard_error']:.3f}", f"{found['none_rate']:.1%}")
     for name, accuracy in held_out["compare"].items():
         table.add_row(name.replace("_", "-"), f"{accuracy:.3f}", "")
-    console = Console()
-    console.print(table)
+    shown = console.results()
+    shown.print(table)
     spent = f"{facts['minutes']:.1f} minutes ({facts['cpu_minutes']:.1f} of CPU)"
     said = f"{facts['updates']} updates in {spent}, {facts['parameters']:,} parameters"
-    console.print(said, highlight=False)
+    shown.print(said, highlight=False)

@@ -14,9 +14,8 @@ import yaml
 
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.settings.strict_yaml import parse_yaml
-from ialp_rllib.stages import STAGES
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import STAGES, Run
 from ialp_rllib.storage import Stage
 
 

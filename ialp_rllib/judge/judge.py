@@ -16,7 +16,6 @@ from ialp_rllib.judge.cache import AnswerCache, prompt_keys
 from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.protocol import Asker, InProcess, Work
-from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.judge.prompt import letters
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.settings import JudgeSettings
@@ -97,7 +96,7 @@ class Judge:
     """Plays the user: writes prompts, asks an LLM, reads its labels.
 
     Args:
-        asker: reaches the LLM, here (:class:`InProcess`) or elsewhere (:class:`EnginePool`).
+        asker: reaches the LLM, here (:class:`InProcess`) or elsewhere (:class:`ialp_rllib.judge.pool.EnginePool`).
         catalogue: what its prompts speak of.
         settings: wording, ``orders``, ``calibrate_letters``, ``cache``, ``batch``, ``dtype`` and ``seed`` are read.
         attributes: item attributes to show; empty: all.
@@ -245,7 +244,7 @@ class Judge:
     @property
     def engines(self) -> int:
         """How many engines answer."""
-        return self.settings.replicas if isinstance(self.asker, EnginePool) else 1
+        return self.asker.engines
 
     def info(self) -> dict[str, str]:
         """Fingerprints of model, prompt and decoding, and the engine's name."""

@@ -143,7 +143,7 @@ class EnginePool:
         self._queue: deque[_Request] = deque()
         self._tickets: dict[int, _Ticket] = {}
         self._count = self._deaths = self._replaced = self._given = 0
-        self.capacity = _AHEAD * len(handles)
+        self.capacity, self.engines = _AHEAD * len(handles), len(handles)
 
     def __getstate__(self) -> dict[str, Any]:
         handles = [replica.handle for replica in self._replicas]

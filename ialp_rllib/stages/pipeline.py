@@ -36,7 +36,7 @@ def run_stage(run: Run, name: str, progress: Progress) -> bool:
                 f"`ialp {needed}` first",
             )
     folder = stage.open(keep=STAGES[name].in_parts)
-    module = import_module(f"ialp_rllib.stages.{name}")
+    module = import_module(STAGES[name].module or f"ialp_rllib.stages.{name}")
     began = time.perf_counter()
     with progress.stage(name), storage_errors(folder):
         facts = module.run(run, folder, progress)

@@ -29,14 +29,14 @@ class StageSpec:
     Attributes:
         needs: stages that it reads from.
         settings: the part of the settings that it depends on.
-        title: what it does, for people.
         in_parts: whether its folder holds parts (method, seed) that stand or not by themselves.
+        module: where its ``run`` is; empty: ``ialp_rllib.stages.NAME``.
     """
 
     needs: Callable[[Settings], tuple[str, ...]]
     settings: Callable[[Settings], list[Any]]
-    title: str
     in_parts: bool = False
+    module: str = ""
 
 
 def _judge(settings: Settings) -> Any:
@@ -81,22 +81,17 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 
 
 STAGES = {
-    "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)], "Read and check the data"),
-    "users": StageSpec(_always("prepare"), lambda s: [s.users], "Fit the simulated users"),
-    "tune": StageSpec(_judge_needs(), lambda s: [_judge(s), _learnt_from(s)], "Tune and audit the judge"),
-    "distil": StageSpec(
-        _judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], "Distil the judge's preferences"
-    ),
+    "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)]),
+    "users": StageSpec(_always("prepare"), lambda s: [s.users]),
+    "tune": StageSpec(_judge_needs(), lambda s: [_judge(s), _learnt_from(s)]),
+    "distil": StageSpec(_judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode]),
     "pretrain": StageSpec(
         _always("prepare", "distil"),
         lambda s: [s.pretraining_agent, s.pretrain, s.seeds],
-        "Pre-train against the judge",
         in_parts=True,
     ),
-    "adapt": StageSpec(
-        _adapt_needs, lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], "Go online and adapt", in_parts=True
-    ),
-    "report": StageSpec(_always("adapt"), lambda s: [s.scenario], "Write the report"),
+    "adapt": StageSpec(_adapt_needs, lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], in_parts=True),
+    "report": StageSpec(_always("adapt"), lambda s: [s.scenario], module="ialp_rllib.report.run.stage"),
 }
 
 

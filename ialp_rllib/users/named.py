@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import CatalogueSettings, Settings, UsersSettings, from_dict, read_yaml
@@ -101,13 +99,3 @@ def run_vector_env(
     """``gymnasium.make_vec("ialp/World-v0", num_envs=N, vectorization_mode="vector_entry_point", run_dir=...)``."""
     world = _run_world(run_dir, split, **users)
     return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy, feedback)
-
-
-def register_envs() -> None:
-    """Make the worlds known to gymnasium; done by ``import ialp_rllib``."""
-    for name, kind in (("Coat", "coat"), ("World", "run")):
-        gym.register(
-            id=f"ialp/{name}-v0",
-            entry_point=f"ialp_rllib.users.named:{kind}_env",
-            vector_entry_point=f"ialp_rllib.users.named:{kind}_vector_env",
-        )

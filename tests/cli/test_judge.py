@@ -14,7 +14,7 @@ from ialp_rllib.cli import main as cli
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.run import audit_run
-from ialp_rllib.stages import Run
+from ialp_rllib.stages.run import Run
 from tests.report.reading import Page
 from tests.small_run import environment
 

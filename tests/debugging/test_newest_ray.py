@@ -70,7 +70,7 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(python: str, args: list[str]) -> str:
     """Run ``ialp`` with that interpreter; it must succeed."""
-    command = [python, "-m", "ialp_rllib.cli.main", *args]
+    command = [python, "-m", "ialp_rllib.cli", *args]
     done = subprocess.run(
         command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False
     )

@@ -28,8 +28,9 @@ from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.cli.bars import Bars
 from ialp_rllib.errors import IalpError
 from ialp_rllib.settings import Settings, fingerprint, load
-from ialp_rllib.stages import STAGES, Run, run_all
 from ialp_rllib.stages.adapt import job_stage, train_job
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import STAGES, Run
 from ialp_rllib.storage import Stage, read_json, write_json
 
 BASE = ("prepare", "users", "tune", "distil", "pretrain")

@@ -64,9 +64,11 @@ class Asker(Protocol):
 
     Attributes:
         capacity: requests under way that keep all engines busy; more only wait in line.
+        engines: how many there are.
     """
 
     capacity: int
+    engines: int
 
     def submit(self, prompts: list[str]) -> int:
         """Give a request in. Returns its ticket."""
@@ -90,7 +92,7 @@ class Asker(Protocol):
 class InProcess:
     """An engine in this process; a request is answered when it is given in."""
 
-    capacity = 1
+    capacity = engines = 1
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -16,11 +16,9 @@ from ialp_rllib.settings import ORACLE, to_dict
 from ialp_rllib.stages.gather import versions
 from ialp_rllib.stages.judges import served_model
 from ialp_rllib.stages.pipeline import run_stage
-from ialp_rllib.stages.run import STAGES, Run
+from ialp_rllib.stages.run import Run
 from ialp_rllib.stages.tune import AUDIT, audit_model
 from ialp_rllib.storage import write_json
-
-STEP = replace(STAGES["tune"], title="Audit the judge")  # as the progress of a run shows it
 
 
 def audit_run(

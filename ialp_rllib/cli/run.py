@@ -1,0 +1,71 @@
+"""``ialp run``, and one verb per stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from rich.markup import escape
+
+from ialp_rllib.cli import console
+from ialp_rllib.stages.titles import TITLES
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command()(run)
+    for name, title in TITLES.items():
+        app.command(name, help=f"{title}.")(_stage_verb(name))
+
+
+def run(
+    scenario: console.Scenario,
+    data: console.Data = None,
+    out: console.Out = None,
+    set_: console.Set = None,
+    local_mode: console.Local = False,
+    verbose: console.Verbose = False,
+) -> None:
+    """Run all stages of a scenario; a stage that is up to date is not run again."""
+    _execute(scenario, data, out, set_, local_mode, verbose)
+
+
+def _stage_verb(name: str) -> Callable[..., None]:
+    def command(
+        scenario: console.Scenario,
+        data: console.Data = None,
+        out: console.Out = None,
+        set_: console.Set = None,
+        local_mode: console.Local = False,
+        verbose: console.Verbose = False,
+    ) -> None:
+        _execute(scenario, data, out, set_, local_mode, verbose, name)
+
+    return command
+
+
+def _execute(
+    scenario: str,
+    data: Path | None,
+    out: Path | None,
+    overrides: list[str] | None,
+    local: bool,
+    verbose: bool,
+    *names: str,
+) -> None:
+    """Run stages of a scenario and print where the report is."""
+    console.quiet(verbose)
+    from ialp_rllib import runtime
+    from ialp_rllib.cli.bars import Bars
+    from ialp_rllib.stages.pipeline import run_all
+
+    run = console.open_run(scenario, data, out, overrides, local)
+    try:
+        with Bars(console.messages, plain=local) as bars:
+            run_all(run, bars, names)
+    finally:
+        runtime.stop()
+    if not names or "report" in names:
+        page = run.root / "report" / "index.html"
+        console.messages.print(f"\nReport: [bold]{escape(str(page))}[/]", soft_wrap=True)

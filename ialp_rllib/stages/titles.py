@@ -1,0 +1,13 @@
+"""What each stage does, in the order of a run. Imports nothing, so that the command line can list them at once."""
+
+from __future__ import annotations
+
+TITLES = {
+    "prepare": "Read and check the data",
+    "users": "Fit the simulated users",
+    "tune": "Tune and audit the judge",
+    "distil": "Distil the judge's preferences",
+    "pretrain": "Pre-train against the judge",
+    "adapt": "Go online and adapt",
+    "report": "Write the report",
+}

@@ -22,7 +22,7 @@ class Progress:
         self.ran.append(name)
         yield
 
-    def stands(self, name: str) -> None:
+    def up_to_date(self, name: str) -> None:
         """A stage stands from an earlier run."""
 
     def update(self, what: str, done: float, total: float, note: str = "") -> None:

@@ -84,7 +84,7 @@ class Stage:
             )
         return manifest
 
-    def stands(self) -> bool:
+    def up_to_date(self) -> bool:
         """Whether the stage was finished with this fingerprint and its files are all there as they were left."""
         manifest = self.manifest()
         if manifest is None or manifest["fingerprint"] != self.fingerprint:

@@ -32,7 +32,7 @@ TAKEN = ("env_steps", "updates", "judge_prompts", "judge_seconds")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a training run does and leaves.
 
     Attributes:
@@ -59,7 +59,7 @@ class Plan:
 
 def train(
     config: IALPConfig,
-    plan: Plan,
+    plan: TrainingPlan,
     seed: int,
     *,
     threads: int = 1,
@@ -116,7 +116,7 @@ class _Training:
     """The loop of one training run."""
 
     def __init__(
-        self, algorithm: IALP, config: IALPConfig, plan: Plan, report: Callable[[dict[str, Any]], None] | None
+        self, algorithm: IALP, config: IALPConfig, plan: TrainingPlan, report: Callable[[dict[str, Any]], None] | None
     ) -> None:
         self.algorithm, self.plan, self.report = algorithm, plan, report
         per_round = config.agent.envs * max(1, config.num_env_runners)

@@ -69,7 +69,7 @@ class Bars(StageProgress):
             f"[green]✓[/] {title:<{self._width}}  {time.perf_counter() - began:6.1f} s", highlight=False
         )
 
-    def stands(self, name: str) -> None:
+    def up_to_date(self, name: str) -> None:
         title = _TITLES[name]
         self._console.print(f"[green]✓[/] {title:<{self._width}}  stands from an earlier run", highlight=False)
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from ialp_rllib.cli import console
 
 if TYPE_CHECKING:
-    from ialp_rllib.compare import Plan
+    from ialp_rllib.compare import Comparison
     from ialp_rllib.compare.analysis import Analysis
 
 
@@ -50,10 +50,10 @@ def compare(
 ) -> None:
     """Compare methods over scenarios and seeds; what stands from an earlier call is not run again."""
     console.quiet(verbose)
-    from ialp_rllib.compare import make_plan, measure, write
+    from ialp_rllib.compare import plan_comparison, measure, write
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
-    plan = make_plan(
+    plan = plan_comparison(
         scenarios,
         out.expanduser(),
         seeds=seeds,
@@ -77,7 +77,7 @@ def compare(
     console.messages.print(f"\nComparison: [bold]{escape(str(plan.folder / 'index.html'))}[/]", soft_wrap=True)
 
 
-def _train(plan: Plan, local: bool) -> None:
+def _train(plan: Comparison, local: bool) -> None:
     """All scenarios, one after the other; the methods and seeds of each run side by side."""
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars

@@ -1,7 +1,7 @@
 """The comparison of all methods over several scenarios and seeds, beside the published figures."""
 
 from ialp_rllib.compare.measured import Measured, measure
-from ialp_rllib.compare.plan import Plan, make_plan, train
+from ialp_rllib.compare.plan import Comparison, plan_comparison, train
 from ialp_rllib.compare.write import write
 
-__all__ = ["Measured", "Plan", "make_plan", "measure", "train", "write"]
+__all__ = ["Measured", "Comparison", "plan_comparison", "measure", "train", "write"]

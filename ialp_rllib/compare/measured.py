@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ialp_rllib.agent.methods import METHODS
-from ialp_rllib.compare.plan import Plan
+from ialp_rllib.compare.plan import Comparison
 from ialp_rllib.errors import InputError
 from ialp_rllib.report.kit.names import methods
 from ialp_rllib.results.schemas import check_curves, check_results
@@ -78,7 +78,7 @@ class Measured:
         return list(methods(self.results["method"]))
 
 
-def measure(plan: Plan) -> Measured:
+def measure(plan: Comparison) -> Measured:
     """Gather what is finished.
 
     Raises:
@@ -110,7 +110,7 @@ def measure(plan: Plan) -> Measured:
     )
 
 
-def _settings(plan: Plan) -> dict[str, dict[str, Any]]:
+def _settings(plan: Comparison) -> dict[str, dict[str, Any]]:
     """Of each scenario; where it is cross-validated, with the seeds and the parts of all its runs."""
     found = {}
     for name, parts in plan.scenarios().items():
@@ -125,7 +125,7 @@ def _random(run: Run) -> float:
     return float(run.facts("users").get("test_random_policy", {}).get("return", np.nan))
 
 
-def _notes(plan: Plan) -> list[str]:
+def _notes(plan: Comparison) -> list[str]:
     """Of all scenarios; what holds for several is said once."""
     said: dict[str, list[str]] = {}
     for run in plan.runs.values():

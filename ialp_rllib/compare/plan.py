@@ -23,7 +23,7 @@ _ELSEWHERE = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the
 
 
 @dataclass(frozen=True)
-class Plan:
+class Comparison:
     """The runs of a comparison.
 
     Attributes:
@@ -60,7 +60,7 @@ class Plan:
     def finished(self) -> dict[str, list[tuple[str, int]]]:
         """Scenario -> those of :meth:`jobs` that stand with these settings."""
         return {
-            name: [job for job in jobs if job_stage(self.runs[name], *job).stands()]
+            name: [job for job in jobs if job_stage(self.runs[name], *job).up_to_date()]
             for name, jobs in self.jobs().items()
         }
 
@@ -75,7 +75,7 @@ def default_methods() -> tuple[str, ...]:
     return tuple(in_order(name for name, spec in METHODS.items() if not spec.judged))
 
 
-def make_plan(
+def plan_comparison(
     scenarios: Sequence[str],
     out: Path,
     *,
@@ -85,7 +85,7 @@ def make_plan(
     overrides: Sequence[str] = (),
     vary: Sequence[str] = (),
     cross_validate: bool = False,
-) -> Plan:
+) -> Comparison:
     """The plan that a command line speaks of.
 
     Args:
@@ -147,7 +147,7 @@ def make_plan(
         raise InputError(f"--data {next(iter(folders))}=…", "is not compared", f"one of {', '.join(names)}")
     if left := set(own) - {""}:
         raise InputError(f"--set {min(left)}:…", "is not compared", f"one of {', '.join(names)}")
-    return Plan(out.resolve(), runs, varied)
+    return Comparison(out.resolve(), runs, varied)
 
 
 def _parts(settings: Settings) -> dict[str, Settings]:
@@ -201,7 +201,7 @@ def _folders(data: Sequence[str]) -> dict[str, str]:
     return folders
 
 
-def train(plan: Plan, name: str, progress: Progress) -> None:
+def train(plan: Comparison, name: str, progress: Progress) -> None:
     """Run all stages of one scenario; what stands, here or in another variant of it, is not run again."""
     run = plan.runs[name]
     if run.settings.scenario in plan.variants:

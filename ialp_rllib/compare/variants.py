@@ -93,7 +93,7 @@ def borrow(run: Run, others: Sequence[Run]) -> None:
 
 
 def _take(mine: Stage, theirs: Stage) -> None:
-    if mine.fingerprint != theirs.fingerprint or mine.stands() or not theirs.stands():
+    if mine.fingerprint != theirs.fingerprint or mine.up_to_date() or not theirs.up_to_date():
         return
     temporary = mine.folder.with_name(f".{mine.folder.name}.tmp")
     with storage_errors(mine.folder):

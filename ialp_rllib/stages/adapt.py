@@ -36,7 +36,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
         method(name)
     runtime.start(settings.runtime)
     stages = {(name, seed): job_stage(run, name, seed) for seed in settings.seeds for name in names}
-    left = [job for job, stage in stages.items() if not stage.stands()]
+    left = [job for job, stage in stages.items() if not stage.up_to_date()]
     judge = _online_judge(run) if any(method(name).judged for name, _ in left) else None
     try:
         jobs, places = [], []
@@ -95,7 +95,7 @@ def train_job(
     began = time.perf_counter()
     config = method_config(settings, run.catalogue, run.root, name, seed, judge)
     adapt = settings.adapt
-    plan = trainer.Plan(
+    plan = trainer.TrainingPlan(
         folder=folder,
         total=adapt.env_steps,
         unit="env_steps",

@@ -25,11 +25,11 @@ def run_stage(run: Run, name: str, progress: Progress) -> bool:
         InputError: a stage that it reads from was not finished with these settings.
     """
     stage = run.stage(name)
-    if stage.stands():
-        progress.stands(name)
+    if stage.up_to_date():
+        progress.up_to_date(name)
         return False
     for needed in STAGES[name].needs(run.settings):
-        if not run.stage(needed).stands():
+        if not run.stage(needed).up_to_date():
             raise InputError(
                 f"stage {name}",
                 f"needs stage {needed}, which was not run with these settings",

@@ -30,7 +30,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     settings = run.settings
     runtime.start(settings.runtime)
     stages = {seed: _seed_stage(run, folder, seed) for seed in settings.seeds}
-    left = [seed for seed, stage in stages.items() if not stage.stands()]
+    left = [seed for seed, stage in stages.items() if not stage.up_to_date()]
     facts: dict[str, Any] = {"mode": settings.pretrain.mode, "updates": settings.pretrain.updates}
     if not left:
         return facts
@@ -82,7 +82,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Any
     began = time.perf_counter()
     config = policy_config(settings, run.catalogue, judge, run.root / "distil")
     pretrain = settings.pretrain
-    plan = trainer.Plan(
+    plan = trainer.TrainingPlan(
         folder=folder,
         total=pretrain.updates,
         unit="updates",

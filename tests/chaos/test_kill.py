@@ -55,7 +55,7 @@ def test_a_run_killed_in_distillation_and_in_adaptation_ends_the_same(uninterrup
         pd.testing.assert_frame_equal(left[timeless], right[timeless])  # losses, alpha and returns, point by point
 
 
-def test_a_second_run_does_nothing_that_stands(uninterrupted: Path) -> None:
+def test_a_second_run_does_nothing_that_is_up_to_date(uninterrupted: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")}
     output = finish(arguments(uninterrupted))
     assert output.count("stands from an earlier run") == 7

@@ -11,7 +11,7 @@ import pytest
 
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli import main as cli
-from ialp_rllib.compare import Plan, make_plan, measure, train, write
+from ialp_rllib.compare import Comparison, plan_comparison, measure, train, write
 from ialp_rllib.compare.plan import default_methods
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
@@ -31,8 +31,8 @@ SMALL = {
 SETS = [f"{key}={value}" for key, value in SMALL.items()]
 
 
-def plan(out: Path, seeds: int = 2) -> Plan:
-    return make_plan(["sample"], out, seeds=seeds, methods="popularity, a2c", overrides=SETS)
+def plan(out: Path, seeds: int = 2) -> Comparison:
+    return plan_comparison(["sample"], out, seeds=seeds, methods="popularity, a2c", overrides=SETS)
 
 
 def words(out: Path, methods: str, seeds: int) -> list[str]:
@@ -72,7 +72,7 @@ def test_results_of_all_runs(compared):
 def test_a_cross_validated_comparison(tmp_path):
     """Seeds with test users of their own are runs of one scenario."""
     finish([*words(tmp_path, "popularity", 2), "--cross-validate", "--local-mode"])
-    halves = make_plan(["sample"], tmp_path, seeds=2, methods="popularity", overrides=SETS, cross_validate=True)
+    halves = plan_comparison(["sample"], tmp_path, seeds=2, methods="popularity", overrides=SETS, cross_validate=True)
     measured = measure(halves)
     assert measured.scenarios == ["sample"] and measured.missing == ()
     assert sorted(measured.results["seed"].unique()) == [0, 1]
@@ -111,13 +111,13 @@ def test_nothing_is_finished(tmp_path):
 
 
 def test_runs_of_other_settings_do_not_count(compared):
-    other = make_plan(["sample"], compared, seeds=2, methods="a2c", overrides=[*SETS, "agent.gamma=0.5"])
+    other = plan_comparison(["sample"], compared, seeds=2, methods="a2c", overrides=[*SETS, "agent.gamma=0.5"])
     assert other.finished() == {"sample": []}
 
 
 def test_the_plan(tmp_path):
     (tmp_path / "mine.yaml").write_text("catalogue: {data: 'package:sample'}\n")
-    made = make_plan([str(tmp_path / "mine.yaml"), "coat"], tmp_path, data=[f"coat={tmp_path}"])
+    made = plan_comparison([str(tmp_path / "mine.yaml"), "coat"], tmp_path, data=[f"coat={tmp_path}"])
     assert list(made.runs) == ["mine", "coat"] and made.runs["mine"].settings.scenario == "mine"
     assert made.runs["coat"].settings.catalogue.data == str(tmp_path)
     assert made.runs["mine"].root == tmp_path / "mine" and made.runs["mine"].settings.seeds == (0, 1, 2, 3, 4)
@@ -145,16 +145,16 @@ def test_the_plan(tmp_path):
 def test_bad_input(tmp_path, options, message):
     scenarios = options.pop("scenarios", ["sample"])
     with pytest.raises(InputError) as error:
-        make_plan(scenarios, tmp_path, **options)
+        plan_comparison(scenarios, tmp_path, **options)
     assert message in str(error.value)
 
 
 def test_data_that_are_not_there_are_missed_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        make_plan(["sample", "coat"], tmp_path, data=[f"coat={tmp_path / 'nowhere'}"]).check()
+        plan_comparison(["sample", "coat"], tmp_path, data=[f"coat={tmp_path / 'nowhere'}"]).check()
 
 
 def test_a_folder_that_is_called_as_the_results(tmp_path):
     (tmp_path / "comparison.yaml").write_text("catalogue: {data: 'package:sample'}\n")
     with pytest.raises(InputError, match="the folder of the results"):
-        make_plan([str(tmp_path / "comparison.yaml")], tmp_path)
+        plan_comparison([str(tmp_path / "comparison.yaml")], tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ialp_rllib.compare import make_plan
+from ialp_rllib.compare import plan_comparison
 from ialp_rllib.compare.variants import borrow, folder_name, variants
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
@@ -28,7 +28,7 @@ def test_all_combinations_by_name():
 
 
 def test_a_varied_plan(tmp_path):
-    plan = make_plan(
+    plan = plan_comparison(
         ["sample", "coat"],
         tmp_path,
         seeds=1,
@@ -51,7 +51,7 @@ def test_a_varied_plan(tmp_path):
 
 
 def test_a_cross_validated_plan(tmp_path):
-    plan = make_plan(["sample"], tmp_path, seeds=7, methods="a2c", vary=["agent.gamma=[0.8, 0.9]"], cross_validate=True)
+    plan = plan_comparison(["sample"], tmp_path, seeds=7, methods="a2c", vary=["agent.gamma=[0.8, 0.9]"], cross_validate=True)
     assert list(plan.runs)[:5] == [f"sample, gamma=0.8, part {part}" for part in range(5)]
     runs = list(plan.runs.values())
     assert [run.settings.seeds for run in runs[:5]] == [(0, 5), (1, 6), (2,), (3,), (4,)]
@@ -62,19 +62,19 @@ def test_a_cross_validated_plan(tmp_path):
     tested = [set(run.catalogue.test_users) for run in runs[:5]]
     assert len(set.union(*tested)) == sum(len(users) for users in tested) == runs[0].catalogue.n_users
     borrow(runs[8], runs[:5])
-    assert runs[8].stage("prepare").stands()  # taken from the same part of the other variant
-    fewer = make_plan(["sample"], tmp_path, seeds=2, methods="a2c", cross_validate=True)
+    assert runs[8].stage("prepare").up_to_date()  # taken from the same part of the other variant
+    fewer = plan_comparison(["sample"], tmp_path, seeds=2, methods="a2c", cross_validate=True)
     assert list(fewer.runs) == ["sample, part 0", "sample, part 1"] and not fewer.variants
     for bad, message in (
         ("catalogue.test_part=1", "--cross-validate of ialp compare"),
         ("catalogue.test_share=0.3", "0.3"),
     ):
         with pytest.raises(InputError, match=message):
-            make_plan(["sample"], tmp_path, overrides=[bad], cross_validate=True)
+            plan_comparison(["sample"], tmp_path, overrides=[bad], cross_validate=True)
 
 
 def test_variants_take_over_what_is_the_same_in_both(tmp_path):
-    plan = make_plan(["sample"], tmp_path, seeds=1, methods="a2c,aialp_ap", vary=["adapt.alpha.start=[0.1, 0.5]"])
+    plan = plan_comparison(["sample"], tmp_path, seeds=1, methods="a2c,aialp_ap", vary=["adapt.alpha.start=[0.1, 0.5]"])
     first, second = plan.runs.values()
     run_stage(first, "prepare", Progress())
     for method in ("a2c", "aialp_ap"):
@@ -82,11 +82,11 @@ def test_variants_take_over_what_is_the_same_in_both(tmp_path):
         (stage.open() / "curves.parquet").write_text(method)
         stage.finish({}, 0.0)
     borrow(second, [first])
-    assert second.stage("prepare").stands() and second.catalogue.n_items == first.catalogue.n_items
-    assert not second.stage("users").stands()  # nobody has fitted them
+    assert second.stage("prepare").up_to_date() and second.catalogue.n_items == first.catalogue.n_items
+    assert not second.stage("users").up_to_date()  # nobody has fitted them
     a2c = job_stage(second, "a2c", 0)
-    assert a2c.stands() and (a2c.folder / "curves.parquet").read_text() == "a2c"
-    assert not job_stage(second, "aialp_ap", 0).stands()  # alpha is another one
+    assert a2c.up_to_date() and (a2c.folder / "curves.parquet").read_text() == "a2c"
+    assert not job_stage(second, "aialp_ap", 0).up_to_date()  # alpha is another one
     assert not job_stage(second, "aialp_ap", 0).folder.exists()
 
 
@@ -104,10 +104,10 @@ def test_variants_take_over_what_is_the_same_in_both(tmp_path):
 )
 def test_bad_variations(tmp_path, vary, message):
     with pytest.raises(InputError) as error:
-        make_plan(["sample"], tmp_path, vary=[vary])
+        plan_comparison(["sample"], tmp_path, vary=[vary])
     assert message in str(error.value)
 
 
 def test_a_setting_of_a_scenario_that_is_not_compared(tmp_path):
     with pytest.raises(InputError, match="--set lastfm:…: is not compared"):
-        make_plan(["sample"], tmp_path, overrides=["lastfm:agent.dim=8"])
+        plan_comparison(["sample"], tmp_path, overrides=["lastfm:agent.dim=8"])

@@ -89,7 +89,7 @@ def test_the_same_in_processes_of_ray(ray_session: None, run: Run) -> None:
     both = Run(load("sample", small("pretrain.mode=live", "adapt.methods=[ialp, llm_online]")), run.root)
     run_all(both, Progress(), ("distil", "pretrain", "adapt"))
     assert both.facts("pretrain") == {"mode": "live", "updates": 20}
-    assert both.stage("adapt").stands()
+    assert both.stage("adapt").up_to_date()
 
 
 def test_the_page_of_an_audit_says_that_it_is_an_oracle(run: Run) -> None:

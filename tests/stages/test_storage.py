@@ -33,17 +33,17 @@ def finished(folder: Path, fingerprint: str = "f") -> Stage:
 
 def test_a_stage_stands_only_with_its_fingerprint_and_its_files(tmp_path: Path) -> None:
     stage = finished(tmp_path)
-    assert stage.stands()
+    assert stage.up_to_date()
     assert stage.manifest()["facts"] == {"rows": 4}  # type: ignore[index]
-    assert not Stage(stage.folder, "prepare", "other").stands()
+    assert not Stage(stage.folder, "prepare", "other").up_to_date()
     (stage.folder / "table.parquet").write_text("fewer")
-    assert not stage.stands()
+    assert not stage.up_to_date()
 
 
 def test_a_stage_in_work_is_continued_with_the_same_fingerprint_only(tmp_path: Path) -> None:
     stage = Stage(tmp_path / "distil", "distil", "f")
     (stage.open() / "part-0").write_text("answered")
-    assert not stage.stands()
+    assert not stage.up_to_date()
     assert (Stage(tmp_path / "distil", "distil", "f").open() / "part-0").exists()
     assert not (Stage(tmp_path / "distil", "distil", "g").open() / "part-0").exists()
 

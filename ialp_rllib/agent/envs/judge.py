@@ -16,7 +16,7 @@ from ialp_rllib.judge.candidates import passed_over, propose
 from ialp_rllib.judge.judge import Pending
 
 
-class Answering(Protocol):
+class JudgeClient(Protocol):
     """A judge that is asked now and heard later: see :class:`ialp_rllib.judge.judge.Judge`."""
 
     def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> Pending:
@@ -54,7 +54,7 @@ class JudgeVectorEnv(VectorEnv):
 
     def __init__(
         self,
-        judge: Answering,
+        judge: JudgeClient,
         users: np.ndarray,
         starts: np.ndarray,
         *,

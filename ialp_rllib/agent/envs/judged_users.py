@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from ialp_rllib.agent.envs.judge import Answering
+from ialp_rllib.agent.envs.judge import JudgeClient
 from ialp_rllib.users.env import UserVectorEnv
 
 
@@ -25,7 +25,7 @@ class JudgedUserVectorEnv(VectorEnv):
         candidates: k.
     """
 
-    def __init__(self, users: UserVectorEnv, judge: Answering, candidates: int) -> None:
+    def __init__(self, users: UserVectorEnv, judge: JudgeClient, candidates: int) -> None:
         self.users, self.judge, self.sim = users, judge, users.sim
         self.num_envs, self.metadata = users.num_envs, users.metadata
         self.single_observation_space = users.single_observation_space

@@ -24,7 +24,7 @@ FRAMES = 3  # wordings of the instruction: `judge.frame`
 _GROUPS = 4  # of history lengths, and of popularities
 
 
-class Plan(NamedTuple):
+class AuditSize(NamedTuple):
     """How many prompts each part of an audit takes.
 
     Attributes:
@@ -40,14 +40,14 @@ class Plan(NamedTuple):
     total: int
 
 
-def plan_audit(settings: JudgeSettings, brief: bool = False) -> Plan:
+def audit_size(settings: JudgeSettings, brief: bool = False) -> AuditSize:
     """The cost of an audit of ``settings.audit_prompts`` prompts."""
     n, others = settings.audit_prompts, settings.candidates - 1
     if brief:
         n = -(-n // 2)
     rotated, reworded = max(1, n // (2 * others)), 0 if brief else max(1, n // 4)
     total = n + rotated * others + (0 if brief else n) + reworded * (FRAMES - 1)
-    return Plan(n, rotated, reworded, total)
+    return AuditSize(n, rotated, reworded, total)
 
 
 def audit_judge(
@@ -62,7 +62,7 @@ def audit_judge(
 
     ``settings.audit_prompts`` prompts are drawn and asked with uniform other candidates, again with popular ones, some
     of them in all cyclic orders of their candidates, some in each wording of the instruction: about three times as many
-    prompts in all (:func:`plan_audit`). The same settings give the same prompts, whatever judge is asked.
+    prompts in all (:func:`audit_size`). The same settings give the same prompts, whatever judge is asked.
 
     Args:
         judge: who is audited, as it answers: with its remedies against letter bias, if any are set.
@@ -95,7 +95,7 @@ def audit_judge(
     Raises:
         InputError: the data are too small (:func:`.examples.draw_examples`), or all prompts are refused.
     """
-    plan = plan_audit(settings, brief)
+    plan = audit_size(settings, brief)
     asking = _Asking(judge, settings, plan.total, progress)
     began = time.perf_counter()
     drawn = _draw(settings, catalogue, plan.main)

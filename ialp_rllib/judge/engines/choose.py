@@ -14,7 +14,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.protocol import Engine
 from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.engines.vllm import VllmEngine
-from ialp_rllib.judge.prompt.labels import Answering
+from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def engine_name(choice: str) -> str:
     return ("vllm" if installed else "transformers") if choice == "auto" else choice
 
 
-def make_engine(judge: JudgeSettings, answers: Answering, model: str) -> Engine:
+def make_engine(judge: JudgeSettings, answers: LabelFormat, model: str) -> Engine:
     """The engine that ``judge.engine`` names, with ``model`` (a folder or a hub id) loaded."""
     kind = VllmEngine if engine_name(judge.engine) == "vllm" else TransformersEngine
     return kind(judge, answers, model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ialp_rllib.judge.engines.models import load_config, load_tokenizer
-from ialp_rllib.judge.prompt.labels import Answering, label_tokens
+from ialp_rllib.judge.prompt.labels import LabelFormat, label_tokens
 from ialp_rllib.settings import JudgeSettings
 
 # Tokens computed at a time where the settings name none. On a CPU, what fits its caches is up to a quarter faster.
@@ -20,7 +20,7 @@ def token_budget(judge: JudgeSettings) -> int:
 class PromptTokens:
     """A model's tokenizer, its label tokens and its longest prompt: what both engines share."""
 
-    def __init__(self, judge: JudgeSettings, answers: Answering, model: str) -> None:
+    def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
         self.tokenizer = load_tokenizer(model)
         self.labels = label_tokens(self.tokenizer, answers.stem, answers.labels, model)
         longest = getattr(load_config(model), "max_position_embeddings", None) or judge.max_length + 1

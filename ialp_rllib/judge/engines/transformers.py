@@ -12,7 +12,7 @@ import torch
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint
 from ialp_rllib.judge.engines.protocol import Replies
 from ialp_rllib.judge.engines.tokens import PromptTokens, token_budget
-from ialp_rllib.judge.prompt.labels import Answering
+from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
 
@@ -28,7 +28,7 @@ class TransformersEngine:
         InputError: the model cannot be loaded, or its tokenizer does not make one token of each label.
     """
 
-    def __init__(self, judge: JudgeSettings, answers: Answering, model: str) -> None:
+    def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
         self.tokens = PromptTokens(judge, answers, model)
         device = "cuda" if judge.gpus > 0 and torch.cuda.is_available() else "cpu"
         self.model = load_model(model, judge.dtype).to(device)

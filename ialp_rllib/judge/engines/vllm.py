@@ -14,7 +14,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import model_fingerprint
 from ialp_rllib.judge.engines.protocol import Replies
 from ialp_rllib.judge.engines.tokens import PromptTokens, token_budget
-from ialp_rllib.judge.prompt.labels import Answering
+from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
 # vLLM reads these when it is imported. Its engine must live in this process (actors, local mode, debuggers); on CPU it
@@ -34,7 +34,7 @@ class VllmEngine:
     Arguments and errors as :class:`TransformersEngine`; ``memory_share`` and ``tensor_parallel`` are read as well.
     """
 
-    def __init__(self, judge: JudgeSettings, answers: Answering, model: str) -> None:
+    def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
         for name, value in VLLM_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import vllm

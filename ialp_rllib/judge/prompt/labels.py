@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from ialp_rllib.errors import InputError
 
 
-class Answering(Protocol):
+class LabelFormat(Protocol):
     """What an engine must know of the prompts: a :class:`PromptBuilder` has it, so has :class:`AnswerFormat`."""
 
     @property

@@ -21,7 +21,7 @@ from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.judge.audit.audit import FRAMES
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
-from ialp_rllib.judge.tiny.lessons import Lessons
+from ialp_rllib.judge.tiny.curriculum import TaskSampler
 from ialp_rllib.judge.tiny.log import TrainLog
 from ialp_rllib.judge.tiny.measure import accuracies, references
 from ialp_rllib.judge.tiny.pieces import Pieces
@@ -69,8 +69,8 @@ def make_tiny_judge(
     builders = [PromptBuilder(catalogue, replace(judge, frame=i), attributes) for i in range(FRAMES)]
     _check(catalogue, settings)
     stage = Stage(out, "tiny judge", _fingerprint(catalogue, builders, settings, tiny))
-    if stage.stands():
-        progress.stands("tiny")
+    if stage.up_to_date():
+        progress.up_to_date("tiny")
         manifest = stage.manifest()
         assert manifest is not None
         return dict(manifest["facts"])
@@ -81,11 +81,11 @@ def make_tiny_judge(
         tastes = fit_tastes(train_log, words, judge.history, int(_KNOWN * tiny.width), tiny.seed)
         tokenizer = catalogue_tokenizer(catalogue, attributes, builders)
         pieces = Pieces(tokenizer, builders)
-        lessons = Lessons(train_log, tastes, judge.history, tiny.none_share, tiny.seed)
+        tasks = TaskSampler(train_log, tastes, judge.history, tiny.none_share, tiny.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(tiny.seed)
             model = new_model(tokenizer, pieces, tastes, tiny)
-            at = train(model, pieces, lessons, judge.candidates, tiny, out / CHECKPOINT, partial(_tell, progress))
+            at = train(model, pieces, tasks, judge.candidates, tiny, out / CHECKPOINT, partial(_tell, progress))
         transformers_logging.disable_progress_bar()  # the command line draws its own
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)

@@ -2,7 +2,7 @@
 
 They serve twice. They are the start vectors of the judge's tokens, so that it need not learn from a few thousand users
 which words go together. And they say how probable each item is after a history, so that training prompts with known
-answers can be drawn without end (:mod:`.lessons`): what a transformer has to learn, to read the prompt, to compare and
+answers can be drawn without end (:mod:`.tasks`): what a transformer has to learn, to read the prompt, to compare and
 to name the letter, takes far more examples than a log holds, and on the log's own it learns them by heart.
 """
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from transformers import MistralForCausalLM
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.tiny.lessons import Lesson, Lessons
+from ialp_rllib.judge.tiny.curriculum import TaskBatch, TaskSampler
 from ialp_rllib.judge.tiny.pieces import Pieces
 from ialp_rllib.settings.tiny import TinySettings
 from ialp_rllib.storage import write_atomic
@@ -77,7 +77,7 @@ class Position:
 def train(
     model: MistralForCausalLM,
     pieces: Pieces,
-    lessons: Lessons,
+    tasks: TaskSampler,
     k: int,
     tiny: TinySettings,
     checkpoint: Path,
@@ -90,14 +90,14 @@ def train(
     """
     student = _Student(model, pieces)
     optimiser = torch.optim.AdamW(student.parameters(), lr=tiny.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    at = _restore(checkpoint, student, optimiser, lessons) if checkpoint.is_file() else Position()
+    at = _restore(checkpoint, student, optimiser, tasks) if checkpoint.is_file() else Position()
     began, cpu_began = time.perf_counter() - at.seconds, time.process_time() - at.cpu_seconds
     while at.share < 1.0:
         step = next(s for s in STEPS if at.share < s.until)
         optimiser.param_groups[0]["lr"] = tiny.learning_rate * _rate(at)
-        lesson = lessons.draw(tiny.batch, max(2, round(step.candidates * k)))
-        frame = int(lessons.rng.integers(len(pieces.frames))) if lessons.rng.random() < step.framed else None
-        losses = student.losses(lesson, frame, step.answered)
+        task = tasks.draw(tiny.batch, max(2, round(step.candidates * k)))
+        frame = int(tasks.rng.integers(len(pieces.frames))) if tasks.rng.random() < step.framed else None
+        losses = student.losses(task, frame, step.answered)
         student.update(torch.stack(list(losses.values())).sum(), optimiser)
         at.score_loss = _moving(at.score_loss, losses["score"].item())
         if step.answered:
@@ -107,9 +107,9 @@ def train(
         at.share = max(at.update / tiny.updates, at.seconds / (60 * tiny.minutes) if tiny.minutes else 0.0)
         progress(min(1.0, at.share))
         if at.update % tiny.checkpoint_every == 0:
-            _save(checkpoint, student, optimiser, lessons, at)
+            _save(checkpoint, student, optimiser, tasks, at)
             text = "update %d, %.0f s, %d candidates: scores %.3f, answers %.3f nats from right"
-            log.info(text, at.update, at.seconds, lesson.candidates.shape[1], at.score_loss, at.answer_loss)
+            log.info(text, at.update, at.seconds, task.candidates.shape[1], at.score_loss, at.answer_loss)
     return at
 
 
@@ -123,23 +123,23 @@ class _Student(nn.Module):
         self.labels = torch.from_numpy(pieces.labels)
         self.of_items = torch.from_numpy(np.unique(np.concatenate(pieces.items)))
 
-    def losses(self, lesson: Lesson, frame: int | None, answered: bool) -> dict[str, Tensor]:
+    def losses(self, task: TaskBatch, frame: int | None, answered: bool) -> dict[str, Tensor]:
         """Mean Kullback-Leibler divergences: of the scores; and of the answer, and of the answers so far."""
-        ids, places = self.pieces.compose(lesson.history, lesson.candidates, frame)
+        ids, places = self.pieces.compose(task.history, task.candidates, frame)
         rows, place = torch.arange(len(ids))[:, None], torch.from_numpy(places)
         middle, top = self._states(torch.from_numpy(ids), answered)
         states = middle[rows, place[:, :-1]]
         scores = self.score(nn.functional.rms_norm(states, states.shape[-1:]))[..., 0]
-        losses = {"score": _divergence(lesson.weights, torch.log_softmax(scores, 1)).mean()}
+        losses = {"score": _divergence(task.weights, torch.log_softmax(scores, 1)).mean()}
         if answered:
-            k = lesson.candidates.shape[1]
+            k = task.candidates.shape[1]
             labels = torch.cat([self.labels[:k], self.labels[-1:]])
             table = self.model.lm_head.weight
             so_far = top[rows, place[:, :-1]] @ table[labels].T
             # Over all tokens, not only the labels, so that an engine that cannot constrain its reply gets labels, too.
             answer = torch.log_softmax(top[rows[:, 0], place[:, -1]] @ table.T, 1)[:, labels]
-            losses["answer"] = _divergence(lesson.answers[:, -1], answer).mean()
-            losses["so_far"] = _divergence(lesson.answers[:, :-1], torch.log_softmax(so_far, 2)).mean()
+            losses["answer"] = _divergence(task.answers[:, -1], answer).mean()
+            losses["so_far"] = _divergence(task.answers[:, :-1], torch.log_softmax(so_far, 2)).mean()
         return losses
 
     def update(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
@@ -186,22 +186,22 @@ def _moving(average: float, now: float) -> float:
     return now if math.isnan(average) else 0.98 * average + 0.02 * now
 
 
-def _save(path: Path, student: _Student, optimiser: torch.optim.Optimizer, lessons: Lessons, at: Position) -> None:
+def _save(path: Path, student: _Student, optimiser: torch.optim.Optimizer, tasks: TaskSampler, at: Position) -> None:
     state = {
         "student": student.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "rng": lessons.rng.bit_generator.state,
+        "rng": tasks.rng.bit_generator.state,
         "at": asdict(at),
     }
     write_atomic(path, lambda temporary: torch.save(state, temporary))
 
 
-def _restore(path: Path, student: _Student, optimiser: torch.optim.Optimizer, lessons: Lessons) -> Position:
+def _restore(path: Path, student: _Student, optimiser: torch.optim.Optimizer, tasks: TaskSampler) -> Position:
     try:
         state = torch.load(path, weights_only=True)
         student.load_state_dict(state["student"])
         optimiser.load_state_dict(state["optimiser"])
-        lessons.rng.bit_generator.state = state["rng"]
+        tasks.rng.bit_generator.state = state["rng"]
         at = Position(**state["at"])
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         problem = " ".join(str(error).split())[:200]

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PREPARED, RESOLVED = "prepare", "settings.yaml"  # what a run leaves, read here of other runs
 
 
-class Lessons(NamedTuple):
+class LabelledPrompts(NamedTuple):
     """Prompts and what is to be answered.
 
     Attributes:
@@ -37,18 +37,18 @@ class Lessons(NamedTuple):
 
 
 class TuningData(NamedTuple):
-    """Lessons to learn from, lessons of other users to measure by, and how many prompts did not fit the model."""
+    """LabelledPrompts to learn from, prompts of other users to measure by, and how many prompts did not fit the model."""
 
-    train: Lessons
-    held_out: Lessons
+    train: LabelledPrompts
+    held_out: LabelledPrompts
     skipped: int
 
     @property
     def fingerprint(self) -> str:
         """Changes with any token."""
         digest = hashlib.sha256()
-        for lessons in (self.train, self.held_out):
-            digest.update(repr((lessons.ids, lessons.answers.tolist())).encode())
+        for prompts in (self.train, self.held_out):
+            digest.update(repr((prompts.ids, prompts.answers.tolist())).encode())
         return digest.hexdigest()[:16]
 
 
@@ -64,7 +64,7 @@ class _Source(NamedTuple):
 def tuning_data(
     judge: JudgeSettings, catalogue: Catalogue, tokens: PromptTokens, attributes: tuple[str, ...] = ()
 ) -> TuningData:
-    """Draw ``judge.tune.interactions`` lessons of each data set: this catalogue's, then those of ``judge.tune.also``.
+    """Draw ``judge.tune.interactions`` prompts of each data set: this catalogue's, then those of ``judge.tune.also``.
 
     A share ``held_out`` of them comes from users of whom nothing else is drawn, so that a model that learns users by
     heart is found out. All draws follow from ``judge.seed``.
@@ -79,7 +79,7 @@ def tuning_data(
         InputError: another run is not there or not prepared, a data set is too small, or no prompt fits the model.
     """
     sources = [_Source("", judge, catalogue, attributes), *(_other_run(judge, name) for name in judge.tune.also)]
-    train, held_out = Lessons([], np.zeros(0, np.int64)), Lessons([], np.zeros(0, np.int64))
+    train, held_out = LabelledPrompts([], np.zeros(0, np.int64)), LabelledPrompts([], np.zeros(0, np.int64))
     refused: list[str] = []
     for place, source in enumerate(sources):
         rng = np.random.default_rng([judge.seed, 1, place])
@@ -121,17 +121,17 @@ def _split(source: _Source, share: float, rng: np.random.Generator) -> tuple[np.
 
 
 def _add(
-    lessons: Lessons,
+    prompts: LabelledPrompts,
     source: _Source,
     users: np.ndarray,
     n: int,
     tokens: PromptTokens,
     rng: np.random.Generator,
     refused: list[str],
-) -> Lessons:
-    """``lessons`` and n more of these users; why a prompt does not fit the model goes to ``refused``."""
+) -> LabelledPrompts:
+    """``prompts`` and n more of these users; why a prompt does not fit the model goes to ``refused``."""
     if n == 0:
-        return lessons
+        return prompts
     judge = source.judge
     try:
         builder = PromptBuilder(source.catalogue, judge, source.attributes)
@@ -152,4 +152,4 @@ def _add(
     ids, why_not = tokens.sort_out(builder.build(past, candidates))
     refused += why_not.values()
     answers = np.array(tokens.labels)[label[np.array(list(ids), int)]]
-    return Lessons(lessons.ids + list(ids.values()), np.concatenate([lessons.answers, answers]))
+    return LabelledPrompts(prompts.ids + list(ids.values()), np.concatenate([prompts.answers, answers]))

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.tokens import PromptTokens
-from ialp_rllib.judge.tuning.data import Lessons, TuningData
+from ialp_rllib.judge.tuning.data import LabelledPrompts, TuningData
 from ialp_rllib.settings import JudgeSettings, TuneSettings
 from ialp_rllib.storage import write_atomic
 
@@ -78,7 +78,7 @@ def fit(
     warmup = max(1.0, tune.warmup * total)
     curves = Curves()
     best: dict[str, torch.Tensor] = {}
-    if checkpoint.stands():
+    if checkpoint.up_to_date():
         curves, best = checkpoint.restore(weights, optimiser)
         log.info("tuning goes on after %d updates", len(curves.loss))
     for epoch in range(len(curves.loss) // per_pass, tune.epochs):
@@ -106,15 +106,15 @@ def fit(
 
 
 def _update(
-    model: Any, tokens: PromptTokens, lessons: Lessons, rows: np.ndarray, optimiser: torch.optim.Optimizer, batch: int
+    model: Any, tokens: PromptTokens, prompts: LabelledPrompts, rows: np.ndarray, optimiser: torch.optim.Optimizer, batch: int
 ) -> tuple[float, float]:
     """One step on these rows, ``batch`` at a time. Returns their mean loss and accuracy before it."""
     model.train()
     optimiser.zero_grad()
-    rows = np.array(sorted(rows, key=lambda row: len(lessons.ids[row])))  # prompts of one length need no padding
+    rows = np.array(sorted(rows, key=lambda row: len(prompts.ids[row])))  # prompts of one length need no padding
     loss, right = 0.0, 0
     for part in np.array_split(rows, -(-len(rows) // batch)):
-        logits, target = _answers(model, tokens, lessons, part)
+        logits, target = _answers(model, tokens, prompts, part)
         share = torch.nn.functional.cross_entropy(logits, target, reduction="sum") / len(rows)
         share.backward()
         loss += share.item()
@@ -125,21 +125,21 @@ def _update(
 
 
 @torch.no_grad()
-def label_loss(model: Any, tokens: PromptTokens, lessons: Lessons, batch: int) -> float:
+def label_loss(model: Any, tokens: PromptTokens, prompts: LabelledPrompts, batch: int) -> float:
     """Mean cross-entropy of the labels, over the whole vocabulary, without dropout."""
     model.eval()
-    order = np.array(sorted(range(len(lessons.ids)), key=lambda row: len(lessons.ids[row])))
+    order = np.array(sorted(range(len(prompts.ids)), key=lambda row: len(prompts.ids[row])))
     total = 0.0
     for part in np.array_split(order, -(-len(order) // batch)):
-        total += torch.nn.functional.cross_entropy(*_answers(model, tokens, lessons, part), reduction="sum").item()
+        total += torch.nn.functional.cross_entropy(*_answers(model, tokens, prompts, part), reduction="sum").item()
     return total / len(order)
 
 
-def _answers(model: Any, tokens: PromptTokens, lessons: Lessons, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def _answers(model: Any, tokens: PromptTokens, prompts: LabelledPrompts, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits ``(B, vocabulary) float32`` at the place of the answer, and the right tokens ``(B,)``."""
-    inputs = tokens.pad([lessons.ids[row] for row in rows], model.device)
+    inputs = tokens.pad([prompts.ids[row] for row in rows], model.device)
     logits = model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
-    return logits, torch.from_numpy(lessons.answers[rows]).to(model.device)
+    return logits, torch.from_numpy(prompts.answers[rows]).to(model.device)
 
 
 def _finite(loss: float, updates: int) -> float:
@@ -164,7 +164,7 @@ class Checkpoint:
     path: Path
     fingerprint: str
 
-    def stands(self) -> bool:
+    def up_to_date(self) -> bool:
         """Whether there is one to go on from."""
         if not self.path.is_file():
             return False

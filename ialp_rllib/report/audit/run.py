@@ -48,13 +48,13 @@ def audit_run(
     else:
         resolve_model(model or run.settings.judge.model)  # a wrong name is told at once
     for stage in needed:
-        if not run.stage(stage).stands():
+        if not run.stage(stage).up_to_date():
             run.write_settings()
             run_stage(run, stage, progress)
     settings, facts = run.settings.judge, {}
     asked = replace(settings, audit_prompts=prompts or settings.audit_prompts)
     name = model or settings.model
-    if not model and settings.is_tuned and run.stage("tune").stands():
+    if not model and settings.is_tuned and run.stage("tune").up_to_date():
         facts = {key: value for key, value in run.facts("tune").items() if key in ("before", "tuning")}
         name = served_model(run)
     with progress.stage("audit"):

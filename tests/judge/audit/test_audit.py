@@ -11,7 +11,7 @@ import pytest
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers, read_answers
-from ialp_rllib.judge.audit.audit import FRAMES, audit_judge, plan_audit
+from ialp_rllib.judge.audit.audit import FRAMES, audit_judge, audit_size
 from ialp_rllib.judge.engines.choose import Replies
 from ialp_rllib.judge.engines.protocol import InProcess
 from ialp_rllib.judge.examples import draw_examples
@@ -195,7 +195,7 @@ def test_cost_progress_and_replies_that_are_no_label(settings, catalogue):
         report = lambda *now, seen=seen: seen.append(now)  # noqa: E731
         facts = audit_judge(judge, settings, catalogue, brief=brief, progress=report)
         asked[brief] = engine.prompts
-        assert facts["asked"] == len(engine.prompts) == plan_audit(settings, brief).total
+        assert facts["asked"] == len(engine.prompts) == audit_size(settings, brief).total
         assert seen[-1] == (facts["asked"], facts["asked"]) and len(seen) >= 3
         assert facts["outside_rate"] == 1.0 and facts["none_rate"] == 1.0
         assert facts["calibration"]["bins"] == [] and facts["answer_entropy"] is None
@@ -208,7 +208,7 @@ def test_cost_progress_and_replies_that_are_no_label(settings, catalogue):
 
 def test_few_prompts_and_many_candidates(settings):
     for n, k in ((1, 2), (1, 25), (10_000, 25), (1000, 10)):
-        plan = plan_audit(dataclasses.replace(settings, audit_prompts=n, candidates=k))
+        plan = audit_size(dataclasses.replace(settings, audit_prompts=n, candidates=k))
         assert min(plan) >= 1 and max(plan.rotated, plan.reworded) <= n
         assert n < 1000 or plan.total == pytest.approx(3 * n, rel=0.02)
     assert FRAMES == 3
@@ -223,4 +223,4 @@ def test_the_tiny_judge(sample, settings, catalogue, transformers_engine):
     assert facts["permutation_agreement"] > 0.4
     assert len(facts["position"]["letters"]) == 10
     assert facts["frames"]["frames"][0]["accuracy"] > 0.5
-    assert facts["refused"] == 0 and facts["asked"] == plan_audit(small).total
+    assert facts["refused"] == 0 and facts["asked"] == audit_size(small).total

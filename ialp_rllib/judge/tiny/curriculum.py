@@ -17,7 +17,7 @@ from ialp_rllib.judge.tiny.log import TrainLog
 from ialp_rllib.judge.tiny.tastes import Tastes
 
 
-class Lesson(NamedTuple):
+class TaskBatch(NamedTuple):
     """B prompts and what is right.
 
     Attributes:
@@ -33,8 +33,8 @@ class Lesson(NamedTuple):
     answers: torch.Tensor
 
 
-class Lessons:
-    """Draws lessons.
+class TaskSampler:
+    """Draws tasks.
 
     Args:
         train: whose histories; tastes: what comes next in them.
@@ -48,8 +48,8 @@ class Lessons:
         self._before = np.arange(len(train.item)) - train.first
         self._lengths = np.minimum(self._before[self._before > 0], length)
 
-    def draw(self, batch: int, k: int) -> Lesson:
-        """A lesson of ``batch`` prompts with k candidates; no history is longer than one drawn for all of them."""
+    def draw(self, batch: int, k: int) -> TaskBatch:
+        """A task of ``batch`` prompts with k candidates; no history is longer than one drawn for all of them."""
         rng, n_items = self.rng, self.train.n_items
         row = rng.integers(0, len(self.train.item), batch)
         history = self.train.before(row, row + rng.integers(0, 2, batch), int(rng.choice(self._lengths)))
@@ -70,7 +70,7 @@ class Lessons:
         p: np.ndarray = torch.softmax(allowed, 1).numpy()
         return p
 
-    def _answered(self, history: np.ndarray, candidates: np.ndarray, likelihood: np.ndarray) -> Lesson:
+    def _answered(self, history: np.ndarray, candidates: np.ndarray, likelihood: np.ndarray) -> TaskBatch:
         """``likelihood``: ``(B, k)``, how much more probable the candidate is as the next item than by chance."""
         batch, k = candidates.shape
         letter = torch.from_numpy(likelihood * (1 - self.none_share) / k).float() + 1e-9
@@ -78,7 +78,7 @@ class Lessons:
         unread = (1 - self.none_share) * torch.cat([(k - 1 - torch.arange(k)) / k, torch.zeros(1)])
         none = (self.none_share + unread)[None, :, None].expand(batch, -1, 1)
         joint = torch.cat([letter[:, None] * read, none], 2)
-        return Lesson(
+        return TaskBatch(
             history,
             candidates,
             letter / letter.sum(1, keepdim=True),

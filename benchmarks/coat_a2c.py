@@ -23,7 +23,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 
 FORMS = {
     "expected": [],
@@ -72,7 +72,7 @@ def compare(protocol: str, form: str, extra: list[str], options: argparse.Namesp
             *options.set,
         ],
     )
-    run = Run(settings, (options.out / f"{protocol}-{form.split()[0]}").resolve())
+    run = RunFolder(settings, (options.out / f"{protocol}-{form.split()[0]}").resolve())
     run_all(run, Progress())
     users = run.facts("users")
     agent = settings.agent

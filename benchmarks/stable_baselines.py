@@ -44,7 +44,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import job_stage, method_config
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.users.env import UserEnv, UserVectorEnv
 from ialp_rllib.users.worlds import make_world
 
@@ -75,7 +75,7 @@ class Measure(BaseCallback):
 
     model: MaskablePPO
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunFolder) -> None:
         super().__init__()
         agent, evaluate = run.settings.agent, run.settings.evaluate
         world = make_world(run.catalogue, run.settings.users, "test", run.root / "users")
@@ -109,7 +109,7 @@ class Measure(BaseCallback):
         return float(total.mean())
 
 
-def theirs(kind: type[Any], run: Run, envs: int, seed: int, **hyper: Any) -> Any:
+def theirs(kind: type[Any], run: RunFolder, envs: int, seed: int, **hyper: Any) -> Any:
     """An agent of Stable-Baselines3 and its environments, of the train users."""
     agent, catalogue = run.settings.agent, run.catalogue
     world = make_world(catalogue, run.settings.users, "train", run.root / "users")
@@ -119,21 +119,21 @@ def theirs(kind: type[Any], run: Run, envs: int, seed: int, **hyper: Any) -> Any
     return kind("MlpPolicy", vector, seed=seed, device="cpu", policy_kwargs=policy, **hyper)
 
 
-def their_curve(run: Run, seed: int, options: argparse.Namespace) -> pd.DataFrame:
+def their_curve(run: RunFolder, seed: int, options: argparse.Namespace) -> pd.DataFrame:
     """MaskablePPO from scratch: what it reached after how much."""
     measure = Measure(run)
     theirs(MaskablePPO, run, 16, seed, n_steps=EVERY // 16, **options.ppo).learn(options.steps, callback=measure)
     return pd.DataFrame(measure.curve)
 
 
-def our_run(options: argparse.Namespace, seeds: list[int]) -> Run:
+def our_run(options: argparse.Namespace, seeds: list[int]) -> RunFolder:
     """Scenario coat with A2C, one job at a time."""
     what = [f"catalogue.data={options.data.resolve()}", "users.protocol=split", "adapt.methods=[a2c]", f"seeds={seeds}"]
     how = ["runtime.cpus=1", f"adapt.log_every={EVERY}", f"evaluate.every={EVERY}"]
-    return Run(load("coat", [*what, *how, *options.set]), options.out.resolve())
+    return RunFolder(load("coat", [*what, *how, *options.set]), options.out.resolve())
 
 
-def our_curve(run: Run, seed: int) -> pd.DataFrame:
+def our_curve(run: RunFolder, seed: int) -> pd.DataFrame:
     """The same as :func:`their_curve` of this project's A2C."""
     run_all(run, Progress())
     curve = pq.read_table(job_stage(run, "a2c", seed).folder / "curves.parquet").to_pandas()
@@ -151,7 +151,7 @@ def print_curve(name: str, seed: int, curve: pd.DataFrame) -> None:
     print(f"{name:18} {seed:4} {first} {end}", flush=True)
 
 
-def compare_speed(run: Run) -> None:
+def compare_speed(run: RunFolder) -> None:
     """The second part: who samples and learns how fast."""
     agent = run.settings.agent
     runtime.start(run.settings.runtime)

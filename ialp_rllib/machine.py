@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -40,14 +42,46 @@ def wanted() -> dict[str, SpecifierSet]:
     return {canonicalize_name(r.name): r.specifier for r in requirements}
 
 
-def torch_build() -> Torch | str:
-    """What torch says of itself, or why it does not import."""
-    try:
-        import torch
+_ASK_TORCH = """
+import json, torch
+print(json.dumps([torch.__version__, torch.version.cuda, torch.cuda.device_count()]))
+"""
 
-        return Torch(torch.__version__, torch.version.cuda, torch.cuda.device_count())
-    except Exception as error:  # a broken build fails in many ways; the text is the finding
-        return f"{type(error).__name__}: {error}"
+
+def torch_build(timeout: float = 120.0) -> Torch | str:
+    """What torch says of itself, or why it does not import.
+
+    It is asked in a process of its own: a broken build may abort the process, and a good one takes a second and
+    hundreds of MB that whoever asks has no other use for.
+    """
+    answer = run_python(_ASK_TORCH, timeout)
+    if answer.error:
+        return answer.error
+    try:
+        return Torch(*json.loads(answer.output.splitlines()[-1]))
+    except (ValueError, IndexError, TypeError) as error:
+        return f"its answer cannot be read ({error})"
+
+
+class Answer(NamedTuple):
+    """What a Python process of its own printed; ``error``: in one line why it failed, or empty."""
+
+    output: str
+    error: str
+
+
+def run_python(script: str, timeout: float) -> Answer:
+    """Run a script with this Python, in a process of its own."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return Answer("", f"took more than {timeout:.0f} s: is the disk slow, or the machine busy?")
+    if done.returncode == 0:
+        return Answer(done.stdout, "")
+    lines = done.stderr.strip().splitlines()
+    return Answer(done.stdout, lines[-1] if lines else f"ended with exit code {done.returncode}")
 
 
 def gpus() -> list[Gpu]:

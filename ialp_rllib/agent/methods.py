@@ -29,6 +29,7 @@ class Method:
 
     Attributes:
         title: as the papers write it.
+        about: one sentence on what it is, for the pages; may be empty.
         source: where it is defined.
         pretrained: whether it starts from the pre-trained policy pi_theta.
         mixture: whether it acts from the mixture of a frozen pi_theta and a learning pi_beta (Eq. 14).
@@ -44,6 +45,7 @@ class Method:
 
     title: str
     source: str
+    about: str = ""
     pretrained: bool = False
     mixture: bool = False
     learns: bool = True
@@ -63,12 +65,14 @@ METHODS = {
     "random": Method(
         "Random",
         "uniform over the items that may be recommended",
+        about="Recommends a uniform random item, whatever happens.",
         learns=False,
         module="ialp_rllib.agent.rllib.baselines:FixedModule",
     ),
     "popularity": Method(
         "Popularity",
         "by how often the train users chose an item: greedy the most popular one, sampled in proportion",
+        about="Recommends what the train users chose most often; sampled: in proportion to that.",
         learns=False,
         module="ialp_rllib.agent.rllib.baselines:FixedModule",
         settings=("judge.min_rating",),
@@ -77,6 +81,7 @@ METHODS = {
     "dqn": Method(
         "DQN",
         "Mnih et al. 2015, double (van Hasselt et al. 2016), dueling (Wang et al. 2016), from random weights",
+        about="Deep Q-network, trained online from random weights.",
         module="ialp_rllib.agent.rllib.baselines:QModule",
         objective="ialp_rllib.agent.rllib.objectives:q_learning",
         settings=("adapt.dqn",),
@@ -84,30 +89,47 @@ METHODS = {
     "pg": Method(
         "PG",
         "REINFORCE, Williams 1992, from random weights",
+        about="REINFORCE policy gradient, trained online from random weights.",
         module="ialp_rllib.agent.rllib.baselines:PolicyGradientModule",
         objective="ialp_rllib.agent.rllib.objectives:reinforce",
         memory="ialp_rllib.agent.policy.trajectories:Trajectories",
         settings=("adapt.pg",),
     ),
-    "a2c": Method("A2C", "section 3's loss with the environment's reward, from random weights"),
-    "ialp": Method(
-        "iALP", "iALP paper, Algorithm 1: the pre-trained policy, no further learning", pretrained=True, learns=False
+    "a2c": Method(
+        "A2C",
+        "section 3's loss with the environment's reward, from random weights",
+        about="Advantage actor-critic, trained online from random weights: the baseline.",
     ),
-    "aialp_ft": Method("A-iALP_ft", "iALP paper, Algorithm 2, fine-tuning: Eqs. 12, 13", pretrained=True),
+    "ialp": Method(
+        "iALP",
+        "iALP paper, Algorithm 1: the pre-trained policy, no further learning",
+        about="The policy pre-trained against the LLM judge; it does not learn online.",
+        pretrained=True,
+        learns=False,
+    ),
     "llm_online": Method(
         "LLMOnline",
         "iALP paper, a comparison: the judge picks among the actor's proposals, the users' rewards are learnt from",
+        about="Online, the judge picks among the actor's proposals at every step.",
         judged=True,
+    ),
+    "aialp_ft": Method(
+        "A-iALP_ft",
+        "iALP paper, Algorithm 2, fine-tuning: Eqs. 12, 13",
+        about="The pre-trained policy goes on learning online.",
+        pretrained=True,
     ),
     "aialp_ap": Method(
         "A-iALP_ap",
         "iALP paper, Algorithm 2, adaptive policy: Eqs. 14, 15",
+        about="The pre-trained policy is frozen and mixed with a new one that learns online; alpha shifts the weight.",
         pretrained=True,
         mixture=True,
         module="ialp_rllib.agent.rllib.modules:MixtureModule",
         settings=("adapt.alpha", "adapt.beta_init"),
     ),
 }
+"""The order is that of the tables: from no learning to the full method."""
 
 
 OWN_SETTINGS = frozenset(name for entry in METHODS.values() for name in entry.settings)

@@ -1,4 +1,4 @@
-"""What is wrong with data: raised at once (``ialp prepare``) or gathered (:func:`ialp_rllib.catalogue.validate.validate`)."""
+"""What is wrong with data: raised at once (``ialp prepare``) or gathered (:func:`.validate.validate`)."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Bars(StageProgress):
 
     def up_to_date(self, name: str) -> None:
         title = _TITLES[name]
-        self._console.print(f"[green]✓[/] {title:<{self._width}}  stands from an earlier run", highlight=False)
+        self._console.print(f"[green]✓[/] {title:<{self._width}}  up to date", highlight=False)
 
     def update(self, what: str, done: float, total: float, note: str = "") -> None:
         if self._live is None:

@@ -1,7 +1,8 @@
 """What is wrong with this machine or this installation, in plain words (``ialp doctor``).
 
 Each ``check_...`` function judges plain facts and knows nothing of where they come from; :func:`checks` gathers the
-facts of this machine (:mod:`ialp_rllib.machine`). Nothing here starts Ray or loads a model.
+facts of this machine (:mod:`ialp_rllib.machine`). Nothing here starts Ray or loads a model. Whether torch and DuckDB
+import is asked in processes of their own, so that this module works, and says so plainly, where they are broken.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -74,6 +74,7 @@ def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
         check_vllm(installed, wanted, cpu_torch=isinstance(torch, Torch) and torch.cuda is None, gpus=len(gpus)),
     ]
     found += [check_package(name, installed.get(name), wanted.get(name)) for name in ("transformers", "peft")]
+    found.append(check_import("duckdb", 60.0))
     found += [
         check_memory(machine.free_memory()),
         check_cores(machine.cores()),
@@ -240,18 +241,10 @@ def check_ray_address(address: str, timeout: float = 2.0) -> Check:
 
 def check_import(module: str, timeout: float = 300.0) -> Check:
     """Import a module in a process of its own, so that one that aborts cannot take this one along."""
-    name = f"import {module}"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", name], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        return Check(name, "problem", f"took more than {timeout:.0f} s", "is the disk slow, or the machine busy?")
-    if done.returncode == 0:
-        return Check(name, "ok", "works")
-    said = done.stderr.strip().splitlines()
-    reason = said[-1] if said else f"ended with {done.returncode}"
-    return Check(name, "problem", reason, f"delete .venv and {REINSTALL}")
+    error = machine.run_python(f"import {module}", timeout).error
+    if error:
+        return Check(f"import {module}", "problem", error, f"delete .venv and {REINSTALL}")
+    return Check(f"import {module}", "ok", "works")
 
 
 def render(found: Sequence[Check]) -> Table:

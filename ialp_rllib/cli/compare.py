@@ -50,7 +50,7 @@ def compare(
 ) -> None:
     """Compare methods over scenarios and seeds; what stands from an earlier call is not run again."""
     console.quiet(verbose)
-    from ialp_rllib.compare import plan_comparison, measure, write
+    from ialp_rllib.compare import measure, plan_comparison, write
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
     plan = plan_comparison(
@@ -105,5 +105,5 @@ def _show(analysis: Analysis) -> None:
     for _, row in ends[(ends["policy"] == policy) & (ends["seeds"] > 0)].iterrows():
         table.add_row(escape(row["scenario"]), label(row["method"]), escape(estimate(row, "return")), against(row))
     out.print(table)
-    for sentence in analysis.verdict:
+    for sentence in analysis.findings:
         out.print(escape(sentence), highlight=False)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 if TYPE_CHECKING:
-    from ialp_rllib.stages.run import Run
+    from ialp_rllib.stages.run import RunFolder
 
 messages = Console(stderr=True)
 """Progress and messages go to standard error; results go to standard output."""
@@ -34,10 +34,10 @@ def results(width: int = 140) -> Console:
     return console if console.is_terminal else Console(width=width)
 
 
-def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list[str] | None, local: bool) -> Run:
+def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list[str] | None, local: bool) -> RunFolder:
     """The run that the options of a command line describe."""
     from ialp_rllib.settings import load
-    from ialp_rllib.stages.run import Run
+    from ialp_rllib.stages.run import RunFolder
 
     settings_overrides = list(overrides or [])
     if data is not None:
@@ -45,7 +45,7 @@ def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list
     if local:
         settings_overrides.append("runtime.local_mode=true")
     settings = load(scenario, settings_overrides)
-    return Run(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
+    return RunFolder(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
 
 
 def quiet(verbose: bool) -> None:

@@ -4,4 +4,4 @@ from ialp_rllib.compare.measured import Measured, measure
 from ialp_rllib.compare.plan import Comparison, plan_comparison, train
 from ialp_rllib.compare.write import write
 
-__all__ = ["Measured", "Comparison", "plan_comparison", "measure", "train", "write"]
+__all__ = ["Comparison", "Measured", "measure", "plan_comparison", "train", "write"]

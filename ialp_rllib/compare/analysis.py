@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ialp_rllib.compare import beyond, costs, estimates, tables, varied, verdict
+from ialp_rllib.compare import beyond, costs, estimates, findings, tables, varied
 from ialp_rllib.compare.measured import Measured
 from ialp_rllib.results.schemas import POLICIES
 
@@ -27,7 +27,7 @@ class Analysis:
     costs: pd.DataFrame
     varied: pd.DataFrame
     beyond: pd.DataFrame
-    verdict: list[str]
+    findings: list[str]
     policies: tuple[str, ...]
     crossed: bool = False
 
@@ -57,7 +57,7 @@ def analyse(measured: Measured) -> Analysis:
         varied=varied.varied_table(results, measured.variants, bool(crossed)),
         costs=costs.cost_table(measured.costs, measured.curves, policies[0]),
         beyond=beyond.beyond_table(results, measured.curves, crossed),
-        verdict=verdict.verdict(contrasts, overall, aggregate, policies[0]),
+        findings=findings.findings(contrasts, overall, aggregate, policies[0]),
         policies=policies,
         crossed=bool(crossed),
     )

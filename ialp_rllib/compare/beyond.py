@@ -16,7 +16,7 @@ from ialp_rllib.results import statistics
 from ialp_rllib.results.schemas import POLICIES
 
 TITLE = "What is recommended, and what is forgotten"
-MEASURES = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_end", "forgetting", "steps_back")
+BEYOND = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_end", "forgetting", "steps_back")
 _SHARES = ("coverage_0", "coverage_end", "forgetting")
 
 
@@ -30,7 +30,7 @@ def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, crossed: Collectio
 
     Returns:
         Columns ``scenario``, ``policy``, ``method``, ``seeds``, ``followed`` (seeds that have a forgetting), ``back``
-        (how many of those end at or above where they started), and each of :data:`MEASURES` with ``_low`` and
+        (how many of those end at or above where they started), and each of :data:`BEYOND` with ``_low`` and
         ``_high``: NaN where a seed has no value (an older version measured it, or it is not back).
     """
     lost = forgetting_by_run(curves)
@@ -42,12 +42,12 @@ def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, crossed: Collectio
             start, end = runs[runs["epoch"] == "0"], runs[runs["epoch"] == "end"]
             cells += [_cell(part, measure) for measure in ("coverage", "effective_items") for part in (start, end)]
             cells += [_cell(falls, measure) for measure in ("forgetting", "steps_back")]
-            flags += [key[0] in crossed] * len(MEASURES)
+            flags += [key[0] in crossed] * len(BEYOND)
             followed, back = (int(falls[name].notna().sum()) for name in ("forgetting", "steps_back"))
             rows.append((*key, runs["seed"].nunique(), followed, back))
     table = pd.DataFrame(rows, columns=["scenario", "policy", "method", "seeds", "followed", "back"])
-    found = statistics.estimates(cells, flags).reshape(len(rows), len(MEASURES) * 3)
-    names = [measure + end for measure in MEASURES for end in ENDS]
+    found = statistics.estimates(cells, flags).reshape(len(rows), len(BEYOND) * 3)
+    names = [measure + end for measure in BEYOND for end in ENDS]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
@@ -87,7 +87,7 @@ def beyond_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     head += ["Effective items at the end", "Forgetting %", "Steps until back", "Seeds back"]
     rows = [
         [row["scenario"], label(row["method"])]
-        + [estimate(row, measure) for measure in MEASURES[:-1]]
+        + [estimate(row, measure) for measure in BEYOND[:-1]]
         + [f"{whole(row['steps_back'])} {steps_span(row)}".rstrip(), back_words(row)]
         for _, row in percents(table).iterrows()
     ]

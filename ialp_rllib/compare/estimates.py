@@ -10,12 +10,11 @@ import pandas as pd
 
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.report.kit.names import methods
-from ialp_rllib.report.run.tables import MEASURES
 from ialp_rllib.results import statistics
+from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.schemas import EPOCHS, POLICIES
 
 ALL = "all scenarios"
-BETTER, WORSE, OPEN, ONE_SEED, UNKNOWN = "better", "worse", "no difference shown", "one seed", "cannot be compared"
 ENDS = ("", "_low", "_high")
 CONTRASTS = ("difference", "ratio", "probability")
 # What the publication claims: method, epoch, published ratio to the best baseline.
@@ -47,12 +46,12 @@ def summary(results: pd.DataFrame, crossed: Collection[str] = ()) -> pd.DataFram
     """
     rows, cells, flags = [], [], []
     for key, runs in _cells(results):
-        flags += [key[0] in crossed] * len(MEASURES)
+        flags += [key[0] in crossed] * len(RETURNS)
         rows.append((*key, len(runs), float(runs["env_steps"].mean())))
-        cells += [runs[measure].to_numpy(float)[:, None] for measure in MEASURES]
+        cells += [runs[measure].to_numpy(float)[:, None] for measure in RETURNS]
     table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "seeds", "env_steps"])
-    found = statistics.estimates(cells, flags).reshape(len(rows), len(MEASURES) * 3)
-    names = [measure + end for measure in MEASURES for end in ENDS]
+    found = statistics.estimates(cells, flags).reshape(len(rows), len(RETURNS) * 3)
+    names = [measure + end for measure in RETURNS for end in ENDS]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
@@ -95,7 +94,7 @@ def against_baseline(results: pd.DataFrame, learning: bool = False, crossed: Col
                 flags.append(scenario in crossed)
                 rows.append((scenario, policy, epoch, name, other, min(len(part) for part in both)))
     table = _contrast_table(rows, pairs, flags)
-    table["verdict"] = [verdict(row, "difference", 0.0) for _, row in table.iterrows()]
+    table["verdict"] = verdicts(table, "difference", 0.0)
     return table
 
 
@@ -121,15 +120,10 @@ def _contrast_table(
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
-def verdict(row: pd.Series, name: str, nothing: float) -> str:
-    """``better`` and ``worse`` only where the whole interval is on one side of ``nothing``."""
-    if not np.isfinite(row[name]):
-        return UNKNOWN
-    if row["seeds"] < 2:
-        return ONE_SEED
-    if row[f"{name}_low"] > nothing:
-        return BETTER
-    return WORSE if row[f"{name}_high"] < nothing else OPEN
+def verdicts(table: pd.DataFrame, name: str, nothing: float) -> list[str]:
+    """The verdict of each row on the contrast ``name``; ``nothing``: its value for two equal methods."""
+    ends = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], table["seeds"], strict=True)
+    return [statistics.verdict(value, low, high, seeds, nothing) for value, low, high, seeds in ends]
 
 
 def normalised(results: pd.DataFrame, random: Mapping[str, float]) -> pd.DataFrame:
@@ -202,5 +196,5 @@ def against_baseline_overall(scores: pd.DataFrame, crossed: bool = False) -> pd.
                 pairs.append(both)
                 rows.append((ALL, policy, epoch, name, best, min(len(part) for part in both)))
     table = _contrast_table(rows, pairs, [crossed] * len(rows))
-    table["verdict"] = [verdict(row, "probability", 0.5) for _, row in table.iterrows()]
+    table["verdict"] = verdicts(table, "probability", 0.5)
     return table

@@ -22,7 +22,7 @@ from ialp_rllib.results.schemas import check_curves, check_results
 from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.gather import gather, notes, versions
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
 
 COSTS = (
@@ -121,7 +121,7 @@ def _settings(plan: Comparison) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _random(run: Run) -> float:
+def _random(run: RunFolder) -> float:
     return float(run.facts("users").get("test_random_policy", {}).get("return", np.nan))
 
 
@@ -141,7 +141,7 @@ def _notes(plan: Comparison) -> list[str]:
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in said.items()]
 
 
-def _cost(run: Run, name: str, seed: int) -> dict[str, Any]:
+def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
     """What one method and seed took: online, and before that for its pre-trained policy and the judge's preferences."""
     stage = job_stage(run, name, seed)
     online, cpu = _taken(stage)

@@ -15,7 +15,7 @@ from ialp_rllib.report.kit.names import methods as in_order
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 
 FOLDER = "comparison"
 SEEDS = 5
@@ -35,7 +35,7 @@ class Comparison:
     """
 
     out: Path
-    runs: dict[str, Run]
+    runs: dict[str, RunFolder]
     variants: dict[str, tuple[str, Variant]] = field(default_factory=dict)
 
     @property
@@ -43,9 +43,9 @@ class Comparison:
         """Where the comparison's own files go."""
         return self.out / FOLDER
 
-    def scenarios(self) -> dict[str, list[Run]]:
+    def scenarios(self) -> dict[str, list[RunFolder]]:
         """Scenario -> its run, or its runs on parts of the users."""
-        found: dict[str, list[Run]] = {}
+        found: dict[str, list[RunFolder]] = {}
         for run in self.runs.values():
             found.setdefault(run.settings.scenario, []).append(run)
         return found
@@ -115,7 +115,7 @@ def plan_comparison(
             raise InputError(f"{option} {key}", "is not set here", f"{elsewhere[key]} of ialp compare")
     chosen = _methods(methods)
     folders, own = _folders(data), _own(overrides)
-    runs: dict[str, Run] = {}
+    runs: dict[str, RunFolder] = {}
     named: list[str] = []
     varied: dict[str, tuple[str, Variant]] = {}
     for scenario in scenarios:
@@ -139,7 +139,7 @@ def plan_comparison(
             )
             named.append(name)
             for key, part in _parts(settings).items() if cross_validate else [(name, settings)]:
-                runs[key] = Run(part, (out / folder_name(key)).resolve())
+                runs[key] = RunFolder(part, (out / folder_name(key)).resolve())
             if variant.values:
                 varied[name] = (base, variant)
     names = list(dict.fromkeys(base for base, _ in varied.values())) or named

@@ -10,7 +10,7 @@ import pandas as pd
 from ialp_rllib.compare.estimates import CLAIMS, baselines
 from ialp_rllib.report.kit.names import label, methods
 from ialp_rllib.report.kit.numbers import three
-from ialp_rllib.report.run.tables import MEASURES
+from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import published
 
 BEST = "best baseline"
@@ -57,7 +57,7 @@ def results_table(summary: pd.DataFrame, contrasts: pd.DataFrame, kind: Kind) ->
             for name, figures in row.items()
             if epoch in kind.epochs
         ],
-        columns=[*keys, *(f"published_{measure}" for measure in MEASURES)],
+        columns=[*keys, *(f"published_{measure}" for measure in RETURNS)],
     )
     table = ours.merge(theirs, on=keys, how="outer")
     table["seeds"] = table["seeds"].fillna(0).astype(int)
@@ -137,8 +137,8 @@ def results_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     head = ["Scenario", "Epoch", "Method", *_HEADS.values(), *(f"{h} published" for h in _HEADS.values()), "Verdict"]
     rows = [
         [row["scenario"], row["epoch"], label(row["method"])]
-        + [estimate(row, measure) for measure in MEASURES]
-        + [three(row[f"published_{measure}"]) for measure in MEASURES]
+        + [estimate(row, measure) for measure in RETURNS]
+        + [three(row[f"published_{measure}"]) for measure in RETURNS]
         + [against(row)]
         for _, row in table.iterrows()
     ]

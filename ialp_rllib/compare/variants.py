@@ -15,7 +15,7 @@ import yaml
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.settings.strict_yaml import parse_yaml
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.run import STAGES, Run
+from ialp_rllib.stages.run import STAGES, RunFolder
 from ialp_rllib.storage import Stage
 
 
@@ -81,7 +81,7 @@ def folder_name(name: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", name).strip("-") or "x"
 
 
-def borrow(run: Run, others: Sequence[Run]) -> None:
+def borrow(run: RunFolder, others: Sequence[RunFolder]) -> None:
     """Take over what other variants finished with the same fingerprint: their data, users, judge, policies, runs."""
     for other in others:
         for name in STAGES:

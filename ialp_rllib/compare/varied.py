@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ialp_rllib.compare.estimates import BETTER, ENDS, WORSE, level, pair, verdict
+from ialp_rllib.compare.estimates import ENDS, level, pair, verdicts
 from ialp_rllib.compare.page.figures import EPOCH_WORDS
 from ialp_rllib.compare.tables import estimate, span
 from ialp_rllib.report.kit import svg
@@ -18,6 +18,7 @@ from ialp_rllib.report.kit.names import label, methods
 from ialp_rllib.report.kit.numbers import ABSENT, three
 from ialp_rllib.results import statistics
 from ialp_rllib.results.schemas import EPOCHS, POLICIES
+from ialp_rllib.results.statistics import BETTER, WORSE
 
 TITLE = "What was varied"
 Variants = Mapping[str, tuple[str, str]]
@@ -63,7 +64,7 @@ def varied_table(results: pd.DataFrame, variants: Variants, crossed: bool = Fals
     levels = pd.DataFrame(statistics.estimates(own, flags).reshape(-1, 3), columns=[f"return{end}" for end in ENDS])
     apart = statistics.contrasts(pairs, flags).reshape(len(rows), 3, 3)[:, 0]
     table = pd.concat([table, levels, pd.DataFrame(apart, columns=[f"difference{end}" for end in ENDS])], axis=1)
-    table["verdict"] = [verdict(row, "difference", 0.0) for _, row in table.iterrows()]
+    table["verdict"] = verdicts(table, "difference", 0.0)
     return table
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-MEASURES = ("return", "length", "reward_per_step", "coverage", "effective_items")
+RETURNS = ("return", "length", "reward_per_step")
+"""What a policy reached in the test world."""
+SPREAD = ("coverage", "effective_items")
+"""How widely it recommended: see :func:`spread`."""
+MEASURES = (*RETURNS, *SPREAD)
 
 
 def spread(items: np.ndarray, n_items: int) -> dict[str, float]:

@@ -16,7 +16,31 @@ from contextlib import contextmanager
 import numpy as np
 
 RESAMPLES = 2000
+_CURVE_RESAMPLES = 4000
 _SEED = 0
+BETTER, WORSE, OPEN, ONE_SEED, UNKNOWN = "better", "worse", "no difference shown", "one seed", "cannot be compared"
+
+
+def verdict(value: float, low: float, high: float, seeds: int, nothing: float = 0.0) -> str:
+    """What a contrast and its interval allow to say of X against Y. Run report and comparison both use it.
+
+    Args:
+        value: the contrast, for instance the difference of two interquartile means; not a number: a run diverged.
+        low, high: ends of its interval.
+        seeds: the fewer of X's and Y's.
+        nothing: the contrast of two equal methods: 0 for a difference, 1/2 for P(X > Y).
+
+    Returns:
+        :data:`BETTER` or :data:`WORSE` only where the whole interval is on one side of ``nothing``; else :data:`OPEN`,
+        :data:`ONE_SEED` or :data:`UNKNOWN`.
+    """
+    if not np.isfinite(value):
+        return UNKNOWN
+    if seeds < 2:
+        return ONE_SEED
+    if low > nothing:
+        return BETTER
+    return WORSE if high < nothing else OPEN
 
 
 def iqm(scores: np.ndarray) -> np.ndarray:
@@ -166,3 +190,26 @@ def _same_draws() -> Iterator[None]:
         yield
     finally:
         np.random.set_state(before)
+
+
+def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95% percentile-bootstrap interval of the mean over seeds: the band around a learning curve.
+
+    The same draws every time, so that a report can be made twice. The quantiles are observed values, not
+    interpolated ones: with two or three seeds the interval is the range from the lowest seed to the highest.
+
+    Args:
+        values: ``(S, ...)`` floats, one row per seed.
+
+    Returns:
+        Lower and upper ends, ``(...)`` each; NaN where S < 2.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing.copy()
+    draws = np.random.default_rng(0).integers(len(values), size=(_CURVE_RESAMPLES, len(values)))
+    counts = np.stack([(draws == seed).sum(axis=1) for seed in range(len(values))], axis=1)
+    means = counts @ values.reshape(len(values), -1) / len(values)
+    low, high = np.quantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")
+    return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
@@ -19,7 +17,7 @@ from ialp_rllib.judge.judge import AnyJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.training import base_config, run_jobs, seen
 from ialp_rllib.storage import Stage
 from ialp_rllib.users.env import UserVectorEnv
@@ -28,7 +26,7 @@ from ialp_rllib.users.worlds import make_world
 _NOT_SHARED = {"adapt.methods", "adapt.plugins", *OWN_SETTINGS}
 
 
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Train every (method, seed) that is not finished yet, side by side."""
     settings = run.settings
     names = settings.adapt.methods
@@ -51,7 +49,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     return {"jobs": [f"{name}/seed-{seed}" for name in names for seed in settings.seeds]}
 
 
-def _online_judge(run: Run) -> AnyJudge:
+def _online_judge(run: RunFolder) -> AnyJudge:
     least = run.settings.users.horizon + run.settings.judge.candidates
     if run.catalogue.n_items < least:
         expected = f"at least users.horizon + judge.candidates = {least}"
@@ -59,7 +57,7 @@ def _online_judge(run: Run) -> AnyJudge:
     return judge_for_jobs(run)
 
 
-def job_stage(run: Run, name: str, seed: int) -> Stage:
+def job_stage(run: RunFolder, name: str, seed: int) -> Stage:
     """The folder of one method and seed. Its fingerprint is its own: a method added later leaves the others alone."""
     settings = run.settings
     shared = {k: v for k, v in vars(settings.adapt).items() if f"adapt.{k}" not in _NOT_SHARED}
@@ -90,7 +88,7 @@ def train_job(
     """
     import time
 
-    run = Run(settings, Path(root))
+    run = RunFolder(settings, Path(root))
     folder = stage.open()
     began = time.perf_counter()
     config = method_config(settings, run.catalogue, run.root, name, seed, judge)
@@ -136,12 +134,5 @@ def method_config(
         propose=settings.judge.candidates if spec.judged else 0,
         proposals=settings.pretrain.proposals,
     )
-    config.evaluation(
-        evaluation_interval=10**9,  # RLlib builds the evaluation runner; when to measure is the trainer's business
-        evaluation_num_env_runners=0,
-        evaluation_config=AlgorithmConfig.overrides(
-            env_config=seen("test", settings.agent),
-            num_envs_per_env_runner=settings.evaluate.episodes,
-        ),
-    )
+    config.measured(seen("test", settings.agent), settings.evaluate.episodes)
     return config

@@ -11,10 +11,10 @@ from ialp_rllib.judge.distillation.preferences import read_table, table_hash
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.judges import judge_of
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 
 
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Ask what has not been answered yet. Live pre-training needs no table: then nothing is asked."""
     settings = run.settings
     if settings.pretrain.mode == "live":

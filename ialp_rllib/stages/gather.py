@@ -14,7 +14,7 @@ from ialp_rllib.agent.methods import method
 from ialp_rllib.results.schemas import CURVES, RESULTS
 from ialp_rllib.settings import Settings
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 
 
 def notes(settings: Settings) -> list[str]:
@@ -36,7 +36,7 @@ def notes(settings: Settings) -> list[str]:
     return found
 
 
-def gather(run: Run, jobs: Iterable[tuple[str, int]] | None = None) -> tuple[pa.Table, pa.Table]:
+def gather(run: RunFolder, jobs: Iterable[tuple[str, int]] | None = None) -> tuple[pa.Table, pa.Table]:
     """The measurements and learning curves of all methods and seeds, in the report's schemas.
 
     Args:

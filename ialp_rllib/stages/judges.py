@@ -14,10 +14,10 @@ from ialp_rllib.judge.oracle.oracle import make_oracle
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.judge.tuning.tune import MERGED
 from ialp_rllib.settings import ORACLE, JudgeSettings
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 
 
-def served_model(run: Run) -> str:
+def served_model(run: RunFolder) -> str:
     """The model that answers in this run: the tuned and merged one, or the judge as it came."""
     judge = run.settings.judge
     if judge.is_oracle:
@@ -25,7 +25,7 @@ def served_model(run: Run) -> str:
     return str(run.root / "tune" / MERGED) if judge.is_tuned else resolve_model(judge.model)
 
 
-def judge_of(run: Run, settings: JudgeSettings | None = None, model: str = "") -> AnyJudge:
+def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str = "") -> AnyJudge:
     """A judge for this run: an LLM whose engines are Ray actors, or an oracle. Whoever starts it closes it.
 
     Args:
@@ -43,7 +43,7 @@ def judge_of(run: Run, settings: JudgeSettings | None = None, model: str = "") -
     return start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
 
 
-def judge_for_jobs(run: Run) -> AnyJudge:
+def judge_for_jobs(run: RunFolder) -> AnyJudge:
     """This run's judge (:func:`.judge_of`), to be given to training jobs.
 
     Raises:

@@ -13,12 +13,12 @@ from importlib import import_module
 
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.run import STAGES, Run, needed_stages
+from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
 
 log = logging.getLogger(__name__)
 
 
-def run_stage(run: Run, name: str, progress: Progress) -> bool:
+def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
     """Run one stage unless it stands. Returns whether it was run.
 
     Raises:
@@ -44,7 +44,7 @@ def run_stage(run: Run, name: str, progress: Progress) -> bool:
     return True
 
 
-def run_all(run: Run, progress: Progress, names: Iterable[str] = ()) -> None:
+def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> None:
     """Run these stages (empty: all that the report needs) in order, each unless it stands."""
     run.write_settings()
     names = names or needed_stages(run.settings)

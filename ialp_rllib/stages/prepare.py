@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ialp_rllib.catalogue.describe.describe import describe
+from ialp_rllib.catalogue.describe import describe
 from ialp_rllib.catalogue.disk import write_catalogue
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 
 
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Read, check, filter, split and write the catalogue.
 
     Returns:
-        Its figures (:func:`ialp_rllib.catalogue.describe.describe`), and as ``beside_published`` its sizes beside those that the
+        Its figures (:func:`.describe.describe`), and as ``beside_published`` its sizes beside those that the
         settings name as published: ``{"items": {"ours": 4344, "published": 5814, "ratio": 0.747}, ...}``.
     """
     settings = run.settings.catalogue

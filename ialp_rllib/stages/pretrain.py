@@ -20,12 +20,12 @@ from ialp_rllib.judge.judge import AnyJudge, Pending
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.training import base_config, run_jobs
 from ialp_rllib.storage import Stage
 
 
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Pre-train one policy per seed."""
     settings = run.settings
     runtime.start(settings.runtime)
@@ -47,13 +47,13 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
     return facts
 
 
-def _seed_stage(run: Run, folder: Path, seed: int) -> Stage:
+def _seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
     settings = run.settings
     print_ = fingerprint(run.fingerprints["distil"], settings.pretraining_agent, settings.pretrain, seed)
     return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_)
 
 
-def _live_judge(run: Run) -> AnyJudge:
+def _live_judge(run: RunFolder) -> AnyJudge:
     settings = run.settings
     if not settings.agent.updates_per_step:
         raise InputError("agent.updates_per_step", "is 0", "at least 1: pre-training lasts for so many updates")
@@ -77,7 +77,7 @@ class _NoJudge:
 def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: AnyJudge | None) -> None:
     """One seed, in a process of its own (a Ray task)."""
 
-    run = Run(settings, Path(root))
+    run = RunFolder(settings, Path(root))
     folder = stage.open()
     began = time.perf_counter()
     config = policy_config(settings, run.catalogue, judge, run.root / "distil")

@@ -112,7 +112,7 @@ def _catalogue(settings: Settings) -> Any:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A run: its settings and its folder.
 
     Attributes:

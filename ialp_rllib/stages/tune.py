@@ -12,13 +12,13 @@ from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.judges import judge_of, served_model
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_json, write_json
 
 AUDIT, BEFORE = "audit.json", "audit_before.json"
 
 
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Audit the judge as it came, briefly, tune it (both where ``judge.tune.enabled``), and audit what will be served.
 
     An oracle is audited only.
@@ -51,7 +51,7 @@ def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
 
 
 def audit_model(
-    run: Run, settings: JudgeSettings, model: str, progress: Progress, *, brief: bool = False
+    run: RunFolder, settings: JudgeSettings, model: str, progress: Progress, *, brief: bool = False
 ) -> dict[str, Any]:
     """Start a judge, audit it, and end it.
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.users.worlds import fit_users
 
 
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Fit the user models and return their quality."""
     torch.set_num_threads(run.settings.runtime.threads)  # small models: more threads cost more than they give
     return fit_users(run.catalogue, run.settings.users, folder, progress.update)

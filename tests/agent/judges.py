@@ -9,8 +9,7 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.answers import Answers
-from ialp_rllib.judge.engines.choose import Replies
-from ialp_rllib.judge.engines.protocol import InProcess
+from ialp_rllib.judge.engines.protocol import InProcess, Replies
 from ialp_rllib.judge.judge import Judge, Pending
 from ialp_rllib.settings import JudgeSettings
 

@@ -16,7 +16,7 @@ from ialp_rllib.agent.rllib.baselines import epsilon
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import DQNSettings, PGSettings, load
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from tests.agent.small import make_method, restored_and_not
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -159,7 +159,7 @@ def test_no_method_recommends_what_is_masked(name: str) -> None:
 
 def test_a_setting_of_one_method_runs_that_method_again_and_no_other(tmp_path: Path) -> None:
     def prints(*overrides: str) -> dict[str, str]:
-        run = Run(load("sample", list(overrides)), tmp_path)
+        run = RunFolder(load("sample", list(overrides)), tmp_path)
         return {name: job_stage(run, name, 0).fingerprint for name in METHODS}
 
     before = prints()

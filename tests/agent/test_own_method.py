@@ -12,7 +12,7 @@ from ialp_rllib.agent.methods import METHODS, Method, load_plugins, method, part
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import Settings, load
-from ialp_rllib.stages.run import Run, needed_stages
+from ialp_rllib.stages.run import RunFolder, needed_stages
 from tests.agent.small import make_config
 
 PLUGIN = "tests.agent.soft_q"
@@ -51,7 +51,7 @@ def test_a_worker_process_finds_it() -> None:
         from ialp_rllib.agent.methods import METHODS, method
 
         before = "soft_q" in METHODS
-        Run(settings, Path("x"))  # as every training process does first
+        RunFolder(settings, Path("x"))  # as every training process does first
         return before, method("soft_q").title
 
     settings = load("sample", ["adapt.methods=[soft_q]", f"adapt.plugins=[{PLUGIN}]"])
@@ -59,7 +59,7 @@ def test_a_worker_process_finds_it() -> None:
 
 
 def test_it_needs_what_its_entry_says(soft_q: Method) -> None:
-    run = Run(load("sample", ["adapt.methods=[soft_q]", f"adapt.plugins=[{PLUGIN}]"]), Path("x"))
+    run = RunFolder(load("sample", ["adapt.methods=[soft_q]", f"adapt.plugins=[{PLUGIN}]"]), Path("x"))
     assert needed_stages(run.settings) == ["prepare", "users", "adapt", "report"]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ialp_rllib.catalogue.describe.describe import describe, gini
-from ialp_rllib.catalogue.validate.validate import validate
 
+from ialp_rllib.catalogue.describe import describe, gini
 from ialp_rllib.catalogue.sources.read import read_source
+from ialp_rllib.catalogue.validate import validate
 from ialp_rllib.settings import load
 from tests.catalogue.made_up import LOG, USERS, csv, read, settings_for, write
 

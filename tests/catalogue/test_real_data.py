@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ialp_rllib.catalogue.validate.validate import validate
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.sources.read import read_source
+from ialp_rllib.catalogue.validate import validate
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages.pipeline import run_stage
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 
 pytestmark = pytest.mark.real_data
 
@@ -23,7 +23,7 @@ def catalogue_of(name: str, folder: Path) -> Catalogue:
 
 
 def test_industry(industry_data: Path, tmp_path: Path) -> None:
-    run = Run(load("industry", [f"catalogue.data={industry_data}"]), tmp_path)
+    run = RunFolder(load("industry", [f"catalogue.data={industry_data}"]), tmp_path)
     run_stage(run, "prepare", Progress())
     facts = run.facts("prepare")
     assert (facts["users"], facts["items"], facts["interactions"]) == (8317, 4344, 58492)
@@ -56,7 +56,7 @@ def test_games(games_data: Path) -> None:
 
 
 def test_coat_beside_published(coat_data: Path, tmp_path: Path) -> None:
-    run = Run(load("coat", [f"catalogue.data={coat_data}"]), tmp_path)
+    run = RunFolder(load("coat", [f"catalogue.data={coat_data}"]), tmp_path)
     run_stage(run, "prepare", Progress())
     beside = run.facts("prepare")["beside_published"]
     assert {name: size["ratio"] for name, size in beside.items()} == {"items": 1.0, "users": 1.0, "interactions": 1.0}

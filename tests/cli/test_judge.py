@@ -14,7 +14,7 @@ from ialp_rllib.cli import main as cli
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.run import audit_run
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from tests.report.reading import Page
 from tests.small_run import environment
 
@@ -94,7 +94,7 @@ def test_before_and_after_tuning(audited: tuple[Path, str]) -> None:
 
 
 def test_what_cannot_be_audited_is_told_at_once(tmp_path: Path) -> None:
-    run = Run(settings.load("sample"), tmp_path / "run")
+    run = RunFolder(settings.load("sample"), tmp_path / "run")
     with pytest.raises(InputError, match="no-such-model: no such folder"):
         audit_run(run, Progress(), model="./no-such-model")
     assert not run.root.exists()

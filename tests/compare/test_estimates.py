@@ -9,7 +9,7 @@ import pytest
 from ialp_rllib.compare import estimates
 from ialp_rllib.compare.costs import cost_table, steps_to_share
 from ialp_rllib.compare.tables import KINDS, published_ratio, ratios_table, results_table
-from ialp_rllib.compare.verdict import verdict
+from ialp_rllib.results.statistics import verdict
 from tests.report.made_up import curves_table, point, result
 from tests.report.made_up import results_table as rows_table
 

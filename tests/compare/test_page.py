@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.compare import write
-from ialp_rllib.report import CURVES, RESULTS, check_curves, check_results
+from ialp_rllib.results.schemas import CURVES, RESULTS, check_curves, check_results
 from tests.report.reading import Page
 
 from .made_up import made_up

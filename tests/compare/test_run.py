@@ -11,7 +11,7 @@ import pytest
 
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli import main as cli
-from ialp_rllib.compare import Comparison, plan_comparison, measure, train, write
+from ialp_rllib.compare import Comparison, measure, plan_comparison, train, write
 from ialp_rllib.compare.plan import default_methods
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress

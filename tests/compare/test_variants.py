@@ -51,7 +51,9 @@ def test_a_varied_plan(tmp_path):
 
 
 def test_a_cross_validated_plan(tmp_path):
-    plan = plan_comparison(["sample"], tmp_path, seeds=7, methods="a2c", vary=["agent.gamma=[0.8, 0.9]"], cross_validate=True)
+    plan = plan_comparison(
+        ["sample"], tmp_path, seeds=7, methods="a2c", vary=["agent.gamma=[0.8, 0.9]"], cross_validate=True
+    )
     assert list(plan.runs)[:5] == [f"sample, gamma=0.8, part {part}" for part in range(5)]
     runs = list(plan.runs.values())
     assert [run.settings.seeds for run in runs[:5]] == [(0, 5), (1, 6), (2,), (3,), (4,)]

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from ialp_rllib.compare.analysis import analyse
-from ialp_rllib.compare.estimates import BETTER, OPEN, WORSE
 from ialp_rllib.compare.varied import varied_figures, varied_table, varied_text
 from ialp_rllib.compare.write import write
+from ialp_rllib.results.statistics import BETTER, OPEN, WORSE
 from tests.compare.made_up import made_up
 from tests.report.reading import Page
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from .made_up import curves_table, point, result, results_table
+from tests.report.made_up import curves_table, point, result, results_table
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ialp_rllib.report import CURVES, RESULTS
+from ialp_rllib.results.schemas import CURVES, RESULTS
 
 STEPS = {"0": 0, "1": 1000, "2": 2000, "end": 50_000}
 

@@ -6,9 +6,8 @@ import pyarrow as pa
 import pytest
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.report import CURVES, RESULTS, check_curves, check_results
-
-from .made_up import curves_table, point, result, results_table
+from ialp_rllib.results.schemas import CURVES, RESULTS, check_curves, check_results
+from tests.report.made_up import curves_table, point, result, results_table
 
 
 def test_what_fits_passes_unchanged(results, curves):

@@ -20,7 +20,7 @@ from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.gather import gather
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import Run, needed_stages
+from ialp_rllib.stages.run import RunFolder, needed_stages
 from tests.small_run import SMALL, arguments, finish, kill_when
 
 SMALLER = {
@@ -41,11 +41,11 @@ SMALLER = {
 
 
 @pytest.fixture(scope="module")
-def judged_run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def judged_run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Live pre-training and LLMOnline on the sample, with the tiny judge in an actor."""
     values = {**SMALL, **SMALLER}
     settings = load("sample", [f"{key}={value}" for key, value in values.items()])
-    run = Run(settings, tmp_path_factory.mktemp("judged") / "run")
+    run = RunFolder(settings, tmp_path_factory.mktemp("judged") / "run")
     run_all(run, Progress(), ("prepare", "users"))
     tune = run.stage("tune")
     tune.open()
@@ -59,7 +59,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def test_live_pretraining_leaves_a_policy_and_what_it_cost(judged_run: Run) -> None:
+def test_live_pretraining_leaves_a_policy_and_what_it_cost(judged_run: RunFolder) -> None:
     seed = facts_of(judged_run.root / "pretrain" / "seed-0")
     assert seed["updates"] == 30
     # 32 users a step; eight of them fill the warm-up of 256, and the update after it is the first one
@@ -74,7 +74,7 @@ def test_live_pretraining_leaves_a_policy_and_what_it_cost(judged_run: Run) -> N
     assert 0 < curve["return"].dropna().iloc[-1] < 6  # soft rewards of six steps
 
 
-def test_llm_online_is_reported_with_its_cost(judged_run: Run) -> None:
+def test_llm_online_is_reported_with_its_cost(judged_run: RunFolder) -> None:
     facts = facts_of(judged_run.root / "adapt" / "llm_online" / "seed-0")
     assert facts["env_steps"] == facts["judge_prompts"] == 640
     assert 0 < facts["judge_seconds"] < facts["train_seconds"]
@@ -95,7 +95,7 @@ def test_llm_online_needs_the_judge_and_no_pretrained_policy() -> None:
 
 def test_the_parts_that_a_judge_decides_on_depend_on_it() -> None:
     def fingerprints(*overrides: str) -> dict[str, str]:
-        run = Run(load("sample", list(overrides)), Path("x"))
+        run = RunFolder(load("sample", list(overrides)), Path("x"))
         return {name: job_stage(run, name, 0).fingerprint for name in ("a2c", "llm_online")}
 
     before = fingerprints()
@@ -106,8 +106,8 @@ def test_the_parts_that_a_judge_decides_on_depend_on_it() -> None:
     assert fingerprints("judge.gpus=1") == before
 
 
-def test_a_judge_that_leaves_training_no_cpu_is_refused(ray_session: None, judged_run: Run) -> None:
-    run = Run(load("sample", ["judge.replicas=2"]), judged_run.root)
+def test_a_judge_that_leaves_training_no_cpu_is_refused(ray_session: None, judged_run: RunFolder) -> None:
+    run = RunFolder(load("sample", ["judge.replicas=2"]), judged_run.root)
     with pytest.raises(InputError, match="2 replicas take all 2 CPUs of this machine"):
         judge_for_jobs(run)
 
@@ -119,20 +119,22 @@ def test_a_judge_that_leaves_training_no_cpu_is_refused(ray_session: None, judge
         ("distil.steps=291", r"at least distil\.steps \+ judge\.candidates = 301"),
     ],
 )
-def test_live_pretraining_that_could_not_end(override: str, says: str, judged_run: Run, tmp_path: Path) -> None:
-    run = Run(load("sample", ["pretrain.mode=live", override]), judged_run.root)
+def test_live_pretraining_that_could_not_end(override: str, says: str, judged_run: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(load("sample", ["pretrain.mode=live", override]), judged_run.root)
     with pytest.raises(InputError, match=says):
         pretrain.run(run, tmp_path, Progress())
 
 
-def test_more_proposals_than_a_session_leaves_items(judged_run: Run, tmp_path: Path) -> None:
-    run = Run(load("sample", ["adapt.methods=[llm_online]", "users.horizon=291", "agent.history=292"]), judged_run.root)
+def test_more_proposals_than_a_session_leaves_items(judged_run: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(
+        load("sample", ["adapt.methods=[llm_online]", "users.horizon=291", "agent.history=292"]), judged_run.root
+    )
     with pytest.raises(InputError, match=r"at least users\.horizon \+ judge\.candidates = 301"):
         adapt.run(run, tmp_path, Progress())
 
 
 @pytest.mark.slow
-def test_a_live_run_killed_in_the_middle_ends_with_the_same_policy(judged_run: Run, tmp_path: Path) -> None:
+def test_a_live_run_killed_in_the_middle_ends_with_the_same_policy(judged_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(judged_run.root, out)
     shutil.rmtree(out / "pretrain")

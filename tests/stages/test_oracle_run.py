@@ -18,7 +18,7 @@ from ialp_rllib.stages import adapt, pretrain
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.judges import judge_for_jobs, judge_of
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import STAGES, Run, needed_stages
+from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
 from ialp_rllib.storage import Stage
 from tests.small_run import SMALL
 
@@ -31,14 +31,14 @@ def small(*overrides: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """As far as the table; it needs no Ray."""
-    found = Run(load("sample", small()), tmp_path_factory.mktemp("oracle") / "run")
+    found = RunFolder(load("sample", small()), tmp_path_factory.mktemp("oracle") / "run")
     run_all(found, Progress(), ("prepare", "users", "tune", "distil"))
     return found
 
 
-def test_the_oracle_is_audited_and_its_table_is_distilled(run: Run) -> None:
+def test_the_oracle_is_audited_and_its_table_is_distilled(run: RunFolder) -> None:
     facts = run.facts("tune")
     assert not {"tuning", "before"} & set(facts) and not (run.root / "tune" / "adapter").exists()
     assert facts["oracle"] == {"correlation": 0.8, "errors": "prompt", "none_below": 0.8, "seed": 0}
@@ -58,9 +58,11 @@ def test_the_oracle_is_audited_and_its_table_is_distilled(run: Run) -> None:
     assert 0.02 < none < 0.4, "0.8^10 = 0.11 of the prompts, if the proposals were like the log's"
 
 
-def test_it_answers_where_a_policy_learns_and_where_it_acts_online(ray_session: None, run: Run, tmp_path: Path) -> None:
+def test_it_answers_where_a_policy_learns_and_where_it_acts_online(
+    ray_session: None, run: RunFolder, tmp_path: Path
+) -> None:
     settings = load("sample", small("pretrain.mode=live", "judge.replicas=50", "evaluate.episodes=20"))
-    judge = judge_for_jobs(Run(settings, run.root))  # it has no engines, which would take all CPUs
+    judge = judge_for_jobs(RunFolder(settings, run.root))  # it has no engines, which would take all CPUs
     live, online = Stage(tmp_path / "live", "live", ""), Stage(tmp_path / "online", "online", "")
     pretrain.train_job(settings, str(run.root), live, 0, judge)
     adapt.train_job(settings, str(run.root), online, "llm_online", 0, None, judge)
@@ -70,7 +72,7 @@ def test_it_answers_where_a_policy_learns_and_where_it_acts_online(ray_session: 
 
 
 def test_answers_in_the_state_come_with_the_users_not_with_the_judge(
-    ray_session: None, run: Run, tmp_path: Path
+    ray_session: None, run: RunFolder, tmp_path: Path
 ) -> None:
     settings = load("sample", small("agent.feedback=3", "evaluate.episodes=20"))
     before = Stage(run.root / "pretrain" / "seed-0", "pretrain", "")
@@ -85,14 +87,14 @@ def test_answers_in_the_state_come_with_the_users_not_with_the_judge(
 
 
 @pytest.mark.slow
-def test_the_same_in_processes_of_ray(ray_session: None, run: Run) -> None:
-    both = Run(load("sample", small("pretrain.mode=live", "adapt.methods=[ialp, llm_online]")), run.root)
+def test_the_same_in_processes_of_ray(ray_session: None, run: RunFolder) -> None:
+    both = RunFolder(load("sample", small("pretrain.mode=live", "adapt.methods=[ialp, llm_online]")), run.root)
     run_all(both, Progress(), ("distil", "pretrain", "adapt"))
     assert both.facts("pretrain") == {"mode": "live", "updates": 20}
     assert both.stage("adapt").up_to_date()
 
 
-def test_the_page_of_an_audit_says_that_it_is_an_oracle(run: Run) -> None:
+def test_the_page_of_an_audit_says_that_it_is_an_oracle(run: RunFolder) -> None:
     audit, page = audit_run(run, Progress(), prompts=32)
     assert audit["prompts"] == 32 and audit["oracle_accuracy"] > 0.3
     text = page.read_text()
@@ -102,7 +104,7 @@ def test_the_page_of_an_audit_says_that_it_is_an_oracle(run: Run) -> None:
 
 def test_with_an_oracle_the_judges_stages_depend_on_the_users() -> None:
     def fingerprints(*overrides: str) -> dict[str, str]:
-        run = Run(load("sample", list(overrides)), Path("x"))
+        run = RunFolder(load("sample", list(overrides)), Path("x"))
         return {**run.fingerprints, "llm_online": job_stage(run, "llm_online", 0).fingerprint}
 
     llm, oracle = fingerprints(), fingerprints("judge.model=oracle")

@@ -10,7 +10,7 @@ import yaml
 
 from ialp_rllib import settings
 from ialp_rllib.errors import InputError
-from ialp_rllib.stages.run import STAGES, Run, needed_stages
+from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
 from tests.conftest import REPOSITORY
 
 SCENARIOS = sorted(settings.SCENARIOS.glob("*.yaml"))
@@ -131,10 +131,10 @@ def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
 
 
 def test_a_setting_changes_the_fingerprints_of_what_depends_on_it() -> None:
-    before = Run(settings.load("sample"), Path("x")).fingerprints
+    before = RunFolder(settings.load("sample"), Path("x")).fingerprints
 
     def changed(override: str) -> set[str]:
-        after = Run(settings.load("sample", [override]), Path("x")).fingerprints
+        after = RunFolder(settings.load("sample", [override]), Path("x")).fingerprints
         return {name for name in STAGES if before[name] != after[name]}
 
     assert changed("runtime.threads=2") == set()

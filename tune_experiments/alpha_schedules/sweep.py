@@ -30,7 +30,7 @@ from ialp_rllib.errors import IalpError
 from ialp_rllib.settings import Settings, fingerprint, load
 from ialp_rllib.stages.adapt import job_stage, train_job
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import STAGES, Run
+from ialp_rllib.stages.run import STAGES, RunFolder
 from ialp_rllib.storage import Stage, read_json, write_json
 
 BASE = ("prepare", "users", "tune", "distil", "pretrain")
@@ -46,7 +46,7 @@ def trial_settings(settings: Settings, start: float, shape: str) -> Settings:
 
 def trial_stage(settings: Settings, out: Path, start: float, shape: str, seed: int) -> Stage:
     """Where a trial leaves its curves: the same folder every time, so that it can be continued."""
-    stage = job_stage(Run(trial_settings(settings, start, shape), out / "base"), METHOD, seed)
+    stage = job_stage(RunFolder(trial_settings(settings, start, shape), out / "base"), METHOD, seed)
     return replace(stage, folder=out / "trials" / f"{start:g}-{shape}-{seed}")
 
 
@@ -62,7 +62,7 @@ def trial(config: dict[str, Any]) -> None:
             latest.update({k: point[k] for k in ("env_steps", "return", "length", "alpha")})
             tune.report(dict(latest))
 
-    if not stage.stands():
+    if not stage.up_to_date():
         train_job(settings, str(out / "base"), stage, METHOD, config["seed"], report)
     tune.report({**latest, "finished": True})
 
@@ -101,7 +101,7 @@ def sweep(options: argparse.Namespace) -> None:
         # a wrong value is answered before hours are spent
         load(options.scenario, [*overrides, f"adapt.alpha.start={start}", f"adapt.alpha.shape={shape}"])
     with Bars(Console(stderr=True), TITLES, plain=options.local_mode) as bars:
-        run_all(Run(settings, out / "base"), bars, BASE)
+        run_all(RunFolder(settings, out / "base"), bars, BASE)
         grid = list(itertools.product(options.starts, options.shapes, options.seeds))
         stages = [trial_stage(settings, out, *point) for point in grid]
         rows = [
@@ -145,7 +145,7 @@ def progress(bars: Bars, stages: Sequence[Stage], steps: int) -> Iterator[None]:
         while not over.wait(0.5):
             for stage in stages:
                 try:
-                    done = steps if stage.stands() else read_json(stage.folder / PROGRESS)["done"]
+                    done = steps if stage.up_to_date() else read_json(stage.folder / PROGRESS)["done"]
                 except OSError:  # not started, or it has just finished
                     continue
                 bars.update(stage.folder.name, done, steps)

@@ -29,7 +29,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from ialp_rllib.agent.policy.replay import ColumnarReplay, Columns, Memory, preference_transitions
-from ialp_rllib.agent.rllib import weights
+from ialp_rllib.agent.rllib import private, weights
 from ialp_rllib.agent.rllib.learner import IALPLearner
 from ialp_rllib.agent.rllib.measuring import measure_both
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
@@ -37,6 +37,11 @@ from ialp_rllib.agent.rllib.objectives import Objective, actor_critic
 from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner, ColumnBatch
 from ialp_rllib.settings import AgentSettings
 
+# Settings of the agent that its module reads from ``model_config``, under the same names.
+MODEL_SETTINGS = (
+    *("history", "feedback", "dim", "blocks", "heads", "mask_recent", "shared_encoder", "dueling"),
+    *("advantage", "bootstrap", "block_items", "exploration", "epsilon"),
+)
 RECENT_EPISODES = 20  # learning curves are over so many latest episodes (method.md section 7; the paper's figures)
 
 
@@ -68,10 +73,8 @@ class IALPConfig(AlgorithmConfig):
         self.objective: Objective = actor_critic
         self.memory_class: type[Any] = ColumnarReplay
         self.options: dict[str, Any] = {}
-        self.start_weights = ""
-        self.theta_weights = ""
+        self.start_weights = self.theta_weights = self.preferences = ""
         self.learns = True
-        self.preferences = ""
         self.rewards = "label"
         self.rejected = 0.0
         self.rounds = 1
@@ -99,6 +102,18 @@ class IALPConfig(AlgorithmConfig):
         self.num_envs_per_env_runner = agent.envs
         return self
 
+    def measured(self, env_config: dict[str, Any], episodes: int) -> IALPConfig:
+        """Let ``evaluate()`` measure in the environment that ``env_config`` describes, over so many episodes.
+
+        RLlib builds the evaluation runner; when to measure is the trainer's business.
+        """
+        self.evaluation(
+            evaluation_interval=10**9,
+            evaluation_num_env_runners=0,
+            evaluation_config=AlgorithmConfig.overrides(env_config=env_config, num_envs_per_env_runner=episodes),
+        )
+        return self
+
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         return RLModuleSpec(module_class=self.module_class)
 
@@ -107,27 +122,13 @@ class IALPConfig(AlgorithmConfig):
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
-        agent = self.agent
-        return super()._model_config_auto_includes | {
-            "history": agent.history,
-            "feedback": agent.feedback,
-            "dim": agent.dim,
-            "blocks": agent.blocks,
-            "heads": agent.heads,
-            "mask_recent": agent.mask_recent,
-            "shared_encoder": agent.shared_encoder,
-            "dueling": agent.dueling,
-            "advantage": agent.advantage,
-            "bootstrap": agent.bootstrap,
-            "block_items": agent.block_items,
+        own = ("propose", "proposals", "start_weights", "theta_weights")
+        return {
+            **super()._model_config_auto_includes,
+            **{name: getattr(self.agent, name) for name in MODEL_SETTINGS},
+            "target": self.agent.target_rate > 0,
             **self.features,
-            "exploration": agent.exploration,
-            "epsilon": agent.epsilon,
-            "target": agent.target_rate > 0,
-            "propose": self.propose,
-            "proposals": self.proposals,
-            "start_weights": self.start_weights,
-            "theta_weights": self.theta_weights,
+            **{name: getattr(self, name) for name in own},
             **self.options,
         }
 
@@ -233,9 +234,8 @@ class IALP(Algorithm):
         Where a judge is asked: how many prompts so far, and how many seconds that took (of all runners together).
         """
         returns, lengths = zip(*self.recent, strict=True) if self.recent else ((), ())
-        module = (
-            self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped() if self.learner_group.is_local else None
-        )
+        learner = private.local_learner(self.learner_group)
+        module = learner.module[DEFAULT_MODULE_ID].unwrapped() if learner is not None else None
         alpha = getattr(module, "alpha", None)
         asked = {"judge_prompts": self.judge_prompts, "judge_seconds": self.judge_seconds}
         return {
@@ -250,7 +250,7 @@ class IALP(Algorithm):
 
     def losses(self) -> dict[str, float]:
         """Losses of the latest update, empty before the first one or where a learner is elsewhere."""
-        learner = self.learner_group._learner
+        learner = private.local_learner(self.learner_group)
         return {k: float(v) for k, v in getattr(learner, "latest", {}).items()}
 
     def policy_weights(self) -> dict[str, torch.Tensor]:

@@ -52,7 +52,7 @@ class QModule(ActorCriticModule):
     says, it explores by its own schedule. ``model_config["dqn"]``: :class:`ialp_rllib.settings.DQNSettings`.
 
     Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning"; double: van Hasselt et al.
-    2016, "Deep Reinforcement Learning with Double Q-learning"; dueling: see :class:`ialp_rllib.agent.policy.networks.Critic`.
+    2016, "Deep Reinforcement Learning with Double Q-learning"; dueling: see :class:`.networks.Critic`.
     """
 
     def setup(self) -> None:

@@ -14,13 +14,14 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, NUM_ENV_STEP
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch import Tensor
 
+from ialp_rllib.agent.rllib import private
 from ialp_rllib.agent.rllib.objectives import ENTROPY_WEIGHT, entropy_weight
 
 log = logging.getLogger(__name__)
 
 
 class IALPLearner(TorchLearner):
-    """Minimises ``config.objective``, of :mod:`ialp_rllib.agent.rllib.objectives`; actor and critic have own step sizes.
+    """Minimises ``config.objective``, of see :mod:`.objectives`; actor and critic have step sizes of their own.
 
     Columns are learnt from in a loop of its own: RLlib's takes the batch apart into nested dictionaries, checks every
     gradient twice and logs every minibatch, which at 300 items costs as much as the update itself. Episodes, which are
@@ -43,7 +44,7 @@ class IALPLearner(TorchLearner):
         # RLlib's own way turns the whole state dict into tensors, the parameters' indices and the step size among it:
         # torch then finds no parameter for the moments and drops them without a word. Take the moments alone.
         for name, saved in state.items():
-            optimizer = self._named_optimizers[name]
+            optimizer = private.optimizer(self, name)
             moments = convert_to_torch_tensor(saved["state"]["state"], device=self._device)
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -55,7 +56,7 @@ class IALPLearner(TorchLearner):
             return super().update(training_data=data, **options)
         timesteps = options.get("timesteps") or {}
         self.before_gradient_based_update(timesteps=timesteps)
-        self._weights_seq_no += 1
+        private.count_update(self)
         columns = {
             name: torch.from_numpy(values).to(self._device)
             for name, values in data.batch.policy_batches[DEFAULT_MODULE_ID].items()

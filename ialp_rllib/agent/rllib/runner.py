@@ -12,9 +12,9 @@ from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
-from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from ialp_rllib.agent.policy import replay
+from ialp_rllib.agent.rllib import private
 from ialp_rllib.errors import IalpError
 from ialp_rllib.results.measures import spread
 
@@ -74,7 +74,6 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
 
     env: Any
     module: Any
-    _weights_seq_no: int
     _observation: np.ndarray
 
     def make_env(self) -> None:
@@ -82,7 +81,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         if self.env is not None:
             self.env.close()
         config = self.config
-        creator = _global_registry.get(ENV_CREATOR, config.env) if isinstance(config.env, str) else config.env
+        creator = private.registered_env(config.env) if isinstance(config.env, str) else config.env
         seed = (config.seed or 0) + 1000 * (self.worker_index or 0)
         self.env = creator({**config.env_config, "num_envs": config.num_envs_per_env_runner})
         self.num_envs = self.env.num_envs
@@ -254,8 +253,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     def set_state(self, state: dict[str, Any]) -> None:
         # RLlib loads weights only if their sequence number rises. After an in-place restore of an older checkpoint it
         # falls, and the runner would keep the newer weights: a lower number means force.
-        if COMPONENT_RL_MODULE in state and state.get(WEIGHTS_SEQ_NO, 0) < self._weights_seq_no:
-            self._weights_seq_no = -1
+        if COMPONENT_RL_MODULE in state and state.get(WEIGHTS_SEQ_NO, 0) < private.weights_number(self):
+            private.forget_weights_number(self)
         super().set_state(state)
 
     def get_state(

@@ -11,6 +11,8 @@ from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
+from ialp_rllib.agent.rllib.private import local_learner
+
 _KEPT = ("policy.", "critic.", "scores")
 
 
@@ -23,7 +25,9 @@ def share(learners: LearnerGroup, runners: EnvRunnerGroup) -> bool:
     if not learners.is_local or runners.num_remote_env_runners():
         return False
     acting = runners.local_env_runner.module
-    learning = learners._learner.module[DEFAULT_MODULE_ID].unwrapped()
+    learner = local_learner(learners)
+    assert learner is not None, "is_local says that it is here"
+    learning = learner.module[DEFAULT_MODULE_ID].unwrapped()
     mine, theirs = acting.state_dict(keep_vars=True), learning.state_dict(keep_vars=True)
     if any(tensor.device != theirs[name].device for name, tensor in mine.items()):
         return False
@@ -53,7 +57,7 @@ def push(learners: LearnerGroup, *groups: EnvRunnerGroup | None) -> None:
 
 
 def policy_weights(learners: LearnerGroup) -> dict[str, torch.Tensor]:
-    """State dict of the trained :class:`ialp_rllib.agent.policy.networks.ActorCritic` (of a fixed policy: its scores)."""
+    """State dict of the trained :class:`.networks.ActorCritic` (of a fixed policy: its scores)."""
     state = learners.get_state(components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}")
     module = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
     return {k: torch.as_tensor(v).clone() for k, v in module.items() if k.startswith(_KEPT)}

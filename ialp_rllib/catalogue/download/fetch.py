@@ -1,4 +1,4 @@
-"""Fetching the files of a :class:`~ialp_rllib.catalogue.download.datasets.DataSet`, and checking those that were got by hand.
+"""Fetching the files of a :class:`~.datasets.DataSet`, and checking those that were put there by hand.
 
 ``checksums.json`` beside the files holds the SHA-256 of each as it was when it first arrived whole. The publishers
 state none, so the first download is trusted (unless the user gives a checksum) and every later run is held against it.

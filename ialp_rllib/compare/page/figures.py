@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ialp_rllib.report.kit import svg
+from ialp_rllib.report.kit import figures, svg
 from ialp_rllib.report.kit.names import methods
-from ialp_rllib.report.run import figures
 from ialp_rllib.results.schemas import EPOCHS
 
 _MEASURES = {"return": "Return", "length": "Length"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +13,17 @@ from markupsafe import Markup
 
 from ialp_rllib.compare import beyond, tables, varied
 from ialp_rllib.compare.analysis import Analysis
-from ialp_rllib.compare.estimates import BETTER, WORSE
 from ialp_rllib.compare.measured import Measured
 from ialp_rllib.compare.page.figures import aggregate_figures, beyond_figures, curve_figures
 from ialp_rllib.compare.page.words import terms
 from ialp_rllib.report.kit.names import label, methods
-from ialp_rllib.report.kit.numbers import ABSENT, three, whole
+from ialp_rllib.report.kit.numbers import ABSENT, duration, leaves, three, whole
 from ialp_rllib.report.kit.page import fill
-from ialp_rllib.report.kit.sections import duration, leaves, setting_rows
-from ialp_rllib.report.run.tables import MEASURES
+from ialp_rllib.report.kit.settings_table import setting_rows
+from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import SOURCE
 from ialp_rllib.results.schemas import EPOCHS
+from ialp_rllib.results.statistics import BETTER, WORSE
 
 ByScenario = dict[str, dict[str, Markup]]
 """Scenario -> file name -> figure."""
@@ -62,9 +63,9 @@ def _by_scenario(figures: Callable[..., dict[str, Markup]], measured: Measured, 
 def render(measured: Measured, analysis: Analysis, drawings: Drawings) -> str:
     """The page as text."""
     main = analysis.policies[0]
-    finding, *evidence = analysis.verdict
+    finding, *evidence = analysis.findings
     return fill(
-        "compare.html.j2",
+        Path(__file__).with_name("compare.html.j2"),
         scenarios=measured.scenarios,
         crossed=analysis.crossed,
         middle=analysis.middle,
@@ -140,8 +141,8 @@ def _row(row: pd.Series) -> dict[str, Any]:
     return {
         "method": methods([row["method"]])[row["method"]],
         "seeds": row["seeds"] if run else "",
-        "ours": [(three(row[m]) if run else "", tables.span(row[f"{m}_low"], row[f"{m}_high"])) for m in MEASURES],
-        "theirs": [three(row[f"published_{m}"]) for m in MEASURES],
+        "ours": [(three(row[m]) if run else "", tables.span(row[f"{m}_low"], row[f"{m}_high"])) for m in RETURNS],
+        "theirs": [three(row[f"published_{m}"]) for m in RETURNS],
         "verdict": row["verdict"] if run else "not run here",
         "baseline": label(row["baseline"]) if row["baseline"] else "",
         "sure": row["verdict"] in (BETTER, WORSE),
@@ -204,7 +205,7 @@ def _beyond_groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
     """One group of rows per scenario."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for _, row in beyond.percents(table[table["policy"] == policy]).iterrows():
-        cells = [(three(row[m]), tables.span(row[f"{m}_low"], row[f"{m}_high"])) for m in beyond.MEASURES[:-1]]
+        cells = [(three(row[m]), tables.span(row[f"{m}_low"], row[f"{m}_high"])) for m in beyond.BEYOND[:-1]]
         cells.append((whole(row["steps_back"]), beyond.steps_span(row)))
         groups.setdefault(row["scenario"], []).append(
             {"method": methods([row["method"]])[row["method"]], "cells": cells, "back": beyond.back_words(row)}

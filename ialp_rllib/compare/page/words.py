@@ -6,19 +6,10 @@ from collections.abc import Iterable
 
 from ialp_rllib.report.kit import glossary
 from ialp_rllib.report.kit.names import methods
-from ialp_rllib.results.statistics import RESAMPLES
 
-_STATISTICS = {
-    "IQM (interquartile mean)": "Mean of the middle half of the values: a quarter of them, rounded down, is left out "
-    "at either end. With 2 or 3 seeds it is the plain mean. A run that diverged is never left out: then there is no "
-    "figure. Of a cross-validated scenario it is the plain mean, too: every part of the users counts.",
-    "95% interval": f"Stratified percentile bootstrap, {RESAMPLES:,} resamples: seeds are drawn with replacement "
-    "within each scenario, of two methods independently of each other; where each seed is tested on users of its own "
-    "(cross-validated), the same seeds of both. With few seeds it tends to be too narrow; with "
-    "one seed there is none.",
-    "better, worse": "The 95% interval of the difference of the two IQMs (over all scenarios: of P(X > Y), around 1/2) "
-    "lies on one side. Each comparison stands for itself: of twenty between equal methods, one is expected to say so.",
-    "no difference shown": "The interval holds both signs. It does not say that the two are equal.",
+_STATISTICS = glossary.STATISTICS | {
+    "cross-validated": "Each seed is tested on another part of the users. The IQM is then the plain mean, for every "
+    "part of the users counts, and two methods are compared on the same seeds, which are drawn together.",
     "best baseline": "Of the methods that no judge helped, the one with the highest IQM there. Learning baselines: "
     "those that learn online, as the publication's do.",
     "normalised return": "(R − R of uniform random recommendations) / (highest mean R of a method at the end − R of "
@@ -34,13 +25,11 @@ _STATISTICS = {
     "measurements is low partly by chance.",
     "steps until back": "Environment steps at the first measurement from which on the test return never is below its "
     "value before any online step again; 0 where it never falls. A dash: some seeds are still below at the end.",
-    "band": "Of a learning curve: line and band are the mean over the seeds and its 95% percentile-bootstrap interval.",
     "CPU": "Processor seconds of training, pre-training included, measurements and judge not. A dash: not known.",
     "judge prompts": "Questions to the judge behind a method: the preference table's, which all seeds share that are "
     "tested on the same users, and those "
     "asked while it learns.",
 }
-_ELSEWHERE = ("interval, band", "higher, lower, overlap")  # of the single report, where they mean something else
 
 
 def terms(ids: Iterable[str]) -> list[tuple[str, str]]:
@@ -48,5 +37,4 @@ def terms(ids: Iterable[str]) -> list[tuple[str, str]]:
     entries = [(method.label, method.about) for method in methods(ids).values() if method.about]
     known = glossary.RESULTS | glossary.CURVES
     metrics = {term: text.replace(", then over the seeds", "") for term, text in known.items()}
-    metrics = {term: text for term, text in metrics.items() if term not in _ELSEWHERE}
     return entries + [(term[:1].upper() + term[1:], text) for term, text in {**_STATISTICS, **metrics}.items()]

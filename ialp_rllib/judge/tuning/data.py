@@ -37,7 +37,7 @@ class LabelledPrompts(NamedTuple):
 
 
 class TuningData(NamedTuple):
-    """LabelledPrompts to learn from, prompts of other users to measure by, and how many prompts did not fit the model."""
+    """Prompts to train on, prompts of held-out users, and how many prompts did not fit the model."""
 
     train: LabelledPrompts
     held_out: LabelledPrompts

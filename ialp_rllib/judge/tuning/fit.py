@@ -106,7 +106,12 @@ def fit(
 
 
 def _update(
-    model: Any, tokens: PromptTokens, prompts: LabelledPrompts, rows: np.ndarray, optimiser: torch.optim.Optimizer, batch: int
+    model: Any,
+    tokens: PromptTokens,
+    prompts: LabelledPrompts,
+    rows: np.ndarray,
+    optimiser: torch.optim.Optimizer,
+    batch: int,
 ) -> tuple[float, float]:
     """One step on these rows, ``batch`` at a time. Returns their mean loss and accuracy before it."""
     model.train()
@@ -135,7 +140,9 @@ def label_loss(model: Any, tokens: PromptTokens, prompts: LabelledPrompts, batch
     return total / len(order)
 
 
-def _answers(model: Any, tokens: PromptTokens, prompts: LabelledPrompts, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def _answers(
+    model: Any, tokens: PromptTokens, prompts: LabelledPrompts, rows: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits ``(B, vocabulary) float32`` at the place of the answer, and the right tokens ``(B,)``."""
     inputs = tokens.pad([prompts.ids[row] for row in rows], model.device)
     logits = model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()

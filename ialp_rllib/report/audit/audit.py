@@ -24,9 +24,8 @@ from ialp_rllib.report.audit.numbers import (
     range_text,
 )
 from ialp_rllib.report.audit.words import evidence, finding
-from ialp_rllib.report.kit.numbers import ABSENT, whole
-from ialp_rllib.report.kit.sections import is_number
-from ialp_rllib.report.run import figures
+from ialp_rllib.report.kit import figures
+from ialp_rllib.report.kit.numbers import ABSENT, is_number, whole
 
 
 class Cell(NamedTuple):

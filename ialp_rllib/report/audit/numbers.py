@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ialp_rllib.report.kit.sections import is_number
+from ialp_rllib.report.kit.numbers import is_number
 
 Audit = Mapping[str, Any]
 

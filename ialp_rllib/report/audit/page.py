@@ -11,10 +11,10 @@ from ialp_rllib.errors import storage_errors
 from ialp_rllib.report.audit.audit import judge_section
 from ialp_rllib.report.audit.figures import group_name
 from ialp_rllib.report.audit.numbers import Audit, at, percent, range_text
-from ialp_rllib.report.kit import sections
 from ialp_rllib.report.kit.glossary import JUDGE
-from ialp_rllib.report.kit.numbers import ABSENT, whole
+from ialp_rllib.report.kit.numbers import ABSENT, duration, is_number, whole
 from ialp_rllib.report.kit.page import fill
+from ialp_rllib.report.kit.settings_table import setting_rows
 from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
@@ -68,14 +68,14 @@ def render(
 ) -> str:
     """The page as text. Arguments as in :func:`write_page`."""
     return fill(
-        "audit.html.j2",
+        Path(__file__).with_name("audit.html.j2"),
         scenario=scenario,
         judge=judge_section(audit),
         groups=list(group_rows(audit)),
         wordings=list(wording_rows(audit, wordings)),
         agreement=at(audit, "frames.agreement"),
         facts=list(fact_rows(audit)),
-        settings=[row for row in sections.setting_rows(settings) if not row.key.startswith("judge.tune.")],
+        settings=[row for row in setting_rows(settings) if not row.key.startswith("judge.tune.")],
         versions=dict(versions),
         glossary=[(term[:1].upper() + term[1:], text) for term, text in JUDGE.items()],
     )
@@ -123,9 +123,9 @@ def fact_rows(audit: Audit) -> Iterator[tuple[str, str]]:
     ):
         if audit.get(key):
             yield name, str(audit[key])
-    if sections.is_number(audit.get("asked")):
+    if is_number(audit.get("asked")):
         yield "Prompts asked, in all", whole(audit["asked"])
         yield "Of these refused", whole(audit.get("refused"))
-    if sections.is_number(audit.get("seconds")):
+    if is_number(audit.get("seconds")):
         speed = whole(audit.get("prompts_per_second"))
-        yield "Time", f"{sections.duration(audit['seconds'])} ({speed} prompts per second)"
+        yield "Time", f"{duration(audit['seconds'])} ({speed} prompts per second)"

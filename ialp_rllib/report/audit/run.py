@@ -16,13 +16,13 @@ from ialp_rllib.settings import ORACLE, to_dict
 from ialp_rllib.stages.gather import versions
 from ialp_rllib.stages.judges import served_model
 from ialp_rllib.stages.pipeline import run_stage
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.tune import AUDIT, audit_model
 from ialp_rllib.storage import write_json
 
 
 def audit_run(
-    run: Run, progress: Progress, *, model: str = "", prompts: int = 0, page: Path | None = None
+    run: RunFolder, progress: Progress, *, model: str = "", prompts: int = 0, page: Path | None = None
 ) -> tuple[dict[str, Any], Path]:
     """Audit the judge of a run; prepare the run's data first, where that was not done.
 
@@ -75,13 +75,13 @@ def audit_run(
     return audit, place
 
 
-def _shown(model: str, run: Run) -> str:
+def _shown(model: str, run: RunFolder) -> str:
     """A model's name without the run's folder."""
     path = Path(model)
     return str(path.relative_to(run.root)) if path.is_relative_to(run.root) else model
 
 
-def _wordings(run: Run) -> list[str]:
+def _wordings(run: RunFolder) -> list[str]:
     """The instruction in each wording."""
     judge, attributes = run.settings.judge, run.settings.catalogue.attributes
     return [PromptBuilder(run.catalogue, replace(judge, frame=i), attributes).frame for i in range(FRAMES)]

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ialp_rllib.report.audit.numbers import Audit, at, bias_by_chance, letter_bias, percent
-from ialp_rllib.report.kit.numbers import whole
-from ialp_rllib.report.kit.sections import is_number
+from ialp_rllib.report.kit.numbers import is_number, whole
 
 
 def finding(judge: Audit) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ialp_rllib.report.kit.names import methods
+from ialp_rllib.results.statistics import RESAMPLES
 
 RESULTS = {
     "R (return)": "Sum of the rewards of one episode, that is, of one user's visit; mean over the test episodes, then "
@@ -19,10 +20,17 @@ RESULTS = {
     "sampled, greedy": "How the tested policy acts: it draws an item with its probabilities, or it always takes the "
     "most probable one.",
     "seed": "One training run with its own random numbers. Differences between seeds are chance.",
-    "interval, band": "95% percentile-bootstrap interval of the mean over the seeds. With two or three seeds it "
-    "is the range from the lowest seed to the highest, and tends to be too narrow. With one seed there is none.",
-    "higher, lower, overlap": "Whether two such intervals lie apart (higher, lower) or share values (overlap: no "
-    "difference shown).",
+}
+STATISTICS = {
+    "IQM (interquartile mean)": "Mean of the middle half of the values: a quarter of them, rounded down, is left out "
+    "at either end. With 2 or 3 seeds it is the plain mean. A run that diverged is never left out: then there is no "
+    "figure.",
+    "95% interval": f"Stratified percentile bootstrap, {RESAMPLES:,} resamples of the seeds. With few seeds it tends "
+    "to be too narrow; with one seed there is none.",
+    "better, worse": "The 95% interval of the difference of the two IQMs lies on one side of 0. Each comparison is "
+    "made by itself: of twenty between equal methods, one is expected to say so.",
+    "no difference shown": "The interval of the difference holds 0. It does not say that the two are equal.",
+    "band": "Line and band of a learning curve: mean over the seeds and its 95% percentile-bootstrap interval.",
 }
 CURVES = {
     "training curve": "Mean over the most recent 20 training episodes, in the train world, exploring. Its rewards may "
@@ -119,7 +127,7 @@ def user_term(path: str) -> str:
 def glossary(ids: Iterable[str], *, curves: bool, judge: bool, user_paths: Iterable[str]) -> list[tuple[str, str]]:
     """(term, meaning) of everything that this page shows: its methods, then its metrics."""
     entries = [(method.label, method.about) for method in methods(ids).values() if method.about]
-    metrics = dict(RESULTS)
+    metrics = RESULTS | STATISTICS
     if curves:
         metrics |= CURVES
     if judge:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from math import comb
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
 import numpy as np
-import pandas as pd
-
-from ialp_rllib.report.kit.names import BASELINE, label, methods
-from ialp_rllib.report.run import tables
 
 ABSENT = "–"  # in a cell that says nothing
-_LEADS = ("aialp_ap", "aialp_ft", "ialp")
 
 
 def three(value: Any) -> str:
@@ -28,89 +25,48 @@ def whole(value: Any) -> str:
     return ABSENT if value is None or not np.isfinite(value) else f"{value:,.0f}"
 
 
-def lead(table: pd.DataFrame) -> str | None:
-    """The method that the summary is about: the fullest form of the method that was run."""
-    ids = list(methods(table["method"]))
-    return next((name for name in _LEADS if name in ids), ids[-1] if ids else None)
+def duration(seconds: Any) -> str:
+    """Seconds for readers: 0.4 s, 41 s, 3 min 20 s, 2 h 05 min."""
+    if not is_number(seconds):
+        return ABSENT
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def summarise(table: pd.DataFrame, policy: str, baseline: str = BASELINE) -> list[str]:
-    """What came out, in a few sentences.
+def size(count: Any) -> str:
+    """Bytes for readers, in powers of 1,000."""
+    if not is_number(count):
+        return ABSENT
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{three(count)} {unit}"
+        count /= 1000
+    return f"{three(count)} TB"
 
-    Args:
-        table: see :func:`.tables.comparison`.
-        policy: how the tested policies act, ``sampled`` or ``greedy``.
-        baseline: the method to compare with.
 
-    Returns:
-        First the finding, then what it rests on: the number of seeds and what the intervals allow to say.
-    """
-    name = lead(table)
-    if name is None:
-        return ["Nothing was measured."]
-    start, end = tables.cell(table, name, "0"), tables.cell(table, name, "end")
-    sentences = [_finding(table, name, start, end, baseline)]
-    best = _best_at_end(table)
-    if best is not None and best["method"] != name and end is not None:
-        sentences.append(f"The highest mean at the end is that of {label(best['method'])}, R {three(best['return'])}.")
-    sentences.append(_evidence(table, name, start, end, baseline))
-    sentences.append(
-        f"All figures: test world, policies acting {'by sampling' if policy == 'sampled' else 'greedily'}."
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of a nested mapping, in its order."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a number; to Python a bool is one, too."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def caution(seeds: int) -> str:
+    """What a verdict over so few seeds is worth."""
+    # All of one method's runs above all of the other's: one order of the two groups in C(2n, n), on either side.
+    chance = comb(2 * seeds, seeds) // 2
+    return (
+        f"With {seeds} seeds intervals tend to be too narrow: chance alone sets all runs of one of two equal methods "
+        f"above all of the other's one time in {chance}."
     )
-    return sentences
-
-
-def _finding(table: pd.DataFrame, name: str, start: Any, end: Any, baseline: str) -> str:
-    parts = []
-    if start is not None:
-        words = f"starts at R {three(start['return'])} before any online step"
-        parts.append(words + _beside(table, name, "0", baseline, "untrained "))
-    if end is not None:
-        steps = f" after {whole(end['env_steps'])} environment steps" if end["env_steps"] > 0 else ""
-        words = f"ends at R {three(end['return'])}{steps}"
-        parts.append(words + _beside(table, name, "end", baseline, ""))
-    if not parts:
-        row = table[table["method"] == name].iloc[-1]
-        parts.append(f"reaches R {three(row['return'])} at epoch {row['epoch']}")
-    return f"{label(name)} {' and '.join(parts)}."
-
-
-def _beside(table: pd.DataFrame, name: str, epoch: str, baseline: str, word: str) -> str:
-    row = tables.cell(table, baseline, epoch)
-    return "" if row is None or name == baseline else f" ({word}{label(baseline)}: {three(row['return'])})"
-
-
-def _best_at_end(table: pd.DataFrame) -> Any:
-    rows = table[(table["epoch"] == "end") & np.isfinite(table["return"])]
-    return None if rows.empty else rows.loc[rows["return"].idxmax()]
-
-
-def _evidence(table: pd.DataFrame, name: str, start: Any, end: Any, baseline: str) -> str:
-    seeds = int(table["seeds"].min())
-    if seeds < 2:
-        return "One seed: no interval can be given, and any difference may be chance."
-    when: dict[str, list[str]] = {}
-    for words, ours, epoch in (("at the start", start, "0"), ("at the end", end, "end")):
-        other = tables.cell(table, baseline, epoch)
-        if ours is not None and other is not None and name != baseline:
-            when.setdefault(tables.verdict(ours, other), []).append(words)
-    if not when:
-        return f"Means over {seeds} seeds."
-    said = [f"{' and '.join(words)} {_verdict_words(found, name, baseline)}" for found, words in when.items()]
-    text = f"Over {seeds} seeds, {', and '.join(said)}."
-    if seeds < 4 and {"higher", "lower"} & set(when):
-        # All of one method's runs above all of the other's: one order of the two groups in C(2n, n), on either side.
-        text += (
-            f" With {seeds} seeds, chance alone sets two equal methods apart one time in {comb(2 * seeds, seeds) // 2}."
-        )
-    return text
-
-
-def _verdict_words(verdict: str, name: str, baseline: str) -> str:
-    ours, other = label(name), label(baseline)
-    return {
-        "higher": f"{ours} is above {other} (the 95% intervals do not overlap)",
-        "lower": f"{ours} is below {other} (the 95% intervals do not overlap)",
-        "overlap": f"the 95% intervals of {ours} and {other} overlap: no difference shown",
-        "unknown": f"{ours} and {other} cannot be compared: a run diverged",
-    }[verdict]

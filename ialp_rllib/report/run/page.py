@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.report.audit.audit import judge_section
-from ialp_rllib.report.kit import sections
+from ialp_rllib.report.kit import figures
 from ialp_rllib.report.kit.glossary import glossary
 from ialp_rllib.report.kit.names import BASELINE, label, methods
-from ialp_rllib.report.kit.numbers import lead, summarise, three, whole
+from ialp_rllib.report.kit.numbers import three, whole
 from ialp_rllib.report.kit.page import fill
-from ialp_rllib.report.run import figures, tables
+from ialp_rllib.report.kit.settings_table import setting_rows
+from ialp_rllib.report.run import sections, tables
+from ialp_rllib.report.run.summary import lead, summarise
+from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import SOURCE
 from ialp_rllib.results.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results
 from ialp_rllib.storage import write_atomic
@@ -28,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _POLICY_WORDS = {"sampled": "sampled policy", "greedy": "greedy policy"}
 _SERIES_WORDS = {"train": "Training", "test_sampled": "Test, sampled", "test_greedy": "Test, greedy"}
-_VERDICT_WORDS = {"overlap": "intervals overlap", "unknown": "cannot be compared"}
 
 
 def write_report(
@@ -105,19 +107,20 @@ def render(
     """The page as text. Arguments as in :func:`write_report`, the tables as data frames."""
     by_policy = {policy: tables.comparison(results, policy) for policy in POLICIES if policy in set(results["policy"])}
     policy, main = next(iter(by_policy.items()))
-    finding, *evidence = summarise(main, policy)
+    better = tables.improvement(results, policy)
+    finding, *evidence = summarise(main, better, policy)
     ids = list(methods([*results["method"], *curves["method"]]))
-    rows = sections.setting_rows(settings)
+    rows = setting_rows(settings)
     return fill(
-        "template.html.j2",
+        Path(__file__).with_name("run.html.j2"),
         scenario=scenario,
         finding=finding,
         evidence=evidence,
         notes=list(notes),
         methods=methods(ids),
-        headlines=[headline(table, name) for name, table in by_policy.items()],
+        headlines=[headline(table, name, tables.best_cells(results, name)) for name, table in by_policy.items()],
         baseline=label(BASELINE),
-        improvements=improvement_rows(main),
+        improvements=improvement_rows(better),
         published=published_rows(main, scenario),
         published_source=SOURCE,
         protocol=_protocol(settings),
@@ -137,7 +140,7 @@ def render(
     )
 
 
-def headline(table: pd.DataFrame, policy: str) -> dict[str, Any]:
+def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str, str]]) -> dict[str, Any]:
     """The headline table of one policy: epochs across, methods down, each cell a mean and its interval."""
     epochs = [epoch for epoch in EPOCHS if epoch in set(table["epoch"])]
     rows = []
@@ -145,8 +148,8 @@ def headline(table: pd.DataFrame, policy: str) -> dict[str, Any]:
         cells = []
         for epoch in epochs:
             row = tables.cell(table, method.id, epoch)
-            for index, measure in enumerate(tables.MEASURES):
-                cells.append({"first": index == 0, **_cell(table, row, method.id, epoch, measure)})
+            for index, measure in enumerate(RETURNS):
+                cells.append({"first": index == 0, **_cell(row, measure, (method.id, epoch, measure) in best)})
         rows.append({"method": method, "cells": cells, "lead": method.id == lead(table)})
     steps = {epoch: table.loc[table["epoch"] == epoch, "env_steps"].max() for epoch in epochs}
     return {
@@ -157,14 +160,14 @@ def headline(table: pd.DataFrame, policy: str) -> dict[str, Any]:
     }
 
 
-def _cell(table: pd.DataFrame, row: Any, method: str, epoch: str, measure: str) -> dict[str, Any]:
+def _cell(row: Any, measure: str, best: bool) -> dict[str, Any]:
     if row is None:
         return {"mean": "", "interval": "", "best": False}
     low, high = row[f"{measure}_low"], row[f"{measure}_high"]
     return {
         "mean": three(row[measure]),
         "interval": _range(low, high) if np.isfinite([low, high]).all() else "",
-        "best": tables.stands_out(table, method, epoch, measure),
+        "best": best,
     }
 
 
@@ -176,9 +179,8 @@ def _epoch_words(epoch: str) -> str:
     return "End" if epoch == "end" else f"Epoch {epoch}"
 
 
-def improvement_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def improvement_rows(better: pd.DataFrame) -> list[dict[str, Any]]:
     """Each method's return against the baseline's: a row per method, a cell per epoch that both were measured at."""
-    better = tables.improvement(table)
     epochs = [epoch for epoch in EPOCHS if epoch in set(better["epoch"])]
     rows = []
     for method in methods(better["method"]).values():
@@ -194,8 +196,7 @@ def improvement_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _difference(row: pd.Series) -> dict[str, Any]:
     sign = "+" if row["difference"] > 0 else "−" if row["difference"] < 0 else "±"
     percent = f"{sign}{abs(row['percent']):,.0f}%" if np.isfinite(row["percent"]) else ""
-    words = _VERDICT_WORDS.get(row["verdict"], row["verdict"])
-    return {"text": f"{sign}{three(abs(row['difference']))}", "percent": percent, "verdict": words}
+    return {"text": f"{sign}{three(abs(row['difference']))}", "percent": percent, "verdict": row["verdict"]}
 
 
 def published_rows(table: pd.DataFrame, scenario: str) -> list[dict[str, Any]]:
@@ -204,8 +205,8 @@ def published_rows(table: pd.DataFrame, scenario: str) -> list[dict[str, Any]]:
         {
             "method": methods([row["method"]])[row["method"]],
             "epoch": _epoch_words(row["epoch"]),
-            "ours": [three(row[measure]) for measure in tables.MEASURES],
-            "theirs": [three(row[f"published_{measure}"]) for measure in tables.MEASURES],
+            "ours": [three(row[measure]) for measure in RETURNS],
+            "theirs": [three(row[f"published_{measure}"]) for measure in RETURNS],
         }
         for _, row in tables.beside_published(table, scenario).iterrows()
     ]

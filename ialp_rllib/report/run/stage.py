@@ -9,10 +9,10 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.report.run.page import write_report
 from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.gather import gather, notes, versions
-from ialp_rllib.stages.run import Run, needed_stages
+from ialp_rllib.stages.run import RunFolder, needed_stages
 
 
-def run(run: Run, folder: Path, progress: Progress) -> dict[str, Any]:
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Gather what the stages left and write ``results.parquet``, ``curves.parquet`` and ``index.html``."""
     settings = run.settings
     results, curves = gather(run)

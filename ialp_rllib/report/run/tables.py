@@ -2,67 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from ialp_rllib.report.kit.names import BASELINE, methods
+from ialp_rllib.results import statistics
+from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import published
 from ialp_rllib.results.schemas import EPOCHS
 
-MEASURES = ("return", "length", "reward_per_step")
-_RESAMPLES = 4000
-
-
-def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile-bootstrap interval of the mean over seeds.
-
-    The same draws every time, so that a report can be made twice. The quantiles are observed values, not
-    interpolated ones: with two or three seeds the interval is the range from the lowest seed to the highest.
-
-    Args:
-        values: ``(S, ...)`` floats, one row per seed.
-
-    Returns:
-        Lower and upper ends, ``(...)`` each; NaN where S < 2.
-    """
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        nothing = np.full(values.shape[1:], np.nan)
-        return nothing, nothing.copy()
-    draws = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    counts = np.stack([(draws == seed).sum(axis=1) for seed in range(len(values))], axis=1)
-    means = counts @ values.reshape(len(values), -1) / len(values)
-    low, high = np.quantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")
-    return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])
-
 
 def comparison(results: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """Each method at each epoch: mean over seeds and 95% interval of each measure.
+    """Each method at each epoch: interquartile mean over seeds and 95% interval of each measure.
 
     Returns:
         Columns ``method``, ``epoch``, ``seeds`` (how many), ``env_steps``, ``updates``, ``seconds`` (means) and, for
-        each measure m of :data:`MEASURES`, ``m``, ``m_low``, ``m_high`` (NaN with one seed). Ordered as shown.
+        each measure m of :data:`RETURNS`, ``m``, ``m_low``, ``m_high`` (no interval with one seed). Ordered as shown.
     """
-    part = results[results["policy"] == policy]
-    rows = []
-    for method in methods(part["method"]):
-        for epoch in EPOCHS:
-            runs = part[(part["method"] == method) & (part["epoch"] == epoch)]
-            if len(runs):
-                rows.append({"method": method, "epoch": epoch, **_over_seeds(runs)})
-    names = [name for measure in MEASURES for name in (measure, f"{measure}_low", f"{measure}_high")]
-    return pd.DataFrame(rows, columns=["method", "epoch", "seeds", "env_steps", "updates", "seconds", *names])
+    rows, cells = [], []
+    for (method, epoch), runs in _cells(results, policy).items():
+        means = {name: float(runs[name].mean()) for name in ("env_steps", "updates", "seconds")}
+        rows.append({"method": method, "epoch": epoch, "seeds": len(runs), **means})
+        cells += [runs[measure].to_numpy(float)[:, None] for measure in RETURNS]
+    table = pd.DataFrame(rows, columns=["method", "epoch", "seeds", "env_steps", "updates", "seconds"])
+    names = [name for measure in RETURNS for name in (measure, f"{measure}_low", f"{measure}_high")]
+    found = statistics.estimates(cells).reshape(len(rows), len(names))
+    return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
-def _over_seeds(runs: pd.DataFrame) -> dict[str, float]:
-    row: dict[str, float] = {"seeds": len(runs)}
-    for name in ("env_steps", "updates", "seconds"):
-        row[name] = float(runs[name].mean())
-    for measure in MEASURES:
-        values = runs[measure].to_numpy(float)  # numpy's mean, not pandas': a diverged run must not vanish from it
-        low, high = interval(values)
-        row |= {measure: float(values.mean()), f"{measure}_low": float(low), f"{measure}_high": float(high)}
-    return row
+def _cells(results: pd.DataFrame, policy: str) -> dict[tuple[str, str], pd.DataFrame]:
+    """(method, epoch) -> the rows of its seeds, in the order of the tables."""
+    part = results[results["policy"] == policy].sort_values("seed")
+    found = dict(iter(part.groupby(["method", "epoch"])))
+    return {(m, e): found[m, e] for m in methods(part["method"]) for e in EPOCHS if (m, e) in found}
 
 
 def cell(table: pd.DataFrame, method: str, epoch: str) -> pd.Series | None:
@@ -71,48 +46,48 @@ def cell(table: pd.DataFrame, method: str, epoch: str) -> pd.Series | None:
     return rows.iloc[0] if len(rows) else None
 
 
-def verdict(ours: pd.Series, other: pd.Series, measure: str = "return") -> str:
-    """What two rows of :func:`comparison` allow to say: ``higher``, ``lower``, ``overlap`` or ``one seed``.
-
-    ``higher`` and ``lower`` need 95% intervals that do not even touch, which is stricter than an interval of the
-    difference, and can be checked by eye in the table. ``unknown``: a value is not a number.
-    """
-    if not np.isfinite([ours[measure], other[measure]]).all():
-        return "unknown"
-    if min(ours["seeds"], other["seeds"]) < 2:
-        return "one seed"
-    if ours[f"{measure}_low"] > other[f"{measure}_high"]:
-        return "higher"
-    if ours[f"{measure}_high"] < other[f"{measure}_low"]:
-        return "lower"
-    return "overlap"
-
-
-def improvement(table: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
+def improvement(results: pd.DataFrame, policy: str, baseline: str = BASELINE) -> pd.DataFrame:
     """Each method's return against the baseline's at the same epoch.
 
     Returns:
-        Columns ``method``, ``epoch``, ``difference``, ``percent`` (NaN where the baseline's return is not positive)
-        and ``verdict`` (see :func:`verdict`). Empty without the baseline.
+        Columns ``method``, ``epoch``, ``difference``, ``difference_low``, ``difference_high``, ``percent`` (NaN where
+        the baseline's return is not positive) and ``verdict`` (:func:`ialp_rllib.results.statistics.verdict` of the
+        difference). Empty without the baseline.
     """
-    rows = []
-    for _, row in table.iterrows():
-        base = cell(table, baseline, row["epoch"])
-        if base is None or row["method"] == baseline:
-            continue
-        difference = row["return"] - base["return"]
-        percent = 100 * difference / base["return"] if base["return"] > 0 else np.nan
-        rows.append((row["method"], row["epoch"], difference, percent, verdict(row, base)))
-    return pd.DataFrame(rows, columns=["method", "epoch", "difference", "percent", "verdict"])
+    cells = _cells(results, policy)
+    keys = [(m, e) for m, e in cells if m != baseline and (baseline, e) in cells]
+    found = _contrasts(cells, [(key, (baseline, key[1])) for key in keys], "return")
+    rows = [
+        (*key, *difference, 100 * (ratio[0] - 1), _verdict(cells, key, (baseline, key[1]), difference))
+        for key, (difference, ratio, _) in zip(keys, found, strict=True)
+    ]
+    names = ["method", "epoch", "difference", "difference_low", "difference_high", "percent", "verdict"]
+    return pd.DataFrame(rows, columns=names)
 
 
-def stands_out(table: pd.DataFrame, method: str, epoch: str, measure: str) -> bool:
-    """Whether this method is above every other one at this epoch, with intervals that do not overlap."""
-    row = cell(table, method, epoch)
-    others = table[(table["epoch"] == epoch) & (table["method"] != method)]
-    if row is None or others.empty:
-        return False
-    return all(verdict(row, other, measure) == "higher" for _, other in others.iterrows())
+def best_cells(results: pd.DataFrame, policy: str) -> set[tuple[str, str, str]]:
+    """(method, epoch, measure) of what is better than every other method there, by the interval of each difference."""
+    cells, best = _cells(results, policy), set()
+    for measure in RETURNS:
+        pairs = [(x, y) for x in cells for y in cells if x[1] == y[1] and x != y]
+        beaten: dict[tuple[str, str], list[bool]] = {}
+        for (x, y), (difference, _, _) in zip(pairs, _contrasts(cells, pairs, measure), strict=True):
+            beaten.setdefault(x, []).append(_verdict(cells, x, y, difference) == statistics.BETTER)
+        best |= {(*x, measure) for x, wins in beaten.items() if all(wins)}
+    return best
+
+
+def _contrasts(
+    cells: Mapping[tuple[str, str], pd.DataFrame], pairs: Sequence[tuple[Any, Any]], measure: str
+) -> np.ndarray:
+    """``(N, 3, 3)``, see :func:`ialp_rllib.results.statistics.contrasts`."""
+    values = {key: runs[measure].to_numpy(float)[:, None] for key, runs in cells.items()}
+    return statistics.contrasts([(values[x], values[y]) for x, y in pairs])
+
+
+def _verdict(cells: Mapping[Any, pd.DataFrame], x: Any, y: Any, difference: np.ndarray) -> str:
+    value, low, high = difference
+    return statistics.verdict(value, low, high, min(len(cells[x]), len(cells[y])))
 
 
 def beside_published(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
@@ -126,31 +101,6 @@ def beside_published(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
     for epoch, figures in published(scenario).items():
         for method in methods(figures):
             ours = cell(table, method, epoch)
-            mine = [np.nan] * len(MEASURES) if ours is None else [ours[measure] for measure in MEASURES]
+            mine = [np.nan] * len(RETURNS) if ours is None else [ours[measure] for measure in RETURNS]
             rows.append((method, epoch, *mine, *figures[method]))
-    return pd.DataFrame(rows, columns=["method", "epoch", *MEASURES, *(f"published_{m}" for m in MEASURES)])
-
-
-def curve(points: pd.DataFrame, measure: str, over: str = "env_steps", most: int = 300) -> pd.DataFrame:
-    """One learning curve over seeds.
-
-    Seeds measured at different steps are interpolated linearly between their own points, never beyond them; steps that
-    not every seed has reached are left out.
-
-    Args:
-        points: rows of ``curves`` of one method and one series.
-        measure: the column to follow.
-        over: the x axis, ``env_steps`` or ``updates``.
-        most: points to keep, so that a long run does not make a page of megabytes.
-
-    Returns:
-        Columns ``x``, ``mean``, ``low``, ``high`` (NaN with one seed), sorted by x.
-    """
-    known = points.dropna(subset=[measure]).sort_values(["env_steps", "updates"], kind="stable")
-    known = known.drop_duplicates(["seed", over], keep="last")
-    wide = known.pivot(index=over, columns="seed", values=measure).sort_index()
-    wide = wide.interpolate(method="index", limit_area="inside").dropna()
-    if len(wide) > most:
-        wide = wide.iloc[np.unique(np.linspace(0, len(wide) - 1, most).round().astype(int))]
-    low, high = interval(wide.to_numpy(float).T)
-    return pd.DataFrame({"x": wide.index.to_numpy(), "mean": wide.mean(axis=1).to_numpy(), "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["method", "epoch", *RETURNS, *(f"published_{m}" for m in RETURNS)])

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ialp_rllib.catalogue.validate.validate import validate
 
 from ialp_rllib.catalogue.sources.read import read_source, source_files
+from ialp_rllib.catalogue.validate import validate
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
 from ialp_rllib.stages.run import source_digest

@@ -12,8 +12,7 @@ import pytest
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.audit.audit import FRAMES, audit_judge, audit_size
-from ialp_rllib.judge.engines.choose import Replies
-from ialp_rllib.judge.engines.protocol import InProcess
+from ialp_rllib.judge.engines.protocol import InProcess, Replies
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.judge import Judge
 

@@ -1,4 +1,4 @@
-"""A tiny judge made from the sample: tokenizer, lessons, training that can be killed, and both engines."""
+"""A tiny judge made from the sample: tokenizer, tasks, training that can be killed, and both engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.prompt.labels import label_tokens
 from ialp_rllib.judge.tiny import make_tiny_judge
-from ialp_rllib.judge.tiny.lessons import Lessons
+from ialp_rllib.judge.tiny.curriculum import TaskSampler
 from ialp_rllib.judge.tiny.log import TrainLog
 from ialp_rllib.judge.tiny.pieces import Pieces
 from ialp_rllib.judge.tiny.tastes import fit_tastes, token_vectors
@@ -119,7 +119,7 @@ def test_tastes_predict_better_than_popularity(tastes, catalogue, train_log):
 
 def test_a_lesson_holds_what_bayes_says(tastes, train_log):
     """Answers drawn by the lesson's own probabilities are as frequent as they say, and no candidate was chosen yet."""
-    lesson = Lessons(train_log, tastes, 4, 0.3, seed=1).draw(4000, 5)
+    lesson = TaskSampler(train_log, tastes, 4, 0.3, seed=1).draw(4000, 5)
     assert not (lesson.candidates[:, :, None] == lesson.history[:, None]).any()
     assert all(len(set(row)) == 5 for row in lesson.candidates[:200])
     torch.testing.assert_close(lesson.answers.sum(2), torch.ones(4000, 6))

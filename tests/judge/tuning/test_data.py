@@ -15,9 +15,9 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.tokens import PromptTokens
 from ialp_rllib.judge.prompt.builder import PromptBuilder
-from ialp_rllib.judge.tuning.data import Lessons, TuningData, tuning_data
+from ialp_rllib.judge.tuning.data import LabelledPrompts, TuningData, tuning_data
 from ialp_rllib.settings import JudgeSettings
-from ialp_rllib.stages.run import Run
+from ialp_rllib.stages.run import RunFolder
 from tests.judge.tuning.small import learn, sample, small_judge
 
 
@@ -45,11 +45,11 @@ def tokens_of(judge: JudgeSettings, catalogue: Catalogue) -> PromptTokens:
     return PromptTokens(judge, PromptBuilder(catalogue, judge), resolve_model("tiny"))
 
 
-def texts(lessons: Lessons, tokens: PromptTokens) -> list[str]:
+def texts(lessons: LabelledPrompts, tokens: PromptTokens) -> list[str]:
     return tokens.tokenizer.batch_decode(lessons.ids)
 
 
-def readers(lessons: Lessons, tokens: PromptTokens) -> set[str]:
+def readers(lessons: LabelledPrompts, tokens: PromptTokens) -> set[str]:
     """The users whose histories the prompts show."""
     pasts = [text.split("History")[1].split("Candidates")[0] for text in texts(lessons, tokens)]
     return {word.strip("() ") for past in pasts for word in past.split("\n") if "x)" in word for word in [word[2:]]}
@@ -62,7 +62,7 @@ def prepared(folder: Path, catalogue: Catalogue, **judge: object) -> str:
     settings = dataclasses.replace(
         loaded, catalogue=source, judge=dataclasses.replace(loaded.judge, history=5, candidates=7, **judge)
     )
-    run = Run(settings, folder)
+    run = RunFolder(settings, folder)
     run.write_settings()
     stage = run.stage("prepare")
     write_catalogue(catalogue, stage.open())

@@ -17,7 +17,7 @@ from ialp_rllib.judge.engines.models import load_model, load_tokenizer, resolve_
 from ialp_rllib.judge.engines.tokens import PromptTokens
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
-from ialp_rllib.judge.tuning.data import Lessons
+from ialp_rllib.judge.tuning.data import LabelledPrompts
 from ialp_rllib.judge.tuning.fit import label_loss
 from ialp_rllib.judge.tuning.tune import model_with_adapter, tune_judge
 from tests.judge.tuning.small import adapter, checkpoint, learn, small_judge
@@ -43,13 +43,13 @@ def tuned(five, catalogue, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(five, catalogue) -> tuple[PromptTokens, Lessons]:
+def asked(five, catalogue) -> tuple[PromptTokens, LabelledPrompts]:
     """200 prompts of test users."""
     builder = PromptBuilder(catalogue, five)
     tokens = PromptTokens(five, builder, resolve_model("tiny"))
     rng = np.random.default_rng(9)
     past, candidates, label, _ = draw_examples(catalogue, catalogue.test_users, 200, 5, 0.3, rng, history=4)
-    return tokens, Lessons(tokens.encode(builder.build(past, candidates)), np.array(tokens.labels)[label])
+    return tokens, LabelledPrompts(tokens.encode(builder.build(past, candidates)), np.array(tokens.labels)[label])
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ import pytest
 from ialp_rllib.errors import InputError
 from ialp_rllib.report.audit.page import group_rows, write_page
 from ialp_rllib.settings import Settings, to_dict
-
-from .reading import Page
+from tests.report.reading import Page
 
 WORDINGS = ["### Instruction\nFirst text.\n", "### Instruction\nSecond text.\n", "### Instruction\nThird text.\n"]
 

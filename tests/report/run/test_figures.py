@@ -8,10 +8,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from ialp_rllib.report.audit import figures as audit_figures
-from ialp_rllib.report.run import figures
+from ialp_rllib.report.kit import figures
 from ialp_rllib.report.run.page import curve_drawings
-
-from .made_up import curves_table, point
+from tests.report.made_up import curves_table, point
 
 
 def count(svg: str, what: str) -> int:

@@ -9,13 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.report import CURVES, RESULTS, write_report
 from ialp_rllib.report.audit.audit import judge_section
-from ialp_rllib.report.kit.sections import duration, setting_rows, size, user_groups
+from ialp_rllib.report.kit.numbers import duration, size
+from ialp_rllib.report.kit.settings_table import setting_rows
+from ialp_rllib.report.run.page import write_report
+from ialp_rllib.report.run.sections import user_groups
+from ialp_rllib.results.schemas import CURVES, RESULTS
 from ialp_rllib.settings import Settings, to_dict
-
-from .made_up import curves_table, result, results_table
-from .reading import Page
+from tests.report.made_up import curves_table, result, results_table
+from tests.report.reading import Page
 
 
 @pytest.fixture

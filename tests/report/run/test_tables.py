@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from ialp_rllib.report.kit.names import methods
-from ialp_rllib.report.kit.numbers import summarise, three
+from ialp_rllib.report.kit.numbers import three
 from ialp_rllib.report.run import tables
+from ialp_rllib.report.run.summary import summarise
 from ialp_rllib.results.published import PUBLISHED, published
-
-from .made_up import curves_table, point, result, results_table
+from tests.report.made_up import curves_table, point, result, results_table
 
 
 @pytest.fixture

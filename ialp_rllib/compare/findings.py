@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.compare.estimates import BETTER, CLAIMS, ONE_SEED, OPEN, UNKNOWN, WORSE
+from ialp_rllib.compare.estimates import CLAIMS
 from ialp_rllib.compare.tables import span
 from ialp_rllib.report.kit.names import label
-from ialp_rllib.report.kit.numbers import three
+from ialp_rllib.report.kit.numbers import caution, three
+from ialp_rllib.results.statistics import BETTER, ONE_SEED, OPEN, UNKNOWN, WORSE
 
 _WHEN = {"0": "before any online step", "1": "after one epoch", "end": "at the end"}
 
 
-def verdict(contrasts: pd.DataFrame, overall: pd.DataFrame, aggregate: pd.DataFrame, policy: str) -> list[str]:
+def findings(contrasts: pd.DataFrame, overall: pd.DataFrame, aggregate: pd.DataFrame, policy: str) -> list[str]:
     """Sentences: first the finding, then what it rests on.
 
     Args:
@@ -99,9 +98,4 @@ def _caution(seeds: int) -> str:
         return ""
     if seeds < 2:
         return "Some methods have one seed only: of those no difference can be shown."
-    # All of one method's runs above all of the other's: one order of the two groups in C(2n, n), on either side.
-    chance = comb(2 * seeds, seeds) // 2
-    return (
-        f"With {seeds} seeds intervals tend to be too narrow: chance alone sets all runs of one of two equal methods "
-        f"above all of the other's one time in {chance}."
-    )
+    return caution(seeds)

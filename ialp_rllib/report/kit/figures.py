@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from ialp_rllib.report.kit import svg
-from ialp_rllib.report.kit.names import Method, methods
-from ialp_rllib.report.run import tables
+from ialp_rllib.report.kit.names import MethodStyle, methods
+from ialp_rllib.results.curves import curve
 
 _MEASURE = {
     "return": "return R",
@@ -60,7 +60,7 @@ def learning_curve(
         figure, axes = svg.empty(title, _OVER[over], _MEASURE[measure])
         drawn = []
         for index, (name, method) in enumerate(methods(part["method"]).items()):
-            line = tables.curve(part[part["method"] == name], measure, over)
+            line = curve(part[part["method"] == name], measure, over)
             if len(line):
                 _draw(axes, line, method, f"line-{index}")
                 drawn.append(line)
@@ -103,7 +103,7 @@ def calibration_curve(groups: Sequence[Mapping[str, float]], title: str) -> Mark
         )
 
 
-def _draw(axes: Axes, line: pd.DataFrame, method: Method, gid: str) -> None:
+def _draw(axes: Axes, line: pd.DataFrame, method: MethodStyle, gid: str) -> None:
     dash: Any = (0, method.dash) if method.dash else "-"
     if len(line) == 1:
         level = axes.axhline(line["mean"].iloc[0], color=method.colour, linestyle=dash, linewidth=1.2)

@@ -1,0 +1,70 @@
+"""What the page's sections on the users, the settings and the stages show, made ready for the template.
+
+Everything here tolerates what is absent. The section on the judge: :mod:`.audit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from ialp_rllib.report.kit import figures
+from ialp_rllib.report.kit.glossary import user_term, words
+from ialp_rllib.report.kit.numbers import ABSENT, duration, is_number, leaves, size, three, whole
+
+_CURVE = "calibration"  # the one number on the users that is a curve
+
+
+def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
+    """Group -> (name, value, meaning) of the numbers on the simulated users; those of no group first, under ""."""
+    groups: dict[str, list[tuple[str, str, str]]] = {"": []}
+    for path, value in leaves(users):
+        *above, name = path.split(".")
+        if name == _CURVE:
+            continue
+        rows = groups.setdefault(" / ".join(words(part) for part in above), [])
+        rows.append((words(name), _value(value), user_term(path)))
+    return {name: rows for name, rows in groups.items() if rows}
+
+
+def user_drawings(users: Mapping[str, Any]) -> list[tuple[Markup, str]]:
+    """Figures of the fitted user models, each with its caption."""
+    drawings = []
+    for path, value in leaves(users):
+        *above, name = path.split(".")
+        if name == _CURVE and value:
+            title = f"Calibration, {' / '.join(words(part).lower() for part in above)} world"
+            caption = "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
+            drawings.append((figures.calibration_curve(value, title), caption))
+    return drawings
+
+
+def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Time and disk of each stage, with its share of all time in percent, and a last row with the sums."""
+    seconds = sum(float(stage.get("seconds") or 0) for stage in stages)
+    rows = [
+        {
+            "name": stage.get("name", ""),
+            "time": duration(stage.get("seconds")),
+            "disk": size(stage.get("bytes")),
+            "reused": bool(stage.get("reused")),
+            "share": 100 * float(stage.get("seconds") or 0) / seconds if seconds else 0.0,
+        }
+        for stage in stages
+    ]
+    disk = sum(int(stage.get("bytes") or 0) for stage in stages)
+    return [*rows, {"name": "all", "time": duration(seconds), "disk": size(disk), "reused": False, "share": 0.0}]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple) and len(value) > 6 and all(is_number(v) for v in value):
+        return f"{three(value[0])} … {three(value[-1])} ({len(value)} values)"
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(v) for v in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not is_number(value):
+        return ABSENT if value is None else str(value)
+    return whole(value) if isinstance(value, int) else three(value)

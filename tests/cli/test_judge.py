@@ -30,19 +30,21 @@ SMALL = {
 DRIVER = """
 import json, sys
 from pathlib import Path
-from ialp_rllib import cli, runtime
+from ialp_rllib import runtime
+from ialp_rllib.cli.main import main
 from ialp_rllib.settings import load
-from ialp_rllib.stages import Run, run_all
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.report.audit.run import audit_run
 from ialp_rllib.progress import Progress
 
 out, overrides = Path(sys.argv[1]), json.loads(sys.argv[2])
-run = Run(load("sample", [*overrides, "runtime.local_mode=true"]), out / "run")
+run = RunFolder(load("sample", [*overrides, "runtime.local_mode=true"]), out / "run")
 audit_run(run, Progress(), prompts=4, page=out / "as-it-came.html")
 run_all(run, Progress(), ["tune"])
 sys.argv = ["ialp", "judge", "audit", "sample", "--out", str(run.root), "--local-mode"]
 sys.argv += [word for override in overrides for word in ("--set", override)]
-cli.main()
+main()
 """
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from ialp_rllib.compare import estimates
 from ialp_rllib.compare.costs import cost_table, steps_to_share
+from ialp_rllib.compare.findings import findings
 from ialp_rllib.compare.tables import KINDS, published_ratio, ratios_table, results_table
-from ialp_rllib.results.statistics import verdict
+from ialp_rllib.results import statistics
 from tests.report.made_up import curves_table, point, result
 from tests.report.made_up import results_table as rows_table
 
@@ -44,10 +45,10 @@ def test_better_only_where_the_interval_says_so():
     table = estimates.against_baseline(frame(clear)).set_index("method")
     assert set(table["baseline"]) == {"a2c"} and "a2c" not in table.index
     assert table["verdict"].to_dict() == {
-        "dqn": estimates.WORSE,
-        "ialp": estimates.WORSE,
-        "aialp_ft": estimates.OPEN,
-        "aialp_ap": estimates.BETTER,
+        "dqn": statistics.WORSE,
+        "ialp": statistics.WORSE,
+        "aialp_ft": statistics.OPEN,
+        "aialp_ap": statistics.BETTER,
     }
     assert table.loc["aialp_ap", "difference"] == pytest.approx(23 / 3 - 5 / 3)
     assert table.loc["aialp_ap", "ratio"] == pytest.approx(23 / 5)
@@ -55,9 +56,9 @@ def test_better_only_where_the_interval_says_so():
 
 def test_one_seed_and_a_diverged_run_have_no_verdict():
     one = estimates.against_baseline(frame({("a2c", "end"): (1,), ("aialp_ap", "end"): (7,)}))
-    assert one["verdict"].tolist() == [estimates.ONE_SEED] and np.isnan(one["ratio_low"]).all()
+    assert one["verdict"].tolist() == [statistics.ONE_SEED] and np.isnan(one["ratio_low"]).all()
     lost = estimates.against_baseline(frame({("a2c", "end"): (1, 2), ("aialp_ap", "end"): (7, np.nan)}))
-    assert lost["verdict"].tolist() == [estimates.UNKNOWN]
+    assert lost["verdict"].tolist() == [statistics.UNKNOWN]
     lost = estimates.against_baseline(frame({("a2c", "end"): (9, np.nan), ("dqn", "end"): (1, 2)}))
     assert lost[["method", "baseline"]].values.tolist() == [["a2c", "dqn"]]  # a diverged baseline is never the best one
 
@@ -76,7 +77,7 @@ def test_normalised_returns_by_hand():
     assert table.loc[("end", "aialp_ap"), "score"] == pytest.approx(0.7)  # of 0.5 0.5 0.9 1.1, one is cut at each end
     overall = estimates.against_baseline_overall(scores).iloc[0]
     assert overall["scenario"] == estimates.ALL and overall["probability"] == pytest.approx(0.5)
-    assert overall["verdict"] == estimates.OPEN
+    assert overall["verdict"] == statistics.OPEN
     unknown = estimates.normalised(results, {"one": 2.0, "two": np.nan})
     assert np.isnan(unknown.loc[unknown["scenario"] == "two", "score"]).all()
 
@@ -119,10 +120,10 @@ def said(results: pd.DataFrame) -> str:
     scores = estimates.normalised(results, dict.fromkeys(results["scenario"], 0.0))
     contrasts = estimates.against_baseline(results)
     overall = estimates.against_baseline_overall(scores)
-    return " ".join(verdict(contrasts, overall, estimates.aggregate(scores), "sampled"))
+    return " ".join(findings(contrasts, overall, estimates.aggregate(scores), "sampled"))
 
 
-def test_the_verdict_follows_the_numbers():
+def test_the_findings_follows_the_numbers():
     good, bad = (7, 8, 9, 8, 7), (1, 2, 3, 2, 1)
     text = said(frame({("a2c", "0"): bad, ("ialp", "0"): good, ("a2c", "end"): good, ("aialp_ap", "end"): bad}))
     assert "Before any online step, iALP is better than the best baseline (A2C) in 1 of 1 scenario;" in text
@@ -132,7 +133,7 @@ def test_the_verdict_follows_the_numbers():
     assert "in 0 of 1 scenario (1 without a difference shown)" in text and "4.60" not in text
 
 
-def test_the_verdict_on_few_seeds():
+def test_the_findings_on_few_seeds():
     text = said(frame({("a2c", "0"): (1,), ("ialp", "0"): (4,)}))
     assert text.startswith("One seed: no interval") and "better" not in text
     text = said(frame({("a2c", "0"): (1, 2, 2), ("ialp", "0"): (4, 5, 5)}))

@@ -54,7 +54,7 @@ def test_the_whole_page(tmp_path, parts):
         "The true rewards are a fitted completion.",
         "The same for the greedy policy",
         "20.0–22.0",
-        "intervals overlap",
+        "no difference shown",
         "right answer to 74% of 1,000 held-out prompts, against 9% by chance",
         "Held out RMSE",
         "2 min 05 s",

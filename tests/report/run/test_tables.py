@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 
+from ialp_rllib.compare import estimates
 from ialp_rllib.report.kit.names import methods
 from ialp_rllib.report.kit.numbers import three
 from ialp_rllib.report.run import tables
 from ialp_rllib.report.run.summary import summarise
 from ialp_rllib.results.published import PUBLISHED, published
-from tests.report.made_up import curves_table, point, result, results_table
+from ialp_rllib.results.statistics import BETTER, ONE_SEED, OPEN, UNKNOWN
+from tests.report.made_up import result, results_table
 
 
 @pytest.fixture
@@ -21,7 +22,11 @@ def table(results) -> pd.DataFrame:
     return tables.comparison(results.to_pandas(), "sampled")
 
 
-def test_mean_and_interval_over_three_seeds(table):
+def summary(results: pd.DataFrame) -> list[str]:
+    return summarise(tables.comparison(results, "sampled"), tables.improvement(results, "sampled"), "sampled")
+
+
+def test_interquartile_mean_and_interval_over_three_seeds(table):
     row = tables.cell(table, "aialp_ap", "end")
     assert row["seeds"] == 3
     assert row["return"] == pytest.approx(28.0)  # (26 + 27 + 31) / 3
@@ -31,7 +36,7 @@ def test_mean_and_interval_over_three_seeds(table):
     assert tables.cell(table, "aialp_ap", "1") is None
 
 
-def test_methods_and_epochs_stand_in_their_order(table):
+def test_methods_and_epochs_in_their_order(table):
     assert list(zip(table["method"], table["epoch"], strict=True)) == [
         ("a2c", "0"),
         ("a2c", "end"),
@@ -40,74 +45,75 @@ def test_methods_and_epochs_stand_in_their_order(table):
     ]
 
 
-def test_interval_of_five_seeds():
-    """Means of 5 draws from {0, 1}, one 1 among 5 seeds: binomial(5, 0.2) / 5, whose 97.5% quantile is 3 / 5."""
-    low, high = tables.interval(np.array([0.0, 0, 0, 0, 1]))
-    assert (float(low), float(high)) == (0.0, 0.6)
-
-
-def test_interval_keeps_shape_and_needs_two_seeds():
-    low, high = tables.interval(np.array([[1.0, 5.0], [3.0, 5.0]]))
-    assert low.tolist() == [1.0, 5.0] and high.tolist() == [3.0, 5.0]
-    low, high = tables.interval(np.ones((1, 4)))
-    assert low.shape == (4,) and np.isnan(low).all() and np.isnan(high).all()
-
-
-def test_improvement_over_the_baseline(table):
-    better = tables.improvement(table).set_index("epoch")
+def test_improvement_over_the_baseline(results):
+    better = tables.improvement(results.to_pandas(), "sampled").set_index("epoch")
     assert list(better["method"].unique()) == ["aialp_ap"]
     assert better.loc["0", "difference"] == pytest.approx(17.0)  # 21 - 4
     assert better.loc["0", "percent"] == pytest.approx(425.0)
-    assert better.loc["0", "verdict"] == "higher"  # 20..22 beside 3..5
+    assert better.loc["0", "verdict"] == BETTER  # 20..22 beside 3..5
     assert better.loc["end", "difference"] == pytest.approx(4.0)  # 28 - 24
-    assert better.loc["end", "verdict"] == "overlap"  # 26..31 beside 20..28
+    assert better.loc["end", "verdict"] == OPEN  # 26..31 beside 20..28
 
 
 def test_one_seed_never_wins():
     rows = [result("a2c", 0, "end", 1.0), result("aialp_ap", 0, "end", 99.0)]
-    table = tables.comparison(results_table(rows).to_pandas(), "sampled")
-    assert math.isnan(table["return_low"].iloc[0])
-    assert tables.improvement(table)["verdict"].tolist() == ["one seed"]
-    assert not tables.stands_out(table, "aialp_ap", "end", "return")
-    assert "One seed" in " ".join(summarise(table, "sampled"))
+    results = results_table(rows).to_pandas()
+    assert math.isnan(tables.comparison(results, "sampled")["return_low"].iloc[0])
+    assert tables.improvement(results, "sampled")["verdict"].tolist() == [ONE_SEED]
+    assert not tables.best_cells(results, "sampled")
+    assert "One seed" in " ".join(summary(results))
 
 
 def test_a_diverged_run_is_not_averaged_away():
     rows = [result("a2c", seed, "end", value) for seed, value in enumerate((1.0, math.nan))]
     rows += [result("aialp_ap", seed, "end", 2.0) for seed in (0, 1)]
-    table = tables.comparison(results_table(rows).to_pandas(), "sampled")
-    assert math.isnan(tables.cell(table, "a2c", "end")["return"])
-    assert tables.improvement(table)["verdict"].tolist() == ["unknown"]
-    assert "diverged" in " ".join(summarise(table, "sampled"))
+    results = results_table(rows).to_pandas()
+    assert math.isnan(tables.cell(tables.comparison(results, "sampled"), "a2c", "end")["return"])
+    assert tables.improvement(results, "sampled")["verdict"].tolist() == [UNKNOWN]
+    assert "diverged" in " ".join(summary(results))
 
 
-def test_only_what_is_apart_stands_out(table):
-    assert tables.stands_out(table, "aialp_ap", "0", "return")
-    assert not tables.stands_out(table, "aialp_ap", "end", "return")
-    assert not tables.stands_out(table, "aialp_ap", "0", "length")  # equal
+def test_only_what_is_better_than_all_others_is_best(results):
+    best = tables.best_cells(results.to_pandas(), "sampled")
+    assert ("aialp_ap", "0", "return") in best
+    assert ("aialp_ap", "end", "return") not in best
+    assert ("aialp_ap", "0", "length") not in best  # equal
 
 
-def test_summary_says_what_the_intervals_allow(table):
-    finding, *rest = summarise(table, "sampled")
+def test_report_and_comparison_give_one_verdict(results):
+    """One statistic behind both: what the run's report says of two methods is what the comparison says of them."""
+    rows = results.to_pandas()
+    report = tables.improvement(rows, "sampled").set_index("epoch")
+    compared = estimates.against_baseline(rows[rows["policy"] == "sampled"]).set_index("epoch")
+    for epoch in ("0", "end"):
+        assert compared.loc[epoch, "baseline"] == "a2c"
+        for column in ("difference", "difference_low", "difference_high", "verdict"):
+            assert report.loc[epoch, column] == compared.loc[epoch, column]
+
+
+def test_summary_says_what_the_intervals_allow(results):
+    finding, *rest = summary(results.to_pandas())
     assert finding == (
         "A-iALP_ap starts at R 21.0 before any online step (untrained A2C: 4.00) "
         "and ends at R 28.0 after 50,000 environment steps (A2C: 24.0)."
     )
     text = " ".join(rest)
-    assert "at the start A-iALP_ap is above A2C (the 95% intervals do not overlap)" in text
-    assert "at the end the 95% intervals of A-iALP_ap and A2C overlap: no difference shown" in text
+    assert "at the start A-iALP_ap is better than A2C (95% interval of the difference above 0)" in text
+    assert "at the end no difference of A-iALP_ap and A2C is shown" in text
     assert "one time in 10" in text  # 2 of the C(6, 3) = 20 orders of six runs
 
 
 def test_summary_names_a_higher_method():
     rows = [result(m, s, "end", v + s) for m, v in (("a2c", 5.0), ("aialp_ap", 6.0), ("zebra", 9.0)) for s in (0, 1)]
-    text = " ".join(summarise(tables.comparison(results_table(rows).to_pandas(), "sampled"), "sampled"))
+    text = " ".join(summary(results_table(rows).to_pandas()))
     assert "The highest mean at the end is that of zebra, R 9.50." in text
 
 
 def test_summary_of_the_baseline_alone():
-    table = tables.comparison(results_table([result("a2c", 0, "0", 4.0)]).to_pandas(), "sampled")
-    assert summarise(table, "sampled")[0] == "A2C starts at R 4.00 before any online step."
+    assert (
+        summary(results_table([result("a2c", 0, "0", 4.0)]).to_pandas())[0]
+        == "A2C starts at R 4.00 before any online step."
+    )
 
 
 def test_published_figures_stand_beside_ours(results):
@@ -132,21 +138,6 @@ def test_published_figures_are_consistent():
     assert off == [("lfm", "end", "a2c"), ("lfm", "end", "ialp")]
     assert published("coat_split") == published("Coat") == PUBLISHED["coat"]
     assert published("coats") == {}
-
-
-def test_curve_of_seeds_measured_at_different_steps():
-    rows = [point("a2c", 0, step, value) for step, value in ((0, 0.0), (100, 10.0), (200, 20.0))]
-    rows += [point("a2c", 1, step, value) for step, value in ((0, 2.0), (50, 2.0), (100, 2.0))]
-    line = tables.curve(curves_table(rows).to_pandas(), "return")
-    assert line["x"].tolist() == [0, 50, 100]  # seed 1 was never at 200
-    assert line["mean"].tolist() == [1.0, 3.5, 6.0]  # at 50, seed 0 stands at 5
-    assert line["low"].tolist() == [0.0, 2.0, 2.0]
-
-
-def test_a_long_curve_is_thinned_and_keeps_its_ends():
-    rows = [point("a2c", 0, step, float(step)) for step in range(1000)]
-    line = tables.curve(curves_table(rows).to_pandas(), "return", most=50)
-    assert len(line) == 50 and line["x"].iloc[0] == 0 and line["x"].iloc[-1] == 999
 
 
 def test_unknown_methods_need_no_code():

@@ -113,6 +113,7 @@ class Judge:
         self._prior: np.ndarray | None = None
         self._cache = AnswerCache(Path(settings.cache).expanduser()) if settings.cache else None
         self._info = asker.info()
+        self._work_before = asker.work()
         self._decoding = f"{self._info['model_fingerprint']} {settings.dtype} {' '.join(self.builder.labels)}"
         self.remembered = 0  # prompts that the cache knew
         self.tokens = 0  # of the prompts that an engine was asked
@@ -252,8 +253,14 @@ class Judge:
         return {**self._info, "prompt_fingerprint": self.builder.fingerprint, "decoding": decoding}
 
     def work(self) -> Work:
-        """What the engines have done."""
-        return self.asker.work()
+        """What the engines have done for this judge."""
+        return self.asker.work().since(self._work_before)
+
+    def renewed(self) -> Judge:
+        """A judge with fresh counters behind which the same engines answer; this one is not to be used again."""
+        if self._cache is not None:
+            self._cache.close()
+        return Judge(self.asker, self._catalogue, self.settings, self._attributes)
 
     def close(self) -> None:
         """Give the models' memory back."""

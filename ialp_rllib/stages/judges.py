@@ -8,8 +8,8 @@ import ray
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.judge import AnyJudge
+from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
+from ialp_rllib.judge.judge import AnyJudge, Judge
 from ialp_rllib.judge.oracle.oracle import make_oracle
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.judge.tuning.tune import MERGED
@@ -26,7 +26,7 @@ def served_model(run: RunFolder) -> str:
 
 
 def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str = "") -> AnyJudge:
-    """A judge for this run: an LLM whose engines are Ray actors, or an oracle. Whoever starts it closes it.
+    """A judge for this run: an LLM whose engines are Ray actors, or an oracle. The caller gives it back or closes it.
 
     Args:
         run: its runtime, data and, for an oracle, fitted users are used.
@@ -40,7 +40,30 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
     if model == ORACLE:
         return make_oracle(settings, run.settings.users, run.catalogue, run.root / "users")
     runtime.start(run.settings.runtime)
+    kept, run.kept.judge = run.kept.judge, None
+    if kept is not None:
+        if kept.settings == settings and kept.info()["model_fingerprint"] == model_fingerprint(resolve_model(model)):
+            return kept.renewed()
+        kept.close()
     return start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
+
+
+def give_back(run: RunFolder, judge: AnyJudge) -> None:
+    """Close a judge, or keep it running where a later stage of the same call wants it.
+
+    To start an engine takes longer than it takes to distil a small table.
+    """
+    if run.kept.wanted and isinstance(judge, Judge):
+        run.kept.judge = judge
+    else:
+        judge.close()
+
+
+def close_kept(run: RunFolder) -> None:
+    """End the judge that was kept, if there is one: its engines hold CPUs or GPUs that others wait for."""
+    kept, run.kept.judge = run.kept.judge, None
+    if kept is not None:
+        kept.close()
 
 
 def judge_for_jobs(run: RunFolder) -> AnyJudge:

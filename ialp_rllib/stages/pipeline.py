@@ -13,6 +13,7 @@ from importlib import import_module
 
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.progress import Progress
+from ialp_rllib.stages.judges import close_kept
 from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,13 @@ def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
 def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> None:
     """Run these stages (empty: all that the report needs) in order, each unless it stands."""
     run.write_settings()
-    names = names or needed_stages(run.settings)
-    for name in names:
-        run_stage(run, name, progress)
+    names = list(names) or needed_stages(run.settings)
+    asks = {"tune", "pretrain" if run.settings.pretrain.mode == "live" else "distil"}
+    try:
+        for place, name in enumerate(names):
+            run.kept.wanted = name == "tune" and not asks.isdisjoint(names[place + 1 :])
+            if name in ("pretrain", "adapt", "report") and name not in asks:
+                close_kept(run)
+            run_stage(run, name, progress)
+    finally:
+        close_kept(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -111,16 +111,31 @@ def _catalogue(settings: Settings) -> Any:
     return replace(settings.catalogue, memory_mb=0, threads=0)
 
 
+@dataclass
+class KeptJudge:
+    """The judge that one stage leaves running for the next, see :mod:`ialp_rllib.stages.judges`.
+
+    Attributes:
+        wanted: whether a later stage of the same call will ask it again.
+        judge: it; None: none is running.
+    """
+
+    wanted: bool = False
+    judge: Any = None
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run: its settings and its folder.
 
     Attributes:
+        kept: the judge that one stage leaves running for the next.
         root: one folder per stage lies below it, beside ``settings.yaml`` and ``logs`` (TensorBoard).
     """
 
     settings: Settings
     root: Path
+    kept: KeptJudge = field(default_factory=KeptJudge, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         load_plugins(self.settings.adapt.plugins)  # a run is made in the driver and in every training process

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ialp_rllib.judge.audit.audit import audit_judge
+from ialp_rllib.judge.judge import AnyJudge, local_judge
 from ialp_rllib.judge.oracle.oracle import OracleJudge
 from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
-from ialp_rllib.stages.judges import judge_of, served_model
+from ialp_rllib.stages.judges import give_back, judge_of, served_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_json, write_json
 
@@ -33,7 +35,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         # First, so that a run that is killed while it tunes goes on there and need not ask again.
         before = folder / BEFORE
         if not before.is_file():
-            write_json(before, audit_model(run, settings, settings.model, progress, brief=True))
+            write_json(before, _audit_here(run, settings, progress))
         for name in (ADAPTER, MERGED):  # of a run that was killed in the middle of writing
             shutil.rmtree(folder / name, ignore_errors=True)
         tuning = tune_judge(
@@ -50,34 +52,47 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     return audit
 
 
-def audit_model(
-    run: RunFolder, settings: JudgeSettings, model: str, progress: Progress, *, brief: bool = False
-) -> dict[str, Any]:
-    """Start a judge, audit it, and end it.
+def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: Progress) -> dict[str, Any]:
+    """Start a judge, audit it, and give it back.
 
     Args:
         run: its runtime and prepared data are used.
         settings: of the judge.
         model: `tiny`, `oracle`, a folder, or a Hugging Face id.
         progress: is told how far it is.
-        brief: see :func:`.audit_judge`.
 
     Returns:
         The audit, the fingerprints of model and prompt, and the engine; of an oracle, how much it knows, too
         (:meth:`.OracleJudge.examine`).
     """
     judge = judge_of(run, settings, model)
-    what = "Audit before tuning" if brief else "Audit"
     try:
-        found = audit_judge(
-            judge,
-            settings,
-            run.catalogue,
-            brief=brief,
-            progress=lambda done, total: progress.update(what, done, total),
-        )
+        audit = _audited(judge, settings, run, progress, "Audit")
         if isinstance(judge, OracleJudge):
-            found |= judge.examine(run.catalogue, settings.audit_prompts)
-        return {**found, **judge.info(), "model": model}
+            audit |= judge.examine(run.catalogue, settings.audit_prompts)
+        return {**audit, "model": model}
+    finally:
+        give_back(run, judge)
+
+
+def _audited(
+    judge: AnyJudge, settings: JudgeSettings, run: RunFolder, progress: Progress, what: str, *, brief: bool = False
+) -> dict[str, Any]:
+    audit = audit_judge(
+        judge,
+        settings,
+        run.catalogue,
+        brief=brief,
+        progress=lambda done, total: progress.update(what, done, total),
+    )
+    return {**audit, **judge.info()}
+
+
+def _audit_here(run: RunFolder, settings: JudgeSettings, progress: Progress) -> dict[str, Any]:
+    """A brief audit of the judge as it came, in this process, where it is about to be tuned: no engine is started."""
+    plain = replace(settings, engine="transformers")
+    judge = local_judge(plain, run.catalogue, settings.model, run.settings.catalogue.attributes)
+    try:
+        return _audited(judge, plain, run, progress, "Audit before tuning", brief=True) | {"model": settings.model}
     finally:
         judge.close()

@@ -58,6 +58,17 @@ class Work(NamedTuple):
     replaced: int = 0
     given: int = 0
 
+    def since(self, before: Work) -> Work:
+        """What was done after ``before``."""
+        return Work(
+            self.prompts - before.prompts,
+            self.tokens - before.tokens,
+            self.seconds - before.seconds,
+            self.engines,
+            self.replaced - before.replaced,
+            self.given - before.given,
+        )
+
 
 class Asker(Protocol):
     """One engine or many, here or elsewhere.

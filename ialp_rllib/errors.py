@@ -12,18 +12,18 @@ from pathlib import Path
 
 
 class IalpError(Exception):
-    """Something went wrong that the message alone explains. Exit code 1."""
+    """An error that its message explains without a traceback. Exit code 1."""
 
     exit_code = 1
 
 
 class InputError(IalpError):
-    """What the user gave cannot be used: data, settings, a model folder, an output folder. Exit code 2.
+    """An input cannot be used: data, settings, a model folder, an output folder. Exit code 2.
 
     Args:
-        where: the place, as exact as it is known: file, row, field, or setting.
-        problem: what is wrong there.
-        expected: what would have been right, and how to get there.
+        where: the location, as exact as it is known: file, row, field, or setting.
+        problem: what is wrong.
+        expected: what would be right, and how to get it.
     """
 
     exit_code = 2
@@ -47,13 +47,13 @@ _STORAGE_PROBLEMS = {
         "a part of this path is a file, not a folder",
         "a folder that can be written to, chosen with --out",
     ),
-    errno.EEXIST: ("a file stands where a folder should be", "a folder that can be written to, chosen with --out"),
+    errno.EEXIST: ("a file exists where a folder is needed", "a folder that can be written to, chosen with --out"),
 }
 
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write below ``path`` into an :class:`InputError`."""
+    """Turn the operating system's refusal to write below ``path`` into an :class:`InputError`."""
     try:
         yield
     except OSError as error:

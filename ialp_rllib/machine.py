@@ -96,12 +96,12 @@ def gpus() -> list[Gpu]:
 
 def parse_gpus(text: str) -> list[Gpu]:
     """GPUs from the CSV of ``nvidia-smi`` (MiB); lines without figures are left out."""
-    found = []
+    parsed = []
     for line in text.splitlines():
         fields = re.fullmatch(r"\s*(.+?), *(\d+), *(\d+)\s*", line)
         if fields:
-            found.append(Gpu(fields[1], int(fields[2]) * 1024**2, int(fields[3]) * 1024**2))
-    return found
+            parsed.append(Gpu(fields[1], int(fields[2]) * 1024**2, int(fields[3]) * 1024**2))
+    return parsed
 
 
 def free_memory() -> int:

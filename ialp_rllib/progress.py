@@ -23,7 +23,7 @@ class Progress:
         yield
 
     def up_to_date(self, name: str) -> None:
-        """A stage stands from an earlier run."""
+        """A stage is up to date and is not run."""
 
     def update(self, what: str, done: float, total: float, note: str = "") -> None:
         """``done`` of ``total`` units of a piece of work are finished; ``note``: how fast, for instance."""

@@ -1,6 +1,7 @@
 """Where things run: in this process (for debuggers), on this machine, or on a Ray cluster.
 
-The rest of the package calls :func:`start`, :func:`service`, :func:`get` and :func:`run_jobs` and does not ask which.
+The rest of the package calls :func:`start`, :func:`service`, :func:`get` and :func:`run_jobs`; none of it depends on
+where things run.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from ialp_rllib.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
-DIED = ray.exceptions.RayActorError  # what get() raises for a call of a service whose process died
-RESTARTING = ray.exceptions.ActorUnavailableError  # the kind of it that says that the service is being made anew
+DIED = ray.exceptions.RayActorError  # raised by get() for a call to a service whose process died
+RESTARTING = ray.exceptions.ActorUnavailableError  # its subclass for a service that is being restarted
 HAS_LOCAL_MODE = Version(ray.__version__) < Version("2.55")  # Ray 2.55 removed ray.init(local_mode=True)
 _in_process = False  # True: services and jobs are plain calls in this process, without any Ray actor or task
 
 
 def start(settings: RuntimeSettings) -> None:
-    """Start or join Ray. Does nothing where Ray runs already in this process.
+    """Start Ray, or join a cluster. Does nothing if Ray is already initialised in this process.
 
     Raises:
         InputError: the cluster at ``settings.address`` (or ``RAY_ADDRESS``) cannot be reached.
@@ -52,23 +53,23 @@ def start(settings: RuntimeSettings) -> None:
 
 
 def _start_for_debugger(options: dict[str, Any]) -> None:
-    """Everything in the driver, so that a breakpoint anywhere stops in the terminal."""
+    """Run everything in the driver, so that a breakpoint anywhere opens in the terminal."""
     global _in_process
     if HAS_LOCAL_MODE:
         ray.init(local_mode=True, **options)
     else:
         log.warning(
-            "Ray %s has no local mode (it went with 2.55): running in this process without Ray actors or tasks.",
+            "Ray %s has no local mode (removed in 2.55): running in this process without Ray actors or tasks.",
             ray.__version__,
         )
         _in_process = True
-        ray.init(num_cpus=1, log_to_driver=False, **options)  # RLlib wants an object store; nothing is placed there
+        ray.init(num_cpus=1, log_to_driver=False, **options)  # RLlib needs an object store; nothing is put into it
     # Ray points breakpoint() at its own remote debugger, under which it silently does nothing.
     os.environ["PYTHONBREAKPOINT"] = "pdb.set_trace"
 
 
 def stop() -> None:
-    """Leave Ray (and end it, where :func:`start` started it)."""
+    """Disconnect from Ray, and shut it down if :func:`start` started it."""
     global _in_process
     _in_process = False
     ray.shutdown()
@@ -89,7 +90,7 @@ def _find_service(key: int) -> Any:
 
 
 class _Done:
-    """The result of a call in this process, in the place of an object reference."""
+    """The result of a call in this process, used instead of an object reference."""
 
     __slots__ = ("error", "value")
 
@@ -104,12 +105,12 @@ class _Method:
     def remote(self, *args: Any, **kwargs: Any) -> _Done:
         try:
             return _Done(self._function(*args, **kwargs))
-        except Exception as error:  # raised where the result is asked for, as Ray does
+        except Exception as error:  # raised when the result is fetched, as Ray does
             return _Done(None, error)
 
 
 class _Service:
-    """A plain object with an actor handle's surface: ``service.method.remote(...)``.
+    """A plain object with the interface of an actor handle: ``service.method.remote(...)``.
 
     Like an actor handle it is pickled by reference: Ray pickles environment creators, and a model in them must not be
     copied (and cannot be).
@@ -140,13 +141,13 @@ def service(
 
     Args:
         cls: a plain class (local mode cannot run async actors).
-        cpus, gpus: what it takes; no more CPUs than any node has, so that it can always be placed.
-        env: environment variables that must stand before its libraries are imported.
-        restarts: whether Ray makes it anew when its process dies. Calls that it was at are lost (:data:`DIED`).
-        threads: calls that it is at side by side.
+        cpus, gpus: resources to reserve; CPUs are capped at those of the largest node, so that it can be scheduled.
+        env: environment variables to set before its libraries are imported.
+        restarts: whether Ray restarts it when its process dies. Calls in progress are lost (:data:`DIED`).
+        threads: number of calls that run concurrently.
 
     Returns:
-        A handle: ``handle.method.remote(...)`` gives what :func:`get` resolves.
+        A handle; :func:`get` resolves what ``handle.method.remote(...)`` returns.
     """
     env = dict(env or {})
     if local():
@@ -162,26 +163,26 @@ def service(
 
 
 def end(handle: Any) -> None:
-    """End a service and free what it holds."""
+    """Stop a service and free its resources."""
     _services.pop(id(handle), None)
     if not _in_process and not local():
         ray.kill(handle)
 
 
 def restart(handle: Any) -> None:
-    """Kill a service that was started with ``restarts``; Ray makes it anew. Without a process of its own: nothing."""
+    """Kill a service that was started with ``restarts``; Ray restarts it. No-op without a process of its own."""
     if not local():
         ray.kill(handle, no_restart=False)
 
 
 def ready(references: list[Any], seconds: float) -> list[Any]:
-    """Those of the references whose results are there: at least one, unless ``seconds`` have passed."""
-    here = [r for r in references if isinstance(r, _Done)]
-    return here or ray.wait(references, num_returns=1, timeout=seconds)[0]
+    """The references whose results are available: at least one, unless ``seconds`` have passed."""
+    finished = [r for r in references if isinstance(r, _Done)]
+    return finished or ray.wait(references, num_returns=1, timeout=seconds)[0]
 
 
 def get(references: Any) -> Any:
-    """What calls of services gave: one result, or a list of them. Their errors are raised here."""
+    """The results of service calls: one, or a list. Errors of the calls are raised here."""
     if isinstance(references, list | tuple):
         return [get(r) for r in references]
     if isinstance(references, _Done):
@@ -195,16 +196,16 @@ def get(references: Any) -> Any:
 
 
 def _cause(error: ray.exceptions.RayTaskError) -> BaseException:
-    """Our own errors as they were raised, without Ray's wrapping; others as they come."""
+    """Our own errors without Ray's wrapper; others unchanged."""
     cause = error.cause
     return cause if isinstance(cause, IalpError) else error
 
 
 def fit(trial: Callable[[dict[str, Any]], None], space: dict[str, Any], folder: Path) -> list[BaseException | None]:
-    """Run a Ray Tune experiment in ``folder``, or go on with the one that is there; return each trial's error.
+    """Run a Ray Tune experiment in ``folder``, or resume the one in it. Returns the error of each trial, or None.
 
-    Without Ray's local mode, debugging runs the trials one after the other in this process (a trial of Tune would be
-    another process, without a terminal).
+    When debugging without Ray's local mode, the trials run one after the other in this process: a Tune trial would be
+    a separate process without a terminal.
     """
     from ray import tune
 
@@ -242,10 +243,10 @@ def run_jobs(
     poll: Callable[[], None] = lambda: None,
     seconds: float = 0.5,
 ) -> list[Any]:
-    """Run ``function(*job)`` for every job, as many at a time as there are CPUs, and return the results in order.
+    """Run ``function(*job)`` for every job, as many in parallel as there are CPUs; return the results in order.
 
     Args:
-        poll: called about every ``seconds`` while jobs run, for progress.
+        poll: called about every ``seconds`` while jobs run, to report progress.
     """
     if local():
         results = []
@@ -259,6 +260,6 @@ def run_jobs(
     while waiting:
         done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=seconds)
         poll()
-        get(done)  # an error ends the whole run now, not after the other jobs
+        get(done)  # an error stops the run now, not after the other jobs
         time.sleep(0)
     return get(references)

@@ -1,8 +1,8 @@
-"""A run's folder: one folder per stage, the manifest written last, so that a stage is either there or not.
+"""A run's folder: one folder per stage, the manifest written last, so that a stage is either finished or not.
 
 ``manifest.json`` of a stage holds the fingerprint of everything it depends on (its settings, the stages before it), the
-files it left with their sizes, facts for the report, and how long it took. A stage whose fingerprint stands is not run
-again. ``started.json`` marks a stage in work: with the same fingerprint it is continued, else it starts anew.
+files it wrote with their sizes, facts for the report, and the time it took. A stage whose fingerprint is unchanged is
+not run again. ``started.json`` marks an unfinished stage: with the same fingerprint it is resumed, else it starts over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MANIFEST, STARTED = "manifest.json", "started.json"
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk, and put it in place in one step."""
+    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk, and rename it to ``path``."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
         try:
@@ -85,7 +85,7 @@ class Stage:
         return manifest
 
     def up_to_date(self) -> bool:
-        """Whether the stage was finished with this fingerprint and its files are all there as they were left."""
+        """Whether the stage was finished with this fingerprint and all its files exist with their recorded sizes."""
         manifest = self.manifest()
         if manifest is None or manifest["fingerprint"] != self.fingerprint:
             return False
@@ -97,30 +97,30 @@ class Stage:
         return True
 
     def open(self, keep: bool = False) -> Path:
-        """The folder to work in: as a killed run with the same fingerprint left it, or empty.
+        """The folder to work in: empty, or as a killed run with the same fingerprint left it.
 
         Args:
-            keep: keep what is there in any case: the stage consists of parts that have manifests of their own.
+            keep: keep the contents in any case: the stage consists of parts that have manifests of their own.
         """
         with storage_errors(self.folder):
             started = self.folder / STARTED
-            mine = started.is_file() and read_json(started).get("fingerprint") == self.fingerprint
-            if self.folder.exists() and not mine and not keep:
+            resumable = started.is_file() and read_json(started).get("fingerprint") == self.fingerprint
+            if self.folder.exists() and not resumable and not keep:
                 self._remove()
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / MANIFEST).unlink(missing_ok=True)
-            if not mine:
+            if not resumable:
                 write_json(started, {"stage": self.name, "fingerprint": self.fingerprint, "at": time.time()})
         return self.folder
 
     def _remove(self) -> None:
-        """Delete what an earlier run left here; refuse to delete what no run left."""
+        """Delete the files of an earlier run; refuse if the folder was not written by a run."""
         if any(self.folder.iterdir()) and not any((self.folder / name).is_file() for name in (MANIFEST, STARTED)):
             raise InputError(str(self.folder), "holds files that no run left here", "another folder, chosen with --out")
         shutil.rmtree(self.folder)
 
     def finish(self, facts: dict[str, Any], seconds: float) -> None:
-        """Write the manifest: from now on the stage stands."""
+        """Write the manifest: from now on the stage is up to date."""
         files = {
             str(path.relative_to(self.folder)): path.stat().st_size
             for path in sorted(self.folder.rglob("*"))

@@ -9,7 +9,7 @@ from typing import Any
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
-from ialp_rllib.agent.methods import OWN_SETTINGS, method, options, part
+from ialp_rllib.agent.methods import OWN_SETTINGS, method, options, resolve
 from ialp_rllib.agent.rllib.algorithm import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
@@ -18,7 +18,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.stages.training import base_config, run_jobs, seen
+from ialp_rllib.stages.training import base_config, env_config, run_jobs
 from ialp_rllib.storage import Stage
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
@@ -35,14 +35,16 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     runtime.start(settings.runtime)
     stages = {(name, seed): job_stage(run, name, seed) for seed in settings.seeds for name in names}
     left = [job for job, stage in stages.items() if not stage.up_to_date()]
-    judge = _online_judge(run) if any(method(name).judged for name, _ in left) else None
+    judge = _online_judge(run) if any(method(name).judge_selects for name, _ in left) else None
     try:
-        jobs, places = [], []
+        jobs, folders = [], []
         for name, seed in left:
             stage = stages[name, seed]
-            jobs.append((settings, str(run.root), stage, name, seed, None, judge if method(name).judged else None))
-            places.append((f"{name}, seed {seed}", stage.folder))
-        run_jobs(train_job, jobs, places, progress)
+            jobs.append(
+                (settings, str(run.root), stage, name, seed, None, judge if method(name).judge_selects else None)
+            )
+            folders.append((f"{name}, seed {seed}", stage.folder))
+        run_jobs(train_job, jobs, folders, progress)
     finally:
         if judge is not None:
             judge.close()
@@ -65,7 +67,7 @@ def job_stage(run: RunFolder, name: str, seed: int) -> Stage:
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:
         before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
-    if method(name).judged:  # the fingerprint of `tune` covers the judge's settings, too
+    if method(name).judge_selects:  # the fingerprint of `tune` covers the judge's settings, too
         before += [run.fingerprints["tune"], settings.pretrain.proposals]
     print_ = fingerprint(name, seed, settings.agent, adapt, settings.evaluate, before)
     return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_)
@@ -126,13 +128,13 @@ def method_config(
         learns=spec.learns,
         start_weights=start,
         theta_weights=theta if spec.mixture else "",
-        module_class=part(spec.module),
-        objective=part(spec.objective),
-        memory_class=part(spec.memory),
+        module_class=resolve(spec.module),
+        objective=resolve(spec.objective),
+        buffer_class=resolve(spec.buffer),
         options=options(settings, spec),
         features={**config.features, **(spec.features(settings, catalogue) if spec.features else {})},
-        propose=settings.judge.candidates if spec.judged else 0,
+        candidates=settings.judge.candidates if spec.judge_selects else 0,
         proposals=settings.pretrain.proposals,
     )
-    config.measured(seen("test", settings.agent), settings.evaluate.episodes)
+    config.with_evaluation(env_config("test", settings.agent), settings.evaluate.episodes)
     return config

@@ -26,7 +26,7 @@ def notes(settings: Settings) -> list[str]:
             "" if settings.scenario == "sample" else " It knows only the sample's words: here its answers mean little."
         )
         found.append(f"The judge is the tiny one that ships with the package, not a Mistral 7B.{known}")
-    if settings.judge.is_oracle and any(m.pretrained or m.judged for m in map(method, settings.adapt.methods)):
+    if settings.judge.is_oracle and any(m.pretrained or m.judge_selects for m in map(method, settings.adapt.methods)):
         known = f"what it believes correlates {settings.judge.oracle.correlation:g} with their true answers"
         found.append(f"The judge is an oracle that knows the test world's users, no LLM: {known}.")
     if settings.users.world == "rating":

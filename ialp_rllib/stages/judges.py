@@ -18,7 +18,7 @@ from ialp_rllib.stages.run import RunFolder
 
 
 def served_model(run: RunFolder) -> str:
-    """The model that answers in this run: the tuned and merged one, or the judge as it came."""
+    """The model that serves as judge in this run: the tuned and merged one, or the untuned one."""
     judge = run.settings.judge
     if judge.is_oracle:
         return ORACLE
@@ -29,8 +29,8 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
     """A judge for this run: an LLM whose engines are Ray actors, or an oracle. The caller gives it back or closes it.
 
     Args:
-        run: its runtime, data and, for an oracle, fitted users are used.
-        settings: of the judge; None: the run's.
+        run: its runtime settings, data and, for an oracle, fitted users are used.
+        settings: the judge's; None: the run's.
         model: `tiny`, `oracle`, a folder, or a Hugging Face id; empty: :func:`served_model`.
 
     Raises:
@@ -49,9 +49,9 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
 
 
 def give_back(run: RunFolder, judge: AnyJudge) -> None:
-    """Close a judge, or keep it running where a later stage of the same call wants it.
+    """Close a judge, or keep it running if a later stage of the same call needs it.
 
-    To start an engine takes longer than it takes to distil a small table.
+    Starting an engine takes longer than distilling a small table.
     """
     if run.kept.wanted and isinstance(judge, Judge):
         run.kept.judge = judge
@@ -60,7 +60,7 @@ def give_back(run: RunFolder, judge: AnyJudge) -> None:
 
 
 def close_kept(run: RunFolder) -> None:
-    """End the judge that was kept, if there is one: its engines hold CPUs or GPUs that others wait for."""
+    """Close the judge that was kept, if any: its engines hold CPUs or GPUs that training needs."""
     kept, run.kept.judge = run.kept.judge, None
     if kept is not None:
         kept.close()
@@ -70,12 +70,12 @@ def judge_for_jobs(run: RunFolder) -> AnyJudge:
     """This run's judge (:func:`.judge_of`), to be given to training jobs.
 
     Raises:
-        InputError: as :func:`.judge_of`; the engines leave no CPU of this machine to the jobs,
-            which would wait for one for ever.
+        InputError: as :func:`.judge_of`; or the engines reserve every CPU of this machine, so that the jobs would wait
+            for ever.
     """
     settings = run.settings
     judge = settings.judge
-    if judge.is_oracle:  # each job has one of its own
+    if judge.is_oracle:  # each job makes its own
         return judge_of(run)
     runtime.start(settings.runtime)
     joined = settings.runtime.address or os.environ.get("RAY_ADDRESS")

@@ -1,7 +1,6 @@
-"""Which stages there are, what each depends on, and how a run goes through them.
+"""Driving a run through its stages.
 
-A stage's fingerprint covers its settings and the fingerprints of the stages it reads from, so that a changed setting
-runs again what depends on it and nothing else.
+A stage is run again only when its settings, or those of a stage that it reads, have changed (:mod:`.run`).
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
-    """Run one stage unless it stands. Returns whether it was run.
+    """Run one stage unless it is up to date. Returns whether it was run.
 
     Raises:
-        InputError: a stage that it reads from was not finished with these settings.
+        InputError: a stage whose output it reads is not up to date.
     """
     stage = run.stage(name)
     if stage.up_to_date():
@@ -33,7 +32,7 @@ def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
         if not run.stage(needed).up_to_date():
             raise InputError(
                 f"stage {name}",
-                f"needs stage {needed}, which was not run with these settings",
+                f"needs stage {needed}, which is not up to date with these settings",
                 f"`ialp {needed}` first",
             )
     folder = stage.open(keep=STAGES[name].in_parts)
@@ -46,13 +45,13 @@ def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
 
 
 def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> None:
-    """Run these stages (empty: all that the report needs) in order, each unless it stands."""
+    """Run these stages in order (empty: all that the report needs), each unless it is up to date."""
     run.write_settings()
     names = list(names) or needed_stages(run.settings)
     asks = {"tune", "pretrain" if run.settings.pretrain.mode == "live" else "distil"}
     try:
-        for place, name in enumerate(names):
-            run.kept.wanted = name == "tune" and not asks.isdisjoint(names[place + 1 :])
+        for index, name in enumerate(names):
+            run.kept.wanted = name == "tune" and not asks.isdisjoint(names[index + 1 :])
             if name in ("pretrain", "adapt", "report") and name not in asks:
                 close_kept(run)
             run_stage(run, name, progress)

@@ -119,6 +119,6 @@ def policy_config(settings: Settings, catalogue: Catalogue, judge: AnyJudge | No
     if judge is None:
         config.ialp(preferences=str(table), rewards=pretrain.rewards)
     else:
-        config.ialp(propose=settings.judge.candidates, proposals=pretrain.proposals)
+        config.ialp(candidates=settings.judge.candidates, proposals=pretrain.proposals)
         config.env_runners(num_env_runners=0)
     return config

@@ -27,10 +27,10 @@ class StageSpec:
     """One stage.
 
     Attributes:
-        needs: stages that it reads from.
-        settings: the part of the settings that it depends on.
-        in_parts: whether its folder holds parts (method, seed) that stand or not by themselves.
-        module: where its ``run`` is; empty: ``ialp_rllib.stages.NAME``.
+        needs: the stages whose output it reads.
+        settings: the part of the settings that its result depends on.
+        in_parts: whether its folder holds parts (method, seed) that have manifests of their own.
+        module: the module with its ``run`` function; empty: ``ialp_rllib.stages.NAME``.
     """
 
     needs: Callable[[Settings], tuple[str, ...]]
@@ -40,8 +40,8 @@ class StageSpec:
 
 
 def _judge(settings: Settings) -> Any:
-    """The judge without what changes only where and how fast it runs, or is meant for an oracle where it is none."""
-    anywhere: dict[str, Any] = {
+    """The judge's settings without those that affect only where and how fast it runs, or that only an oracle reads."""
+    where: dict[str, Any] = {
         "replicas": 1,
         "cpus": 0,
         "gpus": 0.0,
@@ -49,14 +49,14 @@ def _judge(settings: Settings) -> Any:
         "memory_share": 1.0,
         "cache": "",
     }
-    at_any_speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
+    speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     tune = replace(settings.judge.tune, checkpoint_every=1)
     oracle = settings.judge.oracle if settings.judge.is_oracle else OracleSettings()
-    return replace(settings.judge, tune=tune, oracle=oracle, **anywhere, **at_any_speed)
+    return replace(settings.judge, tune=tune, oracle=oracle, **where, **speed)
 
 
-def _learnt_from(settings: Settings) -> list[str | None]:
-    """Fingerprints of the prepared data of other runs that the judge learns from; None where there are none yet."""
+def _tuning_data(settings: Settings) -> list[str | None]:
+    """Fingerprints of the other runs' data that the judge is tuned on; None for data that are not prepared yet."""
     manifests = [
         Stage(Path(run).expanduser() / "prepare", "prepare", "").manifest() for run in settings.judge.tune.also
     ]
@@ -68,14 +68,14 @@ def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
 
 
 def _judge_needs(*names: str) -> Callable[[Settings], tuple[str, ...]]:
-    """An oracle knows the users; an LLM does not."""
+    """Stages that a judge reads: an oracle needs the fitted users, an LLM does not."""
     return lambda settings: ("prepare", *(("users",) if settings.judge.is_oracle else ()), *names)
 
 
 def _adapt_needs(settings: Settings) -> tuple[str, ...]:
-    """Methods that start from random weights and act themselves need no judge."""
+    """Methods that start from random weights and choose items themselves need no judge."""
     methods = [method(name) for name in settings.adapt.methods]
-    judge = ("tune",) if any(m.judged for m in methods) else ()
+    judge = ("tune",) if any(m.judge_selects for m in methods) else ()
     policy = ("pretrain",) if any(m.pretrained for m in methods) else ()
     return ("prepare", "users", *judge, *policy)
 
@@ -83,7 +83,7 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 STAGES = {
     "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)]),
     "users": StageSpec(_always("prepare"), lambda s: [s.users]),
-    "tune": StageSpec(_judge_needs(), lambda s: [_judge(s), _learnt_from(s)]),
+    "tune": StageSpec(_judge_needs(), lambda s: [_judge(s), _tuning_data(s)]),
     "distil": StageSpec(_judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode]),
     "pretrain": StageSpec(
         _always("prepare", "distil"),
@@ -107,17 +107,17 @@ def source_digest(settings: Settings) -> str:
 
 
 def _catalogue(settings: Settings) -> Any:
-    """The catalogue without what changes only how fast it is read."""
+    """The catalogue's settings without those that affect only how fast it is read."""
     return replace(settings.catalogue, memory_mb=0, threads=0)
 
 
 @dataclass
 class KeptJudge:
-    """The judge that one stage leaves running for the next, see :mod:`ialp_rllib.stages.judges`.
+    """The judge that one stage leaves running for the next one, see :mod:`ialp_rllib.stages.judges`.
 
     Attributes:
-        wanted: whether a later stage of the same call will ask it again.
-        judge: it; None: none is running.
+        wanted: whether a later stage of the same call needs it.
+        judge: the running judge, or None.
     """
 
     wanted: bool = False
@@ -129,8 +129,8 @@ class RunFolder:
     """A run: its settings and its folder.
 
     Attributes:
+        root: holds one folder per stage, ``settings.yaml``, and ``logs`` for TensorBoard.
         kept: the judge that one stage leaves running for the next.
-        root: one folder per stage lies below it, beside ``settings.yaml`` and ``logs`` (TensorBoard).
     """
 
     settings: Settings
@@ -138,21 +138,22 @@ class RunFolder:
     kept: KeptJudge = field(default_factory=KeptJudge, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        load_plugins(self.settings.adapt.plugins)  # a run is made in the driver and in every training process
+        load_plugins(self.settings.adapt.plugins)  # created in the driver and in every training process
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Stage -> fingerprint."""
-        found: dict[str, str] = {}
+        prints: dict[str, str] = {}
         for name, spec in STAGES.items():
-            found[name] = fingerprint(name, spec.settings(self.settings), [found[n] for n in spec.needs(self.settings)])
-        return found
+            before = [prints[needed] for needed in spec.needs(self.settings)]
+            prints[name] = fingerprint(name, spec.settings(self.settings), before)
+        return prints
 
     def stage(self, name: str) -> Stage:
         return Stage(self.root / name, name, self.fingerprints[name])
 
     def facts(self, name: str) -> dict[str, Any]:
-        """What a finished stage reported."""
+        """What a finished stage reported in its manifest; empty if it is not finished."""
         manifest = self.stage(name).manifest()
         return manifest["facts"] if manifest else {}
 
@@ -162,7 +163,7 @@ class RunFolder:
         return read_catalogue(self.root / "prepare")
 
     def write_settings(self) -> None:
-        """Leave the resolved settings in the run's folder."""
+        """Write the resolved settings to ``settings.yaml``."""
         with storage_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(to_dict(self.settings), sort_keys=False)
@@ -175,9 +176,9 @@ def _write(path: Path, text: str) -> None:
 
 def needed_stages(settings: Settings) -> list[str]:
     """The stages that the report depends on, in order."""
-    wanted, found = ["report"], set()
-    while wanted:
-        name = wanted.pop()
-        found.add(name)
-        wanted += STAGES[name].needs(settings)
-    return [name for name in STAGES if name in found]
+    open_, needed = ["report"], set()
+    while open_:
+        name = open_.pop()
+        needed.add(name)
+        open_ += STAGES[name].needs(settings)
+    return [name for name in STAGES if name in needed]

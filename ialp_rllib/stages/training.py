@@ -1,4 +1,4 @@
-"""What the stages ``pretrain`` and ``adapt`` share: jobs of (method, seed), each resumable, side by side on Ray."""
+"""What the stages ``pretrain`` and ``adapt`` share: resumable training jobs, in parallel on Ray."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
     """The configuration that all methods share.
 
     Args:
-        make_env: environment creator, registered under :data:`ENV` in this process; RLlib takes it to its runners.
+        make_env: environment creator. It is registered under :data:`ENV` here; RLlib ships it to its runners.
     """
     agent = settings.agent
     register_env(ENV, make_env)
-    config = IALPConfig().environment(ENV, env_config=seen("train", agent))
+    config = IALPConfig().environment(ENV, env_config=env_config("train", agent))
     config.ialp(agent=agent, features=features(settings, catalogue), evaluation_seed=settings.evaluate.seed)
     runners = 0 if runtime.local() else settings.runtime.env_runners
     config.env_runners(num_env_runners=runners)
@@ -36,8 +36,8 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
     return config
 
 
-def seen(split: str, agent: AgentSettings) -> dict[str, Any]:
-    """``env_config`` of an environment: whose users, and what an observation holds."""
+def env_config(split: str, agent: AgentSettings) -> dict[str, Any]:
+    """``env_config`` of an environment: the user split, and the layout of an observation."""
     return {"split": split, "history": agent.history, "feedback": agent.feedback}
 
 
@@ -47,15 +47,15 @@ def run_jobs(
     folders: Iterable[tuple[str, Path]],
     progress: Progress,
 ) -> None:
-    """Run training jobs side by side and draw their progress from the files that they leave in their folders."""
-    places = list(folders)
+    """Run training jobs in parallel and report their progress from the files in their folders."""
+    named = list(folders)
 
     def poll() -> None:
-        for name, folder in places:
+        for name, folder in named:
             if (folder / PROGRESS).is_file():
                 state = read_json(folder / PROGRESS)
                 progress.update(name, state["done"], state["total"])
 
     runtime.run_jobs(function, jobs, poll=poll)
-    for name, _ in places:
+    for name, _ in named:
         progress.update(name, 1, 1)

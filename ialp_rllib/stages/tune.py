@@ -1,4 +1,4 @@
-"""Stage ``tune``: the judge learns the answer's format by LoRA, and is audited on users it has never seen."""
+"""Stage ``tune``: LoRA tuning of the judge on the answer format, and an audit on held-out users."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ AUDIT, BEFORE = "audit.json", "audit_before.json"
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Audit the judge as it came, briefly, tune it (both where ``judge.tune.enabled``), and audit what will be served.
+    """Tune the judge, with a brief audit before (both if ``judge.tune.enabled``); audit the model that will be served.
 
-    An oracle is audited only.
+    An oracle is only audited.
 
     Returns:
-        The audit (:func:`.audit_judge`) and who was asked; where the judge was tuned, also how that went (``tuning``)
-        and its brief audit ``before``.
+        The audit (:func:`.audit_judge`) and the model; of a tuned judge also the tuning record (``tuning``) and the
+        brief audit ``before``.
     """
     settings = run.settings.judge
     tuned: dict[str, Any] = {}
     if settings.is_tuned:
-        # First, so that a run that is killed while it tunes goes on there and need not ask again.
+        # First, so that a run killed during tuning resumes there without repeating the audit.
         before = folder / BEFORE
         if not before.is_file():
             write_json(before, _audit_here(run, settings, progress))
-        for name in (ADAPTER, MERGED):  # of a run that was killed in the middle of writing
+        for name in (ADAPTER, MERGED):  # left incomplete by a killed run
             shutil.rmtree(folder / name, ignore_errors=True)
         tuning = tune_judge(
             settings,
@@ -59,7 +59,7 @@ def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: P
         run: its runtime and prepared data are used.
         settings: of the judge.
         model: `tiny`, `oracle`, a folder, or a Hugging Face id.
-        progress: is told how far it is.
+        progress: receives the number of answered prompts.
 
     Returns:
         The audit, the fingerprints of model and prompt, and the engine; of an oracle, how much it knows, too
@@ -89,7 +89,7 @@ def _audited(
 
 
 def _audit_here(run: RunFolder, settings: JudgeSettings, progress: Progress) -> dict[str, Any]:
-    """A brief audit of the judge as it came, in this process, where it is about to be tuned: no engine is started."""
+    """A brief audit of the untuned judge in this process, where it is about to be tuned: no engine is started."""
     plain = replace(settings, engine="transformers")
     judge = local_judge(plain, run.catalogue, settings.model, run.settings.catalogue.attributes)
     try:

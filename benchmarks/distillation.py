@@ -31,8 +31,8 @@ from ialp_rllib.judge.distillation.distil import distil
 from ialp_rllib.judge.distillation.preferences import read_table
 from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.models import load_model, resolve_model
-from ialp_rllib.judge.engines.tokens import PromptTokens
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import Settings
@@ -48,7 +48,7 @@ def table_prompts(folder: Path, builder: PromptBuilder, pad: int) -> list[str]:
 
 
 @torch.inference_mode()
-def generate(lm: Any, tokens: PromptTokens, prompts: list[str], batch: int = 64) -> None:
+def generate(lm: Any, tokens: PromptTokenizer, prompts: list[str], batch: int = 64) -> None:
     """Plain batched generation, as a person would write it with transformers."""
     ids = sorted(tokens.encode(prompts), key=len)
     for start in range(0, len(ids), batch):
@@ -61,10 +61,10 @@ def measure(scenario: Settings, catalogue: Catalogue, model: str, root: Path, ro
     judge, builder = scenario.judge, PromptBuilder(catalogue, scenario.judge)
     runtime.start(scenario.runtime)
     plain = start_judge(judge, catalogue, model)
-    cached = Judge(plain.asker, catalogue, dataclasses.replace(judge, cache=str(root / "cache")))
+    cached = LLMJudge(plain.client, catalogue, dataclasses.replace(judge, cache=str(root / "cache")))
     distil(cached, scenario.distil, catalogue, root / "fill")
     prompts = table_prompts(root / "fill", builder, catalogue.pad)
-    tokens = PromptTokens(judge, builder, model)
+    tokens = PromptTokenizer(judge, builder, model)
     print(
         f"{len(prompts)} prompts of {np.mean([len(ids) for ids in tokens.encode(prompts)]):.0f} tokens, {judge.dtype}"
     )

@@ -60,7 +60,7 @@ def write_model(shape: str, folder: Path) -> None:
 def prompts_of(engine: TransformersEngine, tokens: int, count: int) -> list[str]:
     """Prompts of ``tokens`` tokens or a few less, all different."""
     word = " (Blue, Ada)"
-    each = len(engine.tokens.encode([word * 10])[0]) / 10
+    each = len(engine.prompt_tokenizer.encode([word * 10])[0]) / 10
     return [f"{n} {word * int((tokens - 20) / each)}{ANSWERS.stem}" for n in range(count)]
 
 
@@ -100,11 +100,11 @@ def main() -> None:
     print(f"{'batch':>6} {'way':>10} {'prompts/s':>10} {'tokens/s':>10} {'of peak':>8} {'memory GiB':>11}")
     for batch in arguments.batches:
         prompts = prompts_of(engine, arguments.tokens, batch)
-        ids = engine.tokens.encode(prompts)
+        ids = engine.prompt_tokenizer.encode(prompts)
         tokens = sum(map(len, ids))
 
         def generate(ids: Any = ids) -> None:
-            inputs = engine.tokens.pad(ids, engine.model.device)
+            inputs = engine.prompt_tokenizer.pad(ids, engine.model.device)
             engine.model.generate(**inputs, max_new_tokens=1, do_sample=False, pad_token_id=0)
 
         def labels(prompts: list[str] = prompts) -> None:

@@ -27,7 +27,7 @@ from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import Settings
 from ialp_rllib.stages.pretrain import policy_config
@@ -43,20 +43,20 @@ class Stretch(NamedTuple):
     updates: int
 
 
-def measure(algorithm: IALP, judge: Judge, updates: int) -> Stretch:
+def measure(algorithm: IALP, judge: LLMJudge, updates: int) -> Stretch:
     """Train for so many updates. The engines have nothing to do before and after: ``work`` waits for its turn there."""
-    before, progress = judge.work(), algorithm.progress()
+    before, progress = judge.usage(), algorithm.progress()
     began = time.perf_counter()
     algorithm.rounds = updates
     algorithm.training_step()
-    after = judge.work()
+    after = judge.usage()
     seconds, now = time.perf_counter() - began, algorithm.progress()
     waiting = now["judge_seconds"] - progress["judge_seconds"]
     done = now["updates"] - progress["updates"]
     return Stretch(seconds, after.seconds - before.seconds, waiting, after.prompts - before.prompts, done)
 
 
-def race(scenario: Settings, judge: Judge, groups: list[int], rounds: int, updates: int) -> dict[int, list[Stretch]]:
+def race(scenario: Settings, judge: LLMJudge, groups: list[int], rounds: int, updates: int) -> dict[int, list[Stretch]]:
     """All ways in turn, in this process: a Ray task, which has the priority that a training job has."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -71,7 +71,7 @@ def race(scenario: Settings, judge: Judge, groups: list[int], rounds: int, updat
     return found
 
 
-def ways(scenario: Settings, judge: Judge, groups: list[int]) -> dict[int, IALP]:
+def ways(scenario: Settings, judge: LLMJudge, groups: list[int]) -> dict[int, IALP]:
     """One algorithm for each number of groups, past its warm-up."""
     catalogue, found = read_source(scenario.catalogue), {}
     for count in groups:

@@ -45,7 +45,7 @@ def _propose_among_few(history: np.ndarray, n_items: int, k: int, rng: np.random
     return np.take_along_axis(lowest, order, 1).astype(np.int32)
 
 
-def passed_over(candidates: np.ndarray, item: np.ndarray) -> np.ndarray:
+def rejected_candidates(candidates: np.ndarray, item: np.ndarray) -> np.ndarray:
     """``(B, k - 1)``: the candidates without the picked one, in their order."""
     n, k = candidates.shape
     return candidates[candidates != item[:, None]].reshape(n, max(k - 1, 0))

@@ -13,7 +13,7 @@ from ialp_rllib.agent.methods import OWN_SETTINGS, method, options, resolve
 from ialp_rllib.agent.rllib.algorithm import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.judge import AnyJudge
+from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.judges import judge_for_jobs
@@ -51,7 +51,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     return {"jobs": [f"{name}/seed-{seed}" for name in names for seed in settings.seeds]}
 
 
-def _online_judge(run: RunFolder) -> AnyJudge:
+def _online_judge(run: RunFolder) -> PreferenceJudge:
     least = run.settings.users.horizon + run.settings.judge.candidates
     if run.catalogue.n_items < least:
         expected = f"at least users.horizon + judge.candidates = {least}"
@@ -80,7 +80,7 @@ def train_job(
     name: str,
     seed: int,
     report: Callable[[dict[str, Any]], None] | None = None,
-    judge: AnyJudge | None = None,
+    judge: PreferenceJudge | None = None,
 ) -> None:
     """One method and seed, in a process of its own (a Ray task, a trial of Tune).
 
@@ -110,7 +110,7 @@ def train_job(
 
 
 def method_config(
-    settings: Settings, catalogue: Catalogue, root: Path, name: str, seed: int, judge: AnyJudge | None = None
+    settings: Settings, catalogue: Catalogue, root: Path, name: str, seed: int, judge: PreferenceJudge | None = None
 ) -> IALPConfig:
     """The algorithm's configuration for one method: the shared one, its start weights, and its way to act."""
     spec = method(name)

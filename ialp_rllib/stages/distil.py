@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ialp_rllib.judge.answers import REFUSED
-from ialp_rllib.judge.distillation.distil import Speed, distil
+from ialp_rllib.judge.distillation.distil import DistilProgress, distil
 from ialp_rllib.judge.distillation.preferences import read_table, table_hash
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
@@ -28,31 +28,32 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             folder,
             progress=lambda now: progress.update("Prompts", now.done, now.total, _note(now, settings.judge)),
         )
-        work = judge.work()
+        usage = judge.usage()
     finally:
         judge.close()
     table = read_table(folder)
     return {
         "prompts": table.num_rows,
         "asked_now": speed.asked,
-        "remembered": judge.remembered,
+        "remembered": judge.cache_hits,
         "refused": int((table["label"].to_numpy() == REFUSED).sum()),
         "tokens": speed.tokens,
         "seconds_asking": speed.seconds,
-        "prompts_per_second": speed.rate,
+        "prompts_per_second": speed.prompts_per_second,
         "engine_hours": speed.seconds * speed.engines / 3600,
         "cost": speed.seconds * speed.engines / 3600 * settings.judge.hourly_price,
-        "engine_busy_share": work.seconds / max(1e-9, speed.seconds * speed.engines),
-        "engines_replaced": work.replaced,
+        "engine_busy_share": usage.seconds / max(1e-9, speed.seconds * speed.engines),
+        "engines_replaced": usage.replaced,
         "mean_reward": float(table["reward"].to_numpy().mean()),
         "hash": table_hash(folder),
     }
 
 
-def _note(now: Speed, judge: JudgeSettings) -> str:
+def _note(now: DistilProgress, judge: JudgeSettings) -> str:
     """Speed, and what is still to be paid."""
     tokens = now.tokens / max(1e-9, now.seconds)
-    note = f"{now.rate:,.0f} prompts/s, {tokens:,.0f} tokens/s"
-    if judge.hourly_price and now.rate:
-        note += f", {now.hours():.2f} engine hours = {now.hours() * judge.hourly_price:.2f} to go"
+    note = f"{now.prompts_per_second:,.0f} prompts/s, {tokens:,.0f} tokens/s"
+    if judge.hourly_price and now.prompts_per_second:
+        hours = now.remaining_engine_hours()
+        note += f", {hours:.2f} engine hours = {hours * judge.hourly_price:.2f} to go"
     return note

@@ -9,8 +9,9 @@ import ray
 from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
-from ialp_rllib.judge.judge import AnyJudge, Judge
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.oracle.oracle import make_oracle
+from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.judge.tuning.tune import MERGED
 from ialp_rllib.settings import ORACLE, JudgeSettings
@@ -25,7 +26,7 @@ def served_model(run: RunFolder) -> str:
     return str(run.root / "tune" / MERGED) if judge.is_tuned else resolve_model(judge.model)
 
 
-def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str = "") -> AnyJudge:
+def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str = "") -> PreferenceJudge:
     """A judge for this run: an LLM whose engines are Ray actors, or an oracle. The caller gives it back or closes it.
 
     Args:
@@ -48,12 +49,12 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
     return start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
 
 
-def give_back(run: RunFolder, judge: AnyJudge) -> None:
+def give_back(run: RunFolder, judge: PreferenceJudge) -> None:
     """Close a judge, or keep it running if a later stage of the same call needs it.
 
     Starting an engine takes longer than distilling a small table.
     """
-    if run.kept.wanted and isinstance(judge, Judge):
+    if run.kept.wanted and isinstance(judge, LLMJudge):
         run.kept.judge = judge
     else:
         judge.close()
@@ -66,7 +67,7 @@ def close_kept(run: RunFolder) -> None:
         kept.close()
 
 
-def judge_for_jobs(run: RunFolder) -> AnyJudge:
+def judge_for_jobs(run: RunFolder) -> PreferenceJudge:
     """This run's judge (:func:`.judge_of`), to be given to training jobs.
 
     Raises:

@@ -16,7 +16,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.distillation.distil import session_starts
-from ialp_rllib.judge.judge import AnyJudge, Pending
+from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.judges import judge_for_jobs
@@ -39,8 +39,8 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         jobs = [(settings, str(run.root), stages[seed], seed, judge) for seed in left]
         run_jobs(train_job, jobs, [(f"iALP, seed {seed}", stages[seed].folder) for seed in left], progress)
         if judge is not None and judge.engines:
-            work = judge.work()
-            facts |= {"prompts": work.prompts, "tokens": work.tokens, "engine_seconds": work.seconds}
+            usage = judge.usage()
+            facts |= {"prompts": usage.prompts, "tokens": usage.tokens, "engine_seconds": usage.seconds}
     finally:
         if judge is not None:
             judge.close()
@@ -53,7 +53,7 @@ def _seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
     return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_)
 
 
-def _live_judge(run: RunFolder) -> AnyJudge:
+def _live_judge(run: RunFolder) -> PreferenceJudge:
     settings = run.settings
     if not settings.agent.updates_per_step:
         raise InputError("agent.updates_per_step", "is 0", "at least 1: pre-training lasts for so many updates")
@@ -67,14 +67,14 @@ def _live_judge(run: RunFolder) -> AnyJudge:
 class _NoJudge:
     """Stands where a table is learnt from: the environment then gives its spaces, and nobody steps it."""
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> Pending:
+    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> PendingAnswers:
         raise RuntimeError("pre-training from a table asked the judge")
 
-    def collect(self, pending: Pending) -> Answers:
+    def collect(self, pending: PendingAnswers) -> Answers:
         raise RuntimeError("pre-training from a table asked the judge")
 
 
-def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: AnyJudge | None) -> None:
+def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: PreferenceJudge | None) -> None:
     """One seed, in a process of its own (a Ray task)."""
 
     run = RunFolder(settings, Path(root))
@@ -94,7 +94,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Any
     stage.finish({"seed": seed, **taken}, time.perf_counter() - began)
 
 
-def policy_config(settings: Settings, catalogue: Catalogue, judge: AnyJudge | None, table: Path) -> IALPConfig:
+def policy_config(settings: Settings, catalogue: Catalogue, judge: PreferenceJudge | None, table: Path) -> IALPConfig:
     """The algorithm's configuration: live against ``judge``, or, where there is none, from the preference table."""
     users, starts = session_starts(catalogue, settings.distil)
     pretrain = settings.pretrain

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ialp_rllib.judge.audit.audit import audit_judge
-from ialp_rllib.judge.judge import AnyJudge, local_judge
+from ialp_rllib.judge.judge import local_judge
 from ialp_rllib.judge.oracle.oracle import OracleJudge
+from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
@@ -63,20 +64,26 @@ def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: P
 
     Returns:
         The audit, the fingerprints of model and prompt, and the engine; of an oracle, how much it knows, too
-        (:meth:`.OracleJudge.examine`).
+        (:meth:`.OracleJudge.evaluate`).
     """
     judge = judge_of(run, settings, model)
     try:
         audit = _audited(judge, settings, run, progress, "Audit")
         if isinstance(judge, OracleJudge):
-            audit |= judge.examine(run.catalogue, settings.audit_prompts)
+            audit |= judge.evaluate(run.catalogue, settings.audit_prompts)
         return {**audit, "model": model}
     finally:
         give_back(run, judge)
 
 
 def _audited(
-    judge: AnyJudge, settings: JudgeSettings, run: RunFolder, progress: Progress, what: str, *, brief: bool = False
+    judge: PreferenceJudge,
+    settings: JudgeSettings,
+    run: RunFolder,
+    progress: Progress,
+    what: str,
+    *,
+    brief: bool = False,
 ) -> dict[str, Any]:
     audit = audit_judge(
         judge,

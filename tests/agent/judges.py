@@ -9,8 +9,9 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.answers import Answers
-from ialp_rllib.judge.engines.protocol import InProcess, Replies
-from ialp_rllib.judge.judge import Judge, Pending
+from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
+from ialp_rllib.judge.judge import LLMJudge
+from ialp_rllib.judge.protocol import PendingAnswers
 from ialp_rllib.settings import JudgeSettings
 
 
@@ -25,21 +26,21 @@ class RuleEngine:
     def __init__(self, rule: Callable[[str], int], labels: int) -> None:
         self.rule, self.labels = rule, labels
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         places = np.array([self.rule(prompt) for prompt in prompts])
         logprobs = np.full((len(prompts), self.labels), np.log(0.5 / (self.labels - 1)), np.float32)
         logprobs[np.arange(len(prompts)), places] = np.log(0.5)
         logprobs[places < 0] = np.nan
-        return Replies(logprobs, {int(row): "too long" for row in np.nonzero(places < 0)[0]}, 0)
+        return EngineOutput(logprobs, {int(row): "too long" for row in np.nonzero(places < 0)[0]}, 0)
 
     def close(self) -> None:
         pass
 
 
-def rule_judge(catalogue: Catalogue, rule: Callable[[str], int], candidates: int = 10) -> Judge:
+def rule_judge(catalogue: Catalogue, rule: Callable[[str], int], candidates: int = 10) -> LLMJudge:
     """A judge in this process that answers by a rule."""
     settings = dataclasses.replace(JudgeSettings(), candidates=candidates, history=100)
-    return Judge(InProcess(RuleEngine(rule, candidates + 1)), catalogue, settings)
+    return LLMJudge(InProcessClient(RuleEngine(rule, candidates + 1)), catalogue, settings)
 
 
 _recordings: dict[int, Recording] = {}
@@ -52,7 +53,7 @@ def _find(key: int) -> Recording:
 class Recording:
     """Passes every question on to a judge and keeps questions and answers, in the order in which they come."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: LLMJudge) -> None:
         self.judge, self.first_refusal = judge, ""
         _recordings[id(self)] = self
         self.asked: list[tuple[np.ndarray, np.ndarray]] = []
@@ -63,14 +64,14 @@ class Recording:
     def __reduce__(self) -> tuple[object, ...]:
         return _find, (id(self),)  # Ray pickles environment creators; a model in one goes by reference
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> Pending:
+    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> PendingAnswers:
         self.calls.append("submit")
         self.asked.append((history.copy(), candidates.copy()))
         if users is not None:
             self.users.append(users.copy())
         return self.judge.submit(history, candidates, users=users)
 
-    def collect(self, pending: Pending) -> Answers:
+    def collect(self, pending: PendingAnswers) -> Answers:
         self.calls.append("collect")
         self.answers.append(self.judge.collect(pending))
         self.first_refusal = self.judge.first_refusal

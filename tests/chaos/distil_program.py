@@ -14,7 +14,7 @@ from pathlib import Path
 from ialp_rllib import runtime, settings
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.distillation.distil import distil
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import DistilSettings, RuntimeSettings
 
@@ -24,7 +24,7 @@ def main(folder: Path, log: Path) -> None:
         with log.open("a") as file:
             file.write(json.dumps(facts) + "\n")
 
-    class Counting(Judge):
+    class Counting(LLMJudge):
         def submit(self, history, candidates, frame=None, users=None):
             note(event="asked", prompts=len(history))
             return super().submit(history, candidates, frame, users)
@@ -37,7 +37,7 @@ def main(folder: Path, log: Path) -> None:
     )
     judge.__class__ = Counting
     plan = DistilSettings(sessions=500, steps=10, batch=50)
-    distil(judge, plan, catalogue, folder, lambda now: note(event="answered", given=judge.asker._given))
+    distil(judge, plan, catalogue, folder, lambda now: note(event="answered", given=judge.client._dispatched))
     runtime.stop()
 
 

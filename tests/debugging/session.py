@@ -211,7 +211,7 @@ def check(session: Session, out: Path, engine: str) -> None:
     ], session.output[-5000:]
     assert {stop.pid for stop in stops} == {session.pid}
     judge, learner, users = stops[::2]
-    assert judge.inside == (kind, "str") and judge.caller == "ialp_rllib.judge.pool"
+    assert judge.inside == (kind, "str") and judge.caller == "ialp_rllib.judge.actor"
     assert learner.inside == ("IALPLearner", (32, 22)) and learner.caller.startswith("ray.rllib.core.learner")
     assert users.inside == ("UserVectorEnv", (40,)) and users.caller == "ialp_rllib.agent.rllib.runner"
     assert (out / "report" / "index.html").is_file()

@@ -13,7 +13,7 @@ from ialp_rllib import settings
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.engines.protocol import Replies
+from ialp_rllib.judge.engines.protocol import EngineOutput
 from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.examples import Examples, draw_examples
@@ -28,11 +28,11 @@ class RuleEngine:
     def __init__(self, rule, labels: int = 11) -> None:
         self.rule, self.labels, self.asked = rule, labels, 0
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         self.asked += len(prompts)
         result = np.full((len(prompts), self.labels), -20.0, np.float32)
         result[np.arange(len(prompts)), [self.rule(p) for p in prompts]] = 0.0
-        return Replies(result, {}, sum(len(p.split()) for p in prompts))
+        return EngineOutput(result, {}, sum(len(p.split()) for p in prompts))
 
     def close(self) -> None:
         pass

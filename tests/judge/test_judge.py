@@ -9,9 +9,9 @@ import pytest
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED, probability, read_answers
-from ialp_rllib.judge.engines.protocol import InProcess, Replies
+from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
 from ialp_rllib.judge.examples import draw_examples
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.judge import LLMJudge
 
 
 def test_a_candidate_is_rewarded_and_none_is_not():
@@ -66,8 +66,8 @@ def test_a_refused_prompt_counts_for_nothing():
 
 @pytest.fixture
 def make(sample, catalogue):
-    def judge(engine, **settings) -> Judge:
-        return Judge(InProcess(engine), catalogue, dataclasses.replace(sample.judge, **settings))
+    def judge(engine, **settings) -> LLMJudge:
+        return LLMJudge(InProcessClient(engine), catalogue, dataclasses.replace(sample.judge, **settings))
 
     return judge
 
@@ -80,14 +80,14 @@ class ByItem:
     def __init__(self, liked: str, letter: int = 0, factor: float = 1.0) -> None:
         self.liked, self.letter, self.factor, self.asked = liked, letter, factor, 0
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         self.asked += len(prompts)
         p = np.ones((len(prompts), 11))
         for row, prompt in enumerate(prompts):
             lines = prompt.split("### Candidates\n")[1].splitlines()[:10]
             p[row, :10] = [3.0 if self.liked in line else 1.0 for line in lines]
         p[:, self.letter] *= self.factor
-        return Replies(np.log(p / p.sum(1, keepdims=True)).astype(np.float32), {}, 0)
+        return EngineOutput(np.log(p / p.sum(1, keepdims=True)).astype(np.float32), {}, 0)
 
     def close(self) -> None:
         pass
@@ -128,7 +128,7 @@ def test_what_was_answered_is_not_asked_again(make, rule_engine, tmp_path):
     first.close()
     again = make(engine, cache=str(tmp_path))
     answers = again.answer(history, candidates)
-    assert (engine.asked, again.remembered) == (40, 30)
+    assert (engine.asked, again.cache_hits) == (40, 30)
     np.testing.assert_array_equal(answers.label[:30], expected.label)
     np.testing.assert_array_equal(answers.logprobs[:30], expected.logprobs)
     assert again.answer(history, candidates, frame=0).label.tolist() == answers.label.tolist()

@@ -14,9 +14,9 @@ import ray
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge import pool as pools
-from ialp_rllib.judge.engines.protocol import InProcess, Replies
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge import actor
+from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.judge.prompt.labels import AnswerFormat
 from ialp_rllib.judge.start import start_judge
@@ -37,8 +37,8 @@ def engine_processes() -> list[psutil.Process]:
 
 
 @pytest.fixture
-def near(transformers_engine, sample, catalogue) -> Judge:
-    return Judge(InProcess(transformers_engine), catalogue, sample.judge)
+def near(transformers_engine, sample, catalogue) -> LLMJudge:
+    return LLMJudge(InProcessClient(transformers_engine), catalogue, sample.judge)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,14 @@ def test_many_answer_as_one(far, near, questions):
     np.testing.assert_array_equal(np.concatenate([g.label for g in got]), expected.label)
     np.testing.assert_array_equal(np.concatenate([g.item for g in got]), expected.item)
     assert far.info()["model_fingerprint"] == near.info()["model_fingerprint"]
-    work = far.work()
-    assert (work.prompts, work.engines, work.replaced) == (128, 2, 0)
-    assert work.tokens == far.tokens > 128 * 100
+    usage = far.usage()
+    assert (usage.prompts, usage.engines, usage.replaced) == (128, 2, 0)
+    assert usage.tokens == far.tokens > 128 * 100
 
 
 def test_a_copy_in_a_task_shares_the_engines(far, near, questions):
     @ray.remote(num_cpus=0)
-    def ask(judge: Judge, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    def ask(judge: LLMJudge, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         return judge.answer(history, candidates).label
 
     label = ray.get(ask.remote(far, questions.history[:20], questions.candidates[:20]))
@@ -73,17 +73,17 @@ def test_a_copy_in_a_task_shares_the_engines(far, near, questions):
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_an_engine_that_dies_or_hangs_is_replaced(far, near, questions, blow):
-    replaced = far.work().replaced
+    replaced = far.usage().replaced
     pending = far.submit(questions.history[:300], questions.candidates[:300])
     deadline = time.monotonic() + 60
-    while not far.asker.wait(list(pending.requests), 0.05) and time.monotonic() < deadline:
+    while not far.client.wait(list(pending.requests), 0.05) and time.monotonic() < deadline:
         pass
     os.kill(engine_processes()[0].pid, blow)
     answers = far.collect(pending)
     assert answers.refused == 0
     expected = near.answer(questions.history[:300], questions.candidates[:300])
     np.testing.assert_array_equal(answers.label, expected.label)
-    assert far.work().replaced > replaced
+    assert far.usage().replaced > replaced
 
 
 @pytest.mark.slow
@@ -93,21 +93,21 @@ def test_a_prompt_that_kills_engines_is_refused_in_the_end(ray_here):
         def info(self) -> dict[str, str]:
             return {}
 
-        def ask(self, prompts: list[str]) -> Replies:
+        def ask(self, prompts: list[str]) -> EngineOutput:
             if any("poison" in prompt for prompt in prompts):
                 os._exit(1)
-            return Replies(np.zeros((len(prompts), 2), np.float32), {}, len(prompts))
+            return EngineOutput(np.zeros((len(prompts), 2), np.float32), {}, len(prompts))
 
     settings = JudgeSettings(retries=1, timeout=60.0)
     pool = EnginePool.__new__(EnginePool)
     pool.__setstate__({"handles": [Poisoned.remote(), Poisoned.remote()], "judge": settings, "labels": 2, "info": {}})
     good = pool.submit(["a", "b"])
     bad = pool.submit(["c", "d", "poison", "e"])
-    replies = pool.take(bad)
+    replies = pool.result(bad)
     assert list(replies.refused) == [2]
     assert "died" in replies.refused[2]
     assert np.isfinite(replies.logprobs).all(1).tolist() == [True, True, False, True]
-    assert not pool.take(good).refused
+    assert not pool.result(good).refused
     pool.close()
 
 
@@ -116,10 +116,10 @@ class Failing:
 
     fingerprint = "failing"
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         if any("broken" in prompt for prompt in prompts):
             raise RuntimeError("no such token")
-        return Replies(np.zeros((len(prompts), 2), np.float32), {}, len(prompts))
+        return EngineOutput(np.zeros((len(prompts), 2), np.float32), {}, len(prompts))
 
     def close(self) -> None:
         pass
@@ -127,9 +127,9 @@ class Failing:
 
 def test_a_broken_prompt_is_refused_alone(monkeypatch):
     monkeypatch.setattr(runtime, "_in_process", True)
-    monkeypatch.setattr(pools, "make_engine", lambda *_: Failing())
+    monkeypatch.setattr(actor, "make_engine", lambda *_: Failing())
     pool = EnginePool(JudgeSettings(), AnswerFormat("", [" a", " b"]), "none")
-    replies = pool.take(pool.submit([*"abcdefg", "broken", "h", "broken"]))
+    replies = pool.result(pool.submit([*"abcdefg", "broken", "h", "broken"]))
     assert replies.refused == {7: "no such token", 9: "no such token"}
     assert np.isfinite(replies.logprobs).all(1).sum() == 8
 

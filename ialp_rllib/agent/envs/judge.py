@@ -12,17 +12,17 @@ from gymnasium.vector.utils import batch_space
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED, Answers, probability
-from ialp_rllib.judge.candidates import passed_over, propose
-from ialp_rllib.judge.judge import Pending
+from ialp_rllib.judge.candidates import propose, rejected_candidates
+from ialp_rllib.judge.protocol import PendingAnswers
 
 
 class JudgeClient(Protocol):
     """A judge that is asked now and heard later: see :class:`ialp_rllib.judge.judge.Judge`."""
 
-    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> Pending:
+    def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> PendingAnswers:
         """Give in a question: ``(N, L)`` histories, ``(N, k)`` candidates, ``(N,)`` users."""
 
-    def collect(self, pending: Pending) -> Answers:
+    def collect(self, pending: PendingAnswers) -> Answers:
         """Wait for its answers."""
 
 
@@ -82,7 +82,7 @@ class JudgeVectorEnv(VectorEnv):
         self._user = np.zeros((groups, num_envs), np.int64)
         self._steps = np.zeros((groups, num_envs), np.int64)
         self._session = np.full((groups, num_envs, max(history, steps + 1)), n_items, np.int32)
-        self._pending: list[Pending | None] = [None] * groups  # the current group has no question under way
+        self._pending: list[PendingAnswers | None] = [None] * groups  # the current group has no question under way
 
     def _begin(self, group: int, who: np.ndarray) -> None:
         """New sessions in the places ``who`` (``(N,) bool``) of a group."""
@@ -124,7 +124,7 @@ class JudgeVectorEnv(VectorEnv):
             "group": group,
             "obs": self._observe(group),
             "action": answers.item,
-            "passed": passed_over(pending.candidates, answers.item),
+            "passed": rejected_candidates(pending.candidates, answers.item),
             "refused": answers.label == REFUSED,
             "prompts": len(pending.keys),
             "seconds": time.perf_counter() - began,

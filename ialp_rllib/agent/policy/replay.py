@@ -141,5 +141,5 @@ def preference_transitions(folder: Path, history: int, pad: int, rewards: str = 
         "rewards": table.reward,
         "new_obs": np.concatenate([user, table.next_history], 1),
         "terminateds": np.zeros(len(table.action), bool),
-        PASSED: table.passed,
+        PASSED: table.rejected,
     }

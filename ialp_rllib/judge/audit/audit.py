@@ -16,8 +16,8 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED, Answers
 from ialp_rllib.judge.audit import measures
 from ialp_rllib.judge.examples import Examples, draw_examples
-from ialp_rllib.judge.judge import AnyJudge
 from ialp_rllib.judge.prompt import letters
+from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.settings import JudgeSettings
 
 FRAMES = 3  # wordings of the instruction: `judge.frame`
@@ -51,7 +51,7 @@ def audit_size(settings: JudgeSettings, brief: bool = False) -> AuditSize:
 
 
 def audit_judge(
-    judge: AnyJudge,
+    judge: PreferenceJudge,
     settings: JudgeSettings,
     catalogue: Catalogue,
     *,
@@ -120,7 +120,7 @@ class _Asking:
     """Asks a batch at a time, and counts."""
 
     def __init__(
-        self, judge: AnyJudge, settings: JudgeSettings, total: int, progress: Callable[[int, int], None]
+        self, judge: PreferenceJudge, settings: JudgeSettings, total: int, progress: Callable[[int, int], None]
     ) -> None:
         self._judge, self._total, self._progress = judge, total, progress
         self._size = 2 * settings.replicas * settings.batch  # keeps every engine at work
@@ -233,7 +233,7 @@ def _accuracies(
 def _positions(asking: _Asking, drawn: Examples, answers: Answers, n: int) -> dict[str, Any]:
     """Ask the first n prompts again in all other cyclic orders of their candidates."""
     k = drawn.candidates.shape[1]
-    order = letters.orders(k, k)
+    order = letters.cyclic_orders(k, k)
     shown = drawn.candidates[:n][:, order[1:]].reshape(-1, k)
     again = asking.ask(np.repeat(drawn.history[:n], k - 1, 0), shown, np.repeat(drawn.user[:n], k - 1))
     label = np.concatenate([answers.label[:n, None], again.label.reshape(-1, k - 1)], 1)

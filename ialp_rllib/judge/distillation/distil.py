@@ -23,13 +23,13 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.candidates import propose
 from ialp_rllib.judge.distillation.preferences import PreferenceTable, preference_rows
-from ialp_rllib.judge.judge import AnyJudge, Pending
+from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.settings import DistilSettings, fingerprint
 
 log = logging.getLogger(__name__)
 
 
-class Speed(NamedTuple):
+class DistilProgress(NamedTuple):
     """How far a distillation is.
 
     Attributes:
@@ -48,22 +48,23 @@ class Speed(NamedTuple):
     engines: int
 
     @property
-    def rate(self) -> float:
+    def prompts_per_second(self) -> float:
         """Prompts per second."""
         return self.asked / self.seconds if self.seconds else 0.0
 
-    def hours(self) -> float:
-        """Engine hours that are still needed, by the speed so far; not a number before the first answer."""
-        return (self.total - self.done) / self.rate * self.engines / 3600 if self.rate else float("nan")
+    def remaining_engine_hours(self) -> float:
+        """Estimated engine hours until completion, from the speed so far; NaN before the first answer."""
+        rate = self.prompts_per_second
+        return (self.total - self.done) / rate * self.engines / 3600 if rate else float("nan")
 
 
 def distil(
-    judge: AnyJudge,
+    judge: PreferenceJudge,
     plan: DistilSettings,
     catalogue: Catalogue,
     folder: Path,
-    progress: Callable[[Speed], None] = lambda speed: None,
-) -> Speed:
+    progress: Callable[[DistilProgress], None] = lambda speed: None,
+) -> DistilProgress:
     """Let the judge play ``plan.sessions`` sessions of ``plan.steps`` steps (Algorithm 1 with uniform proposals).
 
     A session starts with a train user's first item. At each step the judge is offered k distinct items that are not in
@@ -102,7 +103,7 @@ class _Wave:
     users: np.ndarray
     history: np.ndarray
     answered: list[pa.Table] = field(default_factory=list)
-    pending: Pending | None = None
+    pending: PendingAnswers | None = None
 
     @property
     def step(self) -> int:
@@ -119,11 +120,11 @@ class _Distillation:
 
     def __init__(
         self,
-        judge: AnyJudge,
+        judge: PreferenceJudge,
         plan: DistilSettings,
         catalogue: Catalogue,
         folder: Path,
-        progress: Callable[[Speed], None],
+        progress: Callable[[DistilProgress], None],
     ) -> None:
         self.judge, self.plan, self.progress = judge, plan, progress
         self.k, self.n_items = judge.settings.candidates, catalogue.n_items
@@ -148,7 +149,7 @@ class _Distillation:
         self.done = self.asked = self.tokens = 0
         self.began = time.perf_counter()
 
-    def run(self) -> Speed:
+    def run(self) -> DistilProgress:
         waiting = deque(range(-(-self.plan.sessions // self.plan.batch)))
         under_way: list[_Wave] = []
         while waiting or under_way:
@@ -206,7 +207,7 @@ class _Distillation:
         self._ask(wave)
         self.progress(self._speed())
 
-    def _columns(self, wave: _Wave, pending: Pending, answers: Answers) -> dict[str, Any]:
+    def _columns(self, wave: _Wave, pending: PendingAnswers, answers: Answers) -> dict[str, Any]:
         count = len(wave.sessions)
         return {
             "session": wave.sessions,
@@ -223,10 +224,10 @@ class _Distillation:
             "prompt_fingerprint": np.full(count, self.fingerprints[1]),
         }
 
-    def _speed(self) -> Speed:
+    def _speed(self) -> DistilProgress:
         seconds = time.perf_counter() - self.began
         total = self.plan.sessions * self.plan.steps
-        return Speed(self.done, total, self.asked, self.judge.tokens, seconds, self.judge.engines)
+        return DistilProgress(self.done, total, self.asked, self.judge.tokens, seconds, self.judge.engines)
 
 
 def session_starts(catalogue: Catalogue, plan: DistilSettings) -> tuple[np.ndarray, np.ndarray]:

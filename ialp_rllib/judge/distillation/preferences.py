@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ialp_rllib.catalogue.disk import read_parquet
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.judge.answers import REFUSED, probability
-from ialp_rllib.judge.candidates import passed_over
+from ialp_rllib.judge.candidates import rejected_candidates
 from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PREFERENCES = pa.schema(
@@ -45,7 +45,7 @@ class Preferences(NamedTuple):
         user: ``(M,) int32``.
         history: ``(M, L) int32``, the latest L items of the session, the latest last, ``pad`` on the left.
         action: ``(M,) int32``.
-        passed: ``(M, k - 1) int32``, the candidates that were not picked.
+        rejected: ``(M, k - 1) int32``, the candidates that were not chosen.
         reward: ``(M,) float32``, 0 to 1.
         next_history: ``(M, L) int32``, the same after the action.
         truncated: ``(M,) bool``, true at a session's last step (a time limit: bootstrap through it).
@@ -56,7 +56,7 @@ class Preferences(NamedTuple):
     user: np.ndarray
     history: np.ndarray
     action: np.ndarray
-    passed: np.ndarray
+    rejected: np.ndarray
     reward: np.ndarray
     next_history: np.ndarray
     truncated: np.ndarray
@@ -216,7 +216,7 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
         user=table["user"].to_numpy(),
         history=past,
         action=action,
-        passed=passed_over(candidates, action),
+        rejected=rejected_candidates(candidates, action),
         reward=reward,
         next_history=np.concatenate([past[:, 1:], action[:, None]], 1),
         truncated=table["last"].to_numpy(),

@@ -1,4 +1,7 @@
-"""What an engine is, and how a judge reaches one: requests that are given in and fetched later, in any order."""
+"""Interfaces of an inference engine and of its client, and the client of an engine in this process.
+
+A client takes requests (lists of prompts) without blocking and returns their outputs later, in any order.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 
-class Replies(NamedTuple):
-    """What an engine said to B prompts.
+class EngineOutput(NamedTuple):
+    """Output of an engine for B prompts.
 
     Attributes:
-        logprobs: ``(B, k + 1) float32``, log-probabilities of the labels, normalised over them. A row without any
-            finite number says that the reply lay outside the labels (an engine that cannot constrain), or that the
-            prompt was refused.
-        refused: row -> why that prompt could not be asked.
-        tokens: of the prompts that were asked.
+        logprobs: ``(B, k + 1) float32``, log-probabilities of the labels, normalised over the labels. A row without
+            any finite value is a prompt that was refused, or an output that contains no label (engines that cannot
+            constrain decoding).
+        refused: row index -> reason why that prompt was not scored.
+        tokens: number of prompt tokens processed.
     """
 
     logprobs: np.ndarray
@@ -26,29 +29,34 @@ class Replies(NamedTuple):
 
 
 class Engine(Protocol):
-    """What the judge needs of an engine."""
+    """Scores prompts with an LLM.
+
+    Attributes:
+        fingerprint: identifies the model's weights, configuration and tokenizer.
+    """
 
     fingerprint: str
 
-    def ask(self, prompts: list[str]) -> Replies:
-        """Answer prompts; the same prompts give the same bits, whatever was asked before.
+    def ask(self, prompts: list[str]) -> EngineOutput:
+        """Score prompts. The result is deterministic: bit-identical for the same prompts, whatever was scored before.
 
-        May be called from several threads: one's prompts are tokenised while the other's are run, one at a time.
+        Thread-safe: one thread's prompts are tokenised while another's run through the model, one batch at a time.
         """
 
     def close(self) -> None:
-        """Give the model's memory back."""
+        """Free the model's memory."""
 
 
-class Work(NamedTuple):
-    """What engines have done so far.
+class EngineUsage(NamedTuple):
+    """Cumulative usage counters of one or more engines.
 
     Attributes:
-        prompts, tokens: answered and read.
-        seconds: for which engines were busy, summed over them.
-        engines: how many there are.
-        replaced: how many died or hung and were started again.
-        given: prompts that were given out, those that were given out again counted again.
+        prompts: prompts scored.
+        tokens: prompt tokens processed.
+        seconds: time for which engines were busy, summed over engines.
+        engines: number of engines.
+        replaced: how many times an engine crashed or hung and was restarted.
+        dispatched: prompts sent to engines; a prompt that is retried counts each time.
     """
 
     prompts: int
@@ -56,87 +64,95 @@ class Work(NamedTuple):
     seconds: float
     engines: int = 1
     replaced: int = 0
-    given: int = 0
+    dispatched: int = 0
 
-    def since(self, before: Work) -> Work:
-        """What was done after ``before``."""
-        return Work(
+    def since(self, before: EngineUsage) -> EngineUsage:
+        """The difference of two readings: usage after ``before`` was taken."""
+        return EngineUsage(
             self.prompts - before.prompts,
             self.tokens - before.tokens,
             self.seconds - before.seconds,
             self.engines,
             self.replaced - before.replaced,
-            self.given - before.given,
+            self.dispatched - before.dispatched,
         )
 
 
-class Asker(Protocol):
-    """One engine or many, here or elsewhere.
+class EngineClient(Protocol):
+    """Asynchronous access to one or more engines, in this process or in Ray actors.
 
     Attributes:
-        capacity: requests under way that keep all engines busy; more only wait in line.
-        engines: how many there are.
+        capacity: number of concurrent requests that keeps all engines busy; further requests only queue.
+        engines: number of engines.
     """
 
     capacity: int
     engines: int
 
     def submit(self, prompts: list[str]) -> int:
-        """Give a request in. Returns its ticket."""
+        """Queue a request and return its id."""
 
-    def wait(self, tickets: Collection[int], seconds: float | None = None) -> set[int]:
-        """Those of the tickets whose replies are there: at least one, unless ``seconds`` have passed."""
+    def wait(self, request_ids: Collection[int], seconds: float | None = None) -> set[int]:
+        """Block until at least one of the requests is complete, or until ``seconds`` have passed.
 
-    def take(self, ticket: int) -> Replies:
-        """The replies of a ticket, in the order of its prompts; waits for them. Each ticket is taken once."""
+        Returns:
+            Ids of the complete requests.
+        """
+
+    def result(self, request_id: int) -> EngineOutput:
+        """Output of a request, in the order of its prompts. Blocks until complete; call it once per request."""
 
     def info(self) -> dict[str, str]:
-        """``model_fingerprint`` and ``engine``."""
+        """``model_fingerprint`` and ``engine`` (name of the engine's class)."""
 
-    def work(self) -> Work:
-        """What the engines have done."""
+    def usage(self) -> EngineUsage:
+        """Usage counters, summed over the engines."""
 
     def close(self) -> None:
-        """Give the models' memory back."""
+        """Free the models' memory."""
 
 
-class InProcess:
-    """An engine in this process; a request is answered when it is given in."""
+class InProcessClient:
+    """Client of an engine in this process: :meth:`submit` blocks until the request is complete.
+
+    Args:
+        engine: the engine.
+    """
 
     capacity = engines = 1
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._replies: list[Replies | None] = []
-        self._work = Work(0, 0, 0.0)
+        self._outputs: list[EngineOutput | None] = []
+        self._usage = EngineUsage(0, 0, 0.0)
 
     def submit(self, prompts: list[str]) -> int:
-        """See :class:`Asker`."""
+        """See :meth:`EngineClient.submit`."""
         began = time.perf_counter()
-        replies = self.engine.ask(prompts)
-        asked, seconds = self._work.prompts + len(prompts), self._work.seconds + time.perf_counter() - began
-        self._work = Work(asked, self._work.tokens + replies.tokens, seconds, given=asked)
-        self._replies.append(replies)
-        return len(self._replies) - 1
+        output = self.engine.ask(prompts)
+        count, seconds = self._usage.prompts + len(prompts), self._usage.seconds + time.perf_counter() - began
+        self._usage = EngineUsage(count, self._usage.tokens + output.tokens, seconds, dispatched=count)
+        self._outputs.append(output)
+        return len(self._outputs) - 1
 
-    def wait(self, tickets: Collection[int], seconds: float | None = None) -> set[int]:
-        """See :class:`Asker`."""
-        return set(tickets)
+    def wait(self, request_ids: Collection[int], seconds: float | None = None) -> set[int]:
+        """See :meth:`EngineClient.wait`."""
+        return set(request_ids)
 
-    def take(self, ticket: int) -> Replies:
-        """See :class:`Asker`."""
-        replies, self._replies[ticket] = self._replies[ticket], None
-        assert replies is not None, "a ticket is taken once"
-        return replies
+    def result(self, request_id: int) -> EngineOutput:
+        """See :meth:`EngineClient.result`."""
+        output, self._outputs[request_id] = self._outputs[request_id], None
+        assert output is not None, "the result of a request can be fetched only once"
+        return output
 
     def info(self) -> dict[str, str]:
-        """See :class:`Asker`."""
+        """See :meth:`EngineClient.info`."""
         return {"model_fingerprint": self.engine.fingerprint, "engine": type(self.engine).__name__}
 
-    def work(self) -> Work:
-        """See :class:`Asker`."""
-        return self._work
+    def usage(self) -> EngineUsage:
+        """See :meth:`EngineClient.usage`."""
+        return self._usage
 
     def close(self) -> None:
-        """See :class:`Asker`."""
+        """See :meth:`EngineClient.close`."""
         self.engine.close()

@@ -17,7 +17,7 @@ def token_budget(judge: JudgeSettings) -> int:
     return judge.batch_tokens or (_TOKENS_GPU if judge.gpus > 0 else _TOKENS_CPU)
 
 
-class PromptTokens:
+class PromptTokenizer:
     """A model's tokenizer, its label tokens and its longest prompt: what both engines share."""
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint
-from ialp_rllib.judge.engines.protocol import Replies
-from ialp_rllib.judge.engines.tokens import PromptTokens, token_budget
+from ialp_rllib.judge.engines.protocol import EngineOutput
+from ialp_rllib.judge.engines.tokens import PromptTokenizer, token_budget
 from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
@@ -29,23 +29,25 @@ class TransformersEngine:
     """
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
-        self.tokens = PromptTokens(judge, answers, model)
+        self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
         device = "cuda" if judge.gpus > 0 and torch.cuda.is_available() else "cpu"
         self.model = load_model(model, judge.dtype).to(device)
         self.rows, self.budget = judge.batch, token_budget(judge)
         self.fingerprint = model_fingerprint(model)
         self._turn = threading.Lock()
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         """See :class:`Engine`. Prompts of similar length share a batch, padded on the left."""
-        ids, refused = self.tokens.sort_out(prompts)
-        result = np.full((len(prompts), len(self.tokens.labels)), np.nan, np.float32)
+        ids, refused = self.prompt_tokenizer.sort_out(prompts)
+        result = np.full((len(prompts), len(self.prompt_tokenizer.labels)), np.nan, np.float32)
         for rows in self._batches({row: len(tokens) for row, tokens in ids.items()}):
-            inputs = self.tokens.pad([ids[r] for r in rows], self.model.device)
+            inputs = self.prompt_tokenizer.pad([ids[r] for r in rows], self.model.device)
             with self._turn, torch.inference_mode():
-                logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, self.tokens.labels]
+                logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[
+                    :, -1, self.prompt_tokenizer.labels
+                ]
                 result[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
-        return Replies(result, refused, sum(map(len, ids.values())))
+        return EngineOutput(result, refused, sum(map(len, ids.values())))
 
     def _batches(self, lengths: dict[int, int]) -> Iterator[list[int]]:
         """Rows by length, as many at a time as the budget of (padded) tokens and of rows allows."""

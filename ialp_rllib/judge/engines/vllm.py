@@ -12,8 +12,8 @@ import torch
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import model_fingerprint
-from ialp_rllib.judge.engines.protocol import Replies
-from ialp_rllib.judge.engines.tokens import PromptTokens, token_budget
+from ialp_rllib.judge.engines.protocol import EngineOutput
+from ialp_rllib.judge.engines.tokens import PromptTokenizer, token_budget
 from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
@@ -39,17 +39,17 @@ class VllmEngine:
             os.environ.setdefault(name, value)
         import vllm
 
-        self.tokens = PromptTokens(judge, answers, model)
-        count = len(self.tokens.labels)
+        self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
+        count = len(self.prompt_tokenizer.labels)
         try:
             # enforce_eager leaves some small functions of the sampler to torch.compile: 20-60 s at the first prompt.
             torch.compiler.set_stance("force_eager")
             self.llm: Any = vllm.LLM(
                 model=model,
                 dtype=judge.dtype,  # type: ignore[arg-type]  # its choices are checked in the settings
-                max_model_len=self.tokens.longest + 1,
+                max_model_len=self.prompt_tokenizer.longest + 1,
                 max_num_seqs=judge.batch,
-                max_num_batched_tokens=max(token_budget(judge), self.tokens.longest + 1),
+                max_num_batched_tokens=max(token_budget(judge), self.prompt_tokenizer.longest + 1),
                 tensor_parallel_size=judge.tensor_parallel,
                 gpu_memory_utilization=judge.memory_share,
                 block_size=32,  # the CPU default of 128 never matches a shared beginning of 100 tokens
@@ -68,16 +68,20 @@ class VllmEngine:
             problem = f"vLLM cannot serve it ({str(error).strip().splitlines()[0]})"
             raise InputError(f"judge.model {model}", problem, expected) from error
         self.sampling = vllm.SamplingParams(
-            max_tokens=1, temperature=0.0, allowed_token_ids=self.tokens.labels, logprobs=count, detokenize=False
+            max_tokens=1,
+            temperature=0.0,
+            allowed_token_ids=self.prompt_tokenizer.labels,
+            logprobs=count,
+            detokenize=False,
         )
         self.fingerprint = model_fingerprint(model)
         self._turn = threading.Lock()
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         """See :class:`Engine`."""
-        ids, refused = self.tokens.sort_out(prompts)
+        ids, refused = self.prompt_tokenizer.sort_out(prompts)
         rows = sorted(ids, key=ids.__getitem__)  # those that begin alike follow each other: one finds the other cached
-        result = np.full((len(prompts), len(self.tokens.labels)), np.nan, np.float32)
+        result = np.full((len(prompts), len(self.prompt_tokenizer.labels)), np.nan, np.float32)
         if rows:
             asked = [{"prompt_token_ids": ids[row]} for row in rows]
             with self._turn:
@@ -86,8 +90,8 @@ class VllmEngine:
                 replies = self.llm.generate(asked, self.sampling, use_tqdm=False)
             for row, reply in zip(rows, replies, strict=True):
                 given = reply.outputs[0].logprobs[0]
-                result[row] = [given[t].logprob if t in given else -np.inf for t in self.tokens.labels]
-        return Replies(result, refused, sum(map(len, ids.values())))
+                result[row] = [given[t].logprob if t in given else -np.inf for t in self.prompt_tokenizer.labels]
+        return EngineOutput(result, refused, sum(map(len, ids.values())))
 
     def close(self) -> None:
         """See :class:`Engine`."""

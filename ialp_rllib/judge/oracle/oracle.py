@@ -18,9 +18,9 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.audit.measures import share
 from ialp_rllib.judge.candidates import propose
-from ialp_rllib.judge.engines.protocol import Work
-from ialp_rllib.judge.judge import Pending
+from ialp_rllib.judge.engines.protocol import EngineUsage
 from ialp_rllib.judge.oracle.truth import Truth, logged_sessions, make_truth
+from ialp_rllib.judge.protocol import PendingAnswers
 from ialp_rllib.settings import JudgeSettings, UsersSettings, fingerprint
 
 _TIES = 1e-9  # error of an oracle that makes none: equal candidates are not chosen by their letters
@@ -39,7 +39,7 @@ class OracleJudge:
     user, too: not on the letters, the wording or what was asked before.
 
     It answers at once, in the process that asks; engines, tokens, orders, letter calibration and cache are nothing to
-    it. What it offers is what :class:`.judge.Judge` does (:class:`.judge.AnyJudge`).
+    it. What it offers is what :class:`.judge.LLMJudge` does (:class:`.judge.PreferenceJudge`).
 
     Args:
         truth: what it knows.
@@ -49,7 +49,7 @@ class OracleJudge:
 
     capacity = 1
     engines = 0
-    remembered = 0
+    cache_hits = 0
     tokens = 0
     first_refusal = ""
 
@@ -68,7 +68,7 @@ class OracleJudge:
         frame: int | None = None,
         users: np.ndarray | None = None,
     ) -> Answers:
-        """See :meth:`.judge.Judge.answer`. In a rating world it answers for ``users``, or else for their mean."""
+        """See :meth:`.judge.LLMJudge.answer`. In a rating world it answers for ``users``, or else for their mean."""
         return self.collect(self.submit(history, candidates, frame, users))
 
     def submit(
@@ -77,20 +77,20 @@ class OracleJudge:
         candidates: np.ndarray,
         frame: int | None = None,
         users: np.ndarray | None = None,
-    ) -> Pending:
-        """See :meth:`.judge.Judge.submit`."""
+    ) -> PendingAnswers:
+        """See :meth:`.judge.LLMJudge.submit`."""
         beliefs = self.beliefs(history, candidates, users)
         none = np.full((len(beliefs), 1), self._none)
         logprobs = log_softmax(np.concatenate([beliefs, none], 1), axis=1)
         self._asked += len(history)
-        return Pending(history, candidates, self._keys(history, candidates, users), logprobs, {})
+        return PendingAnswers(history, candidates, self._keys(history, candidates, users), logprobs, {})
 
-    def wait(self, pending: Sequence[Pending], seconds: float | None = None) -> list[int]:
+    def wait(self, pending: Sequence[PendingAnswers], seconds: float | None = None) -> list[int]:
         """All places: every question is answered when it is given in."""
         return list(range(len(pending)))
 
-    def collect(self, pending: Pending) -> Answers:
-        """See :meth:`.judge.Judge.collect`."""
+    def collect(self, pending: PendingAnswers) -> Answers:
+        """See :meth:`.judge.LLMJudge.collect`."""
         return read_answers(
             pending.logprobs, pending.history, pending.candidates, pad=self._pad, seed=self.settings.seed
         )
@@ -121,7 +121,7 @@ class OracleJudge:
 
     # ---- around it
 
-    def examine(self, catalogue: Catalogue, n: int) -> dict[str, Any]:
+    def evaluate(self, catalogue: Catalogue, n: int) -> dict[str, Any]:
         """How good it is, measured on n prompts: sessions from the train users' log, k uniform other items.
 
         Returns:
@@ -157,9 +157,9 @@ class OracleJudge:
             "decoding": f"correlation {oracle.correlation:g}, errors {oracle.errors}, none_below {oracle.none_below:g}",
         }
 
-    def work(self) -> Work:
+    def usage(self) -> EngineUsage:
         """What was asked of it in this process: no tokens, no engines."""
-        return Work(self._asked, 0, 0.0, engines=0, given=self._asked)
+        return EngineUsage(self._asked, 0, 0.0, engines=0, dispatched=self._asked)
 
     def close(self) -> None:
         """There is nothing to give back."""

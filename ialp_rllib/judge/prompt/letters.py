@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 
-def orders(k: int, m: int) -> np.ndarray:
+def cyclic_orders(k: int, m: int) -> np.ndarray:
     """``(m, k)``: m cyclic orders of k places; the first is 0, 1, ... With ``m = k`` all stand everywhere once."""
     shifts = np.arange(m) * k // m
     return (np.arange(k) + shifts[:, None]) % k
 
 
-def averaged(logprobs: np.ndarray, order: np.ndarray) -> np.ndarray:
+def average_over_orders(logprobs: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Mean probability of each candidate over the orders in which it was shown.
 
     Args:
@@ -49,7 +49,7 @@ def letter_prior(logprobs: np.ndarray) -> np.ndarray:
     return prior.astype(np.float32)
 
 
-def calibrated(logprobs: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def calibrate(logprobs: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Divide by the letters' prior and normalise again; None keeps its weight against the letters as a whole."""
     moved = logprobs.copy()
     moved[:, :-1] -= prior

@@ -13,7 +13,7 @@ import numpy as np
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.tokens import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.settings import JudgeSettings, load
@@ -62,7 +62,7 @@ class _Source(NamedTuple):
 
 
 def tuning_data(
-    judge: JudgeSettings, catalogue: Catalogue, tokens: PromptTokens, attributes: tuple[str, ...] = ()
+    judge: JudgeSettings, catalogue: Catalogue, tokens: PromptTokenizer, attributes: tuple[str, ...] = ()
 ) -> TuningData:
     """Draw ``judge.tune.interactions`` prompts of each data set: this catalogue's, then those of ``judge.tune.also``.
 
@@ -125,7 +125,7 @@ def _add(
     source: _Source,
     users: np.ndarray,
     n: int,
-    tokens: PromptTokens,
+    tokens: PromptTokenizer,
     rng: np.random.Generator,
     refused: list[str],
 ) -> LabelledPrompts:

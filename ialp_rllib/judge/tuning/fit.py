@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.tokens import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.tuning.data import LabelledPrompts, TuningData
 from ialp_rllib.settings import JudgeSettings, TuneSettings
 from ialp_rllib.storage import write_atomic
@@ -51,7 +51,7 @@ class Curves:
 
 def fit(
     model: Any,
-    tokens: PromptTokens,
+    tokens: PromptTokenizer,
     data: TuningData,
     judge: JudgeSettings,
     checkpoint: Checkpoint,
@@ -107,7 +107,7 @@ def fit(
 
 def _update(
     model: Any,
-    tokens: PromptTokens,
+    tokens: PromptTokenizer,
     prompts: LabelledPrompts,
     rows: np.ndarray,
     optimiser: torch.optim.Optimizer,
@@ -130,7 +130,7 @@ def _update(
 
 
 @torch.no_grad()
-def label_loss(model: Any, tokens: PromptTokens, prompts: LabelledPrompts, batch: int) -> float:
+def label_loss(model: Any, tokens: PromptTokenizer, prompts: LabelledPrompts, batch: int) -> float:
     """Mean cross-entropy of the labels, over the whole vocabulary, without dropout."""
     model.eval()
     order = np.array(sorted(range(len(prompts.ids)), key=lambda row: len(prompts.ids[row])))
@@ -141,7 +141,7 @@ def label_loss(model: Any, tokens: PromptTokens, prompts: LabelledPrompts, batch
 
 
 def _answers(
-    model: Any, tokens: PromptTokens, prompts: LabelledPrompts, rows: np.ndarray
+    model: Any, tokens: PromptTokenizer, prompts: LabelledPrompts, rows: np.ndarray
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits ``(B, vocabulary) float32`` at the place of the answer, and the right tokens ``(B,)``."""
     inputs = tokens.pad([prompts.ids[row] for row in rows], model.device)

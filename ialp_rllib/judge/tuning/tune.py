@@ -20,7 +20,7 @@ import torch
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint, resolve_model
-from ialp_rllib.judge.engines.tokens import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import tuning_data
 from ialp_rllib.judge.tuning.fit import Checkpoint, fit
@@ -64,7 +64,7 @@ def tune_judge(
             ``targets``, another run's data are not there, no prompt fits, the loss diverges, or a GPU's memory is full.
     """
     model = resolve_model(model)
-    tokens = PromptTokens(judge, PromptBuilder(catalogue, judge, attributes), model)
+    tokens = PromptTokenizer(judge, PromptBuilder(catalogue, judge, attributes), model)
     data = tuning_data(judge, catalogue, tokens, attributes)
     # What else the result depends on: when checkpoints are written, it does not; `also` is in the data.
     settings = asdict(replace(judge.tune, checkpoint_every=1, also=()))

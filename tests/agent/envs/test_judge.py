@@ -17,7 +17,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.distil import session_starts
-from ialp_rllib.judge.judge import Judge, local_judge
+from ialp_rllib.judge.judge import LLMJudge, local_judge
 from ialp_rllib.settings import load
 from tests.agent.judges import Recording, rule_judge
 from tests.agent.small import AGENT
@@ -31,7 +31,7 @@ def sample() -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def judge(sample: Catalogue) -> Judge:
+def judge(sample: Catalogue) -> LLMJudge:
     settings = load("sample", ["judge.engine=transformers"])
     return local_judge(settings.judge, sample, "tiny", settings.catalogue.attributes)
 
@@ -57,7 +57,7 @@ def proposals(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3])
-def test_a_step_returns_what_the_next_groups_question_came_to(judge: Judge, sample: Catalogue, groups: int) -> None:
+def test_a_step_returns_what_the_next_groups_question_came_to(judge: LLMJudge, sample: Catalogue, groups: int) -> None:
     recording = Recording(judge)
     env = make_env(recording, sample, groups=groups)
     observation, _ = env.reset(seed=0)
@@ -132,7 +132,7 @@ def test_soft_rewards_are_the_probability_of_the_picked_label(sample: Catalogue)
     assert 0 < nones < 36
 
 
-def test_a_restored_environment_asks_again_what_was_under_way(judge: Judge, sample: Catalogue) -> None:
+def test_a_restored_environment_asks_again_what_was_under_way(judge: LLMJudge, sample: Catalogue) -> None:
     env = make_env(Recording(judge), sample, groups=3)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -162,7 +162,7 @@ def live(judge: Recording, catalogue: Catalogue, seed: int = 0, how: str = "samp
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize("how", ["sampled", "top", "mix"])
 def test_live_pretraining_asks_the_judge_about_the_policys_own_proposals(
-    judge: Judge, sample: Catalogue, how: str
+    judge: LLMJudge, sample: Catalogue, how: str
 ) -> None:
     recording = Recording(judge)
     algorithm = live(recording, sample, how=how)
@@ -218,7 +218,7 @@ def test_a_judge_that_can_be_asked_nothing_ends_training_with_a_plain_message(sa
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_restored_live_run_ends_with_the_same_weights_to_the_bit(
-    judge: Judge, sample: Catalogue, tmp_path: Path
+    judge: LLMJudge, sample: Catalogue, tmp_path: Path
 ) -> None:
     algorithm = live(Recording(judge), sample)
     algorithm.rounds = 7  # in the middle of the groups' sessions

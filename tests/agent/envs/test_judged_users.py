@@ -16,7 +16,7 @@ from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
 from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.catalogue import Catalogue
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.users.env import UserVectorEnv
 from tests.agent.judges import Recording, rule_judge
 from tests.agent.small import AGENT, make_world, restored_and_not
@@ -26,7 +26,7 @@ WORLD = make_world(ITEMS)
 WORTH = WORLD.reward.ratings.mean(0)  # what the oracle goes by
 
 
-def oracle() -> Judge:
+def oracle() -> LLMJudge:
     """Names the best candidate by the users' true mean rating, or None if that is under 1.5: items 4 to 19."""
     catalogue = Catalogue(
         item_ids=np.array([str(i) for i in range(ITEMS)]),

@@ -12,9 +12,9 @@ import pytest
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.audit.audit import FRAMES, audit_judge, audit_size
-from ialp_rllib.judge.engines.protocol import InProcess, Replies
+from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
 from ialp_rllib.judge.examples import draw_examples
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.judge import LLMJudge
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def settings(sample):
 def audit(sample, settings, catalogue, rule_engine):
     def run(rule, **changes) -> dict:
         changed = dataclasses.replace(settings, **changes)
-        judge = Judge(InProcess(rule_engine(rule)), catalogue, changed, sample.catalogue.attributes)
+        judge = LLMJudge(InProcessClient(rule_engine(rule)), catalogue, changed, sample.catalogue.attributes)
         return json.loads(json.dumps(audit_judge(judge, changed, catalogue)))
 
     return run
@@ -177,9 +177,9 @@ class Noting:
     def __init__(self) -> None:
         self.prompts: list[str] = []
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         self.prompts += prompts
-        return Replies(np.full((len(prompts), 11), np.nan, np.float32), {}, 0)
+        return EngineOutput(np.full((len(prompts), 11), np.nan, np.float32), {}, 0)
 
     def close(self) -> None:
         pass
@@ -190,7 +190,7 @@ def test_cost_progress_and_replies_that_are_no_label(settings, catalogue):
     asked = {}
     for brief in (False, True):
         engine, seen = Noting(), []
-        judge = Judge(InProcess(engine), catalogue, settings)
+        judge = LLMJudge(InProcessClient(engine), catalogue, settings)
         report = lambda *now, seen=seen: seen.append(now)  # noqa: E731
         facts = audit_judge(judge, settings, catalogue, brief=brief, progress=report)
         asked[brief] = engine.prompts
@@ -215,7 +215,7 @@ def test_few_prompts_and_many_candidates(settings):
 
 def test_the_tiny_judge(sample, settings, catalogue, transformers_engine):
     small = dataclasses.replace(settings, audit_prompts=80)
-    judge = Judge(InProcess(transformers_engine), catalogue, small, sample.catalogue.attributes)
+    judge = LLMJudge(InProcessClient(transformers_engine), catalogue, small, sample.catalogue.attributes)
     facts = json.loads(json.dumps(audit_judge(judge, small, catalogue), allow_nan=False))
     assert facts["accuracy"] > 0.5 and facts["negatives"]["popular"]["accuracy"] > 0.5
     assert facts["accuracy_interval"][0] < facts["accuracy"] < facts["accuracy_interval"][1]

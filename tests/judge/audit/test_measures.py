@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ialp_rllib.judge.audit import measures
-from ialp_rllib.judge.prompt.letters import orders
+from ialp_rllib.judge.prompt.letters import cyclic_orders
 
 
 def test_wilson_by_hand():
@@ -83,7 +83,7 @@ def test_few_unbiased_answers_exceed_the_limit():
 
 
 def test_positions_of_a_judge_that_knows_what_it_wants():
-    order = orders(4, 4)
+    order = cyclic_orders(4, 4)
     wanted = np.array([2, 0, 3])
     label = np.array([[np.flatnonzero(order[j] == want)[0] for j in range(4)] for want in wanted])
     found = measures.positions(label, order)
@@ -92,18 +92,18 @@ def test_positions_of_a_judge_that_knows_what_it_wants():
 
 
 def test_positions_of_a_judge_that_looks_at_letters_only():
-    found = measures.positions(np.full((5, 4), 1), orders(4, 4))
+    found = measures.positions(np.full((5, 4), 1), cyclic_orders(4, 4))
     assert found["agreement"] == 0.0
     assert found["letters"] == [0.0, 4.0, 0.0, 0.0]
 
 
 def test_positions_and_none():
     label = np.array([[4, 4, 4, 4], [4, 4, 0, 0]])
-    found = measures.positions(label, orders(4, 4))
+    found = measures.positions(label, cyclic_orders(4, 4))
     assert found["agreement"] == pytest.approx((1 + 1 / 6) / 2)  # of six pairs, only the two Nones name the same
     assert found["interval"][0] <= found["agreement"] <= found["interval"][1]
-    assert measures.positions(np.full((2, 4), 4), orders(4, 4))["letters"] is None
-    assert measures.positions(np.zeros((0, 4), int), orders(4, 4))["agreement"] is None
+    assert measures.positions(np.full((2, 4), 4), cyclic_orders(4, 4))["letters"] is None
+    assert measures.positions(np.zeros((0, 4), int), cyclic_orders(4, 4))["agreement"] is None
 
 
 def test_entropy():

@@ -12,10 +12,10 @@ from scipy.stats import chi2
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.candidates import propose
-from ialp_rllib.judge.distillation.distil import Speed, distil, session_starts
+from ialp_rllib.judge.distillation.distil import DistilProgress, distil, session_starts
 from ialp_rllib.judge.distillation.preferences import TABLE, read_preferences, read_table, table_hash
-from ialp_rllib.judge.engines.protocol import InProcess, Replies
-from ialp_rllib.judge.judge import Judge
+from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.settings import DistilSettings
 
 PLAN = DistilSettings(sessions=20, steps=6, batch=8)  # waves of 8, 8 and 4 sessions
@@ -23,8 +23,8 @@ PLAN = DistilSettings(sessions=20, steps=6, batch=8)  # waves of 8, 8 and 4 sess
 
 @pytest.fixture
 def make(sample, catalogue):
-    def judge(engine, **settings) -> Judge:
-        return Judge(InProcess(engine), catalogue, dataclasses.replace(sample.judge, **settings))
+    def judge(engine, **settings) -> LLMJudge:
+        return LLMJudge(InProcessClient(engine), catalogue, dataclasses.replace(sample.judge, **settings))
 
     return judge
 
@@ -39,7 +39,7 @@ class Killed(Exception):
 
 
 def stop_after(count: int):
-    def progress(now: Speed) -> None:
+    def progress(now: DistilProgress) -> None:
         if now.done >= count:
             raise Killed
 
@@ -71,7 +71,7 @@ def test_the_table_holds_what_was_played(judge, catalogue, tmp_path):
 
 def test_resumed_equals_uninterrupted(judge, catalogue, tmp_path):
     distil(judge, PLAN, catalogue, tmp_path / "whole")
-    judge.asker.engine.asked = 0
+    judge.client.engine.asked = 0
     for count in (24, 70):
         with pytest.raises(Killed):
             distil(judge, PLAN, catalogue, tmp_path / "cut", stop_after(count))
@@ -86,7 +86,7 @@ def test_resumed_equals_uninterrupted(judge, catalogue, tmp_path):
     # Killed between the manifest and the removal of the steps that it makes superfluous:
     shutil.copy(tmp_path / "cut" / steps[1], tmp_path / "cut" / "part-00000-00002.parquet")
     distil(judge, PLAN, catalogue, tmp_path / "cut")
-    assert judge.asker.engine.asked == 120 + 2 * 8, "but for the two questions under way, nothing is asked twice"
+    assert judge.client.engine.asked == 120 + 2 * 8, "but for the two questions under way, nothing is asked twice"
     assert table_hash(tmp_path / "cut") == table_hash(tmp_path / "whole")
     assert distil(judge, PLAN, catalogue, tmp_path / "cut").asked == 0
     assert not list((tmp_path / "cut").glob("part-*-*.parquet"))
@@ -103,9 +103,9 @@ def test_a_table_of_another_model_prompt_or_plan_is_refused(judge, make, catalog
     with pytest.raises(InputError, match=r"a table of another model \(rule, now another\)"):
         distil(make(engine), PLAN, catalogue, tmp_path)
     with pytest.raises(InputError, match="a table of another prompt"):
-        distil(make(judge.asker.engine, platform="a radio"), PLAN, catalogue, tmp_path)
+        distil(make(judge.client.engine, platform="a radio"), PLAN, catalogue, tmp_path)
     with pytest.raises(InputError, match="a table of another decoding"):
-        distil(make(judge.asker.engine, orders=2), PLAN, catalogue, tmp_path)
+        distil(make(judge.client.engine, orders=2), PLAN, catalogue, tmp_path)
     with pytest.raises(InputError, match=r"a table of another seed \(0, now 1\)"):
         distil(judge, dataclasses.replace(PLAN, seed=1), catalogue, tmp_path)
     with pytest.raises(InputError, match="a table of another batch"):
@@ -137,11 +137,11 @@ class Refusing:
     def __init__(self, refuses) -> None:
         self.refuses = refuses
 
-    def ask(self, prompts: list[str]) -> Replies:
+    def ask(self, prompts: list[str]) -> EngineOutput:
         logprobs = np.full((len(prompts), 11), np.float32(np.log(1 / 11)))
         refused = {row: "too long" for row, prompt in enumerate(prompts) if self.refuses(prompt)}
         logprobs[list(refused)] = np.nan
-        return Replies(logprobs, refused, 0)
+        return EngineOutput(logprobs, refused, 0)
 
     def close(self) -> None:
         pass
@@ -170,7 +170,7 @@ def test_preferences_as_transitions(judge, catalogue, tmp_path):
         expected = ([pad] * 4 + past)[-4:]
         assert read.history[row].tolist() == expected
         assert read.next_history[row].tolist() == [*expected[1:], table["item"][row]]
-        assert read.passed[row].tolist() == [c for c in table["candidates"][row] if c != table["item"][row]]
+        assert read.rejected[row].tolist() == [c for c in table["candidates"][row] if c != table["item"][row]]
     np.testing.assert_array_equal(read.truncated, read.step == 6)
     np.testing.assert_array_equal(read.reward, table["reward"])
     soft = read_preferences(tmp_path, 4, pad, rewards="probability").reward

@@ -65,7 +65,7 @@ def test_most_answers_are_right(transformers_engine, builder, questions):
 
 
 def test_label_tokens_in_place(transformers_engine, builder):
-    tokenizer = transformers_engine.tokens.tokenizer
+    tokenizer = transformers_engine.prompt_tokenizer.tokenizer
     tokens = label_tokens(tokenizer, builder.stem, builder.labels, "tiny")
     assert [tokenizer.decode([t]) for t in tokens] == builder.labels
 

@@ -113,19 +113,21 @@ def test_what_it_believes_correlates_as_it_is_set(truth, rated, asked, correlati
         # One error for each of 300 items leaves more to chance than 30,000 errors do.
         wide = errors == "item" and known is truth
         assert abs(np.corrcoef(beliefs.ravel(), true.ravel())[0, 1] - correlation) < (0.1 if wide else 0.025)
-    found = oracle(truth, rated, correlation=correlation, errors=errors).examine(rated, 2000)
+    found = oracle(truth, rated, correlation=correlation, errors=errors).evaluate(rated, 2000)
     assert abs(found["oracle_correlation"] - correlation) < (0.1 if errors == "item" else 0.03)
 
 
 def test_the_accuracy_that_it_states(truth, rated, catalogue) -> None:
-    shares = [oracle(truth, catalogue, correlation=c).examine(catalogue, 1000) for c in (-1.0, 0.0, 0.5, 1.0)]
+    shares = [oracle(truth, catalogue, correlation=c).evaluate(catalogue, 1000) for c in (-1.0, 0.0, 0.5, 1.0)]
     found = [share["oracle_accuracy"] for share in shares]
     assert found[0] < 0.01 and abs(found[1] - 0.1) < 0.04 and 0.2 < found[2] < 0.5 and found[3] == 1.0
     assert shares[2]["oracle_accuracy_by_chance"] == 0.1
     low, high = shares[2]["oracle_accuracy_interval"]
     assert low < found[2] < high
     assert shares[2]["oracle"] == {"correlation": 0.5, "errors": "prompt", "none_below": 0.8, "seed": 0}
-    assert oracle(RatingTruth(rated), rated).examine(rated, 500)["oracle_accuracy_by_chance"] > 0.15  # many are as good
+    assert (
+        oracle(RatingTruth(rated), rated).evaluate(rated, 500)["oracle_accuracy_by_chance"] > 0.15
+    )  # many are as good
 
 
 # ---- how it errs
@@ -142,9 +144,10 @@ def test_an_answer_depends_on_its_prompt_alone(truth, catalogue, asked) -> None:
         np.testing.assert_array_equal(found.item, answers.item[rows])
         np.testing.assert_allclose(found.logprobs, answers.logprobs[rows], atol=1e-4)
     shown = np.roll(candidates, 3, 1)  # other letters, the same beliefs
-    np.testing.assert_allclose(judge.beliefs(history, shown), np.roll(judge.beliefs(history, candidates), 3, 1), 1e-4)
+    beliefs = judge.beliefs(history, candidates)
+    np.testing.assert_allclose(judge.beliefs(history, shown), np.roll(beliefs, 3, 1), 1e-4, 1e-6)
     padded = np.concatenate([np.full((200, 5), catalogue.pad), history], 1)
-    np.testing.assert_allclose(judge.beliefs(padded, candidates), judge.beliefs(history, candidates), 1e-4)
+    np.testing.assert_allclose(judge.beliefs(padded, candidates), beliefs, 1e-4, 1e-6)
     other = oracle(truth, catalogue, correlation=0.5, seed=1)
     assert (other.answer(history, candidates).item != answers.item).mean() > 0.3
 

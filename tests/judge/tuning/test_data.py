@@ -13,7 +13,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import write_catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.engines.tokens import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import LabelledPrompts, TuningData, tuning_data
 from ialp_rllib.settings import JudgeSettings
@@ -41,15 +41,15 @@ def draw(judge: JudgeSettings, catalogue: Catalogue, attributes: tuple[str, ...]
     return tuning_data(judge, catalogue, tokens_of(judge, catalogue), attributes)
 
 
-def tokens_of(judge: JudgeSettings, catalogue: Catalogue) -> PromptTokens:
-    return PromptTokens(judge, PromptBuilder(catalogue, judge), resolve_model("tiny"))
+def tokens_of(judge: JudgeSettings, catalogue: Catalogue) -> PromptTokenizer:
+    return PromptTokenizer(judge, PromptBuilder(catalogue, judge), resolve_model("tiny"))
 
 
-def texts(lessons: LabelledPrompts, tokens: PromptTokens) -> list[str]:
+def texts(lessons: LabelledPrompts, tokens: PromptTokenizer) -> list[str]:
     return tokens.tokenizer.batch_decode(lessons.ids)
 
 
-def readers(lessons: LabelledPrompts, tokens: PromptTokens) -> set[str]:
+def readers(lessons: LabelledPrompts, tokens: PromptTokenizer) -> set[str]:
     """The users whose histories the prompts show."""
     pasts = [text.split("History")[1].split("Candidates")[0] for text in texts(lessons, tokens)]
     return {word.strip("() ") for past in pasts for word in past.split("\n") if "x)" in word for word in [word[2:]]}

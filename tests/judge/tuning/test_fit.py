@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_model, resolve_model
-from ialp_rllib.judge.engines.tokens import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import tuning_data
 from ialp_rllib.judge.tuning.fit import label_loss
@@ -48,7 +48,7 @@ def assert_same(left: Path, right: Path) -> None:
 def exported_loss(out: Path, judge) -> float:
     """Label loss of the merged model on the prompts that the tuning held out."""
     _, catalogue = sample()
-    tokens = PromptTokens(judge, PromptBuilder(catalogue, judge, ("genre",)), resolve_model("tiny"))
+    tokens = PromptTokenizer(judge, PromptBuilder(catalogue, judge, ("genre",)), resolve_model("tiny"))
     data = tuning_data(judge, catalogue, tokens, ("genre",))
     return label_loss(load_model(str(out / "merged"), "float32"), tokens, data.held_out, 8)
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_model, load_tokenizer, resolve_model
-from ialp_rllib.judge.engines.tokens import PromptTokens
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import LabelledPrompts
@@ -43,10 +43,10 @@ def tuned(five, catalogue, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(five, catalogue) -> tuple[PromptTokens, LabelledPrompts]:
+def asked(five, catalogue) -> tuple[PromptTokenizer, LabelledPrompts]:
     """200 prompts of test users."""
     builder = PromptBuilder(catalogue, five)
-    tokens = PromptTokens(five, builder, resolve_model("tiny"))
+    tokens = PromptTokenizer(five, builder, resolve_model("tiny"))
     rng = np.random.default_rng(9)
     past, candidates, label, _ = draw_examples(catalogue, catalogue.test_users, 200, 5, 0.3, rng, history=4)
     return tokens, LabelledPrompts(tokens.encode(builder.build(past, candidates)), np.array(tokens.labels)[label])

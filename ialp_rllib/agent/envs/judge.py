@@ -17,7 +17,7 @@ from ialp_rllib.judge.protocol import PendingAnswers
 
 
 class JudgeClient(Protocol):
-    """A judge that is asked now and heard later: see :class:`ialp_rllib.judge.judge.Judge`."""
+    """A judge that is asked now and heard later: see :class:`ialp_rllib.judge.judge.LLMJudge`."""
 
     def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> PendingAnswers:
         """Give in a question: ``(N, L)`` histories, ``(N, k)`` candidates, ``(N,)`` users."""

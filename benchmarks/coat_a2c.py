@@ -16,10 +16,10 @@ import warnings
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from ialp_rllib import runtime
 from ialp_rllib.progress import Progress
+from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
@@ -84,7 +84,7 @@ def compare(protocol: str, form: str, extra: list[str], options: argparse.Namesp
         quality = {k: v for k, v in users["train"].items() if k.endswith(("rmse", "correlation"))}
         print("   user model:", ", ".join(f"{k} {v:.3f}" for k, v in quality.items()))
     folders = [job_stage(run, "a2c", seed).folder for seed in options.seeds]
-    curves = pd.concat([pq.read_table(f / "curves.parquet").to_pandas().assign(seed=f.name) for f in folders])
+    curves = pd.concat([read_curves(f / "curves.parquet").to_pandas().assign(seed=f.name) for f in folders])
     for policy in ("greedy", "sampled"):
         test = curves[curves.series == f"test_{policy}"]
         by_place = test.groupby("updates")[["return", "length", "cpu_seconds"]].mean()

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C
@@ -41,6 +40,7 @@ from torch import Tensor, nn
 from ialp_rllib import runtime
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.progress import Progress
+from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import job_stage, method_config
 from ialp_rllib.stages.pipeline import run_all
@@ -136,7 +136,7 @@ def our_run(options: argparse.Namespace, seeds: list[int]) -> RunFolder:
 def our_curve(run: RunFolder, seed: int) -> pd.DataFrame:
     """The same as :func:`their_curve` of this project's A2C."""
     run_all(run, Progress())
-    curve = pq.read_table(job_stage(run, "a2c", seed).folder / "curves.parquet").to_pandas()
+    curve = read_curves(job_stage(run, "a2c", seed).folder / "curves.parquet").to_pandas()
     test = curve[curve.series != "train"].drop_duplicates(["series", "env_steps"])
     table = test.pivot(index=["env_steps", "cpu_seconds"], columns="series", values="return").reset_index()
     return table.rename(columns={"test_greedy": "greedy", "test_sampled": "sampled"})

@@ -1,6 +1,9 @@
-"""The declared Arrow schemas of ``results.parquet`` and ``curves.parquet``, and the check of a table against them.
+"""The declared Arrow schemas of what is measured, and the check of a table against them.
 
-``results``: one row per scenario, method, seed, epoch and policy: what one policy reached in the test world.
+Two tables of a report, over all methods and seeds, and two files that each training run leaves.
+
+:data:`RESULTS`, ``results.parquet`` of a report: one row per scenario, method, seed, epoch and policy, with what the
+policy reached in the test world.
 
 ==================  =======  ==========================================================================
 column              type     meaning
@@ -21,17 +24,41 @@ column              type     meaning
 ``effective_items`` float64  exp of the entropy of the recommended items' frequencies (Hill number of order 1)
 ==================  =======  ==========================================================================
 
-``curves``: one row per point of a learning curve. ``series`` is ``train`` (mean over the most recent 20 training
-episodes), ``test_greedy`` or ``test_sampled``; ``alpha`` is the mixture's weight, null where the method has none.
-``coverage`` and ``effective_items`` are null in training, and in both tables where an older version measured.
+:data:`CURVES`, ``curves.parquet`` of a report: one row per point of a learning curve. ``series`` is ``train`` (mean
+over the most recent 20 training episodes), ``test_greedy`` or ``test_sampled``; ``alpha`` is the mixture's weight, null
+where the method has none. ``coverage`` and ``effective_items`` are null in training, and in both tables where an older
+version measured.
+
+:data:`RUN_MEASUREMENTS` and :data:`RUN_CURVES`, ``measurements.parquet`` and ``curves.parquet`` of one method and seed:
+the columns above without scenario, method and seed. The files of all methods have these columns, so that they can be
+read as one data set; what a method does not report is null. An empty ``epoch`` marks a measurement for the curve alone.
+A curve also holds, all nullable:
+
+====================================  =======  ====================================================================
+column                                type     meaning
+====================================  =======  ====================================================================
+``judge_prompts``                     int64    prompts that training asked a judge so far
+``judge_seconds``                     float64  seconds that training waited for the answers
+``cpu_seconds``                       float64  CPU time of the training process so far, without measurements
+``actor_loss``, ``critic_loss``       float64  losses of the latest update
+``entropy``                           float64  mean entropy of the policy in the latest update, nats
+``gain``                              float64  mean of :func:`ialp_rllib.agent.policy.losses.gain` in the latest update
+====================================  =======  ====================================================================
+
+The objective of a plugin's method may report other terms: each is one more nullable float64 column at the end.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ialp_rllib.errors import InputError
 
@@ -72,6 +99,31 @@ CURVES = pa.schema(
         *_SPREAD,
     ]
 )
+RUN_MEASUREMENTS = pa.schema(
+    [
+        _required("epoch", pa.string()),
+        *_PROGRESS,
+        _required("policy", pa.string()),
+        _required("episodes", pa.int32()),
+        *_MEASURES,
+        *_SPREAD,
+        pa.field("seconds", pa.float64()),
+    ]
+)
+RUN_CURVES = pa.schema(
+    [
+        _required("series", pa.string()),
+        _required("env_steps", pa.int64()),
+        pa.field("updates", pa.int64()),
+        pa.field("judge_prompts", pa.int64()),
+        pa.field("judge_seconds", pa.float64()),
+        pa.field("alpha", pa.float64()),
+        *(field.with_nullable(True) for field in _MEASURES),  # null before the first training episode ends
+        *_SPREAD,
+        *(pa.field(name, pa.float64()) for name in ("seconds", "cpu_seconds")),
+        *(pa.field(name, pa.float64()) for name in ("actor_loss", "critic_loss", "entropy", "gain")),
+    ]
+)
 _KEY = ["scenario", "method", "seed", "epoch", "policy"]
 
 
@@ -100,6 +152,50 @@ def check_curves(table: pa.Table, file: str = "curves.parquet") -> pa.Table:
     table = conform(table, CURVES, file)
     _one_of(table, "series", SERIES, file)
     return table
+
+
+def run_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows of a training run as a table of ``schema``; names that it does not know become float64 columns at the end.
+
+    Args:
+        rows: values by name of the column; an absent one is null.
+        schema: :data:`RUN_MEASUREMENTS` or :data:`RUN_CURVES`.
+    """
+    known = set(schema.names)
+    others = list(dict.fromkeys(name for row in rows for name in row if name not in known))
+    whole = pa.schema([*schema, *(pa.field(name, pa.float64()) for name in others)])
+    return pa.Table.from_pylist([{name: row.get(name) for name in whole.names} for row in rows], schema=whole)
+
+
+def read_measurements(path: Path) -> pa.Table:
+    """``measurements.parquet`` of a training run, in the schema :data:`RUN_MEASUREMENTS`.
+
+    Raises:
+        InputError: no such file, not Parquet, no rows, a missing column, or a wrong type.
+    """
+    return _read_run(path, RUN_MEASUREMENTS)
+
+
+def read_curves(path: Path) -> pa.Table:
+    """``curves.parquet`` of a training run, in the schema :data:`RUN_CURVES`, and further columns where it has some.
+
+    Raises:
+        InputError: no such file, not Parquet, no rows, a missing column, or a wrong type.
+    """
+    return _read_run(path, RUN_CURVES)
+
+
+def _read_run(path: Path, schema: pa.Schema) -> pa.Table:
+    expected = f"the Parquet file that a training run leaves; delete {path.parent} to run it again"
+    if not path.is_file():
+        raise InputError(str(path), "no such file", expected)
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(str(path), f"cannot be read as Parquet ({str(error).splitlines()[0]})", expected) from error
+    others = [pa.field(name, pa.float64()) for name in table.column_names if name not in schema.names]
+    return conform(table, pa.schema([*schema, *others]), str(path))
 
 
 def conform(table: pa.Table, schema: pa.Schema, file: str) -> pa.Table:

@@ -8,10 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ialp_rllib.agent.methods import method
-from ialp_rllib.results.schemas import CURVES, RESULTS
+from ialp_rllib.results.schemas import CURVES, RESULTS, read_curves, read_measurements
 from ialp_rllib.settings import Settings
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.run import RunFolder
@@ -41,6 +40,9 @@ def gather(run: RunFolder, jobs: Iterable[tuple[str, int]] | None = None) -> tup
 
     Args:
         jobs: (method, seed) of those to take; None: all.
+
+    Raises:
+        InputError: a file of a training run is missing or damaged.
     """
     settings = run.settings
     if jobs is None:
@@ -49,13 +51,10 @@ def gather(run: RunFolder, jobs: Iterable[tuple[str, int]] | None = None) -> tup
     for name, seed in jobs:
         folder = job_stage(run, name, seed).folder
         who = {"scenario": settings.scenario, "method": name, "seed": seed}
-        rows = pq.read_table(folder / "measurements.parquet").to_pylist()
+        rows = read_measurements(folder / "measurements.parquet").to_pylist()
         results += [{**who, **row} for row in rows if row["epoch"]]
-        curves += [
-            {**who, **row}
-            for row in pq.read_table(folder / "curves.parquet").to_pylist()
-            if row["return"] is not None  # no episode had ended yet
-        ]
+        points = read_curves(folder / "curves.parquet").to_pylist()
+        curves += [{**who, **point} for point in points if point["return"] is not None]  # None: no episode ended yet
     return _table(results, RESULTS), _table(curves, CURVES)
 
 

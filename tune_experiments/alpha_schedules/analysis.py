@@ -16,12 +16,13 @@ from pathlib import Path
 
 import matplotlib
 import pandas as pd
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+from ialp_rllib.results.schemas import read_curves, read_measurements
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6E7781", "#000000")  # Okabe and Ito
 
@@ -39,8 +40,8 @@ def read(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not manifest.is_file() or json.loads(manifest.read_text())["fingerprint"] != trial["fingerprint"]:
             continue
         who = {name: trial[name] for name in ("start", "shape", "seed")}
-        measured.append(pq.read_table(folder / "measurements.parquet").to_pandas().assign(**who))
-        curves.append(pq.read_table(folder / "curves.parquet").to_pandas().assign(**who))
+        measured.append(read_measurements(folder / "measurements.parquet").to_pandas().assign(**who))
+        curves.append(read_curves(folder / "curves.parquet").to_pandas().assign(**who))
     if not measured:
         raise SystemExit(f"{out} holds no finished trial: run sweep.py --out {out} first")
     if len(measured) < len(trials):

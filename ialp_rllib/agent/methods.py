@@ -1,9 +1,9 @@
-"""The methods that are compared. A method is its start weights, its way to act, what it minimises, and what it reads.
+"""Registry of the methods that are compared: initial weights, action selection, objective and replay buffer of each.
 
-All share one algorithm, one runner and one evaluation; to add one, add an entry here, or call :func:`register` in a
-module of your own and name that module in the setting ``adapt.plugins``: it is imported, in the driver and in every
-worker, before methods are looked up. It must be importable there: installed, or on ``PYTHONPATH``. A whole method in
-under 40 lines is ``tests/agent/soft_q.py``.
+All methods share one algorithm, one environment runner and one evaluation. To add a method, add an entry here, or call
+:func:`register` in your own module and list that module in the setting ``adapt.plugins``. Plugins are imported in the
+driver and in every worker before methods are looked up, so they must be installed or on ``PYTHONPATH``.
+``tests/agent/soft_q.py`` is a complete method in under 40 lines.
 """
 
 from __future__ import annotations
@@ -22,25 +22,28 @@ from ialp_rllib.settings import Settings
 
 @dataclass(frozen=True)
 class Method:
-    """One method.
+    """One method of the comparison.
 
-    ``module``, ``objective`` and ``memory`` are the thing itself or its place, ``package.module:name``: the methods
-    can then be listed without loading torch and RLlib.
+    ``module``, ``objective`` and ``buffer`` are objects or import strings ``package.module:name``; import strings let
+    the registry be listed without importing torch and RLlib.
 
     Attributes:
-        title: as the papers write it.
-        about: one sentence on what it is, for the pages; may be empty.
-        source: where it is defined.
-        pretrained: whether it starts from the pre-trained policy pi_theta.
-        mixture: whether it acts from the mixture of a frozen pi_theta and a learning pi_beta (Eq. 14).
+        title: name of the method as papers write it.
+        source: publication or definition of the method.
+        about: one-sentence description for reports; may be empty.
+        pretrained: whether the method starts from the pre-trained policy pi_theta.
+        mixture: whether it acts with the mixture of a frozen pi_theta and a learning pi_beta (Eq. 14).
         learns: whether it learns online.
-        judged: whether the judge picks, online and when it is measured, which of its k proposals is shown.
-        module: the RLModule, an :class:`ialp_rllib.agent.rllib.modules.ActorCriticModule`: networks and way to act.
-        objective: what it minimises, see :mod:`ialp_rllib.agent.rllib.objectives`.
-        memory: where its transitions wait for updates: a replay, or the episodes of the current policy.
-        settings: dotted names of settings that it alone reads; its module finds them in ``model_config`` under their
-            last part, and a change of them runs it again.
-        features: further entries of ``model_config``, made from the settings and the catalogue.
+        judge_selects: whether the judge selects the item that is shown from k candidates of the policy, online and
+            during evaluation.
+        module: RLModule class with the networks and the action selection, a subclass of
+            :class:`ialp_rllib.agent.rllib.modules.ActorCriticModule`.
+        objective: loss function, see :mod:`ialp_rllib.agent.rllib.objectives`.
+        buffer: class of the buffer that training samples from, see
+            :class:`ialp_rllib.agent.policy.replay.TransitionBuffer`.
+        settings: dotted names of settings that only this method reads. Its module receives them in ``model_config``
+            under the last part of the name; changing one invalidates only the runs of this method.
+        features: function of the settings and the catalogue that returns further entries of ``model_config``.
     """
 
     title: str
@@ -49,10 +52,10 @@ class Method:
     pretrained: bool = False
     mixture: bool = False
     learns: bool = True
-    judged: bool = False
+    judge_selects: bool = False
     module: Any = "ialp_rllib.agent.rllib.modules:ActorCriticModule"
     objective: Any = "ialp_rllib.agent.rllib.objectives:actor_critic"
-    memory: Any = "ialp_rllib.agent.policy.replay:ColumnarReplay"
+    buffer: Any = "ialp_rllib.agent.policy.replay:ColumnarReplay"
     settings: tuple[str, ...] = ()
     features: Callable[[Settings, Catalogue], dict[str, Any]] | None = None
 
@@ -65,14 +68,14 @@ METHODS = {
     "random": Method(
         "Random",
         "uniform over the items that may be recommended",
-        about="Recommends a uniform random item, whatever happens.",
+        about="Recommends a uniform random item, independent of user and history.",
         learns=False,
         module="ialp_rllib.agent.rllib.baselines:FixedModule",
     ),
     "popularity": Method(
         "Popularity",
-        "by how often the train users chose an item: greedy the most popular one, sampled in proportion",
-        about="Recommends what the train users chose most often; sampled: in proportion to that.",
+        "number of interactions of the training users per item; greedy: the most popular item, sampled: in proportion",
+        about="Recommends items by their number of interactions with the training users.",
         learns=False,
         module="ialp_rllib.agent.rllib.baselines:FixedModule",
         settings=("judge.min_rating",),
@@ -92,12 +95,12 @@ METHODS = {
         about="REINFORCE policy gradient, trained online from random weights.",
         module="ialp_rllib.agent.rllib.baselines:PolicyGradientModule",
         objective="ialp_rllib.agent.rllib.objectives:reinforce",
-        memory="ialp_rllib.agent.policy.trajectories:Trajectories",
+        buffer="ialp_rllib.agent.policy.trajectories:Trajectories",
         settings=("adapt.pg",),
     ),
     "a2c": Method(
         "A2C",
-        "section 3's loss with the environment's reward, from random weights",
+        "loss of section 3 with the reward of the environment, from random weights",
         about="Advantage actor-critic, trained online from random weights: the baseline.",
     ),
     "ialp": Method(
@@ -109,14 +112,14 @@ METHODS = {
     ),
     "llm_online": Method(
         "LLMOnline",
-        "iALP paper, a comparison: the judge picks among the actor's proposals, the users' rewards are learnt from",
-        about="Online, the judge picks among the actor's proposals at every step.",
-        judged=True,
+        "iALP paper, a baseline: the judge selects among the candidates of the actor, which learns from user rewards",
+        about="The judge selects one of the actor's candidates at every online step.",
+        judge_selects=True,
     ),
     "aialp_ft": Method(
         "A-iALP_ft",
         "iALP paper, Algorithm 2, fine-tuning: Eqs. 12, 13",
-        about="The pre-trained policy goes on learning online.",
+        about="The pre-trained policy is fine-tuned online.",
         pretrained=True,
     ),
     "aialp_ap": Method(
@@ -129,54 +132,58 @@ METHODS = {
         settings=("adapt.alpha", "adapt.beta_init"),
     ),
 }
-"""The order is that of the tables: from no learning to the full method."""
+"""Methods by name, in the order of the result tables: from no learning to the full method."""
 
 
 OWN_SETTINGS = frozenset(name for entry in METHODS.values() for name in entry.settings)
-"""Settings that only some of these methods read: the others' runs do not depend on them."""
+"""Settings that only some methods read; runs of the other methods do not depend on them."""
 
 
 def method(name: str) -> Method:
-    """The method of this name, or an :class:`InputError`."""
+    """Return the method registered under ``name``.
+
+    Raises:
+        InputError: no method has this name.
+    """
     if name not in METHODS:
-        raise InputError("adapt.methods", f"names {name!r}", f"any of {', '.join(METHODS)}")
+        raise InputError("adapt.methods", f"unknown method {name!r}", f"any of {', '.join(METHODS)}")
     return METHODS[name]
 
 
 def register(name: str, entry: Method) -> None:
-    """Add a method of your own, to be named in ``adapt.methods``. Call it where your module is imported.
+    """Register a method under the name that ``adapt.methods`` refers to it by; call this when your module is imported.
 
     Raises:
-        ValueError: another method has this name.
+        ValueError: another method is registered under this name.
     """
     if METHODS.setdefault(name, entry) != entry:
-        raise ValueError(f"method {name!r} is there already: {METHODS[name].title}")
+        raise ValueError(f"method {name!r} is already registered: {METHODS[name].title}")
 
 
 def load_plugins(names: Iterable[str]) -> None:
     """Import modules that register methods (setting ``adapt.plugins``).
 
     Raises:
-        InputError: there is no such module; an error inside it is its own.
+        InputError: a module does not exist. Other errors raised during its import propagate unchanged.
     """
     for name in names:
         where, expected = "adapt.plugins", "a Python module that is installed or on PYTHONPATH"
         if not all(word.isidentifier() for word in name.split(".")):
-            raise InputError(where, f"names {name!r}", expected)
+            raise InputError(where, f"{name!r} is not a module name", expected)
         try:
             import_module(name)
         except ModuleNotFoundError as error:
-            raise InputError(where, f"names {name!r}: {error}", expected) from error
+            raise InputError(where, f"cannot import {name!r}: {error}", expected) from error
 
 
-def part(place: Any) -> Any:
-    """What stands at ``package.module:name``; anything but text is the thing itself."""
-    if not isinstance(place, str):
-        return place
-    module, _, name = place.partition(":")
+def resolve(reference: Any) -> Any:
+    """Import the object that a string ``package.module:name`` refers to; any other object is returned unchanged."""
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
 
 
 def options(settings: Settings, entry: Method) -> dict[str, Any]:
-    """The settings that a method alone reads, by the last part of their names."""
+    """Values of the settings that only this method reads, by the last part of their names."""
     return {name.split(".")[-1]: attrgetter(name)(settings) for name in entry.settings}

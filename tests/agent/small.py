@@ -12,7 +12,7 @@ import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
-from ialp_rllib.agent.methods import METHODS, part
+from ialp_rllib.agent.methods import METHODS, resolve
 from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings
@@ -73,9 +73,9 @@ def make_method(name: str, seed: int = 0, runners: int = 0, **changes: Any) -> I
     """The algorithm as a method of the comparison, at step sizes for the small world."""
     entry = METHODS[name]
     parts = {
-        "module_class": part(entry.module),
-        "objective": part(entry.objective),
-        "memory_class": part(entry.memory),
+        "module_class": resolve(entry.module),
+        "objective": resolve(entry.objective),
+        "buffer_class": resolve(entry.buffer),
         "learns": entry.learns,
     }
     return make_algorithm(runners, seed, **parts, **{**QUICK.get(name, {}), **changes})

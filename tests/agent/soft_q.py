@@ -25,8 +25,8 @@ class SoftQModule(QModule):
     def acting_probs(self, observation: torch.Tensor) -> torch.Tensor:
         return torch.softmax(self.q_values(observation) / TEMPERATURE, -1)
 
-    def next_value(self, after: torch.Tensor) -> torch.Tensor:
-        return TEMPERATURE * torch.logsumexp(self.target_values(after) / TEMPERATURE, 1)
+    def next_value(self, next_observation: torch.Tensor) -> torch.Tensor:
+        return TEMPERATURE * torch.logsumexp(self.target_values(next_observation) / TEMPERATURE, 1)
 
 
 def soft_q(config: Any, batch: dict[str, torch.Tensor], out: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict]:

@@ -140,11 +140,11 @@ def test_pg_with_two_runners_keeps_their_episodes_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_no_method_recommends_what_is_masked(name: str) -> None:
     changes: dict[str, Any] = {"agent": {"mask_recent": 8, "batch": 8, "warmup": 8, "history": 8}}
-    if METHODS[name].judged:
+    if METHODS[name].judge_selects:
         changes["propose"] = 4
     algorithm = make_method(name, **changes)
     runner = algorithm.env_runner_group.local_env_runner
-    if not METHODS[name].judged:  # a judge's environment has a test of its own; here it is asked for proposals
+    if not METHODS[name].judge_selects:  # a judge's environment has a test of its own; here it is asked for proposals
         algorithm.rounds = 10
         algorithm.train()
     rng = np.random.default_rng(0)
@@ -180,5 +180,5 @@ def test_a_setting_of_one_method_runs_that_method_again_and_no_other(tmp_path: P
 
 @pytest.mark.parametrize("name", ["no_such_module_of_mine", "", ".relative", "a b"])
 def test_a_plugin_that_is_not_there(name: str) -> None:
-    with pytest.raises(InputError, match=r"adapt\.plugins: names"):
+    with pytest.raises(InputError, match=r"adapt\.plugins: .*module"):
         load_plugins([name])

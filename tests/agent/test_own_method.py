@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from ialp_rllib.agent.methods import METHODS, Method, load_plugins, method, part, register
+from ialp_rllib.agent.methods import METHODS, Method, load_plugins, method, register, resolve
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import Settings, load
@@ -32,8 +32,8 @@ def soft_q() -> Iterator[Method]:
 
 @pytest.mark.usefixtures("ray_session")
 def test_it_learns_without_a_change_to_the_algorithm(soft_q: Method) -> None:
-    parts = {"module_class": part(soft_q.module), "objective": part(soft_q.objective)}
-    algorithm = build(make_config(**parts, memory_class=part(soft_q.memory)), 0)
+    parts = {"module_class": resolve(soft_q.module), "objective": resolve(soft_q.objective)}
+    algorithm = build(make_config(**parts, buffer_class=resolve(soft_q.buffer)), 0)
     start = algorithm.evaluate()["env_runners"]["sampled"]["return"]
     algorithm.rounds = 300
     algorithm.train()
@@ -65,7 +65,7 @@ def test_it_needs_what_its_entry_says(soft_q: Method) -> None:
 
 def test_its_name_must_be_its_own(soft_q: Method) -> None:
     register("soft_q", soft_q)  # the same once more
-    with pytest.raises(ValueError, match="'soft_q' is there already: Soft Q"):
+    with pytest.raises(ValueError, match="'soft_q' is already registered: Soft Q"):
         register("soft_q", Method("Another", "elsewhere"))
     with pytest.raises(InputError, match=r"any of .*dqn.*soft_q"):
         method("soft_r")

@@ -1,4 +1,4 @@
-"""The mixture's weight of the learning policy (Eq. 14): by the clock, or by what is known of the two policies."""
+"""Schedules of alpha, the weight of the learning policy in the mixture (Eq. 14): by time, or by evidence."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from ialp_rllib.settings import AlphaSettings
 
 
 def alpha(settings: AlphaSettings, clock: float) -> float:
-    """Weight of pi_beta, between ``start`` and ``end``.
+    r"""Weight of pi_beta at a time of the schedule, between ``start`` and ``end``.
 
-    ``constant`` stays at ``start``; the others reach ``end`` at ``settings.steps`` and stay there. ``linear``: a
-    straight line. ``cosine``: half a cosine wave. ``sigmoid``: a logistic curve, 12 units wide, scaled to meet both
-    ends. ``step``: jumps at ``settings.steps``. ``evidence``: half a cosine wave of a clock that goes by :func:`pace`.
+    .. math:: \alpha = \mathrm{start} + (\mathrm{end} - \mathrm{start})\,f(x),
+        \qquad x = \min(\mathrm{clock} / \mathrm{steps}, 1)
+
+    ``constant``: f = 0. ``linear``: f = x. ``cosine``: f = (1 - cos(pi x)) / 2. ``sigmoid``: the logistic function on
+    [-6, 6], rescaled to f(0) = 0 and f(1) = 1. ``step``: 0 for x < 1, then 1. ``evidence``: as ``cosine``, with a clock
+    that advances by :func:`clock_rate`.
 
     Args:
-        clock: environment steps so far, counted faster or slower where the schedule goes by evidence.
+        clock: environment steps so far, each weighted by :func:`clock_rate`.
     """
     x = min(max(clock / settings.steps, 0.0), 1.0)
     cosine = (1 - math.cos(math.pi * x)) / 2
@@ -34,22 +37,30 @@ def alpha(settings: AlphaSettings, clock: float) -> float:
     return settings.start + (settings.end - settings.start) * rise
 
 
-def pace(settings: AlphaSettings, evidence: Sequence[float]) -> float:
-    """How many steps of the clock an environment step is: 1, and between 1 / pace and pace where evidence decides.
+def clock_rate(settings: AlphaSettings, evidence: Sequence[float]) -> float:
+    """Increment of the schedule's clock per environment step.
 
-    Beta learns of what theta never recommends only by recommending it. A clock that stood still until beta is the
-    better one would wait for what comes of going on; this one only slows down.
+    1 for schedules by time; for ``evidence``, ``pace`` to the power of :func:`confidence`, in [1 / pace, pace]. The
+    clock never stops, because pi_beta learns about items that pi_theta never recommends only by recommending them.
 
     Args:
-        evidence: what :func:`remember` gathered.
+        evidence: statistics of :func:`update_evidence`.
     """
     return settings.pace ** confidence(evidence) if settings.shape == "evidence" else 1.0
 
 
-def remember(evidence: Tensor, gain: float, memory: int) -> Tensor:
-    """Running means over about ``memory`` updates, ``(3,)``: of the gain, of its square, and how many they stand for.
+def update_evidence(evidence: Tensor, gain: float, memory: int) -> Tensor:
+    """Update the running mean and mean square of the gain.
 
-    ``gain``: of the latest update, see :func:`ialp_rllib.agent.policy.losses.gain`. The first ones are plain means.
+    The first ``memory`` updates are averaged with equal weights, later ones exponentially with rate 1 / ``memory``.
+
+    Args:
+        evidence: ``(3,)``: mean, mean square, and number of updates averaged over (at most ``memory``).
+        gain: of the latest update, see :func:`ialp_rllib.agent.policy.losses.gain`.
+        memory: effective number of updates averaged over.
+
+    Returns:
+        ``(3,)`` new evidence.
     """
     count = min(float(evidence[2]) + 1, float(memory))
     new = torch.tensor([gain, gain * gain], dtype=evidence.dtype, device=evidence.device)
@@ -58,16 +69,17 @@ def remember(evidence: Tensor, gain: float, memory: int) -> Tensor:
 
 
 def confidence(evidence: Sequence[float]) -> float:
-    """How sure it is that pi_beta does better than pi_theta, from -1 (surely worse) over 0 (not known) to 1.
+    r"""Confidence that pi_beta is better than pi_theta, from -1 (certainly worse) through 0 (unknown) to 1.
 
-    Twice the probability of a positive mean gain of the remembered updates, less 1, by the normal approximation:
-    ``erf(z / sqrt(2))``. They share transitions of the replay, so that it is surer than of independent ones.
+    Twice the probability of a positive mean gain, less one, in the normal approximation:
+    :math:`\mathrm{erf}(z / \sqrt 2)` with the mean gain over its standard error as :math:`z`. Updates share transitions
+    of the replay buffer, so that the true confidence is lower than for independent samples.
     """
     mean, square, count = evidence
     if count < 2 or mean == 0:
         return 0.0
-    deviation = math.sqrt(max(square - mean * mean, 0.0) / (count - 1))
-    return math.erf(mean / deviation / math.sqrt(2)) if deviation > 0 else math.copysign(1.0, mean)
+    standard_error = math.sqrt(max(square - mean * mean, 0.0) / (count - 1))
+    return math.erf(mean / standard_error / math.sqrt(2)) if standard_error > 0 else math.copysign(1.0, mean)
 
 
 def _logistic(x: float) -> float:

@@ -1,4 +1,4 @@
-"""How to act: sampling from a policy's probabilities, without a per-row loop and without ``torch.multinomial``."""
+"""Action selection from a policy's probabilities, vectorised over states and without ``torch.multinomial``."""
 
 from __future__ import annotations
 
@@ -7,67 +7,92 @@ from torch import Tensor
 
 
 def sample(probs: Tensor) -> Tensor:
-    """One item per row by inverse CDF: B uniform numbers instead of B x A.
+    """Sample one item per row by the inverse CDF, with B uniform numbers instead of B x A.
 
     Args:
-        probs: ``(B, A)`` non-negative, rows need not sum to one.
+        probs: ``(B, A)`` non-negative weights; rows need not sum to one.
 
     Returns:
-        ``(B,) int64``; an item of probability 0 is never drawn.
+        ``(B,) int64``; items of weight 0 are never drawn.
     """
     cumulative = probs.cumsum(-1)
-    # A uniform number in (0, total]: searchsorted then returns the first item whose cumulative sum reaches it.
+    # A uniform number in (0, total]: searchsorted returns the first item whose cumulative sum reaches it.
     drawn = (1 - torch.rand(len(probs), 1, device=probs.device)) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, drawn).squeeze(1)
 
 
 def sample_distinct(probs: Tensor, k: int) -> Tensor:
-    """k distinct items per row, drawn one after the other without replacement: the first k of an exponential race.
+    """Sample k distinct items per row, sequentially without replacement, as the first k of an exponential race.
+
+    Args:
+        probs: ``(B, A)`` non-negative weights.
 
     Returns:
-        ``(B, k) int64`` in the order of drawing.
+        ``(B, k) int64``, in the order of drawing.
 
     Source: Kool et al. 2019, "Stochastic Beams and Where to Find Them" (Gumbel-top-k, here on the exponential scale).
     """
     return (probs / torch.empty_like(probs).exponential_()).topk(k, -1).indices
 
 
-def propose(probs: Tensor, k: int, how: str) -> Tensor:
-    """k distinct items per row for a judge to pick from, in random order: LLMs prefer some letters.
+def propose(probs: Tensor, k: int, strategy: str) -> Tensor:
+    """Select k distinct candidates per row for a judge, in random order, since LLMs are biased towards some positions.
 
     Args:
-        probs: ``(B, A)``, 0 for items that may not be proposed; at least k others per row.
-        how: ``sampled`` without replacement; ``top``: the most probable ones; ``mix``: half of them (rounded up) the
-            most probable ones, the others sampled from what is left.
+        probs: ``(B, A)``, 0 for items that may not be proposed; at least k positive entries per row.
+        strategy: ``sampled``: without replacement; ``top``: the most probable items; ``mix``: the most probable items
+            for half of the candidates (rounded up), the rest sampled from the remaining items.
 
     Returns:
         ``(B, k) int64``.
+
+    Raises:
+        ValueError: unknown strategy.
     """
-    if how == "sampled":
+    if strategy == "sampled":
         items = sample_distinct(probs, k)
-    elif how == "top":
+    elif strategy == "top":
         items = probs.topk(k, -1).indices
-    elif how == "mix":
+    elif strategy == "mix":
         top = probs.topk(k - k // 2, -1).indices
         items = torch.cat([top, sample_distinct(probs.scatter(-1, top, 0.0), k // 2)], -1)
     else:
-        raise ValueError(f"proposals: expected sampled, top or mix, got {how!r}")
+        raise ValueError(f"proposals: expected sampled, top or mix, got {strategy!r}")
     return items.gather(-1, torch.rand(items.shape, device=items.device).argsort(-1))
 
 
 def epsilon_greedy(probs: Tensor, epsilon: float) -> Tensor:
-    """The most probable item, or with probability ``epsilon`` a uniform one of those with any probability. ``(B,)``."""
+    """Select the most probable item, or with probability ``epsilon`` a uniform item among those with positive weight.
+
+    Args:
+        probs: ``(B, A)`` non-negative weights.
+
+    Returns:
+        ``(B,) int64``.
+    """
     uniform = sample((probs > 0).to(probs.dtype))
     explore = torch.rand(len(probs), device=probs.device) < epsilon
     return torch.where(explore, uniform, probs.argmax(-1))
 
 
-def act(probs: Tensor, how: str, epsilon: float = 0.0) -> Tensor:
-    """Items by ``categorical`` sampling, ``epsilon_greedy`` or ``greedy``. ``(B, A)`` -> ``(B,) int64``."""
-    if how == "categorical":
+def act(probs: Tensor, mode: str, epsilon: float = 0.0) -> Tensor:
+    """Select one item per row.
+
+    Args:
+        probs: ``(B, A)`` non-negative weights.
+        mode: ``categorical`` (sampled), ``epsilon_greedy`` or ``greedy``.
+        epsilon: probability of a uniform item, for ``epsilon_greedy``.
+
+    Returns:
+        ``(B,) int64``.
+
+    Raises:
+        ValueError: unknown mode.
+    """
+    if mode == "categorical":
         return sample(probs)
-    if how == "epsilon_greedy":
+    if mode == "epsilon_greedy":
         return epsilon_greedy(probs, epsilon)
-    if how == "greedy":
+    if mode == "greedy":
         return probs.argmax(-1)
-    raise ValueError(f"exploration: expected categorical, epsilon_greedy or greedy, got {how!r}")
+    raise ValueError(f"exploration: expected categorical, epsilon_greedy or greedy, got {mode!r}")

@@ -1,10 +1,12 @@
-"""Item embeddings: one per id, plus what an item's attributes and their words say."""
+"""Item embeddings from ids and attributes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -12,14 +14,18 @@ from ialp_rllib.catalogue.features import Tokens
 
 
 class Items(nn.Module):
-    """Item embeddings: one per id, plus, where attributes are known, the scaled sum of those of their tokens.
+    r"""Item embeddings: one vector per id, plus the scaled sum of the embeddings of the item's attribute tokens.
 
-    With the attributes an item that was hardly seen borrows from the items it resembles.
+    .. math:: e_i = u_i + c_i \sum_{t \in T_i} w_t
+
+    with id embeddings :math:`u`, tokens :math:`T_i` of item i, token embeddings :math:`w`, and the scale :math:`c_i`
+    of :class:`ialp_rllib.catalogue.features.Tokens`. Shared tokens let rare items generalise from similar items.
 
     Args:
-        n_items: size of the catalogue, I.
+        n_items: number of items in the catalogue, I.
         dim: size of an embedding, d.
-        tokens: the items' attribute values and words (:func:`ialp_rllib.catalogue.features.tokens_of`), or None.
+        tokens: attribute values and words of the items (:func:`ialp_rllib.catalogue.features.tokens_of`), or None for
+            id embeddings alone.
     """
 
     def __init__(self, n_items: int, dim: int, tokens: Tokens | None = None) -> None:
@@ -30,41 +36,50 @@ class Items(nn.Module):
         if tokens is not None and tokens.size:
             self.values = nn.Embedding(tokens.size, dim)
             nn.init.normal_(self.values.weight, std=0.1)
-            row, place = np.nonzero(tokens.codes < tokens.size)
-            token = tokens.codes[row, place]
+            row, column = np.nonzero(tokens.codes < tokens.size)
+            token = tokens.codes[row, column]
             order = np.argsort(token, kind="stable")
-            # "No item" has no token: an empty bag at the end.
-            self._keep("token", token, "token_offset", np.searchsorted(row, np.arange(n_items + 1)))
-            self._keep("row", row[order], "row_offset", np.searchsorted(token[order], np.arange(tokens.size)))
+            # "No item" has no tokens: an empty bag at the end.
+            self._register("token", token, "token_offset", np.searchsorted(row, np.arange(n_items + 1)))
+            self._register("row", row[order], "row_offset", np.searchsorted(token[order], np.arange(tokens.size)))
             scale = torch.from_numpy(np.append(tokens.scale, np.float32(1)))
             self.register_buffer("scale", scale[:, None], persistent=False)
-            self.scale: Tensor
+        self.scale: Tensor  # buffers, present if there are tokens
+        self.token: Tensor
+        self.token_offset: Tensor
+        self.row: Tensor
+        self.row_offset: Tensor
 
-    def _keep(self, name: str, index: np.ndarray, offset_name: str, offset: np.ndarray) -> None:
+    def _register(
+        self, name: str, index: npt.NDArray[np.int64], offset_name: str, offset: npt.NDArray[np.int64]
+    ) -> None:
         self.register_buffer(name, torch.from_numpy(index), persistent=False)
         self.register_buffer(offset_name, torch.from_numpy(offset), persistent=False)
 
     def forward(self) -> Tensor:
-        """``(I + 1, d)``: every item's embedding; the last row stands for "no item"."""
+        """``(I + 1, d) float32``: the embeddings of all items; the last row is "no item" (padding)."""
         if self.values is None:
             return self.id.weight
-        there, back = (self.token, self.token_offset), (self.row, self.row_offset)
-        return torch.addcmul(self.id.weight, _BagSums.apply(self.values.weight, there, back), self.scale)
+        by_item, by_token = (self.token, self.token_offset), (self.row, self.row_offset)
+        return torch.addcmul(self.id.weight, _bag_sums(self.values.weight, by_item, by_token), self.scale)
 
 
 class _BagSums(torch.autograd.Function):
-    """Sums of rows of a table by bags. The gradient is the same operation the other way round.
+    """Sums of table rows by bags; the gradient is the same operation on the inverted index.
 
-    Torch's own gradient of ``embedding_bag`` scatters row by row: over all items of a catalogue at once it takes
-    twenty times as long as the sums themselves.
+    PyTorch's own gradient of ``embedding_bag`` scatters row by row, which for a whole catalogue takes twenty times as
+    long as the forward pass.
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, there: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor]) -> Tensor:
-        ctx.back = back
-        return nn.functional.embedding_bag(there[0], table, there[1], mode="sum")
+    def forward(ctx: Any, table: Tensor, by_item: tuple[Tensor, Tensor], by_token: tuple[Tensor, Tensor]) -> Tensor:
+        ctx.by_token = by_token
+        return nn.functional.embedding_bag(by_item[0], table, by_item[1], mode="sum")
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        index, offset = ctx.back
+        index, offset = ctx.by_token
         return nn.functional.embedding_bag(index, gradient.contiguous(), offset, mode="sum"), None, None
+
+
+_bag_sums: Callable[[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]], Tensor] = _BagSums.apply

@@ -1,4 +1,9 @@
-"""SASRec state encoder, actor and critic heads over tied item embeddings: plain torch, no Ray."""
+"""SASRec state encoder with actor and critic heads over tied item embeddings, in plain PyTorch.
+
+An observation is ``(B, 1 + L)`` integers: the index of the user, then the last L entries of the session, padded on the
+left with "no item" (index I). An entry is ``item + level * (I + 1)``, with the level of the user's answer to the item;
+level 0 is an unknown answer.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +11,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ialp_rllib.agent.policy.blockwise import MASKED, LazyScores
 from ialp_rllib.agent.policy.items import Items
-from ialp_rllib.agent.policy.terms import MASKED, Scores
 from ialp_rllib.catalogue.features import Tokens
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of the networks.
+    """Sizes and features of the networks.
 
     Attributes:
-        n_items: size of the catalogue; also the index that stands for "no item".
-        history: items of the session in an observation, L.
-        mask_recent: the last so many items may not be recommended; -1: all L of them.
-        feedback: levels of the users' answers in an observation, see :class:`ialp_rllib.users.simulator.Simulator`.
-        item_tokens: the items' attribute values and words, or None: items are known by their ids alone.
-        user_codes: ``(U, F)`` category codes of the users' attributes, or None: the state knows no user.
-        dueling: whether the critic has a state value of its own (:class:`Critic`).
+        n_items: number of items in the catalogue, I; also the index of "no item" (padding).
+        history: number of session items in an observation, L.
+        dim: size of the item embeddings and width of the encoder, d.
+        blocks: number of self-attention blocks.
+        heads: attention heads per block; must divide ``dim``.
+        mask_recent: number of most recent session items that may not be recommended; -1: all L items.
+        feedback: number of levels of the users' answers, see :class:`ialp_rllib.users.simulator.Simulator`; 0: none.
+        shared_encoder: whether the gradient of the actor loss reaches the encoder.
+        dueling: whether the critic has a separate state value, see :class:`Critic`.
+        item_tokens: attribute values and words of the items, or None: item ids only.
+        user_codes: ``(U, F) int`` category codes of the users' F attributes, or None: states do not depend on the user.
+        user_sizes: number of categories of each user attribute, F numbers.
     """
 
     n_items: int
@@ -38,18 +49,18 @@ class NetworkConfig:
     shared_encoder: bool = False
     dueling: bool = True
     item_tokens: Tokens | None = None
-    user_codes: np.ndarray | None = None
+    user_codes: npt.NDArray[np.integer[Any]] | None = None
     user_sizes: list[int] = field(default_factory=list)
 
     @staticmethod
-    def of(model_config: dict[str, Any], n_items: int) -> NetworkConfig:
-        """From an RLModule's ``model_config``, which may hold more than the network needs."""
+    def from_model_config(model_config: dict[str, Any], n_items: int) -> NetworkConfig:
+        """Select the network's fields from the ``model_config`` of an RLModule; other entries are ignored."""
         known = {k: v for k, v in model_config.items() if k in NetworkConfig.__dataclass_fields__}
         return NetworkConfig(**{**known, "n_items": n_items})
 
 
 class Block(nn.Module):
-    """One self-attention block with pre-normalisation and a point-wise feed-forward network."""
+    """Self-attention block with pre-layer normalisation and a position-wise feed-forward network."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -59,22 +70,24 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``(B, L, d)`` and ``(B, 1, L, L) bool`` (True: may attend) -> ``(B, L, d)``."""
+        """``(B, L, d)`` inputs, ``(B, 1, L, L) bool`` mask (True: may attend) -> ``(B, L, d)``."""
         batch, length, dim = x.shape
         qkv = self.qkv(self.norm_in(x)).view(batch, length, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.out(y.transpose(1, 2).reshape(batch, length, dim))
-        return x + self.feed(self.norm_out(x))
+        result: Tensor = x + self.feed(self.norm_out(x))
+        return result
 
 
 class Encoder(nn.Module):
-    r"""State of the decision process: :math:`s_t = G(x_{1:t})`.
+    r"""State encoder of the decision process, :math:`s_t = G(x_{1:t})`, with SASRec as :math:`G`.
 
-    G is SASRec: item and position embeddings, causal self-attention blocks. The state is the last position's output,
-    the mean output over the session's positions, and, where users are known, the sum of their attributes' embeddings.
-    Where the observation says how the user answered an item, the level's embedding is added to the item's; one that is
-    not known adds nothing, so that what was pre-trained on sessions without answers goes on from there.
+    Item and position embeddings pass through causal self-attention blocks. The state concatenates the output at the
+    last position, the mean output over all session items and, if user attributes are known, the sum of their
+    embeddings. If observations contain the users' answers, the embedding of the answer's level is added to that of the
+    item. An unknown answer adds nothing, and level embeddings are initialised to zero, so that a policy pre-trained
+    without answers behaves the same until they are trained.
 
     Source: Kang & McAuley 2018, "Self-Attentive Sequential Recommendation"; iALP paper, section 3.1.
     """
@@ -100,17 +113,17 @@ class Encoder(nn.Module):
 
     @property
     def width(self) -> int:
-        """Size of the state."""
+        """Dimension of the state."""
         return self.config.dim * (3 if self.user is not None else 2)
 
     def forward(self, observation: Tensor, items: Tensor) -> Tensor:
         """``(B, 1 + L) int`` observations, ``(I + 1, d)`` item embeddings -> ``(B, width)`` states."""
-        entries = self._trimmed(observation[:, 1:]).long()
-        session = items_of(entries, self.config.n_items)
-        real, length = session != self.config.n_items, session.shape[1]
-        # A padded position attends to itself, so that no row of the mask is empty.
-        itself = torch.eye(length, dtype=torch.bool, device=real.device)
-        mask = (self.causal[:length, :length] & real[:, None, :]) | itself
+        entries = self._trim_padding(observation[:, 1:]).long()
+        session = decode_items(entries, self.config.n_items)
+        valid, length = session != self.config.n_items, session.shape[1]
+        # Padded positions attend to themselves, so that no row of the mask is empty.
+        diagonal = torch.eye(length, dtype=torch.bool, device=valid.device)
+        mask = (self.causal[:length, :length] & valid[:, None, :]) | diagonal
         x = nn.functional.embedding(session, items) + self.position[-length:]
         if self.answers is not None:
             levels = torch.div(entries, self.config.n_items + 1, rounding_mode="floor")
@@ -118,7 +131,7 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask[:, None])
         x = self.norm(x)
-        weight = real.to(x.dtype)
+        weight = valid.to(x.dtype)
         mean = torch.bmm(weight[:, None], x).squeeze(1) / weight.sum(1, keepdim=True).clamp(min=1)
         parts = [x[:, -1], mean]
         if self.user is not None:
@@ -126,10 +139,10 @@ class Encoder(nn.Module):
             parts.append(sum(embedding(codes[:, f]) for f, embedding in enumerate(self.user)))
         return torch.cat(parts, -1)
 
-    def _trimmed(self, session: Tensor) -> Tensor:
-        """Without the leading columns in which all sessions are padded: they change nothing but the time it takes.
+    def _trim_padding(self, session: Tensor) -> Tensor:
+        """Remove leading columns in which all sessions are padded; this saves time and does not change the result.
 
-        On a GPU they cost next to nothing, and to look for them would be to wait for it.
+        On a GPU these columns are cheap, and finding them would need a synchronisation.
         """
         if session.device.type != "cpu":
             return session
@@ -138,10 +151,12 @@ class Encoder(nn.Module):
 
 
 class Head(nn.Module):
-    """A value for every item: a small network's output against the items' own embeddings, plus a bias per item.
+    r"""One output per item: a two-layer network's output times the item embeddings, plus a bias per item.
 
-    Tying the output to the item embeddings is what lets the agent learn rules about similar items: an untied layer as
-    wide as the catalogue never learnt when users leave.
+    .. math:: f(s)_i = h(s) \cdot e_i + b_i
+
+    Tied item embeddings let the agent generalise over similar items: with an untied output layer as wide as the
+    catalogue it never learnt when users leave.
     """
 
     def __init__(self, width: int, dim: int, n_items: int) -> None:
@@ -153,17 +168,17 @@ class Head(nn.Module):
         """``(B, width)`` states, ``(I + 1, d)`` item embeddings -> ``(B, I + 1)``."""
         return torch.addmm(self.bias, self.hidden(state), items.T)
 
-    def scores(self, state: Tensor, items: Tensor) -> Scores:
-        """The same, not computed yet."""
-        return Scores(self.hidden(state), items, self.bias)
+    def scores(self, state: Tensor, items: Tensor) -> LazyScores:
+        """The same outputs in factored form, evaluated on demand."""
+        return LazyScores(self.hidden(state), items, self.bias)
 
 
 class Critic(nn.Module):
-    r"""Q-values of all items: :math:`Q(s, a) = V(s) + h(s) \cdot e_a + b_a` (dueling), or without :math:`V`.
+    r"""Q-values of all items, :math:`Q(s, a) = V(s) + h(s) \cdot e_a + b_a` (dueling), or the same without :math:`V`.
 
-    With a state value of its own, the head over the items has only the differences between items to learn: on Coat,
-    A2C learns in a fifth of the updates and ends two points higher. The mean over the actions is not subtracted: V
-    is never read alone.
+    With a separate state value, the head over the items needs to learn only differences between items: on Coat, A2C
+    then needs a fifth of the updates and reaches a return two points higher. The mean over actions is not subtracted,
+    since V is never used as an estimate of the state value.
 
     Source: Wang et al. 2016, "Dueling Network Architectures for Deep Reinforcement Learning", equation 7.
     """
@@ -177,20 +192,23 @@ class Critic(nn.Module):
 
     def forward(self, state: Tensor, items: Tensor) -> Tensor:
         """``(B, width)`` states, ``(I + 1, d)`` item embeddings -> ``(B, I + 1)``."""
-        q = self.advantage(state, items)
+        q: Tensor = self.advantage(state, items)
         return q if self.value is None else q + self.value(state)
 
-    def of(self, state: Tensor, items: Tensor, action: Tensor) -> Tensor:
-        """Q-values of one item per state, ``(B,)``, by B products instead of B x I."""
-        return self.advantage.scores(state, items).of(action) + self.state_value(state)
+    def action_value(self, state: Tensor, items: Tensor, action: Tensor) -> Tensor:
+        """Q-values of one item per state, ``(B,)``, with B dot products instead of B x I."""
+        return self.advantage.scores(state, items).gather(action) + self.state_value(state)
 
     def state_value(self, state: Tensor) -> Tensor:
-        """V, ``(B,)``; 0 without dueling."""
-        return state.new_zeros(len(state)) if self.value is None else self.value(state)[:, 0]
+        """V(s), ``(B,)``; 0 without dueling."""
+        if self.value is None:
+            return state.new_zeros(len(state))
+        value: Tensor = self.value(state)[:, 0]
+        return value
 
 
 class Policy(nn.Module):
-    """Encoder and actor head: logits over all items. The last column stands for "no item" and is always masked."""
+    """Encoder and actor head: logits over all items. The last column is "no item" and is always masked."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -204,28 +222,34 @@ class Policy(nn.Module):
         return self.logits(observation, self.encoder(observation, items), items)
 
     def logits(self, observation: Tensor, state: Tensor, items: Tensor) -> Tensor:
-        """Masked logits from a state and item embeddings that are at hand."""
-        return self.mask(self.actor(*self._seen(state, items)), observation)
+        """Masked logits, ``(B, I + 1)``, from states and item embeddings that have been computed already."""
+        return self.mask(self.actor(*self._actor_inputs(state, items)), observation)
 
-    def scores(self, observation: Tensor, state: Tensor, items: Tensor) -> Scores:
-        """The same, not computed yet."""
+    def scores(self, observation: Tensor, state: Tensor, items: Tensor) -> LazyScores:
+        """The same logits in factored form, evaluated on demand."""
         session = masked_items(observation, self.config.mask_recent, self.config.n_items)
         pad = torch.full_like(session[:, :1], self.config.n_items)
-        return self.actor.scores(*self._seen(state, items))._replace(masked=torch.cat([session, pad], 1))
+        return self.actor.scores(*self._actor_inputs(state, items))._replace(masked=torch.cat([session, pad], 1))
 
-    def _seen(self, state: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """What the actor's loss reaches the encoder by: nothing, unless it is shared."""
+    def _actor_inputs(self, state: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Detached, unless the encoder is shared: the actor loss must not train an encoder that is not shared."""
         return (state, items) if self.config.shared_encoder else (state.detach(), items.detach())
 
     def mask(self, values: Tensor, observation: Tensor) -> Tensor:
-        """Write :data:`MASKED` over what may not be recommended, in place; returns ``values``."""
+        """Set items that may not be recommended to :data:`MASKED`, in place; see :func:`mask`."""
         return mask(values, observation, self.config.mask_recent)
 
 
 def mask(values: Tensor, observation: Tensor, recent: int) -> Tensor:
-    """Write :data:`MASKED` over "no item" and the last ``recent`` items (-1: all) of each session, in place.
+    """Set "no item" and the most recent items of each session to :data:`MASKED`, in place.
 
-    ``values``: ``(B, I + 1)``, returned; ``observation``: ``(B, 1 + L)``.
+    Args:
+        values: ``(B, I + 1)`` logits or Q-values.
+        observation: ``(B, 1 + L) int``.
+        recent: number of most recent session items to mask; -1: all L items.
+
+    Returns:
+        ``values``.
     """
     values.scatter_(1, masked_items(observation, recent, values.shape[1] - 1), MASKED)
     values[:, -1] = MASKED
@@ -233,17 +257,17 @@ def mask(values: Tensor, observation: Tensor, recent: int) -> Tensor:
 
 
 def masked_items(observation: Tensor, recent: int, n_items: int) -> Tensor:
-    """The last ``recent`` items (-1: all) of each session, ``(B, recent) int64``."""
-    return items_of(observation[:, 1 if recent < 0 else observation.shape[1] - recent :].long(), n_items)
+    """The ``recent`` most recent items of each session (-1: all L items), ``(B, recent) int64``."""
+    return decode_items(observation[:, 1 if recent < 0 else observation.shape[1] - recent :].long(), n_items)
 
 
-def items_of(entries: Tensor, n_items: int) -> Tensor:
-    """The items of an observation's entries, without the levels of the answers."""
+def decode_items(entries: Tensor, n_items: int) -> Tensor:
+    """Item indices of an observation's entries, without the levels of the users' answers."""
     return entries.remainder(n_items + 1)
 
 
 class ActorCritic(nn.Module):
-    """Policy and critic on one encoder; the unit that is trained, copied as target network, and saved."""
+    """Policy and critic with a common encoder: the unit that is trained, copied as target network, and saved."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -251,12 +275,7 @@ class ActorCritic(nn.Module):
         self.critic = Critic(self.policy.encoder.width, config)
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, 1 + L)`` observations -> masked logits and unmasked Q-values, both ``(B, I + 1)``."""
-        return values(self.policy, self.critic, observation)
-
-
-def values(policy: Policy, critic: Critic, observation: Tensor) -> tuple[Tensor, Tensor]:
-    """Masked logits and unmasked Q-values of all items, ``(B, I + 1)`` each, from one pass of the encoder."""
-    items = policy.encoder.items()
-    state = policy.encoder(observation, items)
-    return policy.logits(observation, state, items), critic(state, items)
+        """``(B, 1 + L)`` observations -> masked logits and unmasked Q-values of all items, ``(B, I + 1)`` each."""
+        items = self.policy.encoder.items()
+        state = self.policy.encoder(observation, items)
+        return self.policy.logits(observation, state, items), self.critic(state, items)

@@ -1,6 +1,7 @@
-"""One RLlib algorithm for all methods: columnar sampling, columnar replay, updates, weight synchronisation.
+"""The RLlib algorithm of all methods: columnar sampling and replay, updates, and weight synchronisation.
 
-A method (see :mod:`ialp_rllib.agent.methods`) is this algorithm with its module, its start weights and its settings.
+Methods (see :mod:`ialp_rllib.agent.methods`) differ in the module, the objective, the buffer, the initial weights and
+their settings.
 """
 
 from __future__ import annotations
@@ -28,59 +29,61 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from ialp_rllib.agent.policy.replay import ColumnarReplay, Columns, Memory, preference_transitions
+from ialp_rllib.agent.policy.replay import ColumnarReplay, TransitionBuffer, preference_transitions
 from ialp_rllib.agent.rllib import private, weights
 from ialp_rllib.agent.rllib.learner import IALPLearner
 from ialp_rllib.agent.rllib.measuring import measure_both
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from ialp_rllib.agent.rllib.objectives import Objective, actor_critic
-from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner, ColumnBatch
+from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner, ColumnBatch, restore_rollouts, rollout_states
 from ialp_rllib.settings import AgentSettings
 
-# Settings of the agent that its module reads from ``model_config``, under the same names.
+# Settings of the agent that are passed to the module in ``model_config``, under the same names.
 MODEL_SETTINGS = (
     *("history", "feedback", "dim", "blocks", "heads", "mask_recent", "shared_encoder", "dueling"),
     *("advantage", "bootstrap", "block_items", "exploration", "epsilon"),
 )
-RECENT_EPISODES = 20  # learning curves are over so many latest episodes (method.md section 7; the paper's figures)
+RECENT_EPISODES = 20  # number of latest episodes that points of the learning curve average over (paper, figures)
 
 
 class IALPConfig(AlgorithmConfig):
-    """Configuration of :class:`IALP`. Attributes of our own are set before ``super().__init__``: RLlib freezes there.
+    """Configuration of :class:`IALP`.
 
     Attributes:
-        agent: sizes, loss, exploration, replay.
-        module_class, objective, memory_class: what acts, what is minimised, and where transitions wait for updates
-            (a :class:`ialp_rllib.agent.policy.replay.Memory` with ``of(agent, seed)``).
-        options: settings of this method alone, by the names under which its module finds them in ``model_config``.
-        start_weights: file of an actor-critic to start from (A-iALP_ft; beta = theta), or empty.
-        theta_weights: file of the frozen pre-trained policy of the mixture, or empty.
-        learns: whether to update at all.
-        preferences: folder of a preference table to learn from without any sampling, or empty.
-        rounds: steps of all users (or updates, from a table) per ``training_step``.
-        rewards: of that table, ``label`` or ``probability``.
-        rejected: share of an update's rows that are taken with a candidate that the judge passed over, see
-            :func:`ialp_rllib.agent.policy.replay.rejections`.
-        propose: candidates that the policy proposes to a judge per step, 0: it acts itself; ``proposals``: how, while
-            it learns.
-        features: ``item_tokens``, ``user_codes``, ``user_sizes`` of
-            :class:`ialp_rllib.agent.policy.networks.NetworkConfig`, those that there are.
+        agent: settings of networks, losses, exploration and replay.
+        module_class: RLModule with the networks and the action selection.
+        objective: loss function, see :mod:`.objectives`.
+        buffer_class: a :class:`ialp_rllib.agent.policy.replay.TransitionBuffer`.
+        options: settings that only this method reads, by their names in ``model_config``.
+        start_weights: file of the initial actor-critic weights (A-iALP_ft; A-iALP_ap with beta = theta), or empty.
+        theta_weights: file of the frozen pre-trained policy of a mixture, or empty.
+        learns: whether to make updates.
+        preferences: folder of a preference table to learn from offline, without an environment, or empty.
+        rewards: rewards of that table, ``label`` or ``probability``.
+        rejected: fraction of each batch whose action is replaced by a rejected candidate, with reward 0, see
+            :func:`ialp_rllib.agent.policy.replay.replace_by_rejected`.
+        rounds: steps of all environments (or updates, with a preference table) per ``training_step``.
+        candidates: number of candidates that the policy proposes to a judge in each step; 0: the policy acts itself.
+        proposals: strategy of the proposals during training: ``sampled``, ``top`` or ``mix``.
+        features: further entries of ``model_config``, see :func:`ialp_rllib.agent.policy.features.features`.
+        evaluation_seed: seed of every evaluation.
     """
 
     def __init__(self, algo_class: type | None = None) -> None:
+        # Attributes must be set before super().__init__, which forbids new ones.
         self.agent = AgentSettings()
         self.module_class: type[TorchRLModule] = ActorCriticModule
         self.objective: Objective = actor_critic
-        self.memory_class: type[Any] = ColumnarReplay
+        self.buffer_class: type[Any] = ColumnarReplay
         self.options: dict[str, Any] = {}
         self.start_weights = self.theta_weights = self.preferences = ""
         self.learns = True
         self.rewards = "label"
         self.rejected = 0.0
         self.rounds = 1
-        self.propose = 0
+        self.candidates = 0
         self.proposals = "sampled"
-        self.features: dict[str, Any] = {}  # arrays only inside a dict: RLlib compares every attribute with ==
+        self.features: dict[str, Any] = {}  # a dict, because RLlib compares attributes with ==, which fails for arrays
         self.evaluation_seed = 12345
         super().__init__(algo_class=algo_class or IALP)
         self.env_runner_cls = ColumnarEnvRunner
@@ -89,7 +92,11 @@ class IALPConfig(AlgorithmConfig):
         self.custom_evaluation_function = measure_both
 
     def ialp(self, **options: Any) -> IALPConfig:
-        """Set attributes of this class by name; an unknown one is an error."""
+        """Set attributes of this class, and the RLlib attributes that follow from ``agent``.
+
+        Raises:
+            ValueError: unknown attribute.
+        """
         for name, value in options.items():
             if name not in self.__dict__:
                 raise ValueError(f"IALPConfig has no option {name!r}")
@@ -102,13 +109,10 @@ class IALPConfig(AlgorithmConfig):
         self.num_envs_per_env_runner = agent.envs
         return self
 
-    def measured(self, env_config: dict[str, Any], episodes: int) -> IALPConfig:
-        """Let ``evaluate()`` measure in the environment that ``env_config`` describes, over so many episodes.
-
-        RLlib builds the evaluation runner; when to measure is the trainer's business.
-        """
+    def with_evaluation(self, env_config: dict[str, Any], episodes: int) -> IALPConfig:
+        """Make ``evaluate()`` run ``episodes`` episodes of the environment with ``env_config``."""
         self.evaluation(
-            evaluation_interval=10**9,
+            evaluation_interval=10**9,  # never reached: the trainer calls evaluate()
             evaluation_num_env_runners=0,
             evaluation_config=AlgorithmConfig.overrides(env_config=env_config, num_envs_per_env_runner=episodes),
         )
@@ -122,19 +126,19 @@ class IALPConfig(AlgorithmConfig):
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
-        own = ("propose", "proposals", "start_weights", "theta_weights")
+        names = ("candidates", "proposals", "start_weights", "theta_weights")
         return {
             **super()._model_config_auto_includes,
             **{name: getattr(self.agent, name) for name in MODEL_SETTINGS},
             "target": self.agent.target_rate > 0,
             **self.features,
-            **{name: getattr(self, name) for name in own},
+            **{name: getattr(self, name) for name in names},
             **self.options,
         }
 
 
 class IALP(Algorithm):
-    """Learning what to recommend, from an environment, a judge, or a preference table."""
+    """Trains a recommendation policy on an environment, a judge, or a preference table."""
 
     config: IALPConfig
 
@@ -146,15 +150,16 @@ class IALP(Algorithm):
         super().setup(config)
         config = self.config
         seed = config.seed or 0
-        self.replay: Memory
+        self.replay: TransitionBuffer
         if config.preferences:
-            table = self._preferences(Path(config.preferences))
-            self.replay = ColumnarReplay(len(table["actions"]), seed, config.rejected)  # held whole, however large
+            pad = int(self.env_runner.env.single_action_space.n)
+            table = preference_transitions(Path(config.preferences), config.agent.history, pad, config.rewards)
+            self.replay = ColumnarReplay(len(table["actions"]), seed, config.rejected)  # holds the complete table
             self.replay.add(table)
         elif config.rejected:
             self.replay = ColumnarReplay(config.agent.replay, seed, config.rejected)
         else:
-            self.replay = config.memory_class.of(config.agent, seed)
+            self.replay = config.buffer_class.from_settings(config.agent, seed)
         self.env_steps = self.updates = self.judge_prompts = 0
         self.judge_seconds = 0.0
         self.rounds = config.rounds
@@ -162,21 +167,17 @@ class IALP(Algorithm):
         weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
         self._shared = weights.share(self.learner_group, self.env_runner_group)
 
-    def _preferences(self, folder: Path) -> Columns:
-        config, pad = self.config, int(self.env_runner.env.single_action_space.n)
-        return preference_transitions(folder, config.agent.history, pad, config.rewards)
-
     # ---- training
 
     def training_step(self) -> None:
-        """``rounds`` times: one step of all users, then the updates; weights go to the runners after each round."""
+        """Run ``rounds`` rounds: one step of all environments, the updates that are due, and weight synchronisation."""
         config = self.config
         from_table = bool(config.preferences)
         for _ in range(1 if from_table else self.rounds):
             if not from_table:
                 with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
                     self._collect()
-            count = self.rounds if from_table else self.replay.due(config.agent)
+            count = self.rounds if from_table else self.replay.updates_due(config.agent)
             if not config.learns or not count:
                 continue
             with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
@@ -190,16 +191,16 @@ class IALP(Algorithm):
         group = self.env_runner_group
         if group.num_remote_env_runners() == 0:
             parts = [group.local_env_runner.sample()]
-        else:  # a runner that died sends nothing; the group restarts it
+        else:  # a dead runner returns nothing; the group restarts it
             parts = group.foreach_env_runner(
                 lambda runner: runner.sample(),
                 local_env_runner=False,
                 timeout_seconds=self.config.sample_timeout_s,
             )
         for batch in (b for part in parts for b in part):
-            self._remember(batch)
+            self._store(batch)
 
-    def _remember(self, batch: ColumnBatch) -> None:
+    def _store(self, batch: ColumnBatch) -> None:
         if self.config.learns:
             self.replay.add(batch.columns, batch.runner)
         self.env_steps += batch.env_steps()
@@ -210,13 +211,12 @@ class IALP(Algorithm):
         size = self.config.agent.batch
         rows = self.replay.sample(count * size)
         batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(rows)}, env_steps=count * size)
-        results = self.learner_group.update(
+        self._learner_results = self.learner_group.update(
             batch=batch,
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.env_steps},
             minibatch_size=size if count > 1 else None,
         )
         self.updates += count
-        self._learner_results = results
 
     def _report(self) -> None:
         if not self.config.preferences:
@@ -229,19 +229,22 @@ class IALP(Algorithm):
             self.metrics.aggregate(self._learner_results, key=LEARNER_RESULTS)
 
     def progress(self) -> dict[str, float | int | None]:
-        """Where training stands: steps, updates, alpha, and the mean return and length of the latest episodes.
+        """Progress of training, as in a point of the learning curve.
 
-        Where a judge is asked: how many prompts so far, and how many seconds that took (of all runners together).
+        Returns:
+            ``env_steps`` and ``updates`` so far; ``alpha``, None without a mixture; ``return``, ``length`` and
+            ``reward_per_step``, means over the latest episodes, None before the first one. With a judge also
+            ``judge_prompts`` so far and ``judge_seconds``, the time spent waiting for answers, summed over runners.
         """
         returns, lengths = zip(*self.recent, strict=True) if self.recent else ((), ())
         learner = private.local_learner(self.learner_group)
         module = learner.module[DEFAULT_MODULE_ID].unwrapped() if learner is not None else None
         alpha = getattr(module, "alpha", None)
-        asked = {"judge_prompts": self.judge_prompts, "judge_seconds": self.judge_seconds}
+        judge = {"judge_prompts": self.judge_prompts, "judge_seconds": self.judge_seconds}
         return {
             "env_steps": self.env_steps,
             "updates": self.updates,
-            **(asked if self.config.propose else {}),
+            **(judge if self.config.candidates else {}),
             "alpha": None if alpha is None else float(alpha),
             "return": float(np.mean(returns)) if returns else None,
             "length": float(np.mean(lengths)) if lengths else None,
@@ -249,15 +252,15 @@ class IALP(Algorithm):
         }
 
     def losses(self) -> dict[str, float]:
-        """Losses of the latest update, empty before the first one or where a learner is elsewhere."""
+        """Metrics of the latest update; empty before the first one and with remote learners."""
         learner = private.local_learner(self.learner_group)
-        return {k: float(v) for k, v in getattr(learner, "latest", {}).items()}
+        return {k: float(v) for k, v in getattr(learner, "latest_metrics", {}).items()}
 
     def policy_weights(self) -> dict[str, torch.Tensor]:
-        """State dict of the trained :class:`ActorCritic`: what a later stage starts from."""
+        """State dict of the trained :class:`.networks.ActorCritic`, the initial weights of later stages."""
         return weights.policy_weights(self.learner_group)
 
-    # ---- checkpoints: RLlib's, plus what its new API stack leaves out
+    # ---- checkpoints: RLlib's, and the state of buffer, rollouts and counters, which its new API stack omits
 
     def get_state(
         self,
@@ -268,19 +271,13 @@ class IALP(Algorithm):
     ) -> dict[str, Any]:
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component("ialp", components, not_components):
-            plays: list[Any] = []
-            if not self.config.preferences:
-                group = self.env_runner_group
-                plays = group.foreach_env_runner(
-                    lambda runner: runner.get_play_state(), local_env_runner=group.num_remote_env_runners() == 0
-                )
             state["ialp"] = {
                 "env_steps": self.env_steps,
                 "updates": self.updates,
                 "asked": (self.judge_prompts, self.judge_seconds),
                 "recent": list(self.recent),
-                "replay": self.replay.get_state(rows=not self.config.preferences),  # a table is read again
-                "plays": plays,
+                "replay": self.replay.get_state(rows=not self.config.preferences),  # a table is read from its files
+                "plays": [] if self.config.preferences else rollout_states(self.env_runner_group),
             }
         return state
 
@@ -292,16 +289,11 @@ class IALP(Algorithm):
             self.judge_prompts, self.judge_seconds = own["asked"]
             self.recent = deque(own["recent"], maxlen=RECENT_EPISODES)
             self.replay.set_state(own["replay"])
-            self._plays = own["plays"]
+            self._rollouts = own["plays"]
 
     def restore_from_path(self, path: str, *args: Any, **kwargs: Any) -> None:
         super().restore_from_path(path, *args, **kwargs)
         weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
-        group, plays = self.env_runner_group, getattr(self, "_plays", [])
-        if plays and group is not None:
-            local = group.num_remote_env_runners() == 0
-            calls = [lambda runner, p=play: runner.set_play_state(p) for play in plays]
-            if local:
-                calls[0](group.local_env_runner)
-            else:
-                group.foreach_env_runner(calls[: group.num_remote_env_runners()], local_env_runner=False)
+        rollouts = getattr(self, "_rollouts", [])
+        if rollouts and self.env_runner_group is not None:
+            restore_rollouts(self.env_runner_group, rollouts)

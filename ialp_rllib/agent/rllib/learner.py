@@ -1,4 +1,4 @@
-"""The learner: updates of the networks by the method's objective, and of the target network."""
+"""Learner: gradient updates on the objective of a method, and updates of the target network."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch import Tensor
 
 from ialp_rllib.agent.rllib import private
-from ialp_rllib.agent.rllib.objectives import ENTROPY_WEIGHT, entropy_weight
+from ialp_rllib.agent.rllib.objectives import ENTROPY_COEFFICIENT, entropy_coefficient
 
 log = logging.getLogger(__name__)
 
 
 class IALPLearner(TorchLearner):
-    """Minimises ``config.objective``, of see :mod:`.objectives`; actor and critic have step sizes of their own.
+    """Minimises ``config.objective`` (see :mod:`.objectives`), with separate learning rates for actor and critic.
 
-    Columns are learnt from in a loop of its own: RLlib's takes the batch apart into nested dictionaries, checks every
-    gradient twice and logs every minibatch, which at 300 items costs as much as the update itself. Episodes, which are
-    RLlib's default, go its way.
+    Columnar batches are processed in a training loop of this class: RLlib's loop flattens the batch into nested
+    dictionaries, checks every gradient twice and logs every minibatch, which with 300 items takes as long as the update
+    itself. Lists of episodes, RLlib's default, are passed on to RLlib's loop.
     """
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
@@ -33,7 +33,7 @@ class IALPLearner(TorchLearner):
         named = [(n, p) for n, p in self.module[module_id].unwrapped().named_parameters() if p.requires_grad]
         for name, lr in (("actor", agent.actor_lr), ("critic", agent.critic_lr)):
             params = [p for n, p in named if n.startswith("policy.actor.") == (name == "actor")]
-            if not params:  # a fixed policy
+            if not params:  # a policy without trained parameters
                 continue
             optimizer = torch.optim.Adam(params, lr=lr, fused=True)
             self.register_optimizer(
@@ -41,8 +41,8 @@ class IALPLearner(TorchLearner):
             )
 
     def _set_optimizer_state(self, state: dict[str, Any]) -> None:
-        # RLlib's own way turns the whole state dict into tensors, the parameters' indices and the step size among it:
-        # torch then finds no parameter for the moments and drops them without a word. Take the moments alone.
+        # RLlib converts the whole state dict to tensors, including parameter indices and learning rate; PyTorch then
+        # does not match the moments to parameters and drops them silently. Restore the moments alone.
         for name, saved in state.items():
             optimizer = private.optimizer(self, name)
             moments = convert_to_torch_tensor(saved["state"]["state"], device=self._device)
@@ -50,7 +50,7 @@ class IALPLearner(TorchLearner):
             optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def update(self, batch: Any = None, *, training_data: TrainingData | None = None, **options: Any) -> Any:
-        """Updates on minibatches of ``minibatch_size`` rows, in their order (None: one update on all of them)."""
+        """Make one update per minibatch of ``minibatch_size`` consecutive rows; None: one update on the whole batch."""
         data = training_data or TrainingData(batch=batch)
         if data.batch is None:
             return super().update(training_data=data, **options)
@@ -72,25 +72,27 @@ class IALPLearner(TorchLearner):
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
-        self._entropy_weight = torch.tensor(entropy_weight(self.config.agent, steps))
-        for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no mapping)
-            self.module[module_id].unwrapped().advance(steps)
+        self._entropy_coefficient = torch.tensor(entropy_coefficient(self.config.agent, steps))
+        for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is not a mapping)
+            self.module[module_id].unwrapped().before_update(steps)
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        loss, parts = config.objective(config, batch, {**fwd_out, ENTROPY_WEIGHT: self._entropy_weight})
-        self.latest = {name: value.detach() for name, value in parts.items()}
-        self.module[module_id].unwrapped().learnt(self.latest)
+        outputs = {**fwd_out, ENTROPY_COEFFICIENT: self._entropy_coefficient}
+        loss, metrics = config.objective(config, batch, outputs)
+        self.latest_metrics = {name: value.detach() for name, value in metrics.items()}
+        self.module[module_id].unwrapped().after_loss(self.latest_metrics)
         return loss
 
     def postprocess_gradients(self, gradients_dict: dict[str, Any]) -> dict[str, Any]:
-        return gradients_dict  # they are clipped where they are applied
+        return gradients_dict  # clipped in apply_gradients
 
     def apply_gradients(self, gradients_dict: dict[str, Any]) -> None:
-        """Clip each optimizer's gradients to ``agent.gradient_clip``, and step; an infinite or NaN gradient is skipped.
+        """Clip the gradient norm of each optimizer to ``agent.gradient_clip`` and step, then move target networks.
 
-        What a method has no use for (DQN's actor) has no gradient and stays as it is.
+        An optimizer is skipped if its gradient is not finite. Parameters without gradient (the actor of DQN) are left
+        unchanged.
         """
         agent = self.config.agent
         for optimizer in self._optimizer_parameters:
@@ -101,14 +103,14 @@ class IALPLearner(TorchLearner):
             if torch.isfinite(norm):
                 optimizer.step()
             else:
-                log.warning("an update is skipped: its gradient is not finite")
+                log.warning("skipped an update: its gradient is not finite")
         with torch.no_grad():
-            for target, online in self._followed:
+            for target, online in self._target_parameters:
                 torch._foreach_lerp_(target, online, agent.target_rate)
 
     @cached_property
-    def _followed(self) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """Parameters of target networks, and what they follow: to collect them takes as long as to move them."""
+    def _target_parameters(self) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """Parameters of target and online networks; cached, since collecting them takes as long as moving them."""
         modules = [self.module[module_id].unwrapped() for module_id in self.module.keys()]  # noqa: SIM118
         return [
             ([*module.target.parameters()], [*module.policy.parameters(), *module.critic.parameters()])

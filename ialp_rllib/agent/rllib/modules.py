@@ -1,4 +1,4 @@
-"""RLModules: thin shells that give RLlib the networks of :mod:`ialp_rllib.agent.policy.networks`."""
+"""RLModules that wrap the networks of :mod:`ialp_rllib.agent.policy.networks` for RLlib."""
 
 from __future__ import annotations
 
@@ -13,39 +13,55 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ialp_rllib.agent.policy.alpha import alpha, pace, remember
+from ialp_rllib.agent.policy.alpha import alpha, clock_rate, update_evidence
+from ialp_rllib.agent.policy.blockwise import (
+    FrozenPolicy,
+    LazyScores,
+    compare_policies,
+    max_score,
+    mean_score,
+    policy_statistics,
+)
 from ialp_rllib.agent.policy.exploration import act, propose
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, Policy
-from ialp_rllib.agent.policy.terms import Frozen, Scores, compare, highest, mean, policy_terms
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AlphaSettings
 
-# What a module gives of each transition, (B,): log pi(a|s), H(pi(.|s)), E_pi Q(s, .), Q(s, a), the value of s'.
+# Training outputs of a module, (B,) each: log pi(a|s), H(pi(.|s)), E_pi Q(s, .), Q(s, a), and the value of s'.
 LOG_PROB, ENTROPY, VALUE, Q, NEXT_VALUE = "log_prob", "entropy", "value", "q", "next_value"
-BASELINE = "baseline"  # of REINFORCE
-DIFFERENCE, RATIO = "difference", "ratio"  # of beta and theta, see losses.gain
+BASELINE = "baseline"  # b(s) of REINFORCE
+DIFFERENCE, RATIO = "difference", "ratio"  # comparison of beta and theta, see losses.gain
 
 
 def load_weights(path: str) -> dict[str, Tensor]:
-    """The state dict of an :class:`ActorCritic` that pre-training left, or an :class:`InputError`."""
+    """Load the state dict of a pre-trained :class:`.networks.ActorCritic`.
+
+    Raises:
+        InputError: the file does not exist.
+    """
     if not Path(path).is_file():
-        raise InputError(path, "no such file", "the policy.safetensors that `ialp pretrain` leaves")
+        raise InputError(path, "no such file", "the policy.safetensors written by `ialp pretrain`")
     return load_file(path)
 
 
 class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
-    """Actor-critic with SASRec states. Acting needs the policy alone; critic and target network stay with the learner.
+    """Actor-critic with SASRec states, and base class of the modules of all methods.
 
-    ``model_config``: the fields of :class:`NetworkConfig`; ``exploration`` and ``epsilon``; ``target`` (whether there
-    is a target network); ``propose`` (0, or k, the number of candidates that it proposes to a judge instead of acting
-    itself) and ``proposals`` (how, while it learns); ``advantage``, ``bootstrap`` and ``block_items``, as in the
-    settings.
+    Environment runners hold the policy only; critic and target network stay in the learner.
+
+    ``model_config`` holds the fields of :class:`.networks.NetworkConfig`; ``exploration``, ``epsilon``, ``advantage``,
+    ``bootstrap`` and ``block_items`` as in :class:`ialp_rllib.settings.AgentSettings`; ``target``: whether to use a
+    target network; ``candidates``: number of candidates that the module proposes to a judge instead of selecting an
+    item itself, or 0; ``proposals``: strategy of the proposals during training.
+
+    Methods of their own override :meth:`acting_probs`, :meth:`next_value`, ``_forward_train``, and the hooks
+    :meth:`before_update` and :meth:`after_loss`.
     """
 
     def setup(self) -> None:
-        config = NetworkConfig.of(self.model_config, int(self.action_space.n))
-        # RLlib strips non-inference parts by top-level name only, so the parts of ActorCritic are laid out flat.
+        config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
+        # RLlib strips non-inference parts by top-level name only, so policy and critic are attributes of the module.
         net = ActorCritic(config)
         self.policy, self.critic = net.policy, net.critic
         if self.model_config.get("start_weights"):
@@ -56,109 +72,136 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
     def get_non_inference_attributes(self) -> list[str]:
         return ["critic", "target"]
 
-    def advance(self, env_steps: int) -> None:
-        """Called before every update with the environment steps so far: the place of schedules."""
+    def before_update(self, env_steps: int) -> None:
+        """Hook before every update, for schedules.
 
-    def learnt(self, parts: dict[str, Tensor]) -> None:
-        """Called after every update's loss with what the objective gave beside it."""
+        Args:
+            env_steps: number of environment steps sampled so far.
+        """
+
+    def after_loss(self, metrics: dict[str, Tensor]) -> None:
+        """Hook after the loss of every update is computed, with the metrics that the objective returned."""
 
     def acting_probs(self, observation: Tensor) -> Tensor:
-        """The acting policy's probabilities, ``(B, I + 1)``."""
+        """Probabilities of the acting (behaviour) policy, ``(B, 1 + L)`` -> ``(B, I + 1) float32``."""
         return torch.softmax(self.policy(observation), -1)
 
-    def act(self, observation: Tensor, how: str) -> Tensor:
-        """Items by ``categorical``, ``epsilon_greedy`` or ``greedy``. ``(B, 1 + L)`` -> ``(B,)``.
+    def act(self, observation: Tensor, mode: str) -> Tensor:
+        """Select items with the acting policy.
 
-        Where it proposes: ``(B, k)``, the top k for ``greedy``, else sampled ones.
+        Args:
+            observation: ``(B, 1 + L) int``.
+            mode: ``categorical``, ``epsilon_greedy`` or ``greedy``.
+
+        Returns:
+            ``(B,) int64``; for a module that proposes candidates ``(B, k) int64``: the k most probable items for
+            ``greedy``, otherwise sampled without replacement.
         """
-        if self.model_config.get("propose"):
-            return self.propose(observation, "top" if how == "greedy" else "sampled")
+        if self.model_config.get("candidates"):
+            return self.propose(observation, "top" if mode == "greedy" else "sampled")
         with torch.inference_mode():
-            return act(self.acting_probs(observation), how, self.model_config.get("epsilon", 0.0))
+            return act(self.acting_probs(observation), mode, self.model_config.get("epsilon", 0.0))
 
-    def propose(self, observation: Tensor, how: str) -> Tensor:
-        """Candidates for a judge, ``sampled``, ``top`` or ``mix``. ``(B, 1 + L)`` -> ``(B, k)``."""
+    def propose(self, observation: Tensor, strategy: str) -> Tensor:
+        """Candidates for a judge, ``sampled``, ``top`` or ``mix``; ``(B, 1 + L)`` -> ``(B, k) int64``."""
         with torch.inference_mode():
             probs = self.acting_probs(observation)
-            # Small probabilities of a sharp policy are 0 in float32, as are those of items that may not be proposed.
-            least = self.policy.mask(torch.full_like(probs, 1e-30), observation)
-            return propose(torch.maximum(probs, least), self.model_config["propose"], how)
+            # Small probabilities of a peaked policy underflow to 0, like those of items that may not be proposed.
+            lower_bound = self.policy.mask(torch.full_like(probs, 1e-30), observation)
+            return propose(torch.maximum(probs, lower_bound), self.model_config["candidates"], strategy)
 
     def _forward_inference(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         return {Columns.ACTIONS: self.act(batch[Columns.OBS], "greedy")}
 
     def _forward_exploration(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
-        if self.model_config.get("propose"):
+        if self.model_config.get("candidates"):
             return {Columns.ACTIONS: self.propose(batch[Columns.OBS], self.model_config.get("proposals", "sampled"))}
         return {Columns.ACTIONS: self.act(batch[Columns.OBS], self.model_config.get("exploration", "categorical"))}
 
     def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         observation, action = batch[Columns.OBS], batch[Columns.ACTIONS].long()
         with torch.no_grad():
-            value = self.next_value(batch[Columns.NEXT_OBS])
+            next_value = self.next_value(batch[Columns.NEXT_OBS])
         items = self.policy.encoder.items()
         state = self.policy.encoder(observation, items)
         q, state_value = self.critic.advantage.scores(state, items), self.critic.state_value(state)
-        found = self.terms(observation, state, items, action, q.constant() if self.needs_values else None)
-        # The state value is the same for all items: nothing of it is in the gradient of the policy's mean.
-        found[VALUE] = found[VALUE] + state_value.detach()
-        return {Q: q.of(action) + state_value, NEXT_VALUE: value, **found}
+        statistics = self.policy_statistics(
+            observation, state, items, action, q.detach() if self.needs_q_values else None
+        )
+        # The state value is equal for all items, so it does not contribute to the policy gradient.
+        statistics[VALUE] = statistics[VALUE] + state_value.detach()
+        return {Q: q.gather(action) + state_value, NEXT_VALUE: next_value, **statistics}
 
     @property
-    def needs_values(self) -> bool:
-        """Whether the loss has a use for the Q-values of all items."""
+    def needs_q_values(self) -> bool:
+        """Whether the loss uses the Q-values of all items."""
         return self.model_config.get("advantage", "expected") in ("expected", "all_actions")
 
-    def terms(
-        self, observation: Tensor, state: Tensor, items: Tensor, action: Tensor, q: Scores | None = None
+    def policy_statistics(
+        self, observation: Tensor, state: Tensor, items: Tensor, action: Tensor, q: LazyScores | None = None
     ) -> dict[str, Tensor]:
-        """What the objective needs of the acting policy: :data:`LOG_PROB`, :data:`ENTROPY`, :data:`VALUE`."""
-        logits, frozen = self.policy.scores(observation, state, items), self.frozen(observation)
-        found = policy_terms(logits, action, q, frozen, size=self.block_items)._asdict()
-        return found if q is None else found | self.compare(logits, q, frozen, action)
+        """Outputs of the acting policy: :data:`LOG_PROB`, :data:`ENTROPY`, :data:`VALUE`, of a mixture possibly more.
 
-    def next_value(self, after: Tensor) -> Tensor:
-        """The value of next states, by the target network where there is one. ``(B, 1 + L)`` -> ``(B,)``.
+        Args:
+            observation: ``(B, 1 + L) int``.
+            state: ``(B, width)`` encoded observations.
+            items: ``(I + 1, d)`` item embeddings.
+            action: ``(B,) int64``.
+            q: constant Q-values of all items, or None if the loss does not use them.
+        """
+        logits, frozen = self.policy.scores(observation, state, items), self.frozen_policy(observation)
+        statistics = policy_statistics(logits, action, q, frozen, size=self.block_items)._asdict()
+        return statistics if q is None else statistics | self.compare_policies(logits, q, frozen, action)
 
-        ``model_config["bootstrap"]``: ``max``, over what may be recommended (Eq. 8), or ``policy``, the acting policy's
-        mean.
+    def next_value(self, next_observation: Tensor) -> Tensor:
+        """Value of next states by the target network, or by the online network if there is none.
+
+        ``model_config["bootstrap"]`` is ``max``: maximum over the items that may be recommended (Eq. 8), or ``policy``:
+        expectation under the acting policy.
+
+        Args:
+            next_observation: ``(B, 1 + L) int``.
+
+        Returns:
+            ``(B,)``.
         """
         source = self if self.target is None else self.target
         items = source.policy.encoder.items()
-        state = source.policy.encoder(after, items)
-        q, logits = source.critic.advantage.scores(state, items), source.policy.scores(after, state, items)
+        state = source.policy.encoder(next_observation, items)
+        q, logits = source.critic.advantage.scores(state, items), source.policy.scores(next_observation, state, items)
         if self.model_config.get("bootstrap") == "max":
-            value = highest(q._replace(masked=logits.masked), size=self.block_items)
+            value = max_score(q._replace(masked=logits.masked), size=self.block_items)
         else:
-            value = mean(q, logits, self.frozen(after), size=self.block_items)
+            value = mean_score(q, logits, self.frozen_policy(next_observation), size=self.block_items)
         return value + source.critic.state_value(state)
 
-    # ---- the places where a mixture is another policy than the one that learns
+    # ---- hooks of a mixture, whose acting policy differs from the learning one
 
-    def mixed(self, probs: Tensor, observation: Tensor) -> Tensor:
-        """The acting policy's probabilities from those of the learning one. ``(B, I + 1)``."""
-        return probs
-
-    def frozen(self, observation: Tensor) -> Frozen | None:
-        """What the learning policy is mixed with."""
+    def frozen_policy(self, observation: Tensor) -> FrozenPolicy | None:
+        """The frozen component of the acting policy, or None if the learning policy acts alone."""
         return None
 
-    def compare(self, logits: Scores, q: Scores, frozen: Frozen | None, action: Tensor) -> dict[str, Tensor]:
-        """:data:`DIFFERENCE` and :data:`RATIO` of the two policies, where the schedule of alpha asks for them."""
+    def compare_policies(
+        self, logits: LazyScores, q: LazyScores, frozen: FrozenPolicy | None, action: Tensor
+    ) -> dict[str, Tensor]:
+        """:data:`DIFFERENCE` and :data:`RATIO` of learning and frozen policy, if the schedule of alpha uses them."""
         return {}
 
 
 class MixtureModule(ActorCriticModule):
-    """A-iALP_ap: a frozen pre-trained pi_theta mixed with the learning pi_beta, by probabilities (Eq. 14).
+    """A-iALP_ap: acts with a mixture of the frozen pre-trained pi_theta and the learning pi_beta (Eq. 14).
 
-    ``alpha``, ``env_steps``, ``clock`` (the schedule's own) and ``evidence`` are buffers, so that weight
-    synchronisation and checkpoints carry them.
-    ``model_config["theta_weights"]``: file of the pre-trained actor-critic; ``alpha``: settings of its schedule.
+    ``alpha``, ``env_steps``, ``clock`` (time of the schedule) and ``evidence`` are buffers, so that they are part of
+    weight synchronisation and checkpoints.
+
+    Additional entries of ``model_config``: ``theta_weights``: file of the pre-trained actor-critic; ``alpha``:
+    :class:`ialp_rllib.settings.AlphaSettings`.
     """
 
     def setup(self) -> None:
         super().setup()
-        self.theta = Policy(NetworkConfig.of(self.model_config, int(self.action_space.n))).requires_grad_(False)
+        config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
+        self.theta = Policy(config).requires_grad_(False)
         if self.model_config.get("theta_weights"):
             weights = load_weights(self.model_config["theta_weights"])
             prefix = "policy."
@@ -170,21 +213,21 @@ class MixtureModule(ActorCriticModule):
         self.register_buffer("evidence", torch.zeros(3))
 
     @property
-    def needs_values(self) -> bool:
-        return super().needs_values or self.schedule.shape == "evidence"
+    def needs_q_values(self) -> bool:
+        return super().needs_q_values or self.schedule.shape == "evidence"
 
-    def advance(self, env_steps: int) -> None:
-        self.clock += (env_steps - self.env_steps) * pace(self.schedule, self.evidence.tolist())
+    def before_update(self, env_steps: int) -> None:
+        self.clock += (env_steps - self.env_steps) * clock_rate(self.schedule, self.evidence.tolist())
         self.env_steps.fill_(env_steps)
         self.alpha.fill_(alpha(self.schedule, float(self.clock)))
 
-    def learnt(self, parts: dict[str, Tensor]) -> None:
-        if "gain" in parts:
-            self.evidence.copy_(remember(self.evidence, float(parts["gain"]), self.schedule.memory))
+    def after_loss(self, metrics: dict[str, Tensor]) -> None:
+        if "gain" in metrics:
+            self.evidence.copy_(update_evidence(self.evidence, float(metrics["gain"]), self.schedule.memory))
 
     def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
         state = super().get_state(*args, inference_only=inference_only, **kwargs)
-        if inference_only:  # theta never changes: every runner has it from the start, it need not travel at each sync
+        if inference_only:  # theta is constant and loaded by every runner: leave it out of weight synchronisation
             state = {k: v for k, v in state.items() if not k.startswith("theta.")}
         return state
 
@@ -194,18 +237,18 @@ class MixtureModule(ActorCriticModule):
         super().set_state(state)
 
     def acting_probs(self, observation: Tensor) -> Tensor:
-        return self.mixed(super().acting_probs(observation), observation)
-
-    def mixed(self, probs: Tensor, observation: Tensor) -> Tensor:
-        return mixture(torch.softmax(self.theta(observation), -1), probs, self.alpha)
+        beta = super().acting_probs(observation)
+        return mixture(torch.softmax(self.theta(observation), -1), beta, self.alpha)
 
     @torch.no_grad()
-    def frozen(self, observation: Tensor) -> Frozen:
+    def frozen_policy(self, observation: Tensor) -> FrozenPolicy:
         items = self.theta.encoder.items()
-        return Frozen(self.theta.scores(observation, self.theta.encoder(observation, items), items), self.alpha)
+        return FrozenPolicy(self.theta.scores(observation, self.theta.encoder(observation, items), items), self.alpha)
 
-    def compare(self, logits: Scores, q: Scores, frozen: Frozen | None, action: Tensor) -> dict[str, Tensor]:
+    def compare_policies(
+        self, logits: LazyScores, q: LazyScores, frozen: FrozenPolicy | None, action: Tensor
+    ) -> dict[str, Tensor]:
         if self.schedule.shape != "evidence" or frozen is None:
             return {}
-        difference, ratio = compare(q, logits, frozen, action, size=self.block_items)
+        difference, ratio = compare_policies(q, logits, frozen, action, size=self.block_items)
         return {DIFFERENCE: difference, RATIO: ratio}

@@ -1,7 +1,7 @@
-"""What a method minimises: from the configuration, a batch and the module's outputs to one number.
+"""Objectives of the methods: functions of the configuration, a batch and the module's outputs.
 
-An objective returns the total loss and what the learning curve shows of it. The formulas themselves are in
-:mod:`ialp_rllib.agent.policy.losses`; what a module gives is one number per transition, see
+An objective returns the total loss, a scalar, and the metrics of the learning curve. The formulas are in
+:mod:`ialp_rllib.agent.policy.losses`; the outputs of a module, ``(B,)`` each, are documented in
 :mod:`ialp_rllib.agent.rllib.modules`.
 """
 
@@ -19,15 +19,18 @@ from ialp_rllib.agent.policy.trajectories import RETURNS
 from ialp_rllib.agent.rllib.modules import BASELINE, DIFFERENCE, ENTROPY, LOG_PROB, NEXT_VALUE, RATIO, VALUE, Q
 from ialp_rllib.settings import AgentSettings
 
-ENTROPY_WEIGHT = "entropy_weight"
-Parts = dict[str, Tensor]
-Objective = Callable[[Any, dict[str, Tensor], Parts], tuple[Tensor, Parts]]
+ENTROPY_COEFFICIENT = "entropy_coefficient"
+Outputs = dict[str, Tensor]
+Metrics = dict[str, Tensor]
+Objective = Callable[[Any, dict[str, Tensor], Outputs], tuple[Tensor, Metrics]]
 
 
-def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
-    """L = L_A + L_Q (Eq. 10), less the entropy bonus; ``config.agent`` chooses the forms.
+def actor_critic(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[Tensor, Metrics]:
+    r"""Actor-critic loss with entropy bonus, :math:`L = L_A + L_Q - c\,H(\pi)` (Eq. 10 has no bonus).
 
-    Where the module compares theta and beta: also ``gain``, how much better beta is than theta, by this batch.
+    ``config.agent.advantage`` selects the form of :math:`L_A`. The metrics are ``actor_loss``, ``critic_loss``,
+    ``entropy`` and, if the module compares pi_theta and pi_beta, the mean ``gain`` of the batch
+    (:func:`ialp_rllib.agent.policy.losses.gain`).
     """
     agent = config.agent
     target = td_target(config, batch, out)
@@ -39,49 +42,53 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Ten
     else:
         actor = losses.actor_expected(out[LOG_PROB], out[VALUE], target, agent.advantage_clip)
     entropy = out[ENTROPY].mean()
-    parts = {"actor_loss": actor, "critic_loss": critic, "entropy": entropy}
+    metrics = {"actor_loss": actor, "critic_loss": critic, "entropy": entropy}
     if DIFFERENCE in out:
         with torch.no_grad():
-            parts["gain"] = losses.gain(out[DIFFERENCE], out[RATIO], out[Q], target).mean()
-    return actor - _weight(config, out) * entropy + critic, parts
+            metrics["gain"] = losses.gain(out[DIFFERENCE], out[RATIO], out[Q], target).mean()
+    return actor - _entropy_coefficient(config, out) * entropy + critic, metrics
 
 
-def q_learning(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
-    """The squared TD error of Q-learning.
+def q_learning(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[Tensor, Metrics]:
+    """Mean squared TD error of Q-learning.
 
-    Squared, as L_Q of the other methods; Mnih et al. 2015 clip the error to +-1 in place of it (Huber).
+    The error is squared as in the critic loss of the other methods; Mnih et al. 2015 use the Huber loss instead.
     """
     loss = losses.critic_loss(out[Q], td_target(config, batch, out))
     return loss, {"critic_loss": loss}
 
 
-def reinforce(config: Any, batch: dict[str, Tensor], out: Parts) -> tuple[Tensor, Parts]:
-    """REINFORCE: the policy gradient, less the entropy bonus; with a baseline, its squared error."""
+def reinforce(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[Tensor, Metrics]:
+    """REINFORCE loss with entropy bonus, plus the squared error of the baseline if the module has one."""
     returns = batch[RETURNS].float()
     baseline = out.get(BASELINE, torch.zeros_like(returns))
     actor = losses.reinforce(out[LOG_PROB], returns, baseline)
     entropy = out[ENTROPY].mean()
-    loss, parts = actor - _weight(config, out) * entropy, {"actor_loss": actor, "entropy": entropy}
+    loss, metrics = actor - _entropy_coefficient(config, out) * entropy, {"actor_loss": actor, "entropy": entropy}
     if BASELINE in out:
-        parts["critic_loss"] = (returns - baseline).square().mean()
-        loss = loss + parts["critic_loss"]
-    return loss, parts
+        metrics["critic_loss"] = (returns - baseline).square().mean()
+        loss = loss + metrics["critic_loss"]
+    return loss, metrics
 
 
-def _weight(config: Any, out: Parts) -> Tensor | float:
-    """Of the entropy bonus: what the learner says, or the settings where there is no learner."""
-    return out.get(ENTROPY_WEIGHT, config.agent.entropy)
+def _entropy_coefficient(config: Any, out: Outputs) -> Tensor | float:
+    """Current coefficient as set by the learner, or the initial one outside of a learner."""
+    return out.get(ENTROPY_COEFFICIENT, config.agent.entropy)
 
 
-def entropy_weight(agent: AgentSettings, env_steps: int) -> float:
-    """Weight of the entropy bonus after so many environment steps: from ``entropy`` to ``entropy_end``, or constant."""
+def entropy_coefficient(agent: AgentSettings, env_steps: int) -> float:
+    """Coefficient of the entropy bonus: linear from ``entropy`` to ``entropy_end`` over ``entropy_steps``, or constant.
+
+    Args:
+        env_steps: number of environment steps sampled so far.
+    """
     if not agent.entropy_steps:
         return agent.entropy
     return agent.entropy + (agent.entropy_end - agent.entropy) * min(env_steps / agent.entropy_steps, 1.0)
 
 
 @torch.no_grad()
-def td_target(config: Any, batch: dict[str, Tensor], out: Parts) -> Tensor:
-    """The TD target of a batch from the value of its next states, ``(B,)``."""
+def td_target(config: Any, batch: dict[str, Tensor], out: Outputs) -> Tensor:
+    """TD target of a batch, ``(B,)``, see :func:`ialp_rllib.agent.policy.losses.target`."""
     terminated = batch[Columns.TERMINATEDS].float()
     return losses.target(batch[Columns.REWARDS].float(), terminated, out[NEXT_VALUE], config.agent.gamma)

@@ -1,6 +1,7 @@
-"""RLlib's private attributes that this package depends on, all of them, so that a new Ray is checked in one file.
+"""All accesses to private attributes of RLlib, in one module, so that a new release of Ray is checked in one file.
 
-Written against Ray 2.54.1; also run with 2.55 to 2.60. ``tests/agent/rllib/test_private.py`` says when one is gone.
+Written against Ray 2.54.1; tested with 2.55 to 2.60. ``tests/agent/rllib/test_private.py`` checks that the installed
+release still has every attribute.
 """
 
 from __future__ import annotations
@@ -16,31 +17,31 @@ from ray.tune.registry import ENV_CREATOR, _global_registry
 
 
 def local_learner(group: LearnerGroup) -> Learner | None:
-    """The learner that runs in the algorithm's own process, or None where learners are elsewhere."""
+    """The learner in the algorithm's process, or None if learners are remote."""
     return group._learner
 
 
 def optimizer(learner: Learner, name: str) -> torch.optim.Optimizer:
-    """The optimizer that was registered under this name."""
+    """The optimizer registered under ``name``."""
     return learner._named_optimizers[name]
 
 
 def count_update(learner: Any) -> None:
-    """Raise the sequence number of the learner's weights: runners load only weights of a higher number."""
+    """Increment the sequence number of the learner's weights; runners load only weights with a higher number."""
     learner._weights_seq_no += 1
 
 
 def weights_number(runner: EnvRunner) -> int:
-    """The sequence number of the weights that a runner acts with."""
+    """Sequence number of the weights that a runner has loaded."""
     return int(getattr(runner, "_weights_seq_no"))  # noqa: B009 (declared by none of its base classes)
 
 
 def forget_weights_number(runner: Any) -> None:
-    """Let a runner load the next weights, whatever their number."""
+    """Make a runner load the next weights, independent of their sequence number."""
     runner._weights_seq_no = -1
 
 
 def registered_env(name: str) -> Callable[[dict[str, Any]], Any]:
-    """The creator that ``ray.tune.register_env`` registered under this name."""
+    """The environment creator registered under ``name`` with ``ray.tune.register_env``."""
     creator: Callable[[dict[str, Any]], Any] = _global_registry.get(ENV_CREATOR, name)
     return creator

@@ -1,4 +1,4 @@
-"""Columnar EnvRunner: N users side by side, whole columns from the environment to the replay, no object per step."""
+"""Columnar environment runner: samples a vector environment into arrays, without Python objects per step."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import numpy as np
 import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from ialp_rllib.agent.policy import replay
 from ialp_rllib.agent.rllib import private
 from ialp_rllib.errors import IalpError
-from ialp_rllib.results.measures import spread
-
-PLAY_STATE = "play_state"
+from ialp_rllib.results.measures import diversity
 
 
 class ColumnBatch:
-    """What a runner returns in place of episodes: columns of transitions, and the episodes that ended.
+    """Sampled transitions in columns, and statistics of the episodes that ended; returned instead of episode objects.
 
-    A plain class on purpose: RLlib flattens a mapping with ``tree`` and tears its columns apart.
+    Deliberately no mapping: RLlib would flatten it with ``tree`` and process the columns separately.
 
     Attributes:
-        columns: ``obs``, ``actions``, ``rewards``, ``new_obs``, ``terminateds``, ``truncateds``, and ``passed`` where
-            an environment says what a judge passed over; ``(M, ...)`` each.
-        returns, lengths: of the episodes that ended, ``(E,)``.
-        prompts, seconds: that a judge was asked, and that it took; 0 where there is none.
-        runner: index of the runner, 0: the algorithm's own.
+        columns: transitions, see :mod:`ialp_rllib.agent.policy.replay`, of M steps.
+        returns: ``(E,)`` undiscounted returns of the episodes that ended.
+        lengths: ``(E,) int64`` their numbers of steps.
+        prompts: number of prompts to the judge; 0 without a judge.
+        seconds: time spent waiting for the judge, in seconds.
+        runner: index of the runner; 0 is the local one.
     """
 
     __slots__ = ("columns", "lengths", "prompts", "returns", "runner", "seconds")
 
     def __init__(
         self,
-        columns: replay.Columns,
+        columns: replay.Transitions,
         returns: np.ndarray,
         lengths: np.ndarray,
         prompts: int,
@@ -56,20 +56,25 @@ class ColumnBatch:
 
 
 class _Step(NamedTuple):
-    """One step of N users: the columns, which of the users are done, and ``info`` of the environment."""
+    """One step of N environments: transitions, ``(N,) bool`` ends of episodes, and the environment's ``info``."""
 
-    columns: replay.Columns
+    columns: replay.Transitions
     done: np.ndarray
     info: dict[str, Any]
 
 
 class ColumnarEnvRunner(SingleAgentEnvRunner):
-    """Steps a vector environment and keeps columns. Everything else (placement, restarts, weights) is RLlib's.
+    """Samples a vector environment into columns; placement, fault tolerance and weight updates are RLlib's.
 
-    The environment is made by ``creator(env_config | {"num_envs": N})`` and must reset an ended episode in the same
-    step (``info["final_obs"]``). Where a judge picks among proposals, ``info`` says what to record: ``action`` (what it
-    picked), ``group`` and ``obs`` (which of ``env.groups`` groups of users this is about, and what they saw, where it
-    is not the group that acted), ``refused`` (users whose step is none), ``prompts`` and ``seconds`` (what it cost).
+    The environment is created by ``creator(env_config | {"num_envs": N})`` and must reset ended episodes in the same
+    step, with the last observation in ``info["final_obs"]``. If a judge selects among candidates, ``info`` may contain
+
+    - ``action``: ``(N,)`` selected items, to be stored instead of the candidates;
+    - ``passed``: ``(N, k - 1)`` rejected candidates;
+    - ``group``, ``obs``: which of ``env.groups`` groups of sessions the results belong to, and its observation before
+      the step, if that is not the group that acted;
+    - ``refused``: ``(N,) bool``, steps without an answer, which are not stored;
+    - ``prompts``, ``seconds``: number of prompts and waiting time.
     """
 
     env: Any
@@ -77,7 +82,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     _observation: np.ndarray
 
     def make_env(self) -> None:
-        # gym.make_vec would wrap the environment in DictInfoToList, a Python loop over users at every step.
+        # gym.make_vec would wrap the environment in DictInfoToList, a Python loop over environments in every step.
         if self.env is not None:
             self.env.close()
         config = self.config
@@ -88,11 +93,11 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self._env_seed = seed
         self._needs_initial_reset = True
 
-    def _restart(self) -> None:
+    def _reset_env(self) -> None:
         seed = self._env_seed if self._needs_initial_reset else None
         self._observation, _ = self._try_env_reset(seed=seed)
-        places = (getattr(self.env, "groups", 1), self.num_envs)
-        self._returns, self._lengths = np.zeros(places), np.zeros(places, np.int64)
+        shape = (getattr(self.env, "groups", 1), self.num_envs)
+        self._returns, self._lengths = np.zeros(shape), np.zeros(shape, np.int64)  # of the running episodes
         self._needs_initial_reset = False
 
     def _sample(
@@ -104,22 +109,22 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         random_actions: bool = False,
         force_reset: bool = False,
     ) -> list[ColumnBatch]:
-        """Step until there are ``num_timesteps``, or until every place has ended its share of ``num_episodes``.
+        """Sample ``num_timesteps`` steps, or an equal share of ``num_episodes`` from every environment.
 
-        The quota per place matters: to stop at the first ``num_episodes`` ends favours short episodes.
+        The quota per environment avoids a bias: stopping after the first ``num_episodes`` ends favours short episodes.
         """
         if force_reset or num_episodes is not None or self._needs_initial_reset:
-            self._restart()
+            self._reset_env()
         quota = math.ceil(num_episodes / self._returns.size) if num_episodes is not None else 0
         ended = np.zeros(self._returns.shape, np.int64)
-        parts: list[replay.Columns] = []
+        parts: list[replay.Transitions] = []
         returns: list[np.ndarray] = []
         lengths: list[np.ndarray] = []
         steps = prompts = 0
         seconds = 0.0
         while (steps < num_timesteps) if num_timesteps is not None else (ended < quota).any():
             step = self._step(explore, random_actions)
-            if step is None:  # the environment failed and was restarted: what is incomplete is dropped
+            if step is None:  # the environment failed and was reset: discard the incomplete sample
                 parts, returns, lengths, steps = [], [], [], 0
                 ended[:] = 0
                 continue
@@ -144,7 +149,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         return [ColumnBatch(columns, all_returns, all_lengths, prompts, seconds, self.worker_index or 0)]
 
     def _step(self, explore: bool, random_actions: bool) -> _Step | None:
-        """One step of all users; None where the environment had to be restarted."""
+        """Step all environments once; None if the environment failed and was reset."""
         observation = self._observation
         if random_actions:
             actions = self.env.action_space.sample()
@@ -154,27 +159,26 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             actions = forward(batch)[Columns.ACTIONS].cpu().numpy()
         result = self._env_step(actions)
         if not isinstance(result, tuple):
-            self._restart()
+            self._reset_env()
             return None
-        after, reward, terminated, truncated, info = result
+        next_observation, reward, terminated, truncated, info = result
         done = terminated | truncated
-        self._observation = after
+        self._observation = next_observation
         if done.any():
-            after = info["final_obs"]
+            next_observation = info["final_obs"]
         group = info.get("group", 0)
         self._returns[group] += reward
         self._lengths[group] += 1
-        chosen = info.get("action", actions).astype(np.int64)
         columns = {
             Columns.OBS: info.get("obs", observation),
-            Columns.ACTIONS: chosen,
+            Columns.ACTIONS: info.get("action", actions).astype(np.int64),
             Columns.REWARDS: reward,
-            Columns.NEXT_OBS: after,
+            Columns.NEXT_OBS: next_observation,
             Columns.TERMINATEDS: terminated,
             Columns.TRUNCATEDS: truncated,
         }
         if "passed" in info:
-            columns[replay.PASSED] = info["passed"]
+            columns[replay.REJECTED] = info["passed"]
         if "refused" in info and info["refused"].any():
             columns = {name: column[~info["refused"]] for name, column in columns.items()}
         return _Step(columns, done, info)
@@ -182,54 +186,55 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     def _env_step(self, actions: np.ndarray) -> Any:
         try:
             return self._try_env_step(actions)
-        except RuntimeError as error:  # RLlib wraps whatever the environment raises
+        except RuntimeError as error:  # RLlib wraps exceptions of the environment
             if isinstance(error.__cause__, IalpError):
                 raise error.__cause__ from None
             raise
 
-    def measure(self, how: str, seed: int) -> dict[str, float]:
-        """Play exactly one episode per place with a fixed seed: how good it is, and what was recommended.
+    def measure(self, mode: str, seed: int) -> dict[str, float]:
+        """Evaluate the policy on exactly one episode per environment.
 
         Args:
-            how: ``greedy`` or ``sampled``.
-            seed: of starts and sampling. Starts go round the world's users, so each has the same number of episodes.
+            mode: ``greedy`` or ``sampled``.
+            seed: seed of the environment and of the sampled actions. Episodes cycle through the world's users, so that
+                all users have the same number of episodes (give or take one).
 
         Returns:
-            The mean ``return`` and ``length``, ``reward_per_step``, ``episodes``, and ``coverage`` and
-            ``effective_items`` of what was recommended in them (:func:`.measuring.spread`).
+            ``return`` and ``length``, means over episodes; ``reward_per_step``; ``episodes``, their number; and
+            ``coverage`` and ``effective_items`` of the recommended items (:func:`ialp_rllib.results.measures.diversity`).
         """
         env = self.env
         start = np.arange(self.num_envs) % len(env.sim.world.users)
         observation, _ = env.reset(seed=seed, options={"start": start})
-        there = np.ones(self.num_envs, bool)
+        running = np.ones(self.num_envs, bool)
         returns, lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
         items: list[np.ndarray] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            while there.any():
+            while running.any():
                 batch = torch.from_numpy(observation).to(self._device)
-                actions = self.module.act(batch, "greedy" if how == "greedy" else "categorical").cpu().numpy()
+                actions = self.module.act(batch, "greedy" if mode == "greedy" else "categorical").cpu().numpy()
                 observation, reward, terminated, truncated, info = env.step(actions)
-                items.append(info.get("action", actions)[there])  # a judge may have picked among proposals
-                returns += reward * there
-                lengths += there
-                there &= ~(terminated | truncated)
+                items.append(info.get("action", actions)[running])  # a judge may have selected among candidates
+                returns += reward * running
+                lengths += running
+                running &= ~(terminated | truncated)
         self._needs_initial_reset = True
         results = {
             "return": float(returns.mean()),
             "length": float(lengths.mean()),
             "reward_per_step": float(returns.sum() / lengths.sum()),
             "episodes": self.num_envs,
-            **spread(np.concatenate(items), env.sim.world.n_items),
+            **diversity(np.concatenate(items), env.sim.world.n_items),
         }
-        self.metrics.log_dict(results, key=how, window=1)
+        self.metrics.log_dict(results, key=mode, window=1)
         return results
 
     def get_metrics(self) -> dict[str, Any]:
         return self.metrics.reduce()
 
-    def get_play_state(self) -> dict[str, Any]:
-        """Where play stands: users, running episodes, random generators. Restored, the next steps are the same ones."""
+    def get_rollout_state(self) -> dict[str, Any]:
+        """State of the rollout: environments, running episodes and random generators; sampling resumes identically."""
         if self._needs_initial_reset:
             return {}
         return {
@@ -240,8 +245,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             "torch": torch.get_rng_state(),
         }
 
-    def set_play_state(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`get_play_state` gave."""
+    def set_rollout_state(self, state: dict[str, Any]) -> None:
+        """Restore the state returned by :meth:`get_rollout_state`."""
         if not state:
             return
         self.env.set_state(state["env"])
@@ -251,8 +256,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self._needs_initial_reset = False
 
     def set_state(self, state: dict[str, Any]) -> None:
-        # RLlib loads weights only if their sequence number rises. After an in-place restore of an older checkpoint it
-        # falls, and the runner would keep the newer weights: a lower number means force.
+        # RLlib loads weights only if their sequence number increases. After an in-place restore of an older checkpoint
+        # the number is lower, and the runner would keep the newer weights: force loading in this case.
         if COMPONENT_RL_MODULE in state and state.get(WEIGHTS_SEQ_NO, 0) < private.weights_number(self):
             private.forget_weights_number(self)
         super().set_state(state)
@@ -268,3 +273,18 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         state.pop("env_to_module_connector", None)  # unused on the columnar path
         state.pop("module_to_env_connector", None)
         return state
+
+
+def rollout_states(group: EnvRunnerGroup) -> list[dict[str, Any]]:
+    """Rollout states of the runners that sample: the remote ones, or else the local one."""
+    local = group.num_remote_env_runners() == 0
+    return group.foreach_env_runner(lambda runner: runner.get_rollout_state(), local_env_runner=local)
+
+
+def restore_rollouts(group: EnvRunnerGroup, states: list[dict[str, Any]]) -> None:
+    """Restore :func:`rollout_states`, of as many runners as there are now."""
+    calls = [lambda runner, s=state: runner.set_rollout_state(s) for state in states]
+    if group.num_remote_env_runners() == 0:
+        calls[0](group.local_env_runner)
+    else:
+        group.foreach_env_runner(calls[: group.num_remote_env_runners()], local_env_runner=False)

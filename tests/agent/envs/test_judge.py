@@ -155,7 +155,7 @@ def test_a_restored_environment_asks_again_what_was_under_way(judge: LLMJudge, s
 def live(judge: Recording, catalogue: Catalogue, seed: int = 0, how: str = "sampled", **options: object) -> IALP:
     register_env("judged", lambda c: make_env(judge, catalogue, c["num_envs"], **options))
     agent = dataclasses.replace(AGENT, mask_recent=-1, warmup=16, envs=N, batch=16)
-    config = IALPConfig().environment("judged").ialp(agent=agent, propose=K, proposals=how)
+    config = IALPConfig().environment("judged").ialp(agent=agent, candidates=K, proposals=how)
     return build(config, seed)
 
 

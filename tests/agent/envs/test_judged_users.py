@@ -86,7 +86,7 @@ def make(judge: Recording, seed: int = 0) -> IALP:
 
     register_env("judged-users", creator)
     agent = dataclasses.replace(AGENT, mask_recent=3)
-    config = IALPConfig().environment("judged-users").ialp(agent=agent, propose=K)
+    config = IALPConfig().environment("judged-users").ialp(agent=agent, candidates=K)
     config.evaluation(
         evaluation_interval=10**9,
         evaluation_num_env_runners=0,

@@ -42,7 +42,7 @@ def test_a_mix_is_the_top_half_and_a_sample_of_the_rest() -> None:
 @pytest.mark.parametrize("how", ["sampled", "top", "mix"])
 def test_a_sharp_policy_still_proposes_only_what_is_allowed(how: str) -> None:
     """All probabilities but one are 0 in float32: the others must not be filled up with masked items."""
-    algorithm = make_algorithm(propose=5, agent={"mask_recent": -1})
+    algorithm = make_algorithm(candidates=5, agent={"mask_recent": -1})
     runner = algorithm.env_runner_group.local_env_runner
     module: ActorCriticModule = runner.module
     with torch.no_grad():

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 
 from ialp_rllib.agent.policy import losses
-from ialp_rllib.agent.policy.alpha import alpha, confidence, pace, remember
+from ialp_rllib.agent.policy.alpha import alpha, clock_rate, confidence, update_evidence
 from ialp_rllib.agent.policy.exploration import act, epsilon_greedy, sample, sample_distinct
 from ialp_rllib.settings import AlphaSettings
 
@@ -143,20 +143,20 @@ def test_gain_is_bounded_where_the_acting_policy_would_hardly_go() -> None:
 def test_alphas_clock_goes_by_the_evidence_both_ways() -> None:
     settings = AlphaSettings(shape="evidence", pace=4.0, memory=50)
     evidence, rng = torch.zeros(3, dtype=torch.float64), np.random.default_rng(0)
-    assert pace(settings, evidence.tolist()) == 1.0  # nothing is known
+    assert clock_rate(settings, evidence.tolist()) == 1.0  # nothing is known
     for gain in rng.normal(0.5, 1.0, 200):
-        evidence = remember(evidence, gain, settings.memory)
-    assert 3.5 < pace(settings, evidence.tolist()) <= 4.0
-    assert pace(replace(settings, shape="cosine"), evidence.tolist()) == 1.0
+        evidence = update_evidence(evidence, gain, settings.memory)
+    assert 3.5 < clock_rate(settings, evidence.tolist()) <= 4.0
+    assert clock_rate(replace(settings, shape="cosine"), evidence.tolist()) == 1.0
     for gain in rng.normal(-0.5, 1.0, 200):
-        evidence = remember(evidence, gain, settings.memory)
-    assert 0.25 <= pace(settings, evidence.tolist()) < 0.28
+        evidence = update_evidence(evidence, gain, settings.memory)
+    assert 0.25 <= clock_rate(settings, evidence.tolist()) < 0.28
 
 
 def test_remembered_gains_are_means_at_first_and_the_confidence_is_that_of_a_normal_test() -> None:
     gains, evidence = np.random.default_rng(1).normal(0.2, 1.0, 40), torch.zeros(3, dtype=torch.float64)
     for gain in gains:
-        evidence = remember(evidence, gain, 500)
+        evidence = update_evidence(evidence, gain, 500)
     assert evidence.tolist() == pytest.approx([gains.mean(), (gains**2).mean(), 40])
     z = gains.mean() / (gains.std(ddof=1) / np.sqrt(40))
     assert confidence(evidence.tolist()) == pytest.approx(2 * scipy.stats.norm.cdf(z) - 1)

@@ -80,8 +80,8 @@ def test_answers_are_another_state_and_not_another_mask() -> None:
 def test_columns_in_which_all_sessions_are_padded_are_left_out_and_change_nothing() -> None:
     model = net().eval()
     short, long = observation(4, 5), observation(1, 2, 3, 4, 5, 6)
-    assert model.policy.encoder._trimmed(torch.cat([short, short])[:, 1:]).shape == (2, 2)
-    assert model.policy.encoder._trimmed(observation()[:, 1:]).shape == (1, 1)
+    assert model.policy.encoder._trim_padding(torch.cat([short, short])[:, 1:]).shape == (2, 2)
+    assert model.policy.encoder._trim_padding(observation()[:, 1:]).shape == (1, 1)
     assert torch.allclose(state(model, torch.cat([short, long]))[:1], state(model, short), atol=1e-6)
     assert torch.isfinite(state(model, observation())).all()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ialp_rllib.agent.policy.trajectories import Trajectories, discounted
+from ialp_rllib.agent.policy.trajectories import Trajectories, discounted_returns
 from ialp_rllib.settings import AgentSettings
 
 PLACES, GAMMA = 5, 0.8
@@ -59,61 +59,61 @@ def same(left: dict[int, tuple[int, float]], right: dict[int, tuple[int, float]]
 
 
 def test_returns_by_hand() -> None:
-    returns = discounted(np.array([[1.0, 2.0, 4.0], [8.0, 0.0, 0.0]]), 0.5)
+    returns = discounted_returns(np.array([[1.0, 2.0, 4.0], [8.0, 0.0, 0.0]]), 0.5)
     assert returns.tolist() == [[3.0, 4.0, 4.0], [8.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize("mean_length", [3.0, 60.0])  # 60: longer than the room that there is at first
 def test_finished_episodes_and_their_returns(mean_length: float) -> None:
     steps = play(300, mean_length=mean_length)
-    memory = Trajectories(PLACES, 8, GAMMA)
+    buffer = Trajectories(PLACES, 8, GAMMA)
     for step in steps:
-        memory.add(step)
+        buffer.add(step)
     expected = spelled_out(steps)
-    assert len(memory) == len(expected) > 100
-    same(as_found(memory.sample(len(memory))), expected)
+    assert len(buffer) == len(expected) > 100
+    same(as_found(buffer.sample(len(buffer))), expected)
 
 
 def test_many_steps_at_once_and_several_runners_apart() -> None:
     mine, yours = play(50, seed=1), play(50, seed=2)
-    memory = Trajectories(PLACES, 8, GAMMA)
+    buffer = Trajectories(PLACES, 8, GAMMA)
     for first in range(0, 50, 10):
         for runner, steps in ((1, mine), (2, yours)):
-            memory.add({k: np.concatenate([s[k] for s in steps[first : first + 10]]) for k in mine[0]}, runner)
-    same(as_found(memory.sample(len(memory))), spelled_out(mine) | spelled_out(yours))
+            buffer.add({k: np.concatenate([s[k] for s in steps[first : first + 10]]) for k in mine[0]}, runner)
+    same(as_found(buffer.sample(len(buffer))), spelled_out(mine) | spelled_out(yours))
 
 
 def test_what_an_update_has_used_is_gone() -> None:
-    memory, agent = Trajectories(PLACES, 8, GAMMA), AgentSettings(batch=8, envs=PLACES)
-    assert memory.due(agent) == 0
+    buffer, agent = Trajectories(PLACES, 8, GAMMA), AgentSettings(batch=8, envs=PLACES)
+    assert buffer.updates_due(agent) == 0
     steps, used = play(60), []
     for step in steps:
-        memory.add(step)
-        due = memory.due(agent)
+        buffer.add(step)
+        due = buffer.updates_due(agent)
         if due:
-            used.append(memory.sample(8 * due))
+            used.append(buffer.sample(8 * due))
             assert len(used[-1]["returns"]) == 8 * due
-            assert len(memory) < 8
+            assert len(buffer) < 8
     names = np.concatenate([part["obs"][:, 0] for part in used])
     assert len(set(names.tolist())) == len(names)
     assert set(names.tolist()) <= spelled_out(steps).keys()
 
 
 def test_an_episode_whose_runner_died_is_dropped() -> None:
-    memory = Trajectories(PLACES, 8, GAMMA)
+    buffer = Trajectories(PLACES, 8, GAMMA)
     before, after = play(4, seed=1, mean_length=1e9), play(40, seed=2)
     for step in (*before, *after):
-        memory.add(step)
-    same(as_found(memory.sample(len(memory))), spelled_out(after))
+        buffer.add(step)
+    same(as_found(buffer.sample(len(buffer))), spelled_out(after))
 
 
 def test_a_restored_memory_goes_on_with_the_running_episodes() -> None:
-    memory, other = Trajectories(PLACES, 8, GAMMA), Trajectories(PLACES, 8, GAMMA)
+    buffer, other = Trajectories(PLACES, 8, GAMMA), Trajectories(PLACES, 8, GAMMA)
     steps = play(80)
     for step in steps[:33]:
-        memory.add(step, 3)
-    state = memory.get_state()
-    memory.add(steps[33], 3)  # the state is a copy
+        buffer.add(step, 3)
+    state = buffer.get_state()
+    buffer.add(steps[33], 3)  # the state is a copy
     other.set_state(state)
     for step in steps[33:]:
         other.add(step, 3)
@@ -121,5 +121,5 @@ def test_a_restored_memory_goes_on_with_the_running_episodes() -> None:
 
 
 def test_half_a_step_is_an_error() -> None:
-    with pytest.raises(ValueError, match="steps of 5 places, got 3 rows"):
+    with pytest.raises(ValueError, match=r"multiple of 5 rows \(environments\), got 3"):
         Trajectories(PLACES, 8, GAMMA).add({k: v[:3] for k, v in play(1)[0].items()})

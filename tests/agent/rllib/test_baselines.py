@@ -12,7 +12,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.modules import NEXT_VALUE, Q
-from ialp_rllib.agent.rllib.objectives import ENTROPY_WEIGHT, entropy_weight, q_learning, reinforce
+from ialp_rllib.agent.rllib.objectives import ENTROPY_COEFFICIENT, entropy_coefficient, q_learning, reinforce
 from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import DQNSettings, load
@@ -91,7 +91,7 @@ def test_the_loss_of_reinforce_by_hand() -> None:
     loss.backward()
     assert baseline.grad is not None
     assert baseline.grad.tolist() == pytest.approx([-2.0, 1.0])  # of its own error alone
-    early, _ = reinforce(config_of("pg"), batch, {**out, ENTROPY_WEIGHT: torch.tensor(0.3)})
+    early, _ = reinforce(config_of("pg"), batch, {**out, ENTROPY_COEFFICIENT: torch.tensor(0.3)})
     assert float(early.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.3 * 0.6)
     plain, _ = reinforce(config_of("pg"), batch, out)
     assert float(plain.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.1 * 0.6)
@@ -99,9 +99,9 @@ def test_the_loss_of_reinforce_by_hand() -> None:
 
 def test_the_weight_of_the_entropy_bonus_over_time() -> None:
     falls = dataclasses.replace(AGENT, entropy=0.3, entropy_end=0.1, entropy_steps=1000)
-    assert [entropy_weight(falls, steps) for steps in (0, 500, 1000, 5000)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
+    assert [entropy_coefficient(falls, steps) for steps in (0, 500, 1000, 5000)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
     stays = dataclasses.replace(falls, entropy_steps=0)
-    assert entropy_weight(stays, 0) == entropy_weight(stays, 10**9) == 0.3
+    assert entropy_coefficient(stays, 0) == entropy_coefficient(stays, 10**9) == 0.3
     algorithm = make_method("a2c", agent={"entropy": 5.0, "entropy_end": 0.0, "entropy_steps": 800})
     entropies = []
     while algorithm.env_steps < 2400:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner
-from ialp_rllib.results.measures import MEASURES, spread
+from ialp_rllib.results.measures import MEASURES, diversity
 from ialp_rllib.users.env import UserVectorEnv
 from tests.agent.small import make_algorithm, make_world
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
     ],
 )
 def test_the_spread_by_hand(items: list[int], coverage: float, effective: float) -> None:
-    found = spread(np.array(items), 20)
+    found = diversity(np.array(items), 20)
     assert found == {"coverage": pytest.approx(coverage), "effective_items": pytest.approx(effective)}
 
 

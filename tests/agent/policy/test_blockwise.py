@@ -8,32 +8,43 @@ import pytest
 import torch
 from torch import Tensor
 
-from ialp_rllib.agent.policy.terms import MASKED, Frozen, Scores, Terms, compare, highest, mean, policy_terms
+from ialp_rllib.agent.policy.blockwise import (
+    MASKED,
+    FrozenPolicy,
+    LazyScores,
+    PolicyStatistics,
+    compare_policies,
+    max_score,
+    mean_score,
+    policy_statistics,
+)
 
 B, A, D = 3, 9, 4
 
 
-def inputs() -> tuple[Scores, Tensor, Scores, Scores]:
+def inputs() -> tuple[LazyScores, Tensor, LazyScores, LazyScores]:
     g = torch.Generator().manual_seed(3)
 
-    def scores(masked: Tensor | None = None) -> Scores:
+    def scores(masked: Tensor | None = None) -> LazyScores:
         parts = [torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((B, D), (A, D), (A,))]
-        return Scores(*parts, masked)
+        return LazyScores(*parts, masked)
 
     masked = torch.tensor([[A - 1, b] for b in range(B)])  # "no item", and one of each session
     return scores(masked), 3 + torch.randint(3, (B,), generator=g) * 2, scores(), scores(masked)
 
 
-def whole(scores: Scores) -> Tensor:
+def whole(scores: LazyScores) -> Tensor:
     values = scores.hidden @ scores.items.T + scores.bias
     return values if scores.masked is None else values.scatter(1, scores.masked, MASKED)
 
 
-def plain(logits: Scores, action: Tensor, q: Scores, theta: Scores | None, alpha: float) -> Terms:
+def plain(
+    logits: LazyScores, action: Tensor, q: LazyScores, theta: LazyScores | None, alpha: float
+) -> PolicyStatistics:
     beta = torch.softmax(whole(logits), -1)
     probs = beta if theta is None else (1 - alpha) * torch.softmax(whole(theta), -1) + alpha * beta
     log = torch.where(probs > 0, probs, 1.0).log()
-    return Terms(log[torch.arange(B), action], -(probs * log).sum(1), (probs * whole(q).detach()).sum(1))
+    return PolicyStatistics(log[torch.arange(B), action], -(probs * log).sum(1), (probs * whole(q).detach()).sum(1))
 
 
 @pytest.mark.parametrize("size", [A, 4, 100])
@@ -45,9 +56,11 @@ def test_terms_and_their_gradient(weights: tuple[float, float, float], mixed: bo
     found: list[list[Tensor]] = []
     for blocks in (True, False):
         leaves = [t.clone().requires_grad_() for t in (logits.hidden, logits.items, logits.bias)]
-        given = Scores(*leaves, logits.masked)
+        given = LazyScores(*leaves, logits.masked)
         if blocks:
-            terms = policy_terms(given, action, q, Frozen(theta, torch.tensor(0.3)) if mixed else None, size=size)
+            terms = policy_statistics(
+                given, action, q, FrozenPolicy(theta, torch.tensor(0.3)) if mixed else None, size=size
+            )
         else:
             terms = plain(given, action, q, theta if mixed else None, 0.3)
         total = sum((w * (each * term).sum() for w, term in zip(weights, terms, strict=True) if w), torch.zeros(()))
@@ -63,22 +76,22 @@ def test_what_needs_no_gradient(size: int) -> None:
     beta, frozen = torch.softmax(whole(logits), -1), torch.softmax(whole(theta), -1)
     values, row = whole(q), torch.arange(B)
     mixed = 0.7 * frozen + 0.3 * beta
-    assert torch.allclose(mean(q, logits, size=size), (beta * values).sum(1))
-    assert torch.allclose(mean(q, logits, Frozen(theta, 0.3), size=size), (mixed * values).sum(1))
-    assert torch.allclose(highest(logits, size=size), whole(logits).amax(1))
-    difference, ratio = compare(q, logits, Frozen(theta, 0.3), action, size=size)
+    assert torch.allclose(mean_score(q, logits, size=size), (beta * values).sum(1))
+    assert torch.allclose(mean_score(q, logits, FrozenPolicy(theta, 0.3), size=size), (mixed * values).sum(1))
+    assert torch.allclose(max_score(logits, size=size), whole(logits).amax(1))
+    difference, ratio = compare_policies(q, logits, FrozenPolicy(theta, 0.3), action, size=size)
     assert torch.allclose(difference, ((beta - frozen) * values).sum(1))
     assert torch.allclose(ratio, (beta - frozen)[row, action] / mixed[row, action])
 
 
 def test_entropy_is_largest_when_uniform_and_finite_where_an_item_is_sure() -> None:
     action, items = torch.zeros(2, dtype=torch.int64), torch.eye(8)
-    uniform = policy_terms(Scores(torch.zeros(2, 8), items, torch.zeros(8)), action, size=100)
+    uniform = policy_statistics(LazyScores(torch.zeros(2, 8), items, torch.zeros(8)), action, size=100)
     assert uniform.entropy.tolist() == pytest.approx([math.log(8)] * 2)
     hidden = torch.zeros(2, 8)
     hidden[0, 0] = hidden[1, 5] = 500.0
     hidden.requires_grad_()
-    terms = policy_terms(Scores(hidden, items, torch.zeros(8)), action, size=100)
+    terms = policy_statistics(LazyScores(hidden, items, torch.zeros(8)), action, size=100)
     (terms.entropy.sum() + terms.log_prob.sum()).backward()
     assert terms.entropy.tolist() == pytest.approx([0.0, 0.0], abs=1e-12)
     assert hidden.grad is not None

@@ -1,6 +1,7 @@
 """Settings: frozen dataclasses, one per stage, read from a scenario's YAML and from ``--set key=value``.
 
-Every number a user could want to change stands here with its meaning and its range, in the file of its stage.
+Every number that a user could want to change is declared here, with its meaning, range and level (basic or advanced).
+:func:`ialp_rllib.settings.describe.describe` lists them; ``ialp settings`` shows them.
 """
 
 from ialp_rllib.settings.agent import (

@@ -1,4 +1,8 @@
-"""Settings of what learns: networks, losses, pre-training, adaptation."""
+"""Settings of the agent: networks, losses, pre-training, and online adaptation.
+
+Equations, algorithms and sections are those of Wang et al. 2025, "Large Language Model driven Policy Exploration for
+Recommender Systems" (the paper).
+"""
 
 from __future__ import annotations
 
@@ -9,146 +13,233 @@ from ialp_rllib.settings.base import group, setting
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """What learns: encoder, heads, loss, exploration, replay. Shared by all methods."""
+    """Networks, losses, exploration and replay buffer, shared by all methods."""
 
-    dim: int = setting(64, "Size of the item embeddings and the state.", low=2, high=4096)
-    blocks: int = setting(1, "Self-attention blocks.", low=0, high=64)
-    heads: int = setting(2, "Attention heads.", low=1, high=64)
-    item_attributes: bool = setting(True, "Whether items are known by their attributes, too, not by their ids alone.")
-    history: int = setting(10, "Items of the session that the state is made of.", low=1, high=1024)
+    dim: int = setting(64, "Size of the item embeddings, and width of the state encoder.", low=2, high=4096)
+    blocks: int = setting(1, "Self-attention blocks of the state encoder (SASRec).", low=0, high=64)
+    heads: int = setting(2, "Attention heads per block; must divide `dim`.", low=1, high=64)
+    item_attributes: bool = setting(True, "Add embeddings of the item's attributes to that of its id; false: ids only.")
+    history: int = setting(10, "Number of most recent session items in the state.", low=1, high=1024)
     feedback: int = setting(
         0,
-        "Levels of the users' answers that the state tells apart; 0: it holds the items alone, as published.",
+        "Number of levels into which the users' answers in the state are binned; 0: items only, as in the paper.",
         low=0,
         high=100,
+        advanced=True,
     )
-    mask_recent: int = setting(7, "The last items of the session that may not be recommended; -1: all.", low=-1)
-    gamma: float = setting(0.9, "Discount.", low=0.0, high=0.9999)
-    advantage: str = setting("expected", "Form of the actor's loss.", choices=("td", "expected", "all_actions"))
+    mask_recent: int = setting(
+        7, "Number of most recent session items that may not be recommended; -1: all of the session.", low=-1
+    )
+    gamma: float = setting(0.9, "Discount factor.", low=0.0, high=0.9999)
+    advantage: str = setting(
+        "expected",
+        "Form of the actor loss. td: advantage r + gamma V(s') - Q(s, a) (Eqs. 6, 9). expected: the same with the "
+        "policy's mean of Q(s, .) instead of Q(s, a). all_actions: -sum_a pi(a|s) Q(s, a), without sampled actions.",
+        choices=("td", "expected", "all_actions"),
+        advanced=True,
+    )
     bootstrap: str = setting(
-        "policy", "Value of the next state: max_a Q (Eq. 8) or the policy's mean of Q.", choices=("max", "policy")
+        "policy",
+        "Value of the next state. max: max_a Q(s', a) (Eq. 8). policy: the policy's mean of Q(s', .).",
+        choices=("max", "policy"),
+        advanced=True,
     )
-    advantage_clip: float = setting(1.0, "Clamp the advantage to +- this; 0: no clamp.", low=0.0)
-    entropy: float = setting(0.1, "Weight of the entropy bonus.", low=0.0, high=100.0)
-    entropy_end: float = setting(0.01, "What that weight falls to, over `entropy_steps`.", low=0.0, high=100.0)
+    advantage_clip: float = setting(
+        1.0, "Clip the advantage to plus or minus this value; 0: no clipping.", low=0.0, advanced=True
+    )
+    entropy: float = setting(
+        0.1,
+        "Coefficient of the entropy bonus online; with `entropy_steps`, its initial value.",
+        low=0.0,
+        high=100.0,
+    )
+    entropy_end: float = setting(
+        0.01, "Coefficient of the entropy bonus after `entropy_steps`.", low=0.0, high=100.0, advanced=True
+    )
     entropy_steps: int = setting(
-        0, "Environment steps over which the weight of the entropy bonus falls, in a straight line; 0: it stays.", low=0
+        0,
+        "Environment steps over which the coefficient changes linearly from `entropy` to `entropy_end`; 0: constant.",
+        low=0,
+        advanced=True,
     )
-    actor_lr: float = setting(1e-4, "Adam's step size of the actor's head.", low=1e-7, high=1.0)
-    critic_lr: float = setting(1e-3, "Adam's step size of encoder and critic.", low=1e-7, high=1.0)
-    shared_encoder: bool = setting(False, "Whether the actor's loss reaches the encoder (the paper's form).")
-    dueling: bool = setting(True, "Whether the critic has a state value of its own beside the items' values.")
-    target_rate: float = setting(0.01, "Rate of the target network; 0: none (the paper's form).", low=0.0, high=1.0)
-    gradient_clip: float = setting(10.0, "Clip the gradient's norm to this; 0: no clip.", low=0.0)
+    actor_lr: float = setting(1e-4, "Learning rate (Adam) of the actor head.", low=1e-7, high=1.0)
+    critic_lr: float = setting(1e-3, "Learning rate (Adam) of the encoder and the critic.", low=1e-7, high=1.0)
+    shared_encoder: bool = setting(
+        False, "Propagate the gradient of the actor loss into the encoder, as in the paper.", advanced=True
+    )
+    dueling: bool = setting(
+        True, "Split Q(s, a) into a state value and an item term (Wang et al. 2016).", advanced=True
+    )
+    target_rate: float = setting(
+        0.01,
+        "Fraction by which the target network moves to the online network after each update; 0: no target network, as "
+        "in the paper.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
+    gradient_clip: float = setting(
+        10.0, "Maximum norm of the gradient, per optimizer; 0: no clipping.", low=0.0, advanced=True
+    )
     batch: int = setting(64, "Transitions per update.", low=1)
     block_items: int = setting(
         8192,
-        "Items that an update takes at a time: a larger catalogue is gone through in blocks, with the same result. "
-        "Larger ones take more memory, and pay on a GPU.",
+        "Items that an update scores together; a larger catalogue is processed in blocks, with the same result. Larger "
+        "blocks need more memory and are faster on a GPU.",
         low=64,
+        advanced=True,
     )
-    replay: int = setting(100_000, "Transitions kept.", low=1)
-    warmup: int = setting(256, "Transitions before the first update.", low=1)
-    envs: int = setting(32, "Users that are served side by side.", low=1)
-    updates_per_step: int = setting(1, "Updates per step of all users.", low=0, high=1000)
+    replay: int = setting(100_000, "Capacity of the replay buffer, in transitions.", low=1, advanced=True)
+    warmup: int = setting(256, "Transitions in the replay buffer before the first update.", low=1, advanced=True)
+    envs: int = setting(32, "Users that are simulated in parallel, per environment runner.", low=1, advanced=True)
+    updates_per_step: int = setting(
+        1, "Updates after each step of all parallel users.", low=0, high=1000, advanced=True
+    )
     exploration: str = setting(
-        "categorical", "How to act while learning.", choices=("categorical", "epsilon_greedy", "greedy")
+        "categorical",
+        "Action selection during training. categorical: sampled from the policy. epsilon_greedy: the most probable "
+        "item, or a uniform random one. greedy: the most probable item.",
+        choices=("categorical", "epsilon_greedy", "greedy"),
     )
-    epsilon: float = setting(0.1, "Probability of a uniform random item under epsilon_greedy.", low=0.0, high=1.0)
+    epsilon: float = setting(
+        0.1,
+        "Probability of a uniform random item with exploration epsilon_greedy.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """iALP: pre-training against the judge (Algorithm 1)."""
+    """iALP: pre-training on the judge's preferences (Algorithm 1)."""
 
     mode: str = setting(
         "table",
-        "table: from the preference table. live: the judge answers while the policy learns.",
+        "table: learn offline from the preference table. live: the judge answers while the policy learns.",
         choices=("table", "live"),
     )
-    updates: int = setting(2000, "Updates.", low=1)
+    updates: int = setting(2000, "Number of updates.", low=1)
     proposals: str = setting(
         "sampled",
-        "How the policy proposes candidates (live, and online for llm_online): half of `mix` are the top.",
+        "How the policy proposes candidates (mode live, and method llm_online). sampled: drawn from the policy without "
+        "replacement. top: the most probable items. mix: half of each.",
         choices=("sampled", "top", "mix"),
+        advanced=True,
     )
     rewards: str = setting(
         "label",
-        "label: 1, or 0 for None (Eq. 3). probability: of the chosen candidate's label.",
+        "label: 1 for the chosen candidate, 0 for None (Eq. 3). probability: the probability of the chosen candidate's "
+        "label.",
         choices=("label", "probability"),
+        advanced=True,
     )
     rejected: float = setting(
         0.8,
-        "Share of an update's rows in which a candidate that the judge passed over stands in the place of its choice, "
-        "with reward 0; 0: none (the paper's form).",
+        "Fraction of the transitions in each batch in which the action is replaced by a rejected candidate, with "
+        "reward 0. 0: none, as in the paper.",
         low=0.0,
         high=0.95,
+        advanced=True,
     )
     entropy: float = setting(
-        0.05, "Weight of the entropy bonus: as `agent.entropy`, beside rewards of 0 and 1.", low=0.0, high=100.0
+        0.05,
+        "Coefficient of the entropy bonus during pre-training; constant.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
     )
     groups: int = setting(
         2,
-        "Groups of `agent.envs` sessions that take turns (live): the judge is at the others' while the policy learns "
-        "from one's. One more than there are replicas keeps all of them busy.",
+        "Groups of `agent.envs` sessions (mode live): while the policy learns from one group, the judge answers for "
+        "the others. `judge.replicas` + 1 groups keep all replicas busy.",
         low=1,
         high=1000,
+        advanced=True,
     )
-    checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1)
-    log_every: int = setting(50, "Updates between points of the learning curve.", low=1)
+    checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1, advanced=True)
+    log_every: int = setting(50, "Updates between points of the learning curve.", low=1, advanced=True)
 
 
 @dataclass(frozen=True)
 class AlphaSettings:
-    """The mixture's weight of the learning policy over environment steps (Eq. 14)."""
+    """Alpha, the weight of the learning policy in the mixture (Eq. 14), over environment steps."""
 
     shape: str = setting(
         "linear",
-        "Shape of the rise; evidence: cosine, the faster the surer it is that the learning policy is the better one.",
+        "Schedule from `start` to `end`. constant: stays at `start`. step: changes at once, at `steps`. evidence: "
+        "cosine, at a pace set by how certain it is that the learning policy is better than the pre-trained one.",
         choices=("constant", "linear", "cosine", "sigmoid", "step", "evidence"),
     )
-    start: float = setting(0.1, "Value at the start.", low=0.0, high=1.0)
-    end: float = setting(1.0, "Value at the end (not for `constant`).", low=0.0, high=1.0)
-    steps: int = setting(10_000, "Environment steps from start to end; for `evidence`, where it says nothing.", low=1)
-    pace: float = setting(3.0, "How many times as fast as that, or as slow, `evidence` goes at most.", low=1.0)
-    memory: int = setting(500, "Updates that `evidence` remembers.", low=2)
+    start: float = setting(0.1, "Initial value of alpha.", low=0.0, high=1.0)
+    end: float = setting(1.0, "Final value of alpha (not with shape constant).", low=0.0, high=1.0)
+    steps: int = setting(
+        10_000, "Environment steps from `start` to `end`; with shape evidence, at its neutral pace.", low=1
+    )
+    pace: float = setting(
+        3.0,
+        "Maximum factor by which shape evidence is faster or slower than `steps`.",
+        low=1.0,
+        advanced=True,
+    )
+    memory: int = setting(
+        500, "Number of recent updates that the evidence is averaged over (shape evidence).", low=2, advanced=True
+    )
 
 
 @dataclass(frozen=True)
 class DQNSettings:
-    """Q-learning: how it explores, and its target."""
+    """Exploration and target of DQN."""
 
-    double: bool = setting(True, "Whether the learning network picks the item whose target value counts.")
-    epsilon_start: float = setting(1.0, "Probability of a uniform random item at the start.", low=0.0, high=1.0)
-    epsilon_end: float = setting(0.05, "The same at the end.", low=0.0, high=1.0)
-    epsilon_steps: int = setting(10_000, "Environment steps from start to end.", low=1)
+    double: bool = setting(
+        True,
+        "Double Q-learning: the online network selects the next item, the target network gives its value.",
+        advanced=True,
+    )
+    epsilon_start: float = setting(
+        1.0, "Initial probability of a uniform random item.", low=0.0, high=1.0, advanced=True
+    )
+    epsilon_end: float = setting(0.05, "Final probability of a uniform random item.", low=0.0, high=1.0, advanced=True)
+    epsilon_steps: int = setting(
+        10_000, "Environment steps of the linear change from `epsilon_start` to `epsilon_end`.", low=1, advanced=True
+    )
 
 
 @dataclass(frozen=True)
 class PGSettings:
-    """REINFORCE."""
+    """REINFORCE (method pg)."""
 
     baseline: str = setting(
-        "value", "What is subtracted from the returns: a learnt state value, or nothing.", choices=("value", "none")
+        "value",
+        "Baseline subtracted from the returns. value: a learned state value. none: no baseline.",
+        choices=("value", "none"),
+        advanced=True,
     )
 
 
 @dataclass(frozen=True)
 class AdaptSettings:
-    """Going online (Algorithm 2)."""
+    """Online adaptation (Algorithm 2)."""
 
-    methods: tuple[str, ...] = setting(("a2c", "ialp", "aialp_ft", "aialp_ap"), "Methods to run.")
-    plugins: tuple[str, ...] = setting((), "Python modules, on PYTHONPATH, that register methods of your own.")
-    env_steps: int = setting(50_000, "Environment steps of each run.", low=1)
-    epoch_steps: int = setting(1000, "Environment steps of an epoch.", low=1)
+    methods: tuple[str, ...] = setting(
+        ("a2c", "ialp", "aialp_ft", "aialp_ap"),
+        "Methods to run: any of random, popularity, dqn, pg, a2c, ialp, llm_online, aialp_ft, aialp_ap, and those of "
+        "`plugins`.",
+    )
+    plugins: tuple[str, ...] = setting(
+        (), "Python modules that register further methods; installed, or on PYTHONPATH.", advanced=True
+    )
+    env_steps: int = setting(50_000, "Environment steps per training run.", low=1)
+    epoch_steps: int = setting(1000, "Environment steps per epoch.", low=1, advanced=True)
     beta_init: str = setting(
         "theta",
-        "Where the learning policy of ap starts: as theta (Algorithm 2), or random (the paper's section 5.4), which "
-        "learns as much and gives up most of what theta knows while alpha rises.",
+        "Initial weights of the learning policy of aialp_ap. theta: those of the pre-trained policy (Algorithm 2). "
+        "random: random weights (section 5.4); most of the pre-trained policy's return is lost while alpha increases.",
         choices=("random", "theta"),
+        advanced=True,
     )
-    checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1)
-    log_every: int = setting(500, "Environment steps between points of the learning curve.", low=1)
+    checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1, advanced=True)
+    log_every: int = setting(500, "Environment steps between points of the learning curve.", low=1, advanced=True)
     alpha: AlphaSettings = group(AlphaSettings)
     dqn: DQNSettings = group(DQNSettings)
     pg: PGSettings = group(PGSettings)

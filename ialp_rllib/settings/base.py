@@ -1,8 +1,8 @@
 """How settings are declared, read and checked.
 
-:func:`setting` declares one with its meaning and its range. :func:`from_dict` builds a group of them from plain data:
-values are checked when they are read, an unknown key is answered with the nearest known one. :func:`fingerprint` hashes
-settings, so that a stage knows whether what lies on disk was made with them.
+:func:`setting` declares one setting with its meaning and range. :func:`from_dict` builds a group of settings from plain
+data and checks every value; the error for an unknown key suggests the nearest known one. :func:`fingerprint` hashes
+settings, so that a stage can tell whether its files on disk were made with the same ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import math
 import reprlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
@@ -30,14 +30,29 @@ T = TypeVar("T")
 _short = reprlib.Repr()  # a value in a message
 _short.maxlevel = 2
 _short.maxstring = _short.maxother = _short.maxlong = 100
+_LONGEST = 100  # characters of a key in a message
 
 
 def setting(
-    default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    advanced: bool = False,
 ) -> Any:
-    """A dataclass field with its documentation and its range (``low <= value <= high``)."""
-    meta = {"doc": doc, "low": low, "high": high, "choices": choices}
-    if isinstance(default, dict):  # each instance has a copy of its own, and dicts cannot be hashed
+    """A dataclass field with its documentation and its range.
+
+    Args:
+        default: default value; a mapping is copied for each instance.
+        doc: meaning, unit and source, ending with a full stop.
+        low, high: inclusive bounds of a number, or of every number in a list; None: unbounded.
+        choices: allowed texts; empty: any.
+        advanced: False for what users set in their first week; True hides it from short listings.
+    """
+    meta = {"doc": doc, "low": low, "high": high, "choices": choices, "advanced": advanced}
+    if isinstance(default, dict):  # a mutable default needs a factory, and a dict cannot be hashed
         return field(default_factory=lambda: dict(default), hash=False, metadata=meta)
     return field(default=default, metadata=meta)
 
@@ -45,6 +60,21 @@ def setting(
 def group(cls: type[T]) -> T:
     """A dataclass field that holds a group of settings."""
     return field(default_factory=cls)
+
+
+def walk(cls: type, prefix: str = "") -> Iterator[tuple[str, type, dataclasses.Field[Any], Any]]:
+    """All settings of a class and its groups, in order of declaration.
+
+    Yields:
+        Dotted prefix of the group (``""`` or ``"adapt.alpha."``), its class, the field, and the type of the value.
+    """
+    hints = typing.get_type_hints(cls)
+    for declared in dataclasses.fields(cls):
+        hint = hints[declared.name]
+        if dataclasses.is_dataclass(hint):
+            yield from walk(typing.cast(type, hint), f"{prefix}{declared.name}.")
+        else:
+            yield prefix, cls, declared, hint
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -57,10 +87,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = str(getattr(error, "problem", error)).splitlines()[0]
         raise InputError(where, f"not valid YAML ({problem})", "key: value pairs") from error
     except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})", "a file that may be read") from error
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "a readable file") from error
     if not isinstance(tree, dict):
         raise InputError(str(path), f"holds {type(tree).__name__}, not settings", "key: value pairs")
     return tree
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """Where settings come from, for messages; ``names`` are all settings and groups, with ``prefix``."""
+
+    where: str
+    places: Mapping[str, str]
+    names: tuple[str, ...]
+
+    def of(self, name: str) -> str:
+        return self.places.get(name, self.where)
 
 
 def from_dict(
@@ -69,25 +111,53 @@ def from_dict(
     """Build settings of class ``cls`` from a nested mapping, checking keys, types and ranges.
 
     Args:
-        where: what errors name as the place, apart from the settings in ``places``, which have one of their own.
+        where: origin of the settings, for error messages.
+        prefix: dotted name of the group that ``tree`` holds, with a final dot; empty: all settings.
+        places: setting -> origin, for settings that have another one than ``where``.
+
+    Raises:
+        InputError: unknown key; value of the wrong type or out of range.
     """
+    names: dict[str, None] = {}  # a set that keeps its order
+    for group_prefix, _, declared, _ in walk(cls, prefix):
+        parts = group_prefix.removesuffix(".").split(".")
+        names |= dict.fromkeys(".".join(parts[: n + 1]) for n in range(len(parts)) if parts[0])
+        names[f"{group_prefix}{declared.name}"] = None
+    return _build(cls, tree, prefix, _Source(where, places, tuple(names)))
+
+
+def _build(cls: type[T], tree: dict[str, Any], prefix: str, source: _Source) -> T:
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     values = {}
     for key, value in tree.items():
-        name = f"{prefix}{str(key)[:100]}"
-        place = places.get(name, where)
+        name = f"{prefix}{str(key)[:_LONGEST]}"
+        where = source.of(name)
         if key not in fields:
-            near = difflib.get_close_matches(str(key)[:100], fields, n=1, cutoff=0.5)
-            hint = f"{prefix}{near[0]}?" if near else f"one of {', '.join(fields)}"
-            raise InputError(place, f"unknown setting {name!r}", hint)
+            expected = _meant(name, prefix, fields, source.names)
+            raise InputError(where, f"unknown setting {name!r}", expected)
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
-                raise InputError(place, f"{name} is {_short.repr(value)}", "a group of settings")
-            values[key] = from_dict(hints[key], value, where, f"{name}.", places)
+                raise InputError(where, f"{name} is {_short.repr(value)}", "a group of settings")
+            values[key] = _build(hints[key], value, f"{name}.", source)
         else:
-            values[key] = _checked(value, hints[key], fields[key].metadata, place, name)
+            values[key] = _checked(value, hints[key], fields[key].metadata, where, name)
     return cls(**values)
+
+
+def _meant(name: str, prefix: str, fields: Collection[str], names: tuple[str, ...]) -> str:
+    """What an unknown key was probably meant to be: the same key of another group, or one spelled alike."""
+    key = name.removeprefix(prefix)
+    if prefix + key in names:  # a key that exists would have been read: this one has dots
+        parts = key.split(".")
+        return f"nested keys: {': {'.join(parts)}: ...{'}' * (len(parts) - 1)}"
+    elsewhere = [known for known in names if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = difflib.get_close_matches(key, fields, n=1, cutoff=0.6 if elsewhere else 0.5)
+    near += [name for name in fields if key in name.split("_")]  # lr: actor_lr, critic_lr
+    found = list(dict.fromkeys([*elsewhere, *(f"{prefix}{name}" for name in near)]))
+    if found:
+        return f"{' or '.join(found[:6])}?"
+    return f"one of {', '.join(fields)}"
 
 
 def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: str) -> Any:
@@ -105,9 +175,9 @@ def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: s
         for key in value:
             if not isinstance(key, str):
                 raise InputError(where, f"{name} has the key {_short.repr(key)}", f"text ({meta['doc']})")
-        return {key: _checked(v, inner, meta, where, f"{name}.{key[:100]}") for key, v in value.items()}
+        return {key: _checked(v, inner, meta, where, f"{name}.{key[:_LONGEST]}") for key, v in value.items()}
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-        with contextlib.suppress(ValueError):  # text that is no number meets the type error below
+        with contextlib.suppress(ValueError):  # other text is a type error, raised below
             value = float(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -122,7 +192,8 @@ def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: s
     if meta["choices"] and value not in meta["choices"]:
         raise InputError(where, f"{name} is {_short.repr(value)}", f"one of {', '.join(meta['choices'])}")
     if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-        raise InputError(where, f"{name} is {_short.repr(value)}", "text that a file can hold: no half of a character")
+        expected = "text that UTF-8 can encode, without lone surrogates"
+        raise InputError(where, f"{name} is {_short.repr(value)}", expected)
     return value
 
 
@@ -132,7 +203,8 @@ def _type_name(hint: type) -> str:
 
 def to_dict(settings: Any) -> dict[str, Any]:
     """Settings as plain data that YAML and JSON can hold."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+    tree: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return tree
 
 
 def fingerprint(*parts: Any) -> str:

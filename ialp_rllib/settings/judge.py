@@ -9,124 +9,200 @@ from ialp_rllib.settings.base import group, setting
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """LoRA tuning of the judge on logged interactions: it learns the format of the answer."""
+    """LoRA tuning of the judge on logged interactions, which teaches it the answer format."""
 
-    enabled: bool = setting(True, "Whether to tune at all.")
-    interactions: int = setting(1000, "Logged interactions to learn from, of each data set.", low=1)
-    also: tuple[str, ...] = setting((), "Folders of other runs whose prepared data are learnt from, too.")
-    none_share: float = setting(0.1, "Share of prompts without the true item, answered None.", low=0.0, high=1.0)
-    rank: int = setting(8, "LoRA rank.", low=1, high=1024)
-    lora_alpha: float = setting(16.0, "LoRA scale.", low=0.01)
-    dropout: float = setting(0.0, "Dropout on the adapter's input.", low=0.0, high=0.9)
+    enabled: bool = setting(True, "Tune the judge before it is used.")
+    interactions: int = setting(1000, "Logged interactions to learn from, per data set.", low=1)
+    also: tuple[str, ...] = setting((), "Run folders with further prepared data sets to learn from.", advanced=True)
+    none_share: float = setting(
+        0.1,
+        "Fraction of prompts without the true item; their answer is None.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
+    rank: int = setting(8, "LoRA rank.", low=1, high=1024, advanced=True)
+    lora_alpha: float = setting(
+        16.0, "LoRA alpha: the adapter's output is scaled by alpha / rank.", low=0.01, advanced=True
+    )
+    dropout: float = setting(0.0, "Dropout rate on the adapter's input.", low=0.0, high=0.9, advanced=True)
     targets: tuple[str, ...] = setting(
-        ("all-linear",), "Modules that get an adapter, by the end of their names, e.g. [q_proj, v_proj]."
+        ("all-linear",), "Modules with an adapter, by name suffix, e.g. [q_proj, v_proj].", advanced=True
     )
     quantize: str = setting(
         "none",
-        "Precision in which the frozen base is held: 4bit is NF4 by bitsandbytes, GPU only.",
+        "Precision of the frozen base model. none: that of `judge.dtype`. 4bit: NF4 (bitsandbytes), GPU only.",
         choices=("none", "4bit"),
+        advanced=True,
     )
-    learning_rate: float = setting(5e-4, "AdamW's step size.", low=1e-7, high=1.0)
-    epochs: int = setting(2, "Passes over the interactions, at most.", low=1)
-    batch: int = setting(32, "Prompts per forward pass.", low=1)
-    accumulate: int = setting(1, "Forward passes per update (gradient accumulation).", low=1)
-    gradient_checkpointing: bool = setting(False, "Compute activations again instead of keeping them: less memory.")
-    warmup: float = setting(0.1, "Share of the updates over which the step size rises to its value.", low=0.0, high=1.0)
-    held_out: float = setting(0.1, "Share of the interactions that early stopping looks at.", low=0.0, high=0.9)
+    learning_rate: float = setting(5e-4, "Learning rate of AdamW.", low=1e-7, high=1.0, advanced=True)
+    epochs: int = setting(2, "Maximum number of passes over the interactions.", low=1, advanced=True)
+    batch: int = setting(32, "Prompts per forward pass.", low=1, advanced=True)
+    accumulate: int = setting(1, "Forward passes per update (gradient accumulation).", low=1, advanced=True)
+    gradient_checkpointing: bool = setting(
+        False, "Recompute activations in the backward pass: less memory, more time.", advanced=True
+    )
+    warmup: float = setting(
+        0.1,
+        "Fraction of the updates over which the learning rate increases linearly.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
+    held_out: float = setting(
+        0.1,
+        "Fraction of the interactions held out for early stopping, from users not otherwise used in the tuning.",
+        low=0.0,
+        high=0.9,
+        advanced=True,
+    )
     early_stopping: int = setting(
         2,
-        "Passes without a lower held-out label loss before the tuning ends; the best is kept. 0: all passes, the last.",
+        "Passes without a lower held-out label loss after which tuning stops; the best pass is kept. 0: all passes are "
+        "made, and the last is kept.",
         low=0,
+        advanced=True,
     )
-    checkpoint_every: int = setting(100, "Updates between checkpoints, from which a killed tuning goes on.", low=1)
+    checkpoint_every: int = setting(
+        100, "Updates between checkpoints, from which an interrupted tuning resumes.", low=1, advanced=True
+    )
 
 
-ORACLE = "oracle"  # the `judge.model` that is no LLM
+ORACLE = "oracle"  # the value of `judge.model` that selects the oracle instead of an LLM
 
 
 @dataclass(frozen=True)
 class OracleSettings:
-    """The oracle, `judge.model: oracle`: it knows the test world's answers, and errs by a stated amount."""
+    """The oracle, `judge.model: oracle`: it knows the rewards of the test world, with a given error."""
 
     correlation: float = setting(
         1.0,
-        "Correlation of what it believes of an item with the truth, both as normal scores. 1: it knows all; 0: it "
-        "guesses; -1: it wants what the user wants least.",
+        "Correlation of the oracle's beliefs with the true rewards, both as normal scores. 1: exact; 0: random; -1: "
+        "adversarial.",
         low=-1.0,
         high=1.0,
+        advanced=True,
     )
     errors: str = setting(
         "prompt",
-        "prompt: it errs anew in every prompt. item: once for each item (rating worlds: for each user and item), a "
-        "bias that no repetition averages out.",
+        "prompt: an independent error for each prompt. item: one error per item (rating worlds: per user and item), a "
+        "bias that repetition does not average out.",
         choices=("prompt", "item"),
+        advanced=True,
     )
     none_below: float = setting(
         0.8,
-        "It answers None where it believes its pick to be worse than this share of uniform random items: to a prompt "
-        "of k such items with a chance of none_below^k.",
+        "Answer None if the best candidate is believed to be below this quantile of uniform random items; a prompt "
+        "with k such items gets None with probability none_below^k.",
         low=0.0,
         high=1.0,
+        advanced=True,
     )
 
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """Who plays the user: an LLM, or an oracle."""
+    """The judge, which plays the user: an LLM, or an oracle."""
 
     model: str = setting(
         "tiny",
-        "`tiny` (ships with the package), a folder, a Hugging Face model id, or `oracle` (no LLM: judge.oracle).",
+        "`tiny` (included in the package), a folder, a Hugging Face model id, or `oracle` (no LLM; `judge.oracle`).",
     )
     engine: str = setting(
-        "auto", "auto: vllm where it is installed, else transformers.", choices=("auto", "vllm", "transformers")
+        "auto",
+        "Inference engine. auto: vllm if it is installed, else transformers.",
+        choices=("auto", "vllm", "transformers"),
     )
-    dtype: str = setting("float32", "Precision of the model's weights.", choices=("float32", "bfloat16", "float16"))
-    candidates: int = setting(10, "Candidates per prompt (k); one more label stands for None.", low=2, high=25)
-    history: int = setting(10, "Items of the history in the prompt, the latest ones.", low=1, high=1000)
-    platform: str = setting("a shop", "You are a user of ...")
-    item_noun: str = setting("item", "What an item is called in the prompt.")
-    frame: int = setting(0, "Wording of the instruction; the audit compares them.", low=0, high=2)
-    orders: int = setting(1, "Orders of the candidates that an answer is averaged over, against letter bias.", low=1)
+    dtype: str = setting("float32", "Data type of the model's weights.", choices=("float32", "bfloat16", "float16"))
+    candidates: int = setting(10, "Candidates per prompt, k; one more label is None.", low=2, high=25)
+    history: int = setting(10, "Number of most recent items of the history in the prompt.", low=1, high=1000)
+    platform: str = setting("a shop", "Name of the platform in the prompt: `You are a user of {platform}`.")
+    item_noun: str = setting("item", "Noun for an item in the prompt, e.g. track or product.")
+    frame: int = setting(
+        0, "Index of the wording of the instruction; `ialp judge audit` compares them.", low=0, high=2, advanced=True
+    )
+    orders: int = setting(
+        1,
+        "Cyclic orders of the candidates over which an answer is averaged, against letter bias; one prompt per order.",
+        low=1,
+        advanced=True,
+    )
     calibrate_letters: bool = setting(
-        False, "Divide the labels' probabilities by what each letter gets whatever stands there, against letter bias."
+        False,
+        "Divide the label probabilities by the prior probability of each letter, against letter bias.",
+        advanced=True,
     )
-    batch: int = setting(256, "Prompts per request to a replica, and sequences that its engine holds at a time.", low=1)
+    batch: int = setting(
+        256,
+        "Prompts per request to a replica, and maximum number of sequences that its engine processes together.",
+        low=1,
+        advanced=True,
+    )
     batch_tokens: int = setting(
-        0, "Tokens that an engine computes at a time; 0: 2048 on a CPU, 8192 on a GPU.", low=0, high=1 << 24
+        0,
+        "Maximum number of tokens that an engine processes together; 0: 2048 on a CPU, 8192 on a GPU.",
+        low=0,
+        high=1 << 24,
+        advanced=True,
     )
-    replicas: int = setting(1, "Engines side by side, each a Ray actor.", low=1)
-    cpus: int = setting(1, "CPUs of a replica.", low=0)
-    gpus: float = setting(0.0, "GPUs of a replica.", low=0.0)
-    tensor_parallel: int = setting(1, "GPUs that one model is spread over (vLLM); `gpus` must be as many.", low=1)
-    memory_share: float = setting(0.2, "Share of the (GPU) memory that vLLM may take.", low=0.01, high=1.0)
-    max_length: int = setting(1024, "Longest prompt, in tokens; longer ones are skipped and reported.", low=16)
-    timeout: float = setting(600.0, "Seconds after which a replica that answers nothing is replaced.", low=1.0)
-    retries: int = setting(3, "Times that a request is asked again when replicas die or hang over it.", low=0)
-    cache: str = setting("", "Folder of answers that runs share; empty: none.")
-    hourly_price: float = setting(0.0, "What an hour of a replica costs, in any currency, for the estimate.", low=0.0)
-    min_rating: float = setting(0.0, "Logged interactions rated lower are not taken for what a user chose.")
-    audit_prompts: int = setting(1000, "Held-out prompts for accuracy and letter bias.", low=1)
-    seed: int = setting(0, "Seed of the tuning prompts, of the audit, and of an oracle's errors.", low=0)
+    replicas: int = setting(1, "Number of engines that run in parallel, each in a Ray actor.", low=1)
+    cpus: int = setting(1, "CPU cores per replica.", low=0, advanced=True)
+    gpus: float = setting(0.0, "GPUs per replica, possibly a fraction; 0: run on the CPU.", low=0.0)
+    tensor_parallel: int = setting(
+        1,
+        "GPUs that one model is split over (vLLM's tensor parallelism); above 1, `gpus` must be the same number.",
+        low=1,
+        advanced=True,
+    )
+    memory_share: float = setting(
+        0.2, "Fraction of the (GPU) memory that vLLM may use (its gpu_memory_utilization).", low=0.01, high=1.0
+    )
+    max_length: int = setting(
+        1024, "Maximum prompt length in tokens; longer prompts are skipped and reported.", low=16, advanced=True
+    )
+    timeout: float = setting(
+        600.0, "Seconds without a reply after which a replica is restarted.", low=1.0, advanced=True
+    )
+    retries: int = setting(
+        3,
+        "Times that a request is repeated after its replica died or timed out, before it is split into smaller ones.",
+        low=0,
+        advanced=True,
+    )
+    cache: str = setting("", "Folder of the answer cache, which runs can share; empty: no cache.")
+    hourly_price: float = setting(
+        0.0, "Price of one replica per hour, in any currency, for the cost estimate.", low=0.0, advanced=True
+    )
+    min_rating: float = setting(
+        0.0, "Lowest rating that counts as a choice of the user; interactions without a rating count, too."
+    )
+    audit_prompts: int = setting(
+        1000, "Held-out prompts for the audit (accuracy and letter bias).", low=1, advanced=True
+    )
+    seed: int = setting(
+        0, "Random seed of tuning prompts, audit prompts, and the oracle's errors.", low=0, advanced=True
+    )
     tune: TuneSettings = group(TuneSettings)
     oracle: OracleSettings = group(OracleSettings)
 
     @property
     def is_oracle(self) -> bool:
-        """Whether no LLM answers."""
+        """Whether the judge is the oracle, not an LLM."""
         return self.model == ORACLE
 
     @property
     def is_tuned(self) -> bool:
-        """Whether what answers is tuned first: an oracle has nothing to tune."""
+        """Whether the judge is tuned before use; an oracle never is."""
         return self.tune.enabled and not self.is_oracle
 
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """Distillation of the judge's preferences into a table."""
+    """Distillation of the judge's preferences into a table (Algorithm 1, with uniform random candidates)."""
 
-    sessions: int = setting(256, "Sessions that the judge plays.", low=1)
-    steps: int = setting(20, "Steps of a session (T of Algorithm 1).", low=1, high=10_000)
-    batch: int = setting(256, "Sessions that advance side by side: prompts of one request.", low=1)
-    seed: int = setting(0, "Seed of starts and proposals.", low=0)
+    sessions: int = setting(256, "Number of sessions that the judge plays.", low=1)
+    steps: int = setting(20, "Steps per session (T of Algorithm 1), one prompt each.", low=1, high=10_000)
+    batch: int = setting(
+        256, "Sessions that are played together: prompts of one request to the judge.", low=1, advanced=True
+    )
+    seed: int = setting(0, "Random seed of the sessions' first items and of the candidates.", low=0, advanced=True)

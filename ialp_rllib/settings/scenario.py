@@ -1,4 +1,4 @@
-"""A scenario: all settings together, read from its YAML and from ``--set key=value``."""
+"""A scenario: all settings of a run, read from a YAML file and from ``--set key=value``."""
 
 from __future__ import annotations
 
@@ -19,30 +19,37 @@ from ialp_rllib.settings.users import UsersSettings
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """Measuring a policy in the test world."""
+    """Evaluation of a policy in the test world."""
 
-    episodes: int = setting(232, "Episodes per measurement, spread evenly over the test users.", low=1)
-    every: int = setting(5000, "Environment steps between measurements after epoch 2.", low=1)
-    seed: int = setting(12345, "Seed of the starts: the same for every method.", low=0)
+    episodes: int = setting(232, "Episodes per evaluation, distributed evenly over the test users.", low=1)
+    every: int = setting(
+        5000, "Environment steps between evaluations, after those at 0, 1 and 2 epochs (`adapt.epoch_steps`).", low=1
+    )
+    seed: int = setting(12345, "Random seed of the episodes, the same for every method.", low=0, advanced=True)
 
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """Where things run."""
+    """Ray, processes and threads."""
 
-    address: str = setting("", "Ray cluster to join; empty: RAY_ADDRESS if set, else this machine.")
-    cpus: int = setting(0, "CPUs to use on this machine; 0: all.", low=0)
-    local_mode: bool = setting(False, "Everything in one process, for debuggers. Also `--local-mode`.")
-    threads: int = setting(1, "Threads of a training run.", low=1)
-    env_runners: int = setting(0, "Ray actors that step the users of a training run; 0: the run's own process.", low=0)
+    address: str = setting("", "Ray cluster to connect to; empty: RAY_ADDRESS if set, else Ray on this machine.")
+    cpus: int = setting(0, "CPU cores that Ray uses on this machine; 0: all.", low=0)
+    local_mode: bool = setting(False, "Run everything in one process, for debuggers. Same as `--local-mode`.")
+    threads: int = setting(1, "Threads of a training run.", low=1, advanced=True)
+    env_runners: int = setting(
+        0,
+        "Ray actors that simulate the users of a training run; 0: the training process does.",
+        low=0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A scenario and everything that is done with it."""
+    """A scenario: all settings of a run."""
 
-    scenario: str = setting("", "Name of the scenario.")
-    seeds: tuple[int, ...] = setting((0,), "One training run per seed and method.", low=0)
+    scenario: str = setting("", "Name of the scenario, and default name of the run's folder.")
+    seeds: tuple[int, ...] = setting((0,), "Random seeds: one training run per method and seed.", low=0)
     catalogue: CatalogueSettings = group(CatalogueSettings)
     users: UsersSettings = group(UsersSettings)
     judge: JudgeSettings = group(JudgeSettings)
@@ -55,7 +62,7 @@ class Settings:
 
     @property
     def pretraining_agent(self) -> AgentSettings:
-        """``agent`` as pre-training has it: with an entropy bonus of its own, which stays."""
+        """``agent`` with the entropy bonus of pre-training, which is constant."""
         bonus = self.pretrain.entropy
         return replace(self.agent, entropy=bonus, entropy_end=bonus, entropy_steps=0)
 
@@ -68,17 +75,17 @@ def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings
 
     Args:
         scenario: name of a scenario of the package (``sample``, ``coat``), or path of a YAML file.
-        overrides: ``key=value`` pairs with dotted keys, the value in YAML: ``judge.candidates=5``.
+        overrides: ``key=value`` pairs with dotted keys and values in YAML: ``judge.candidates=5``.
 
     Raises:
-        InputError: no such scenario; unknown key; value of the wrong type or out of range.
+        InputError: no such scenario; unknown key; value of the wrong type or out of range; contradictory values.
     """
     path = Path(scenario) if scenario.endswith((".yaml", ".yml")) else SCENARIOS / f"{scenario}.yaml"
     try:
-        there = path.is_file()
+        exists = path.is_file()
     except OSError:  # the name is too long
-        there = False
-    if not there:
+        exists = False
+    if not exists:
         known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
         raise InputError(f"scenario {scenario[:300]!r}", "not found", f"one of {known}, or the path of a .yaml file")
     tree = read_yaml(path)
@@ -91,14 +98,14 @@ def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings
 
 
 def _check_together(settings: Settings) -> None:
-    """What no setting can say alone."""
+    """Constraints between settings."""
     agent, longest = settings.agent, settings.users.horizon + 1
     if agent.mask_recent > agent.history:
         raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
     if agent.mask_recent < 0 and agent.history < longest:
         raise InputError(
             "agent.mask_recent",
-            f"is -1 (the whole session), but the state holds only the last {agent.history} items",
+            f"is -1 (the whole session), but the state holds the last {agent.history} items only",
             f"agent.history of at least users.horizon + 1 = {longest}",
         )
     judge = settings.judge
@@ -115,12 +122,14 @@ def _check_together(settings: Settings) -> None:
     for name, reserved in (("attributes", ("item_id",)), ("user_attributes", ("user_id", "is_test"))):
         names = getattr(settings.catalogue, name)
         for attribute in names:
-            if attribute in reserved:  # so are columns of the prepared tables called
-                raise InputError(f"catalogue.{name}", f"holds {attribute!r}", "another name for it, with a column")
+            if attribute in reserved:  # names of columns in the prepared tables
+                raise InputError(
+                    f"catalogue.{name}", f"holds {attribute!r}", "another name, mapped to the column by `columns`"
+                )
             if names.count(attribute) > 1:
                 raise InputError(f"catalogue.{name}", f"holds {attribute!r} twice", "every attribute once")
     if "/" in settings.scenario or "\0" in settings.scenario:
-        raise InputError("scenario", f"is {settings.scenario!r}", "a name that a folder can have")
+        raise InputError("scenario", f"is {settings.scenario!r}", "a valid folder name")
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

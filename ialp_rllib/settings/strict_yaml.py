@@ -1,4 +1,4 @@
-"""YAML as PyYAML's safe loader reads it, but what that loader trips over or passes over is an error with its line."""
+"""YAML as PyYAML's safe loader reads it, except that invalid values and duplicate keys are errors with their line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 from yaml.constructor import ConstructorError
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no annotations
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             value = super().construct_object(node, deep)
@@ -21,19 +21,20 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:  # before keys that are merged in by <<, which may be there twice
+        for key, _ in node.value:  # before keys are merged in by <<, which may repeat a key
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
                     raise ConstructorError(None, None, f"the key {key.value!r} occurs twice", key.start_mark)
                 seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML text holds.
+    """The data of a YAML document.
 
     Raises:
-        yaml.YAMLError: it is not valid, names a key of a mapping twice, or is nested too deeply.
+        yaml.YAMLError: the text is not valid YAML, repeats a key of a mapping, or is nested too deeply.
     """
     try:
         return yaml.load(text, Loader=_Loader)

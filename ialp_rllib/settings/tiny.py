@@ -1,4 +1,4 @@
-"""Settings of a tiny judge's training (`ialp judge init --tiny`)."""
+"""Settings of the training of a tiny judge (`ialp judge init --tiny`)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from ialp_rllib.settings.base import setting
 
 @dataclass(frozen=True)
 class TinySettings:
-    """The tiny judge: how large it is and how long it learns."""
+    """The tiny judge: size of the model, and its training."""
 
-    updates: int = setting(1500, "Updates of the training.", low=1)
-    minutes: float = setting(40.0, "Time after which it ends with fewer; 0: no limit.", low=0.0)
-    batch: int = setting(64, "Prompts of an update.", low=1)
-    learning_rate: float = setting(2e-3, "AdamW's step size.", low=1e-7, high=1.0)
-    width: int = setting(128, "Numbers per token in the model: a multiple of 64.", low=64, high=1024)
-    layers: int = setting(4, "Layers.", low=2, high=48)
-    none_share: float = setting(0.1, "Share of prompts without the true item, answered None.", low=0.0, high=0.9)
-    prompts: int = setting(2000, "Held-out prompts for its accuracy, of each kind.", low=1)
+    updates: int = setting(1500, "Number of updates.", low=1)
+    minutes: float = setting(40.0, "Time limit of the training, in minutes; 0: none.", low=0.0)
+    batch: int = setting(64, "Prompts per update.", low=1, advanced=True)
+    learning_rate: float = setting(2e-3, "Learning rate of AdamW.", low=1e-7, high=1.0, advanced=True)
+    width: int = setting(128, "Hidden size of the model, a multiple of 64.", low=64, high=1024, advanced=True)
+    layers: int = setting(4, "Number of layers.", low=2, high=48, advanced=True)
+    none_share: float = setting(
+        0.1,
+        "Fraction of prompts without the true item; their answer is None.",
+        low=0.0,
+        high=0.9,
+        advanced=True,
+    )
+    prompts: int = setting(2000, "Held-out prompts per measurement of accuracy.", low=1)
     threads: int = setting(2, "Threads of the training.", low=1)
-    checkpoint_every: int = setting(100, "Updates between checkpoints, from which a killed training goes on.", low=1)
-    seed: int = setting(0, "Seed of all randomness.", low=0)
+    checkpoint_every: int = setting(
+        100, "Updates between checkpoints, from which an interrupted training resumes.", low=1, advanced=True
+    )
+    seed: int = setting(0, "Random seed.", low=0)

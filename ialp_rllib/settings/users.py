@@ -1,4 +1,4 @@
-"""Settings of the simulated users: their models, and when they leave."""
+"""Settings of the simulated users: user models, leaving rules, and effects that make users harder to please."""
 
 from __future__ import annotations
 
@@ -10,131 +10,227 @@ from ialp_rllib.settings.base import group, setting
 
 @dataclass(frozen=True)
 class DeepFMSettings:
-    """The user model of a rating world: DeepFM (Guo et al. 2017) on ids and attributes."""
+    """User model of a rating world: DeepFM on ids and attributes (Guo et al. 2017), or an ensemble of them."""
 
-    dim: int = setting(8, "Embedding size.", low=1, high=1024)
-    hidden: tuple[int, ...] = setting((128, 128), "Widths of the deep part.")
-    members: int = setting(1, "Models, fitted from other seeds to other parts; their mean answers.", low=1, high=100)
+    dim: int = setting(8, "Embedding size.", low=1, high=1024, advanced=True)
+    hidden: tuple[int, ...] = setting((128, 128), "Layer widths of the deep part.", low=1, advanced=True)
+    members: int = setting(
+        1,
+        "Models in the ensemble, each fitted with another seed and another held-out part; the mean prediction is used.",
+        low=1,
+        high=100,
+        advanced=True,
+    )
     pessimism: float = setting(
-        0.0, "How many standard deviations of the models' predictions are taken off their mean.", low=0.0, high=100.0
+        0.0,
+        "Standard deviations of the ensemble's predictions subtracted from their mean, in the train world (after MOPO, "
+        "Yu et al. 2020).",
+        low=0.0,
+        high=100.0,
+        advanced=True,
     )
     dropout: float = setting(
-        0.0, "Share of the entries of embeddings and deep part dropped while fitting.", low=0.0, high=0.9
+        0.0, "Dropout rate of embeddings and hidden layers during fitting.", low=0.0, high=0.9, advanced=True
     )
-    negatives: int = setting(5, "Unobserved pairs per rating, fitted to 0.", low=0, high=100)
-    negative_weight: float = setting(1.0, "Weight of the unobserved pairs in the loss.", low=0.0, high=100.0)
-    debias: bool = setting(False, "Weight each rating by 1 / its propensity (needs propensities in the data).")
-    learning_rate: float = setting(1e-3, "Adam's step size.", low=1e-6, high=1.0)
-    weight_decay: float = setting(1e-4, "L2 penalty of the embeddings and weights.", low=0.0, high=10.0)
-    batch: int = setting(256, "Ratings per update.", low=1)
-    epochs: int = setting(100, "Most passes over the ratings.", low=1)
-    early_stopping: int = setting(5, "Stop after so many passes without a better held-out error.", low=1)
-    held_out: float = setting(0.1, "Share of the ratings held out for early stopping.", low=0.01, high=0.9)
+    negatives: int = setting(
+        5, "Unobserved (user, item) pairs sampled per rating, fitted to 0.", low=0, high=100, advanced=True
+    )
+    negative_weight: float = setting(
+        1.0,
+        "Weight of the unobserved pairs in the loss; the ratings have weight 1.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
+    )
+    debias: bool = setting(
+        False,
+        "Weight each rating by its inverse propensity (Schnabel et al. 2016); needs propensities in the data.",
+        advanced=True,
+    )
+    learning_rate: float = setting(1e-3, "Learning rate of Adam.", low=1e-6, high=1.0, advanced=True)
+    weight_decay: float = setting(1e-4, "L2 penalty on embeddings and weights.", low=0.0, high=10.0, advanced=True)
+    batch: int = setting(256, "Ratings per update.", low=1, advanced=True)
+    epochs: int = setting(100, "Maximum number of passes over the ratings.", low=1, advanced=True)
+    early_stopping: int = setting(
+        5, "Passes without a lower held-out error after which fitting stops.", low=1, advanced=True
+    )
+    held_out: float = setting(
+        0.1, "Fraction of the ratings held out for early stopping.", low=0.01, high=0.9, advanced=True
+    )
 
 
 @dataclass(frozen=True)
 class DistanceSettings:
-    """Leaving by boredom (rating worlds): too similar to what was just recommended."""
+    """Leaving rule of rating worlds: the user leaves when an item is too similar to recent recommendations.
 
-    window: int = setting(7, "How many of the last recommended items the user remembers.", low=1)
-    distance: float = setting(6.0, "Items nearer than this (Euclidean, rating columns) bore.", low=0.0)
+    Source: the Coat environment of EasyRL4Rec (Yu et al. 2024).
+    """
+
+    window: int = setting(7, "Number of recent recommendations that an item is compared with.", low=1, advanced=True)
+    distance: float = setting(
+        6.0,
+        "Distance under which two items are too similar: Euclidean, between their columns of the rating matrix.",
+        low=0.0,
+        advanced=True,
+    )
     lookback: str = setting(
         "plain",
-        "plain: the last min(t, window); published: the slip of the public code.",
+        "Recommendations compared with at step t. plain: the last min(t, window). published: as in the public code of "
+        "EasyRL4Rec, with its slicing error for t < window.",
         choices=("plain", "published"),
+        advanced=True,
     )
 
 
 @dataclass(frozen=True)
 class SequenceModelSettings:
-    """The user model of a sequence world: attention over the session (after HAC, Liu et al. 2023)."""
+    """User model of a sequence world: attention over the session (after HAC, Liu et al. 2023)."""
 
-    dim: int = setting(64, "Embedding size.", low=1, high=1024)
-    window: int = setting(20, "Items of the session that the model attends to.", low=1, high=1024)
-    negatives: int = setting(4, "Sampled negatives per logged next item.", low=1, high=1000)
+    dim: int = setting(64, "Embedding size.", low=1, high=1024, advanced=True)
+    window: int = setting(
+        20, "Most recent items of the session that the model attends to.", low=1, high=1024, advanced=True
+    )
+    negatives: int = setting(4, "Sampled negatives per logged next item.", low=1, high=1000, advanced=True)
     sampling: str = setting(
         "uniform",
-        "How negatives are drawn: uniform items; popularity, to the power 3/4; in_batch, the next items of other rows. "
-        "The latter two take the popularity out of the answers.",
+        "Distribution of the negatives. uniform: all items alike. popularity: frequency to the power 3/4 (Mikolov et "
+        "al. 2013). in_batch: next items of other rows. The last two remove item popularity from the predictions.",
         choices=("uniform", "popularity", "in_batch"),
+        advanced=True,
     )
-    learning_rate: float = setting(3e-3, "Adam's step size.", low=1e-6, high=1.0)
-    weight_decay: float = setting(3e-5, "L2 penalty.", low=0.0, high=10.0)
-    dropout: float = setting(0.3, "Share of the embeddings' entries dropped while fitting.", low=0.0, high=0.9)
-    batch: int = setting(512, "Logged next items per update.", low=1)
-    epochs: int = setting(30, "Most passes over the log.", low=1)
-    early_stopping: int = setting(5, "Stop after so many passes without a better held-out ranking.", low=1)
-    held_out: float = setting(0.1, "Share of the log held out for early stopping.", low=0.01, high=0.9)
-    reward_scale: float = setting(5.0, "r = scale * p.", low=0.01)
-    uniform_reward: float = setting(0.35, "Mean reward of a uniform random item after calibration.", low=0.001)
+    learning_rate: float = setting(3e-3, "Learning rate of Adam.", low=1e-6, high=1.0, advanced=True)
+    weight_decay: float = setting(3e-5, "L2 penalty on all weights.", low=0.0, high=10.0, advanced=True)
+    dropout: float = setting(
+        0.3, "Dropout rate of the item embeddings during fitting.", low=0.0, high=0.9, advanced=True
+    )
+    batch: int = setting(512, "Logged next items per update.", low=1, advanced=True)
+    epochs: int = setting(30, "Maximum number of passes over the log.", low=1, advanced=True)
+    early_stopping: int = setting(
+        5, "Passes without a higher held-out AUC after which fitting stops.", low=1, advanced=True
+    )
+    held_out: float = setting(
+        0.1, "Fraction of the logged next items held out for early stopping.", low=0.01, high=0.9, advanced=True
+    )
+    reward_scale: float = setting(
+        5.0,
+        "Maximum reward: r = reward_scale * p, with p the predicted probability that the user likes the item.",
+        low=0.01,
+        advanced=True,
+    )
+    uniform_reward: float = setting(
+        0.35, "Mean reward of a uniform random policy, to which p is calibrated.", low=0.001, advanced=True
+    )
 
 
 @dataclass(frozen=True)
 class PatienceSettings:
-    """Leaving by lost patience (sequence worlds): each step costs ``base + indifference * (1 - p)``."""
+    """Leaving rule of sequence worlds: the user leaves when patience falls below 1.
 
-    start: float = setting(10.0, "Patience at the start.", low=0.1)
-    base: float = setting(1.0, "Cost of a step with a perfect item.", low=0.0)
-    indifference: float = setting(1.1, "Extra cost of a step with an item that the user cares nothing for.", low=0.0)
-    floor: float = setting(1.0, "The user leaves below this.", low=0.0)
+    Each step costs ``base + indifference * (1 - p)``, with p the probability that the user likes the item.
+    """
+
+    start: float = setting(10.0, "Patience at the start of a visit.", low=0.1, advanced=True)
+    base: float = setting(1.0, "Patience lost at each step, for any item.", low=0.0, advanced=True)
+    indifference: float = setting(
+        1.1, "Additional patience lost at a step with p = 0; proportional to 1 - p.", low=0.0, advanced=True
+    )
 
 
 @dataclass(frozen=True)
 class ChurnSettings:
-    """Coming back: a visit that ends by leaving is followed by another one, the more likely the better it was."""
+    """Return visits: a user who left may come back, the more likely the higher the mean reward of the visit.
 
-    sessions: int = setting(1, "Most visits of one user; 1: who leaves does not come back.", low=1, high=10_000)
-    highest: float = setting(0.95, "Chance to come back after the best of visits.", low=0.0, high=1.0)
-    middle: float = setting(
-        0.3, "Mean reward of a visit with half that chance, as a share of the largest reward.", low=0.0, high=1.0
+    The probability is ``highest * sigmoid(slope * (r / r_max - middle))``, with r the mean reward of the visit.
+    """
+
+    sessions: int = setting(
+        1, "Maximum number of visits per user; 1: no return visits.", low=1, high=10_000, advanced=True
     )
-    slope: float = setting(10.0, "How sharply the chance rises around the middle.", low=0.0, high=1000.0)
-    keep_session: bool = setting(True, "Whether the items of earlier visits stay in the session.")
+    highest: float = setting(0.95, "Upper limit of the return probability.", low=0.0, high=1.0, advanced=True)
+    middle: float = setting(
+        0.3,
+        "Mean reward of a visit, as a fraction of the maximum reward, at which the return probability is half of "
+        "`highest`.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
+    slope: float = setting(
+        10.0, "Steepness of the return probability around `middle`.", low=0.0, high=1000.0, advanced=True
+    )
+    keep_session: bool = setting(
+        True, "Keep the items of earlier visits in the session; false: each visit starts a new one.", advanced=True
+    )
 
 
 @dataclass(frozen=True)
 class DislikesSettings:
-    """Negative feedback: one disliked recommendation too many in a row is answered with a reward under 0."""
+    """Negative feedback: after several disliked recommendations in a row, the next one gets a negative reward."""
 
-    penalty: float = setting(0.0, "Such an answer is minus this; 0: off.", low=0.0, high=1e6)
-    after: int = setting(2, "Disliked recommendations in a row that are borne.", low=0, high=10_000)
-    threshold: float = setting(0.1, "An answer under this share of the largest reward is a dislike.", low=0.0, high=1.0)
+    penalty: float = setting(0.0, "Size of the negative reward; 0: off.", low=0.0, high=1e6, advanced=True)
+    after: int = setting(
+        2, "Disliked recommendations in a row that the user accepts.", low=0, high=10_000, advanced=True
+    )
+    threshold: float = setting(
+        0.1,
+        "Fraction of the maximum reward under which a reward counts as a dislike.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)
 class SegmentsSettings:
-    """Segments of users with different tastes (sequence worlds)."""
+    """User segments with different tastes (sequence worlds)."""
 
-    strength: float = setting(0.0, "How far a taste of 1 shifts the answer's logit; 0: off.", low=0.0, high=100.0)
-    count: int = setting(3, "Segments.", low=1, high=10_000)
+    strength: float = setting(
+        0.0,
+        "Shift of the logit of p per unit of taste (standard deviation 1 over the items); 0: off.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
+    )
+    count: int = setting(3, "Number of segments.", low=1, high=10_000, advanced=True)
 
 
 @dataclass(frozen=True)
 class DriftSettings:
-    """Tastes that turn over time (sequence worlds)."""
+    """Tastes that change periodically (sequence worlds)."""
 
-    strength: float = setting(0.0, "How far a taste of 1 shifts the answer's logit; 0: off.", low=0.0, high=100.0)
+    strength: float = setting(
+        0.0,
+        "Shift of the logit of p per unit of taste (standard deviation 1 over the items); 0: off.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
+    )
     period: float = setting(
-        2000.0, "Steps of a place after which the taste is the first one again.", low=1.0, high=1e12
+        2000.0, "Period of the change, in steps of one environment slot.", low=1.0, high=1e12, advanced=True
     )
 
 
 @dataclass(frozen=True)
 class UsersSettings:
-    """The simulated users."""
+    """The simulated users: world, user models, and how users leave."""
 
     world: str = setting(
-        "sequence", "rating: users rate (Coat). sequence: users follow a session.", choices=("rating", "sequence")
+        "sequence",
+        "rating: the rewards are the ratings of a completed matrix (Coat). sequence: a model of the session gives the "
+        "rewards.",
+        choices=("rating", "sequence"),
     )
     protocol: str = setting(
         "transfer",
-        "transfer: train world = fitted user model, test world = truth (or a second model). "
-        "split: both worlds = truth, other users.",
+        "transfer: train on a fitted user model, test on the true ratings (sequence worlds: on a second model). "
+        "split: train and test on the true ratings, of different users; rating worlds only.",
         choices=("transfer", "split"),
     )
-    horizon: int = setting(20, "Step limit of an episode.", low=1, high=10_000)
-    seed: int = setting(0, "Seed of the user models.", low=0)
-    device: str = setting("cpu", "Where user models are fitted and answer.", choices=("cpu", "cuda"))
+    horizon: int = setting(20, "Maximum number of steps per episode, after which it is truncated.", low=1, high=10_000)
+    seed: int = setting(0, "Random seed of the user models and of the tastes.", low=0, advanced=True)
+    device: str = setting(
+        "cpu", "Device on which user models are fitted and run.", choices=("cpu", "cuda"), advanced=True
+    )
     deepfm: DeepFMSettings = group(DeepFMSettings)
     distance: DistanceSettings = group(DistanceSettings)
     sequence: SequenceModelSettings = group(SequenceModelSettings)
@@ -149,6 +245,6 @@ class UsersSettings:
             if self.world == "rating" and strength:
                 raise InputError(
                     f"users.{name}.strength",
-                    f"is {strength}, but the answers of a rating world are cells of a matrix: nothing to shift",
+                    f"is {strength}, but a rating world reads its rewards from a matrix: there is no logit to shift",
                     "0, or users.world: sequence",
                 )

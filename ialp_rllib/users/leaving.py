@@ -8,6 +8,9 @@ import numpy as np
 
 from ialp_rllib.settings import DistanceSettings, PatienceSettings
 
+# Patience under which a user leaves. No setting: only `users.patience.start` less this number matters.
+_FLOOR = 1.0
+
 
 class Leaving(Protocol):
     """A rule that says who leaves after a step. All arrays are over the N users served side by side."""
@@ -87,7 +90,7 @@ class DistanceRule:
 
 
 class Patience:
-    """Each step costs ``base + indifference * (1 - p)``; the user leaves when patience falls under ``floor``.
+    """Each step costs ``base + indifference * (1 - p)``; the user leaves when patience falls below 1.
 
     With the defaults: 5 steps of indifference (p = 0), up to 10 of delight (p = 1).
     """
@@ -102,7 +105,7 @@ class Patience:
     def step(self, session: np.ndarray, steps: np.ndarray, action: np.ndarray, reward: np.ndarray) -> np.ndarray:
         s = self._settings
         self._patience -= s.base + s.indifference * (1 - reward / self._scale)
-        return self._patience < s.floor
+        return self._patience < _FLOOR
 
     def get_state(self) -> np.ndarray | None:
         return self._patience.copy()

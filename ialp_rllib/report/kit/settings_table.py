@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ialp_rllib.report.kit.numbers import leaves
-from ialp_rllib.settings import Settings, to_dict
+from ialp_rllib.settings.describe import as_text, describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,26 +24,17 @@ class SettingRow:
 
 def setting_rows(settings: Mapping[str, Any]) -> list[SettingRow]:
     """All settings, flattened to dotted keys, with documentation and default from the declarations."""
-    defaults, docs = dict(leaves(to_dict(Settings()))), dict(_docs(Settings))
+    infos = {info.name: info for info in describe()}
     rows = []
     for key, value in leaves(settings):
-        known = key in defaults
-        changed = known and json.dumps(value, default=str) != json.dumps(defaults[key], default=str)
-        rows.append(SettingRow(key, _yaml(value), _yaml(defaults[key]) if known else "", docs.get(key, ""), changed))
+        info = infos.get(key)
+        changed = info is not None and _plain(value) != _plain(info.default)
+        rows.append(
+            SettingRow(key, as_text(value), as_text(info.default) if info else "", info.doc if info else "", changed)
+        )
     return rows
 
 
-def _docs(cls: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for field in dataclasses.fields(cls):
-        if "doc" in field.metadata:
-            yield f"{prefix}{field.name}", field.metadata["doc"]
-        else:
-            yield from _docs(field.default_factory, f"{prefix}{field.name}.")
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_yaml(v) for v in value)}]"
-    if isinstance(value, str):
-        return value or '""'
+def _plain(value: Any) -> str:
+    """A value as JSON, in which a list and a tuple are the same."""
     return json.dumps(value, default=str)

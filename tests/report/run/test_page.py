@@ -60,7 +60,7 @@ def test_the_whole_page(tmp_path, parts):
         "2 min 05 s",
         "reused",
         "2.54.1",
-        "Discount.",
+        "Discount factor.",
     ):
         assert expected in page.text, expected
     assert page.tags["script"] == 0

@@ -1,0 +1,128 @@
+"""``ialp settings``: all settings with default, range and meaning; also the values of a scenario."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ialp_rllib.cli import console
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import load, to_dict
+from ialp_rllib.settings.describe import ADVANCED, BASIC, SettingInfo, as_text, describe
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A setting, its value in the scenario (or the default), and whether the two differ."""
+
+    info: SettingInfo
+    value: Any
+    changed: bool
+
+
+def settings(
+    group: Annotated[
+        str, typer.Argument(help="A group or a setting: agent, judge.tune, adapt.alpha.steps. Default: all.")
+    ] = "",
+    scenario: Annotated[
+        str,
+        typer.Option(
+            "--scenario", metavar="NAME_OR_YAML", help="Also show the values of a scenario, and mark what it changes."
+        ),
+    ] = "",
+    advanced: Annotated[bool, typer.Option("--advanced", help="Show the advanced settings, too.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")] = False,
+) -> None:
+    """List the settings: default, range and meaning. Set one with --set NAME=VALUE, or in the scenario's YAML."""
+    infos = _of_group(describe(), group)
+    rows = _rows(infos, scenario)
+    shown = rows if advanced else _short(rows)
+    if json_:
+        _print_json(shown, scenario)
+        return
+    _print_table(shown, group, scenario)
+    if len(shown) < len(rows):
+        hidden = f"{len(rows) - len(shown)} advanced settings are not shown: --advanced"
+        console.messages.print(hidden, highlight=False)
+
+
+def _of_group(infos: list[SettingInfo], group: str) -> list[SettingInfo]:
+    found = [info for info in infos if not group or info.name == group or info.name.startswith(f"{group}.")]
+    if not found:
+        groups = dict.fromkeys(info.group for info in infos if info.group)
+        expected = _nearest(group, [*groups, *(info.name for info in infos)])
+        raise InputError(f"ialp settings {group[:100]}", "no such group or setting", expected)
+    return found
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    """Names that end alike, then names that are spelled alike; or the top-level ones."""
+    last = name.rpartition(".")[2]
+    near = [known for known in names if known.rpartition(".")[2] == last]
+    near += difflib.get_close_matches(name[:100], names, n=3, cutoff=0.6)
+    alike = difflib.get_close_matches(last[:100], {known.rpartition(".")[2] for known in names}, n=2, cutoff=0.8)
+    near += [known for known in names if known.rpartition(".")[2] in alike]
+    top = dict.fromkeys(known.partition(".")[0] for known in names)
+    return f"{', '.join(list(dict.fromkeys(near))[:6])}?" if near else f"one of {', '.join(top)}"
+
+
+def _rows(infos: list[SettingInfo], scenario: str) -> list[_Row]:
+    values = to_dict(load(scenario)) if scenario else {}
+    rows = []
+    for info in infos:
+        default = json.loads(json.dumps(info.default))  # plain data, as `to_dict` gives it: lists, no tuples
+        value = _value(values, info.name) if scenario else default
+        rows.append(_Row(info, value, value != default))
+    return rows
+
+
+def _value(tree: Any, name: str) -> Any:
+    for key in name.split("."):
+        tree = tree[key]
+    return tree
+
+
+def _short(rows: list[_Row]) -> list[_Row]:
+    """The basic settings, and what the scenario changes; all of them where nothing would be left."""
+    return [row for row in rows if row.info.level == BASIC or row.changed] or rows
+
+
+def _print_json(rows: list[_Row], scenario: str) -> None:
+    entries = []
+    for row in rows:
+        entry = asdict(row.info)
+        del entry["group_doc"]  # once per group, below
+        entries.append(entry | ({"value": row.value, "changed": row.changed} if scenario else {}))
+    groups = {row.info.group: row.info.group_doc for row in rows}
+    data = {"scenario": scenario or None, "groups": groups, "settings": entries}
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _print_table(rows: list[_Row], group: str, scenario: str) -> None:
+    summary = next((row.info.group_doc.splitlines()[0] for row in rows if row.info.group == group), "")
+    title = ": ".join(filter(None, (scenario, group, summary)))
+    table = Table(title=escape(title), title_justify="left")
+    mixed = any(row.info.level == ADVANCED for row in rows)
+    for name in ("setting", *(["value"] if scenario else []), "default", "range", *(["level"] if mixed else [])):
+        table.add_column(name, no_wrap=name in ("setting", "level"), overflow="fold")
+    table.add_column("meaning", overflow="fold", ratio=1)
+    for row, after in zip(rows, [*rows[1:], None], strict=True):
+        info, value = row.info, escape(as_text(row.value))
+        values = [f"[bold yellow]{value} *[/]" if row.changed else value] if scenario else []
+        cells = [*values, escape(as_text(info.default)), escape(info.range), *([info.level] if mixed else [])]
+        last = after is None or after.info.group != info.group
+        table.add_row(info.name, *cells, escape(info.doc), end_section=last)
+    out = Console()
+    if not out.is_terminal:  # a file or a pipe: as wide as the table, so that a row is one line
+        out = console.results(Console(width=10_000).measure(table).maximum)
+    out.print(table, highlight=False)
+    if any(row.changed for row in rows):
+        out.print("* differs from the default", highlight=False)

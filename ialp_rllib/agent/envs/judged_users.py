@@ -1,4 +1,4 @@
-"""Simulated users who are shown what the judge picks among the agent's proposals: LLMOnline."""
+"""Simulated users with a judge that selects the shown item from the agent's candidates (LLMOnline)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from ialp_rllib.users.env import UserVectorEnv
 
 
 class JudgedUserVectorEnv(VectorEnv):
-    """An action is a row of k proposed items; the judge picks one of them, and the users answer to that one.
+    """Simulated users to whom the judge shows one of k candidates per step.
 
-    The judge decides what is shown and nothing else: rewards and who leaves are the users'. ``info["action"]`` holds
-    the picked items, ``info["prompts"]`` how many prompts that took and ``info["seconds"]`` how long.
+    An action is ``(N, k) int``, k candidates per user. The judge only selects the item that is shown (a random
+    candidate if it answers None); rewards and ends of episodes are those of the simulated users. ``info`` contains
+    ``action``: ``(N,)`` selected items, ``prompts``: number of prompts, and ``seconds``: time spent waiting for them.
 
     Args:
-        users: the users, N side by side; the judge sees all that their sessions hold.
-        judge: who picks.
-        candidates: k.
+        users: environment of N users; the judge sees their complete sessions.
+        judge: the judge.
+        candidates: number of candidates per prompt, k.
     """
 
     def __init__(self, users: UserVectorEnv, judge: JudgeClient, candidates: int) -> None:
         self.users, self.judge, self.sim = users, judge, users.sim
         self.num_envs, self.metadata = users.num_envs, users.metadata
         self.single_observation_space = users.single_observation_space
-        self.single_action_space = users.single_action_space  # of the policy; what step() takes is (N, k) of them
+        self.single_action_space = users.single_action_space  # of the policy; step() takes (N, k) candidates
         self.observation_space = users.observation_space
         self.action_space = gym.spaces.MultiDiscrete(np.full((self.num_envs, candidates), users.sim.world.n_items))
 
@@ -39,16 +40,16 @@ class JudgedUserVectorEnv(VectorEnv):
         return self.users.reset(seed=seed, options=options)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        began = time.perf_counter()
+        start = time.perf_counter()
         pending = self.judge.submit(self.sim.session.copy(), actions, users=self.sim.user.copy())
-        picked = self.judge.collect(pending).item
-        seconds = time.perf_counter() - began
-        *result, info = self.users.step(picked)
-        info |= {"action": picked, "prompts": len(pending.keys), "seconds": seconds}
+        selected = self.judge.collect(pending).item
+        seconds = time.perf_counter() - start
+        *result, info = self.users.step(selected)
+        info |= {"action": selected, "prompts": len(pending.keys), "seconds": seconds}
         return *result, info  # type: ignore[return-value]
 
     def get_state(self) -> dict[str, Any]:
-        """State for a checkpoint: the users'; the judge has none."""
+        """State of the users for a checkpoint; the judge is stateless."""
         return self.users.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:

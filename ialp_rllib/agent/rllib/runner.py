@@ -201,7 +201,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
 
         Returns:
             ``return`` and ``length``, means over episodes; ``reward_per_step``; ``episodes``, their number; and
-            ``coverage`` and ``effective_items`` of the recommended items (:func:`ialp_rllib.results.measures.diversity`).
+            ``coverage`` and ``effective_items`` of their items (:func:`ialp_rllib.results.measures.diversity`).
         """
         env = self.env
         start = np.arange(self.num_envs) % len(env.sim.world.users)

@@ -35,7 +35,8 @@ format: venv ## ruff's fixes and layout
 	$(BIN)/ruff format .
 
 docs: venv ## the documentation, into site/
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # A benchmark that needs a data set has an option --data; the others run here.
 bench: venv ## the benchmarks that need no data

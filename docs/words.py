@@ -1,0 +1,128 @@
+"""What the pages of docs/reference say that no object of the package knows (see generate.py)."""
+
+SETTINGS = """
+Every setting has a name with dots, a default, and a range that is checked when it is read. Set one on the command line
+with `--set agent.gamma=0.95`, or in a scenario's YAML file, where dots become nested keys. A wrong name is answered
+with the nearest right one. `ialp settings agent` prints a group on the terminal; `--advanced` adds the advanced ones.
+
+The basic settings come first in each section. The defaults are those of the package; a scenario overrides some of them
+(its YAML file gives the reason of each value), and a report lists every setting of its run.
+"""
+
+TOP = "What belongs to no group."
+
+TINY = """
+Settings of `ialp judge init --tiny`. The first ones are options of that verb (`--updates`, `--minutes`, `--threads`,
+`--prompts`, `--seed`); the others keep their defaults.
+"""
+
+CLI = """
+`ialp` has one verb for each task. `ialp VERB --help` prints what this page lists. Results go to standard output,
+progress and messages to standard error.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a problem that `ialp doctor` found, or an error inside the program |
+| 2 | wrong input: a file, a setting or an option; the message names it and says what is expected |
+"""
+
+METRICS = """
+Every name that a report, a table or a log uses. Reports print the terms that they use at their end.
+"""
+
+FORMATS = """
+Stages hand their results on through files in open formats: Parquet, JSON, safetensors with a `config.json`, and folders
+in the layout of Hugging Face and PEFT. Everything can be read without this package.
+"""
+
+STAGES = {
+    "prepare": "`items.parquet`, `interactions.parquet`, `users.parquet`; for Coat also `truth.parquet`, "
+    "`propensities.parquet`",
+    "users": "the fitted user models: safetensors with `config.json`",
+    "tune": "`adapter/` (PEFT), `merged/` (the whole model, which is served), `audit_before.json`, `audit.json`",
+    "distil": "`part-*.parquet` (the preference table) and `preferences.json`",
+    "pretrain": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
+    "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `policy.safetensors`",
+    "report": "`results.parquet`, `curves.parquet`, `index.html`",
+}
+
+MANIFEST = """
+"Reads from" lists the stages for the default settings. With `judge.model=oracle`, `tune` and `distil` also read
+`users`; methods that start from random weights need neither `tune`, `distil` nor `pretrain`.
+
+Beside the stages' folders a run has `settings.yaml`, all settings as they were resolved, and `logs/`, for TensorBoard.
+
+Each finished stage has a `manifest.json`, written last: `stage`, `fingerprint` (of everything that the stage depends
+on), `seconds`, `finished` (Unix time), `facts` (figures for the report), and `files`. A stage in work has a
+`started.json` in its place. See [stages and resuming](../concepts/stages.md).
+"""
+
+RESULTS_TABLE = """
+Left by `report` and by `ialp compare`. One row per scenario, method, seed, epoch and policy: what one policy reached in
+the test world.
+"""
+
+CURVES_TABLE = "Left beside it. One row per point of a learning curve."
+
+CURVE_COLUMNS = {
+    "series": "`train` (mean over the most recent 20 training episodes), `test_sampled` or `test_greedy`",
+    "alpha": "weight of the learning policy in a mixture; null where the method has none",
+}
+
+RUN_TABLE = """
+`measurements.parquet` and `curves.parquet` of one method and seed, in `adapt/METHOD/seed-N/`, have the columns above
+without `scenario`, `method` and `seed`. The curve also has these columns; what a method does not report is null.
+"""
+
+PREFERENCE_TABLE = """
+Left by `distil`, in parts: `part-WAVE.parquet`. One row per prompt. Items and users are row numbers of `items.parquet`
+and `users.parquet` in `prepare/`, from 0.
+"""
+
+PREFERENCE_COLUMNS = {
+    "session": "number of the session, from 0",
+    "step": "step of the session, from 1",
+    "user": "row number of the user whose first item the session starts with",
+    "history": "items of the session before this step, the latest last",
+    "candidates": "the k items that the judge was shown, in the order of their letters",
+    "label": "the judge's answer: 0 to k - 1 for a candidate, k for None; negative where the prompt could not be asked",
+    "item": "the item that extends the session: the chosen candidate, or a candidate drawn in place of None",
+    "reward": "1 for a candidate, 0 for None (Eq. 3)",
+    "logprobs": "log-probabilities of all k + 1 labels",
+    "prompt_key": "hash of the prompt",
+    "model_fingerprint": "hash of the judge's weights",
+    "prompt_fingerprint": "hash of the wording, the attributes shown and the number of candidates",
+}
+
+OTHER_FORMATS = """
+## Other files
+
+| file | holds |
+|---|---|
+| `distil/preferences.json` | what the table depends on (model, prompt, decoding, plan), and its finished parts |
+| `comparison/` of `ialp compare` | page, Parquet, figures as SVG, tables as CSV, Markdown, LaTeX |
+| the folder of a tiny judge | a `MistralForCausalLM` in Hugging Face's layout, and `training.json` |
+| `judge.cache` | a SQLite file of answers, by prompt, model and decoding |
+"""
+
+RESULTS = {
+    "R@e": "R at epoch e.",
+    "forgetting": "Largest fall of a pre-trained method's test return below its value at epoch 0, as a share of it.",
+    "train world, test world": "The simulated users that a method learns from, and those that it is measured on: other "
+    "users and, in most protocols, another user model.",
+    "transfer": "Protocol: train on the fitted user model, test on the truth (Coat, as published) or another model.",
+    "split": "Protocol: train and test world are both the truth (Coat), with other users.",
+}
+
+LOGGED = {
+    "env_steps, updates": "Recommendations made in the train world; gradient updates.",
+    "actor_loss, critic_loss, entropy": "L_A, L_Q (Eqs. 8, 9) and the acting policy's entropy in nats, of the latest "
+    "update.",
+    "gain": "How much more than the frozen policy the learning one would get, by the latest update "
+    "(`adapt.alpha.shape=evidence`).",
+}
+
+JUDGE = {
+    "engine busy share": "Share of the wall time for which the engines compute.",
+}

@@ -49,8 +49,8 @@ def compare(
     verbose: console.Verbose = False,
 ) -> None:
     """Compare methods over scenarios and seeds; what stands from an earlier call is not run again."""
-    console.quiet(verbose)
-    from ialp_rllib.compare import measure, plan_comparison, write
+    console.configure_logging(verbose)
+    from ialp_rllib.compare import collect, plan_comparison, write
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
     plan = plan_comparison(
@@ -66,7 +66,7 @@ def compare(
     plan.check()
     if not only_report:
         _train(plan, local_mode)
-    measured = measure(plan)
+    measured = collect(plan)
     with console.messages.status("Estimating intervals"):
         analysis = write(measured, plan.folder)
     if measured.missing:
@@ -94,16 +94,18 @@ def _train(plan: Comparison, local: bool) -> None:
 
 def _show(analysis: Analysis) -> None:
     """The verdict, and the returns at the end."""
-    from ialp_rllib.compare.tables import against, estimate
+    from ialp_rllib.compare.tables import format_estimate, verdict_text
     from ialp_rllib.report.kit.names import label
 
     out = console.results(160)
     policy = analysis.policies[0]
     table = Table("scenario", "method", "R at the end", title=f"{policy} policy", title_justify="left")
     table.add_column("R against the best baseline")
-    ends = analysis.kinds["table5"]
+    ends = analysis.published_tables["table5"]
     for _, row in ends[(ends["policy"] == policy) & (ends["seeds"] > 0)].iterrows():
-        table.add_row(escape(row["scenario"]), label(row["method"]), escape(estimate(row, "return")), against(row))
+        table.add_row(
+            escape(row["scenario"]), label(row["method"]), escape(format_estimate(row, "return")), verdict_text(row)
+        )
     out.print(table)
     for sentence in analysis.findings:
         out.print(escape(sentence), highlight=False)

@@ -48,7 +48,7 @@ def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list
     return RunFolder(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
 
 
-def quiet(verbose: bool) -> None:
+def configure_logging(verbose: bool) -> None:
     """Show our own messages only: the libraries' deprecation notes are not for our users."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,

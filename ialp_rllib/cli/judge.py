@@ -13,7 +13,7 @@ from ialp_rllib.cli import console
 from ialp_rllib.errors import InputError
 
 if TYPE_CHECKING:
-    from ialp_rllib.report.audit.audit import Cell
+    from ialp_rllib.report.audit.section import Cell
 
 app = typer.Typer(help="Make a judge, and see how good one is.", no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def audit(
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.report.audit.run import audit_run
 
-    console.quiet(verbose)
+    console.configure_logging(verbose)
     run = console.open_run(scenario, data, out, set_, local_mode)
     try:
         with Bars(console.messages, plain=local_mode) as bars:
@@ -60,8 +60,8 @@ def audit(
 
 def _show_audit(found: dict[str, Any]) -> None:
     """What the audit found, as a table on standard output."""
-    from ialp_rllib.report.audit.audit import engine, rows
-    from ialp_rllib.report.audit.words import evidence, finding
+    from ialp_rllib.report.audit.section import engine, rows
+    from ialp_rllib.report.audit.sentences import finding, remarks
 
     table = Table("measure", title=f"judge: {escape(engine(found))}", title_justify="left")
     before = found.get("before") or {}
@@ -73,7 +73,7 @@ def _show_audit(found: dict[str, Any]) -> None:
         table.add_row(row.name, *map(_cell, values), row.note)
     out = console.results()
     out.print(table)
-    for sentence in filter(None, (finding(found), *evidence(found, before))):
+    for sentence in filter(None, (finding(found), *remarks(found, before))):
         out.print(escape(sentence), highlight=False)
 
 
@@ -104,7 +104,7 @@ def init(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log how the training goes.")] = False,
 ) -> None:
     """Make a judge for machines without a GPU; a killed call goes on where it was."""
-    console.quiet(verbose)
+    console.configure_logging(verbose)
     if not tiny:
         expected = "--tiny; a large one needs no making: --set judge.model=HUB_ID_OR_FOLDER"
         raise InputError("ialp judge init", "no kind of judge is named", expected)

@@ -55,7 +55,7 @@ def _execute(
     *names: str,
 ) -> None:
     """Run stages of a scenario and print where the report is."""
-    console.quiet(verbose)
+    console.configure_logging(verbose)
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.stages.pipeline import run_all

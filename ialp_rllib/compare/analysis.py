@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ialp_rllib.compare import beyond, costs, estimates, findings, tables, varied
-from ialp_rllib.compare.measured import Measured
+from ialp_rllib.compare.measurements import Measurements
 from ialp_rllib.results.schemas import POLICIES
 
 
@@ -15,49 +15,51 @@ from ialp_rllib.results.schemas import POLICIES
 class Analysis:
     """The numbers behind page and files; see :mod:`.estimates`, :mod:`.tables`, :mod:`.costs`, :mod:`.beyond`.
 
-    ``crossed``: whether the comparison is cross-validated: all of its scenarios are, or none.
+    ``cross_validated``: whether the comparison is cross-validated: all of its scenarios are, or none.
     """
 
     summary: pd.DataFrame
     contrasts: pd.DataFrame
     overall: pd.DataFrame
     aggregate: pd.DataFrame
-    kinds: dict[str, pd.DataFrame]
+    published_tables: dict[str, pd.DataFrame]
     ratios: pd.DataFrame
     costs: pd.DataFrame
     varied: pd.DataFrame
     beyond: pd.DataFrame
     findings: list[str]
     policies: tuple[str, ...]
-    crossed: bool = False
+    cross_validated: bool = False
 
     @property
     def middle(self) -> str:
         """What the levels are."""
-        return "mean" if self.crossed else "interquartile mean"
+        return "mean" if self.cross_validated else "interquartile mean"
 
 
-def analyse(measured: Measured) -> Analysis:
+def analyse(measured: Measurements) -> Analysis:
     """Estimate everything; seconds."""
     results = measured.results
     policies = tuple(policy for policy in POLICIES if policy in set(results["policy"]))
-    crossed = measured.crossed
-    summary = estimates.summary(results, crossed)
-    contrasts = estimates.against_baseline(results, crossed=crossed)
+    cross_validated = measured.cross_validated
+    summary = estimates.summary(results, cross_validated)
+    contrasts = estimates.against_baseline(results, cross_validated=cross_validated)
     scores = estimates.normalised(results, measured.random)
-    aggregate = estimates.aggregate(scores, bool(crossed))
-    overall = estimates.against_baseline_overall(scores, bool(crossed))
+    aggregate = estimates.aggregate(scores, bool(cross_validated))
+    overall = estimates.against_baseline_overall(scores, bool(cross_validated))
     return Analysis(
         summary=summary,
         contrasts=contrasts,
         overall=overall,
         aggregate=aggregate,
-        kinds={kind.name: tables.results_table(summary, contrasts, kind) for kind in tables.KINDS},
-        ratios=tables.ratios_table(estimates.against_baseline(results, True, crossed), contrasts),
-        varied=varied.varied_table(results, measured.variants, bool(crossed)),
+        published_tables={
+            kind.name: tables.results_table(summary, contrasts, kind) for kind in tables.PUBLISHED_TABLES
+        },
+        ratios=tables.ratios_table(estimates.against_baseline(results, True, cross_validated), contrasts),
+        varied=varied.varied_table(results, measured.variants, bool(cross_validated)),
         costs=costs.cost_table(measured.costs, measured.curves, policies[0]),
-        beyond=beyond.beyond_table(results, measured.curves, crossed),
+        beyond=beyond.beyond_table(results, measured.curves, cross_validated),
         findings=findings.findings(contrasts, overall, aggregate, policies[0]),
         policies=policies,
-        crossed=bool(crossed),
+        cross_validated=bool(cross_validated),
     )

@@ -7,11 +7,11 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.compare.estimates import ENDS
+from ialp_rllib.compare.estimates import SUFFIXES
 from ialp_rllib.compare.forgetting import forgetting_by_run
-from ialp_rllib.compare.tables import estimate
-from ialp_rllib.report.kit.names import label, methods
-from ialp_rllib.report.kit.numbers import ABSENT, whole
+from ialp_rllib.compare.tables import format_estimate
+from ialp_rllib.report.kit.formatting import ABSENT, format_count
+from ialp_rllib.report.kit.names import label, method_styles
 from ialp_rllib.results import statistics
 from ialp_rllib.results.schemas import POLICIES
 
@@ -20,13 +20,13 @@ BEYOND = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_en
 _SHARES = ("coverage_0", "coverage_end", "forgetting")
 
 
-def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, crossed: Collection[str] = ()) -> pd.DataFrame:
+def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, cross_validated: Collection[str] = ()) -> pd.DataFrame:
     """Coverage, effective items, forgetting and recovery: interquartile means over the seeds and their intervals.
 
     Args:
         results: rows of ``results``.
         curves: rows of ``curves``.
-        crossed: the scenarios that are cross-validated: plain means.
+        cross_validated: the scenarios that are cross-validated: plain means.
 
     Returns:
         Columns ``scenario``, ``policy``, ``method``, ``seeds``, ``followed`` (seeds that have a forgetting), ``back``
@@ -34,7 +34,12 @@ def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, crossed: Collectio
         ``_high``: NaN where a seed has no value (an older version measured it, or it is not back).
     """
     lost = forgetting_by_run(curves)
-    keys = [(s, p, m) for s in dict.fromkeys(results["scenario"]) for p in POLICIES for m in methods(results["method"])]
+    keys = [
+        (s, p, m)
+        for s in dict.fromkeys(results["scenario"])
+        for p in POLICIES
+        for m in method_styles(results["method"])
+    ]
     rows, cells, flags = [], [], []
     for key in keys:
         runs, falls = _of(results, key), _of(lost, key)
@@ -42,12 +47,12 @@ def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, crossed: Collectio
             start, end = runs[runs["epoch"] == "0"], runs[runs["epoch"] == "end"]
             cells += [_cell(part, measure) for measure in ("coverage", "effective_items") for part in (start, end)]
             cells += [_cell(falls, measure) for measure in ("forgetting", "steps_back")]
-            flags += [key[0] in crossed] * len(BEYOND)
+            flags += [key[0] in cross_validated] * len(BEYOND)
             followed, back = (int(falls[name].notna().sum()) for name in ("forgetting", "steps_back"))
             rows.append((*key, runs["seed"].nunique(), followed, back))
     table = pd.DataFrame(rows, columns=["scenario", "policy", "method", "seeds", "followed", "back"])
     found = statistics.estimates(cells, flags).reshape(len(rows), len(BEYOND) * 3)
-    names = [measure + end for measure in BEYOND for end in ENDS]
+    names = [measure + end for measure in BEYOND for end in SUFFIXES]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
@@ -66,14 +71,14 @@ def _cell(runs: pd.DataFrame, measure: str) -> np.ndarray:
 
 def percents(table: pd.DataFrame) -> pd.DataFrame:
     """The shares of :func:`beyond_table` as percents."""
-    names = [measure + end for measure in _SHARES for end in ENDS]
+    names = [measure + end for measure in _SHARES for end in SUFFIXES]
     return table.assign(**{name: 100 * table[name] for name in names})
 
 
 def steps_span(row: pd.Series) -> str:
     """The interval of the steps until a method is back; empty where there is none."""
     low, high = row["steps_back_low"], row["steps_back_high"]
-    return f"[{whole(low)}, {whole(high)}]" if np.isfinite([low, high]).all() else ""
+    return f"[{format_count(low)}, {format_count(high)}]" if np.isfinite([low, high]).all() else ""
 
 
 def back_words(row: pd.Series) -> str:
@@ -87,8 +92,8 @@ def beyond_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     head += ["Effective items at the end", "Forgetting %", "Steps until back", "Seeds back"]
     rows = [
         [row["scenario"], label(row["method"])]
-        + [estimate(row, measure) for measure in BEYOND[:-1]]
-        + [f"{whole(row['steps_back'])} {steps_span(row)}".rstrip(), back_words(row)]
+        + [format_estimate(row, measure) for measure in BEYOND[:-1]]
+        + [f"{format_count(row['steps_back'])} {steps_span(row)}".rstrip(), back_words(row)]
         for _, row in percents(table).iterrows()
     ]
     return head, rows

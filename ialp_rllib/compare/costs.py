@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.report.kit.names import methods
+from ialp_rllib.report.kit.names import method_styles
 
 SHARE = 0.9
 
@@ -41,7 +41,7 @@ def cost_table(costs: pd.DataFrame, curves: pd.DataFrame, policy: str) -> pd.Dat
     rows = []
     for scenario in dict.fromkeys(costs["scenario"]):
         here = costs[costs["scenario"] == scenario]
-        for name in methods(here["method"]):
+        for name in method_styles(here["method"]):
             runs = here[here["method"] == name]
             mine = test[(test["scenario"] == scenario) & (test["method"] == name)]
             steps = [steps_to_share(mine[mine["seed"] == seed]) for seed in runs["seed"]]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.agent.methods import METHODS
-from ialp_rllib.report.kit.names import methods
+from ialp_rllib.report.kit.names import method_styles
 from ialp_rllib.results import statistics
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.schemas import EPOCHS, POLICIES
 
 ALL = "all scenarios"
-ENDS = ("", "_low", "_high")
+SUFFIXES = ("", "_low", "_high")
 CONTRASTS = ("difference", "ratio", "probability")
 # What the publication claims: method, epoch, published ratio to the best baseline.
 CLAIMS = (("ialp", "0", 2.6), ("aialp_ft", "1", 1.27), ("aialp_ap", "end", 1.11))
@@ -25,19 +25,19 @@ def baselines(ids: Iterable[str], learning: bool = False) -> list[str]:
     """The methods that no judge helped; ``learning``: of these the ones that learn online, as the published are."""
     return [
         name
-        for name in methods(ids)
+        for name in method_styles(ids)
         if name in METHODS
-        and not (METHODS[name].pretrained or METHODS[name].judged)
+        and not (METHODS[name].pretrained or METHODS[name].judge_selects)
         and (METHODS[name].learns or not learning)
     ]
 
 
-def summary(results: pd.DataFrame, crossed: Collection[str] = ()) -> pd.DataFrame:
+def summary(results: pd.DataFrame, cross_validated: Collection[str] = ()) -> pd.DataFrame:
     """Interquartile mean over the seeds, and its interval, of each measure in each cell.
 
     Args:
         results: rows of ``results``.
-        crossed: the scenarios that are cross-validated: their means are plain ones, here and below, and their methods
+        cross_validated: the scenarios that are cross-validated: their means are plain ones, here and below, and their methods
             are compared on the same users.
 
     Returns:
@@ -46,24 +46,26 @@ def summary(results: pd.DataFrame, crossed: Collection[str] = ()) -> pd.DataFram
     """
     rows, cells, flags = [], [], []
     for key, runs in _cells(results):
-        flags += [key[0] in crossed] * len(RETURNS)
+        flags += [key[0] in cross_validated] * len(RETURNS)
         rows.append((*key, len(runs), float(runs["env_steps"].mean())))
         cells += [runs[measure].to_numpy(float)[:, None] for measure in RETURNS]
     table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "seeds", "env_steps"])
     found = statistics.estimates(cells, flags).reshape(len(rows), len(RETURNS) * 3)
-    names = [measure + end for measure in RETURNS for end in ENDS]
+    names = [measure + end for measure in RETURNS for end in SUFFIXES]
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
 def _cells(results: pd.DataFrame) -> list[tuple[tuple[str, str, str, str], pd.DataFrame]]:
     """((scenario, policy, epoch, method), rows sorted by seed), in the order of the tables."""
     found = {key: runs.sort_values("seed") for key, runs in results.groupby(["scenario", "policy", "epoch", "method"])}
-    scenarios, ids = list(dict.fromkeys(results["scenario"])), list(methods(results["method"]))
+    scenarios, ids = list(dict.fromkeys(results["scenario"])), list(method_styles(results["method"]))
     order = [(s, p, e, m) for s in scenarios for p in POLICIES for e in EPOCHS for m in ids]
     return [(key, found[key]) for key in order if key in found]
 
 
-def against_baseline(results: pd.DataFrame, learning: bool = False, crossed: Collection[str] = ()) -> pd.DataFrame:
+def against_baseline(
+    results: pd.DataFrame, learning: bool = False, cross_validated: Collection[str] = ()
+) -> pd.DataFrame:
     """Each method's return against that of the best baseline: the one with the highest interquartile mean there.
 
     Which baseline is the best one is settled before anything is resampled; that it was chosen for its high mean is to
@@ -81,42 +83,42 @@ def against_baseline(results: pd.DataFrame, learning: bool = False, crossed: Col
         where = (place[0], place[1], place[2])
         held = best.get(where)
         if name in known and np.isfinite(scores).all(axis=None):
-            flag = where[0] in crossed
-            if held is None or level(scores, flag) > level(cells[(*where, held)], flag):
+            flag = where[0] in cross_validated
+            if held is None or point_estimate(scores, flag) > point_estimate(cells[(*where, held)], flag):
                 best[where] = name
     rows, pairs, flags = [], [], []
     for (scenario, policy, epoch, name), scores in cells.items():
         other = best.get((scenario, policy, epoch))
         if other is not None and other != name:
-            both = pair(scores, cells[scenario, policy, epoch, other], scenario in crossed)
+            both = score_pair(scores, cells[scenario, policy, epoch, other], scenario in cross_validated)
             if len(both[0]):
                 pairs.append(both)
-                flags.append(scenario in crossed)
+                flags.append(scenario in cross_validated)
                 rows.append((scenario, policy, epoch, name, other, min(len(part) for part in both)))
     table = _contrast_table(rows, pairs, flags)
     table["verdict"] = verdicts(table, "difference", 0.0)
     return table
 
 
-def level(scores: pd.DataFrame, crossed: bool) -> float:
+def point_estimate(scores: pd.DataFrame, cross_validated: bool) -> float:
     """Interquartile mean of scores by seed; of a cross-validated scenario the mean."""
-    return float((statistics.mean if crossed else statistics.iqm)(scores.to_numpy()))
+    return float((statistics.mean if cross_validated else statistics.iqm)(scores.to_numpy()))
 
 
-def pair(x: pd.DataFrame, y: pd.DataFrame, crossed: bool) -> tuple[np.ndarray, np.ndarray]:
+def score_pair(x: pd.DataFrame, y: pd.DataFrame, cross_validated: bool) -> tuple[np.ndarray, np.ndarray]:
     """Scores by seed as cells; where they are compared on the same users, of the seeds that both have."""
-    if crossed:
+    if cross_validated:
         seeds = x.index.intersection(y.index)
         x, y = x.loc[seeds], y.loc[seeds]
     return x.to_numpy(float), y.to_numpy(float)
 
 
 def _contrast_table(
-    rows: list[tuple[Any, ...]], pairs: list[tuple[np.ndarray, np.ndarray]], crossed: list[bool]
+    rows: list[tuple[Any, ...]], pairs: list[tuple[np.ndarray, np.ndarray]], cross_validated: list[bool]
 ) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["scenario", "policy", "epoch", "method", "baseline", "seeds"])
-    names = [name + end for name in CONTRASTS for end in ENDS]
-    found = statistics.contrasts(pairs, crossed).reshape(len(rows), 9)
+    names = [name + end for name in CONTRASTS for end in SUFFIXES]
+    found = statistics.contrasts(pairs, cross_validated).reshape(len(rows), 9)
     return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
 
 
@@ -156,15 +158,15 @@ def _matrices(scores: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
         wide = wide[there.all(axis=1)]
         if len(wide):
             found[key] = wide.astype(float)
-    order = [(p, e, m) for p in POLICIES for e in EPOCHS for m in methods(scores["method"])]
+    order = [(p, e, m) for p in POLICIES for e in EPOCHS for m in method_styles(scores["method"])]
     return {key: found[key] for key in order if key in found}
 
 
-def aggregate(scores: pd.DataFrame, crossed: bool = False) -> pd.DataFrame:
+def aggregate(scores: pd.DataFrame, cross_validated: bool = False) -> pd.DataFrame:
     """Interquartile mean of the normalised return over seeds and scenarios (rows of :func:`normalised`).
 
     Args:
-        crossed: whether all scenarios are cross-validated.
+        cross_validated: whether all scenarios are cross-validated.
 
     Returns:
         Columns ``policy``, ``epoch``, ``method``, ``seeds``, ``score``, ``score_low``, ``score_high``.
@@ -172,11 +174,11 @@ def aggregate(scores: pd.DataFrame, crossed: bool = False) -> pd.DataFrame:
     cells = _matrices(scores)
     rows = [(*key, len(cell)) for key, cell in cells.items()]
     table = pd.DataFrame(rows, columns=["policy", "epoch", "method", "seeds"])
-    levels = statistics.estimates([cell.to_numpy() for cell in cells.values()], [crossed] * len(cells))
+    levels = statistics.estimates([cell.to_numpy() for cell in cells.values()], [cross_validated] * len(cells))
     return pd.concat([table, pd.DataFrame(levels, columns=["score", "score_low", "score_high"])], axis=1)
 
 
-def against_baseline_overall(scores: pd.DataFrame, crossed: bool = False) -> pd.DataFrame:
+def against_baseline_overall(scores: pd.DataFrame, cross_validated: bool = False) -> pd.DataFrame:
     """Each method against the baseline with the highest aggregate, over all scenarios.
 
     Returns:
@@ -187,14 +189,14 @@ def against_baseline_overall(scores: pd.DataFrame, crossed: bool = False) -> pd.
     rows, pairs = [], []
     for (policy, epoch, name), x in cells.items():
         others = {m: y for (p, e, m), y in cells.items() if (p, e) == (policy, epoch) and m in known}
-        levels = {m: level(y, crossed) for m, y in others.items()}
+        levels = {m: point_estimate(y, cross_validated) for m, y in others.items()}
         finite = {m: value for m, value in levels.items() if np.isfinite(value)}
         best = max(finite, key=lambda m: finite[m], default=None)
         if best is not None and best != name:
-            both = pair(x, others[best], crossed)
+            both = score_pair(x, others[best], cross_validated)
             if len(both[0]):
                 pairs.append(both)
                 rows.append((ALL, policy, epoch, name, best, min(len(part) for part in both)))
-    table = _contrast_table(rows, pairs, [crossed] * len(rows))
+    table = _contrast_table(rows, pairs, [cross_validated] * len(rows))
     table["verdict"] = verdicts(table, "probability", 0.5)
     return table

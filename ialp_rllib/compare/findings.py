@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.compare.estimates import CLAIMS
-from ialp_rllib.compare.tables import span
+from ialp_rllib.compare.tables import format_interval
+from ialp_rllib.report.kit.formatting import few_seeds_caution, format_number
 from ialp_rllib.report.kit.names import label
-from ialp_rllib.report.kit.numbers import caution, three
-from ialp_rllib.results.statistics import BETTER, ONE_SEED, OPEN, UNKNOWN, WORSE
+from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, NOT_COMPARABLE, ONE_SEED, WORSE
 
 _WHEN = {"0": "before any online step", "1": "after one epoch", "end": "at the end"}
 
@@ -55,12 +55,17 @@ def _claim(method: str, epoch: str, rows: pd.DataFrame) -> str:
     return words + (f" ({', '.join(rest)})" if rest else "")
 
 
-_REST = {WORSE: "worse", OPEN: "without a difference shown", ONE_SEED: "with one seed", UNKNOWN: "that diverged"}
+_REST = {
+    WORSE: "worse",
+    NO_DIFFERENCE: "without a difference shown",
+    ONE_SEED: "with one seed",
+    NOT_COMPARABLE: "that diverged",
+}
 
 
 def _ratios(method: str, epoch: str, rows: pd.DataFrame) -> str:
     known = [
-        f"{three(row['ratio'])} times {span(row['ratio_low'], row['ratio_high'])} that of {label(row['baseline'])} "
+        f"{format_number(row['ratio'])} times {format_interval(row['ratio_low'], row['ratio_high'])} that of {label(row['baseline'])} "
         f"in {row['scenario']}"
         for _, row in rows.iterrows()
         if np.isfinite(row["ratio"])
@@ -88,8 +93,8 @@ def _highest(rows: pd.DataFrame) -> list[str]:
     if known.empty:
         return []
     best = known.loc[known["score"].idxmax()]
-    ends = span(best["score_low"], best["score_high"])
-    text = f"The highest normalised return at the end is that of {label(best['method'])}, {three(best['score'])} {ends}"
+    ends = format_interval(best["score_low"], best["score_high"])
+    text = f"The highest normalised return at the end is that of {label(best['method'])}, {format_number(best['score'])} {ends}"
     return [f"{text.rstrip()}."]
 
 
@@ -98,4 +103,4 @@ def _caution(seeds: int) -> str:
         return ""
     if seeds < 2:
         return "Some methods have one seed only: of those no difference can be shown."
-    return caution(seeds)
+    return few_seeds_caution(seeds)

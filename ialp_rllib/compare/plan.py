@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ialp_rllib.agent.methods import METHODS, method
-from ialp_rllib.compare.variants import Variant, borrow, folder_name, variants
+from ialp_rllib.compare.variants import Variant, folder_name, reuse_finished, variants
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
-from ialp_rllib.report.kit.names import methods as in_order
+from ialp_rllib.report.kit.names import method_styles
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
@@ -72,7 +72,7 @@ class Comparison:
 
 def default_methods() -> tuple[str, ...]:
     """All methods that ask no judge online: those cost many times the others' time."""
-    return tuple(in_order(name for name, spec in METHODS.items() if not spec.judged))
+    return tuple(method_styles(name for name, spec in METHODS.items() if not spec.judge_selects))
 
 
 def plan_comparison(
@@ -124,7 +124,7 @@ def plan_comparison(
         mine = [*own.get("", ()), *(own.pop(base, None) or own.pop(scenario, []))]
         for variant in combinations:
             plain = load(scenario, [*mine, *variant.overrides()])
-            name = variant.of(base)
+            name = variant.scenario_name(base)
             if name in named:
                 raise InputError(f"scenario {scenario!r}", f"{base!r} is named twice", "every scenario once")
             if name == FOLDER:
@@ -186,7 +186,7 @@ def _methods(text: str) -> tuple[str, ...]:
         if names.count(name) > 1:
             raise InputError("--methods", f"names {name!r} twice", "every method once")
         method(name)
-    return tuple(in_order(names))
+    return tuple(method_styles(names))
 
 
 def _folders(data: Sequence[str]) -> dict[str, str]:
@@ -207,5 +207,7 @@ def train(plan: Comparison, name: str, progress: Progress) -> None:
     if run.settings.scenario in plan.variants:
         base, _ = plan.variants[run.settings.scenario]
         alike = {n for n, (of, _) in plan.variants.items() if of == base}
-        borrow(run, [other for other in plan.runs.values() if other.settings.scenario in alike and other != run])
+        reuse_finished(
+            run, [other for other in plan.runs.values() if other.settings.scenario in alike and other != run]
+        )
     run_all(run, progress)

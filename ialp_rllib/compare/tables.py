@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.compare.estimates import CLAIMS, baselines
-from ialp_rllib.report.kit.names import label, methods
-from ialp_rllib.report.kit.numbers import three
+from ialp_rllib.report.kit.formatting import format_number
+from ialp_rllib.report.kit.names import label, method_styles
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import published
 
@@ -18,7 +18,7 @@ _HEADS = {"return": "R", "length": "Len", "reward_per_step": "R_avg"}
 
 
 @dataclass(frozen=True)
-class Kind:
+class PublishedTable:
     """One of the publication's tables."""
 
     name: str
@@ -26,14 +26,14 @@ class Kind:
     epochs: tuple[str, ...]
 
 
-KINDS = (
-    Kind("table3", "The publication's Table 3: before any online step (epoch 0)", ("0",)),
-    Kind("table4", "The publication's Table 4: after one and two epochs online", ("1", "2")),
-    Kind("table5", "The publication's Table 5: at the end", ("end",)),
+PUBLISHED_TABLES = (
+    PublishedTable("table3", "The publication's Table 3: before any online step (epoch 0)", ("0",)),
+    PublishedTable("table4", "The publication's Table 4: after one and two epochs online", ("1", "2")),
+    PublishedTable("table5", "The publication's Table 5: at the end", ("end",)),
 )
 
 
-def results_table(summary: pd.DataFrame, contrasts: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+def results_table(summary: pd.DataFrame, contrasts: pd.DataFrame, kind: PublishedTable) -> pd.DataFrame:
     """Our figures at the epochs of ``kind``, the published ones beside them.
 
     Args:
@@ -68,12 +68,12 @@ def results_table(summary: pd.DataFrame, contrasts: pd.DataFrame, kind: Kind) ->
     return _ordered(table, summary, kind)
 
 
-def _ordered(table: pd.DataFrame, summary: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, summary: pd.DataFrame, kind: PublishedTable) -> pd.DataFrame:
     orders = {
         "policy": list(dict.fromkeys(summary["policy"])),
         "scenario": list(dict.fromkeys(summary["scenario"])),
         "epoch": list(kind.epochs),
-        "method": list(methods(table["method"])),
+        "method": list(method_styles(table["method"])),
     }
     return table.sort_values(
         list(orders), key=lambda column: column.map({v: i for i, v in enumerate(orders[str(column.name)])})
@@ -122,14 +122,14 @@ def published_ratio(scenario: str, method: str, epoch: str) -> float:
 # --- as text
 
 
-def span(low: float, high: float) -> str:
+def format_interval(low: float, high: float) -> str:
     """An interval for readers: [4.08, 5.12]; empty where there is none."""
-    return f"[{three(low)}, {three(high)}]" if np.isfinite([low, high]).all() else ""
+    return f"[{format_number(low)}, {format_number(high)}]" if np.isfinite([low, high]).all() else ""
 
 
-def estimate(row: pd.Series, name: str) -> str:
+def format_estimate(row: pd.Series, name: str) -> str:
     """A value and its interval; a dash where there is none."""
-    return f"{three(row[name])} {span(row[f'{name}_low'], row[f'{name}_high'])}".rstrip()
+    return f"{format_number(row[name])} {format_interval(row[f'{name}_low'], row[f'{name}_high'])}".rstrip()
 
 
 def results_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -137,15 +137,15 @@ def results_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     head = ["Scenario", "Epoch", "Method", *_HEADS.values(), *(f"{h} published" for h in _HEADS.values()), "Verdict"]
     rows = [
         [row["scenario"], row["epoch"], label(row["method"])]
-        + [estimate(row, measure) for measure in RETURNS]
-        + [three(row[f"published_{measure}"]) for measure in RETURNS]
-        + [against(row)]
+        + [format_estimate(row, measure) for measure in RETURNS]
+        + [format_number(row[f"published_{measure}"]) for measure in RETURNS]
+        + [verdict_text(row)]
         for _, row in table.iterrows()
     ]
     return head, rows
 
 
-def against(row: pd.Series) -> str:
+def verdict_text(row: pd.Series) -> str:
     """The verdict and whom it speaks of."""
     return f"{row['verdict']} (to {label(row['baseline'])})" if row["baseline"] else row["verdict"]
 
@@ -156,7 +156,7 @@ def ratios_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             *(label(row["method"]), row["epoch"], row["scenario"], row["against"], label(row["baseline"])),
-            *(estimate(row, "ratio"), three(row["published"]), three(row["claimed"])),
+            *(format_estimate(row, "ratio"), format_number(row["published"]), format_number(row["claimed"])),
         ]
         for _, row in table.iterrows()
     ]

@@ -30,19 +30,19 @@ class Variant:
     values: dict[str, Any]
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """``exploration=greedy, epsilon=0.1``; empty where nothing is varied."""
         last = [key.rpartition(".")[2] for key in self.values]
         keys = [name if last.count(name) == 1 else key for name, key in zip(last, self.values, strict=True)]
-        return ", ".join(f"{key}={word(value)}" for key, value in zip(keys, self.values.values(), strict=True))
+        return ", ".join(f"{key}={format_value(value)}" for key, value in zip(keys, self.values.values(), strict=True))
 
     def overrides(self) -> list[str]:
         """As ``--set`` takes them."""
         return [f"{key}={json.dumps(value)}" for key, value in self.values.items()]
 
-    def of(self, scenario: str) -> str:
+    def scenario_name(self, scenario: str) -> str:
         """The name of a scenario with this variant."""
-        return f"{scenario}, {self.words}" if self.values else scenario
+        return f"{scenario}, {self.label}" if self.values else scenario
 
 
 def variants(texts: Sequence[str]) -> list[Variant]:
@@ -65,13 +65,13 @@ def variants(texts: Sequence[str]) -> list[Variant]:
             raise InputError(f"--vary {text}", "names no list of values", expected)
         if key in choices:
             raise InputError(f"--vary {text}", f"{key} is named twice", "every setting once")
-        if len({word(value) for value in found}) < len(found):
+        if len({format_value(value) for value in found}) < len(found):
             raise InputError(f"--vary {text}", "names a value twice", "every value once")
         choices[key] = found
     return [Variant(dict(zip(choices, values, strict=True))) for values in itertools.product(*choices.values())]
 
 
-def word(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as people write it."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -81,7 +81,7 @@ def folder_name(name: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", name).strip("-") or "x"
 
 
-def borrow(run: RunFolder, others: Sequence[RunFolder]) -> None:
+def reuse_finished(run: RunFolder, others: Sequence[RunFolder]) -> None:
     """Take over what other variants finished with the same fingerprint: their data, users, judge, policies, runs."""
     for other in others:
         for name in STAGES:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ialp_rllib.compare.estimates import ENDS, level, pair, verdicts
+from ialp_rllib.compare.estimates import SUFFIXES, point_estimate, score_pair, verdicts
 from ialp_rllib.compare.page.figures import EPOCH_WORDS
-from ialp_rllib.compare.tables import estimate, span
+from ialp_rllib.compare.tables import format_estimate, format_interval
 from ialp_rllib.report.kit import svg
-from ialp_rllib.report.kit.names import label, methods
-from ialp_rllib.report.kit.numbers import ABSENT, three
+from ialp_rllib.report.kit.formatting import ABSENT, format_number
+from ialp_rllib.report.kit.names import label, method_styles
 from ialp_rllib.results import statistics
 from ialp_rllib.results.schemas import EPOCHS, POLICIES
 from ialp_rllib.results.statistics import BETTER, WORSE
@@ -25,7 +25,7 @@ Variants = Mapping[str, tuple[str, str]]
 """Name of a varied scenario -> the scenario, and what sets this variant apart, in words."""
 
 
-def varied_table(results: pd.DataFrame, variants: Variants, crossed: bool = False) -> pd.DataFrame:
+def varied_table(results: pd.DataFrame, variants: Variants, cross_validated: bool = False) -> pd.DataFrame:
     """Each method's return under each variant, against the best of its other variants.
 
     The best of the others is the one with the highest interquartile mean there: of many that are alike it is above
@@ -33,7 +33,7 @@ def varied_table(results: pd.DataFrame, variants: Variants, crossed: bool = Fals
 
     Args:
         results: rows of ``results``.
-        crossed: whether the comparison is cross-validated, see :func:`.estimates.summary`.
+        cross_validated: whether the comparison is cross-validated, see :func:`.estimates.summary`.
 
     Returns:
         Columns ``scenario`` (the plain one), ``policy``, ``epoch``, ``method``, ``variant``, ``seeds``, ``return`` and
@@ -54,23 +54,23 @@ def varied_table(results: pd.DataFrame, variants: Variants, crossed: bool = Fals
             continue
         for words, scores in by.items():
             others = {w: s for w, s in by.items() if w != words}
-            best = max(others, key=lambda w: _finite(level(others[w], crossed)))
-            pairs.append(pair(scores, others[best], crossed))
+            best = max(others, key=lambda w: _finite(point_estimate(others[w], cross_validated)))
+            pairs.append(score_pair(scores, others[best], cross_validated))
             own.append(scores.to_numpy())
             rows.append((*key, words, len(scores), best))
     names = ["scenario", "policy", "epoch", "method", "variant", "seeds", "against"]
     table = pd.DataFrame(rows, columns=names)
-    flags = [crossed] * len(rows)
-    levels = pd.DataFrame(statistics.estimates(own, flags).reshape(-1, 3), columns=[f"return{end}" for end in ENDS])
+    flags = [cross_validated] * len(rows)
+    levels = pd.DataFrame(statistics.estimates(own, flags).reshape(-1, 3), columns=[f"return{end}" for end in SUFFIXES])
     apart = statistics.contrasts(pairs, flags).reshape(len(rows), 3, 3)[:, 0]
-    table = pd.concat([table, levels, pd.DataFrame(apart, columns=[f"difference{end}" for end in ENDS])], axis=1)
+    table = pd.concat([table, levels, pd.DataFrame(apart, columns=[f"difference{end}" for end in SUFFIXES])], axis=1)
     table["verdict"] = verdicts(table, "difference", 0.0)
     return table
 
 
 def _in_order(cells: Mapping[tuple[str, str, str, str], Any]) -> list[tuple[str, str, str, str]]:
     scenarios = list(dict.fromkeys(key[0] for key in cells))
-    ids = list(methods(key[3] for key in cells))
+    ids = list(method_styles(key[3] for key in cells))
     order = [(s, p, e, m) for s in scenarios for p in POLICIES for e in EPOCHS for m in ids]
     return [key for key in order if key in cells]
 
@@ -92,9 +92,9 @@ def varied_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             label(row["method"]),
             row["epoch"],
             row["variant"],
-            estimate(row, "return"),
+            format_estimate(row, "return"),
             row["against"],
-            f"{_signed(row['difference'])} {span(row['difference_low'], row['difference_high'])}".strip(),
+            f"{_signed(row['difference'])} {format_interval(row['difference_low'], row['difference_high'])}".strip(),
             row["verdict"],
         ]
         for _, row in table.iterrows()
@@ -112,13 +112,13 @@ def groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
     for _, row in table[table["policy"] == policy].iterrows():
         found.setdefault(f"{row['scenario']}, epoch {row['epoch']}", []).append(
             {
-                "method": methods([row["method"]])[row["method"]],
+                "method": method_styles([row["method"]])[row["method"]],
                 "variant": row["variant"],
-                "level": three(row["return"]),
-                "ends": span(row["return_low"], row["return_high"]),
+                "level": format_number(row["return"]),
+                "ends": format_interval(row["return_low"], row["return_high"]),
                 "against": row["against"],
                 "difference": _signed(row["difference"]),
-                "interval": span(row["difference_low"], row["difference_high"]),
+                "interval": format_interval(row["difference_low"], row["difference_high"]),
                 "verdict": row["verdict"],
                 "sure": row["verdict"] in (BETTER, WORSE),
             }
@@ -142,7 +142,7 @@ def varied_figures(summary: pd.DataFrame, variants: Variants, policy: str) -> di
 
 def _figure(rows: pd.DataFrame, names: Mapping[str, str], title: str, prefix: str) -> Markup:
     places = {name: place for place, name in enumerate(names)}
-    known = methods(rows["method"])
+    known = method_styles(rows["method"])
     with matplotlib.rc_context(svg.STYLE):
         figure, axes = svg.empty(title, "", "Return")
         figure.set_size_inches(4.3, 3.3)

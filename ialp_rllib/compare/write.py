@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.compare import beyond, tables, varied
 from ialp_rllib.compare.analysis import Analysis, analyse
-from ialp_rllib.compare.measured import Measured
+from ialp_rllib.compare.measurements import Measurements
 from ialp_rllib.compare.page import formats, page
 from ialp_rllib.compare.page.figures import as_file
 from ialp_rllib.errors import storage_errors
@@ -20,7 +20,7 @@ from ialp_rllib.storage import write_atomic
 log = logging.getLogger(__name__)
 
 
-def write(measured: Measured, folder: Path) -> Analysis:
+def write(measured: Measurements, folder: Path) -> Analysis:
     """Write everything into ``folder``; files of an earlier comparison in it are replaced.
 
     Raises:
@@ -45,8 +45,8 @@ def write(measured: Measured, folder: Path) -> Analysis:
 
 
 def _write_tables(analysis: Analysis, folder: Path) -> None:
-    for kind in tables.KINDS:
-        table = analysis.kinds[kind.name]
+    for kind in tables.PUBLISHED_TABLES:
+        table = analysis.published_tables[kind.name]
         _write_text(folder / f"{kind.name}.csv", table.to_csv(index=False))
         texts = {p: tables.results_text(table[table["policy"] == p]) for p in analysis.policies}
         _write_texts(folder, kind.name, kind.title, texts, 3, analysis.middle)

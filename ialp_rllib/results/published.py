@@ -1,18 +1,19 @@
-"""Published figures to stand beside ours: Wang et al., WSDM 2025 (arXiv 2501.13816), as printed.
+"""Published results for comparison: Wang et al., WSDM 2025 (arXiv 2501.13816), as printed.
 
-Two cells of LFM (A2C and iALP, rewards per step at the end) do not equal return / length in the publication either.
+In two cells of LFM (A2C and iALP at the end) the printed reward per step is not return / length; they are copied as
+they are.
 """
 
 from __future__ import annotations
 
 import re
 
-Figures = tuple[float, float, float]
-"""Return, length, reward per step."""
+PublishedResult = tuple[float, float, float]
+"""Return, episode length, reward per step."""
 
 SOURCE = "Wang, Karatzoglou, Arapakis, Jose: LLM driven Policy Exploration for Recommender Systems, WSDM 2025"
 
-PUBLISHED: dict[str, dict[str, dict[str, Figures]]] = {
+PUBLISHED: dict[str, dict[str, dict[str, PublishedResult]]] = {
     "coat": {
         "end": {
             "dqn": (54.3, 22.1, 2.47),
@@ -70,9 +71,13 @@ PUBLISHED: dict[str, dict[str, dict[str, Figures]]] = {
 }
 
 
-def published(scenario: str) -> dict[str, dict[str, Figures]]:
-    """Epoch -> method -> figures of the scenario's data set; empty where nothing is published.
+def published(scenario: str) -> dict[str, dict[str, PublishedResult]]:
+    """Published results on the data set of a scenario.
 
-    A variant counts as its data set: ``coat``, ``coat_split`` and ``coat-small`` all meet Coat's figures.
+    The data set is the scenario's name up to the first character that is neither letter nor digit: ``coat``,
+    ``coat_split`` and ``coat-small`` all map to Coat.
+
+    Returns:
+        Epoch -> method -> result; empty if nothing is published for this data set.
     """
     return PUBLISHED.get(re.split(r"[^a-z0-9]", scenario.lower(), maxsplit=1)[0], {})

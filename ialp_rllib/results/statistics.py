@@ -1,10 +1,13 @@
-"""Interquartile means, contrasts, and their stratified bootstrap intervals (Agarwal et al., NeurIPS 2021: ``rliable``).
+"""Interquartile means, contrasts of two methods, and stratified bootstrap intervals (``rliable``).
 
-Scores of one cell are ``(S, M)``: S seeds in M scenarios. Seeds are drawn with replacement within every scenario, of
-two methods independently of each other. Where each seed is tested on users of its own (cross-validation), no part of
-the users may be trimmed away, and of two methods the same seeds are drawn: what sets the users apart is not what sets
-the methods apart. A cell that holds a value that is not finite has no estimate: trimming must not hide a run that
-diverged.
+The recommendations of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS
+2021. Scores of one cell are ``(S, M)``: S seeds in M scenarios. Seeds are resampled with replacement within each
+scenario, and independently for the two methods of a contrast.
+
+Cross-validated scenarios evaluate each seed on different users. There the plain mean replaces the interquartile mean,
+so that no group of users is trimmed, and a contrast is paired: both methods use the same resampled seeds, so that
+differences between users cancel. A cell with a value that is not finite has no estimate: trimming must not hide a run
+that diverged.
 """
 
 from __future__ import annotations
@@ -12,41 +15,50 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
 
 RESAMPLES = 2000
 _CURVE_RESAMPLES = 4000
 _SEED = 0
-BETTER, WORSE, OPEN, ONE_SEED, UNKNOWN = "better", "worse", "no difference shown", "one seed", "cannot be compared"
+BETTER = "better"
+WORSE = "worse"
+NO_DIFFERENCE = "no difference shown"
+ONE_SEED = "one seed"
+NOT_COMPARABLE = "cannot be compared"
 
 
-def verdict(value: float, low: float, high: float, seeds: int, nothing: float = 0.0) -> str:
-    """What a contrast and its interval allow to say of X against Y. Run report and comparison both use it.
+def verdict(value: float, low: float, high: float, seeds: int, null_value: float = 0.0) -> str:
+    """Conclusion about method X versus method Y from a contrast and its interval, the same in report and comparison.
 
     Args:
-        value: the contrast, for instance the difference of two interquartile means; not a number: a run diverged.
-        low, high: ends of its interval.
-        seeds: the fewer of X's and Y's.
-        nothing: the contrast of two equal methods: 0 for a difference, 1/2 for P(X > Y).
+        value: the contrast, for example the difference of two interquartile means; NaN if a run diverged.
+        low, high: ends of its 95% interval.
+        seeds: number of seeds, the smaller of X's and Y's.
+        null_value: the contrast of two equal methods: 0 for a difference, 1/2 for P(X > Y).
 
     Returns:
-        :data:`BETTER` or :data:`WORSE` only where the whole interval is on one side of ``nothing``; else :data:`OPEN`,
-        :data:`ONE_SEED` or :data:`UNKNOWN`.
+        :data:`BETTER` or :data:`WORSE` only if the whole interval is on one side of ``null_value``; otherwise
+        :data:`NO_DIFFERENCE`, :data:`ONE_SEED` or :data:`NOT_COMPARABLE`.
     """
     if not np.isfinite(value):
-        return UNKNOWN
+        return NOT_COMPARABLE
     if seeds < 2:
         return ONE_SEED
-    if low > nothing:
+    if low > null_value:
         return BETTER
-    return WORSE if high < nothing else OPEN
+    return WORSE if high < null_value else NO_DIFFERENCE
 
 
-def iqm(scores: np.ndarray) -> np.ndarray:
+def iqm(scores: Array) -> Array:
     """Interquartile mean over the first two axes: ``(S, M, ...)`` -> ``(...)``.
 
-    A quarter of the S * M values, rounded down, is cut off at either end: with fewer than four it is the plain mean.
+    A quarter of the S * M values, rounded down, is trimmed at each end; with fewer than four values it is the mean. NaN
+    if any value is not finite.
     """
     flat = scores.reshape(scores.shape[0] * scores.shape[1], *scores.shape[2:])
     cut = len(flat) // 4
@@ -54,13 +66,13 @@ def iqm(scores: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(flat).all(axis=0), middle, np.nan)
 
 
-def mean(scores: np.ndarray) -> np.ndarray:
+def mean(scores: Array) -> Array:
     """Mean over the first two axes: ``(S, M, ...)`` -> ``(...)``."""
     return np.asarray(scores.mean(axis=(0, 1)))
 
 
-def probability(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Probability of improvement: that a seed of X is above one of Y in the same scenario; a tie counts half.
+def probability_of_improvement(x: Array, y: Array) -> Array:
+    """Probability that a seed of X scores higher than a seed of Y in the same scenario; a tie counts half.
 
     .. math:: P(X > Y) = \\frac{1}{M} \\sum_m \\frac{1}{S_x S_y} \\sum_{i,j} [x_{im} > y_{jm}] + [x_{im} = y_{jm}] / 2
 
@@ -69,7 +81,7 @@ def probability(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         y: ``(Sy, M, ...)``.
 
     Returns:
-        ``(...)``.
+        ``(...)``, in [0, 1]; NaN if any value is not finite.
     """
     left, right = x[:, None], y[None]
     wins = ((left > right) + 0.5 * (left == right)).mean(axis=(0, 1, 2))
@@ -77,73 +89,81 @@ def probability(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(finite, wins, np.nan)
 
 
-def _contrast(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return _apart(iqm(x), iqm(y), probability(x, y))
+def _contrast(x: Array, y: Array) -> Array:
+    return _contrast_values(iqm(x), iqm(y), probability_of_improvement(x, y))
 
 
-def _paired_contrast(both: np.ndarray) -> np.ndarray:
-    """The same of means, seed by seed: ``(S, M, 2, ...)``."""
-    x, y = both[:, :, 0], both[:, :, 1]
-    ours, theirs = mean(x), mean(y)
-    return _apart(ours, theirs, np.where(np.isfinite(ours - theirs), mean((x > y) + 0.5 * (x == y)), np.nan))
+def _paired_contrast(scores: Array) -> Array:
+    """Contrast of means with X and Y paired by seed: ``(S, M, 2, ...)`` -> ``(3, ...)``."""
+    x, y = scores[:, :, 0], scores[:, :, 1]
+    mean_x, mean_y = mean(x), mean(y)
+    wins = mean((x > y) + 0.5 * (x == y))
+    return _contrast_values(mean_x, mean_y, np.where(np.isfinite(mean_x - mean_y), wins, np.nan))
 
 
-def _apart(ours: np.ndarray, theirs: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Difference and ratio of two levels, and P(X > Y); no ratio to what is not positive."""
-    ratio = np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0)
-    return np.stack([ours - theirs, ratio, probability])
+def _contrast_values(x: Array, y: Array, probability: Array) -> Array:
+    """Difference and ratio of two estimates, and P(X > Y). The ratio is NaN unless Y is positive."""
+    ratio = np.divide(x, y, out=np.full_like(x, np.nan), where=y > 0)
+    return np.stack([x - y, ratio, probability])
 
 
-def estimates(cells: Sequence[np.ndarray], crossed: Sequence[bool] = ()) -> np.ndarray:
-    """Interquartile mean of each cell ``(S, M)`` with its 95% interval.
-
-    Args:
-        crossed: of each cell, whether its seeds are tested on users of their own: then the plain mean; empty: none is.
-
-    Returns:
-        ``(N, 3)``: value, lower and upper end; no ends (NaN) with one seed.
-    """
-    found = np.full((len(cells), 1, 3), np.nan)
-    for statistic, rows in ((iqm, _where(cells, crossed, False)), (mean, _where(cells, crossed, True))):
-        found[rows] = _batched(lambda x, s=statistic: s(x)[None], [(cells[i],) for i in rows], 1)
-    return found[:, 0]
-
-
-def contrasts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], crossed: Sequence[bool] = ()) -> np.ndarray:
-    """What sets X apart from Y, for each pair of cells ``(Sx, M)``, ``(Sy, M)``.
+def estimates(cells: Sequence[Array], cross_validated: Sequence[bool] = ()) -> Array:
+    """Interquartile mean and 95% interval of each cell.
 
     Args:
-        crossed: of each pair, whether seeds are tested on users of their own: then the cells' rows are of the same
-            seeds, and drawn together; empty: of none.
+        cells: N arrays ``(S, M)``.
+        cross_validated: for each cell, whether each seed is evaluated on different users; then the plain mean is used.
+            Empty: false for all.
 
     Returns:
-        ``(N, 3, 3)``: of the difference of the (interquartile) means, of their ratio, and of P(X > Y), each the value
-        and the ends of its 95% interval.
+        ``(N, 3)``: estimate, lower and upper end; the ends are NaN with one seed.
     """
-    found = np.full((len(pairs), 3, 3), np.nan)
-    apart, together = _where(pairs, crossed, False), _where(pairs, crossed, True)
-    found[apart] = _batched(_contrast, [pairs[i] for i in apart], 3)
-    found[together] = _batched(_paired_contrast, [(np.stack(pairs[i], axis=-1),) for i in together], 3, joint=True)
-    return found
+    result = np.full((len(cells), 1, 3), np.nan)
+    for statistic, rows in (
+        (iqm, _where(cells, cross_validated, False)),
+        (mean, _where(cells, cross_validated, True)),
+    ):
+        result[rows] = _batched(lambda x, s=statistic: s(x)[None], [(cells[i],) for i in rows], 1)
+    return result[:, 0]
 
 
-def _where(cells: Sequence[object], crossed: Sequence[bool], wanted: bool) -> list[int]:
-    flags = crossed or [False] * len(cells)
-    return [index for index, flag in enumerate(flags) if flag is wanted]
+def contrasts(pairs: Sequence[tuple[Array, Array]], cross_validated: Sequence[bool] = ()) -> Array:
+    """Difference, ratio and probability of improvement of X versus Y, each with its 95% interval.
+
+    Args:
+        pairs: N pairs of cells ``(Sx, M)``, ``(Sy, M)``.
+        cross_validated: for each pair, whether each seed is evaluated on different users; then the rows of both cells
+            must be the same seeds, which are resampled jointly. Empty: false for all.
+
+    Returns:
+        ``(N, 3, 3)``: difference of the (interquartile) means, their ratio, and P(X > Y); of each the value and the
+        lower and upper end of its interval.
+    """
+    result = np.full((len(pairs), 3, 3), np.nan)
+    unpaired, paired = _where(pairs, cross_validated, False), _where(pairs, cross_validated, True)
+    result[unpaired] = _batched(_contrast, [pairs[i] for i in unpaired], 3)
+    result[paired] = _batched(_paired_contrast, [(np.stack(pairs[i], axis=-1),) for i in paired], 3, joint=True)
+    return result
+
+
+def _where(cells: Sequence[object], flags: Sequence[bool], wanted: bool) -> list[int]:
+    """Indices of the cells with this flag."""
+    return [index for index, flag in enumerate(flags or [False] * len(cells)) if flag is wanted]
 
 
 def _batched(
-    statistic: Callable[..., np.ndarray], cells: Sequence[tuple[np.ndarray, ...]], outputs: int, joint: bool = False
-) -> np.ndarray:
-    """``statistic`` of every cell; cells of one shape are bootstrapped side by side: a loop of rliable's is slow.
+    statistic: Callable[..., Array], cells: Sequence[tuple[Array, ...]], outputs: int, joint: bool = False
+) -> Array:
+    """``statistic`` of every cell with its interval, ``(N, outputs, 3)``.
 
-    ``joint``: cells are ``(S, M, 2)``, and a seed is drawn with all that is of it; rliable draws every column apart.
+    Cells of the same shape are bootstrapped in one call, since rliable loops over resamples in Python. ``joint``: cells
+    are ``(S, M, 2)`` and a seed is resampled with all its values; rliable would resample every column independently.
     """
-    found = np.full((len(cells), outputs, 3), np.nan)
-    alike = defaultdict(list)
+    result = np.full((len(cells), outputs, 3), np.nan)
+    by_shape = defaultdict(list)
     for index, cell in enumerate(cells):
-        alike[tuple(part.shape for part in cell)].append(index)
-    for indices in alike.values():
+        by_shape[tuple(part.shape for part in cell)].append(index)
+    for indices in by_shape.values():
         parts = zip(*(cells[i] for i in indices), strict=True)
         stacks = [np.stack(part, axis=-1).astype(float) for part in parts]
         if joint:
@@ -154,26 +174,26 @@ def _batched(
             )
         else:
             low, high = interval(statistic, *stacks)
-        found[indices] = np.stack([statistic(*stacks), low, high], axis=-1).swapaxes(0, 1)
-    return found
+        result[indices] = np.stack([statistic(*stacks), low, high], axis=-1).swapaxes(0, 1)
+    return result
 
 
-def interval(statistic: Callable[..., np.ndarray], *scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile interval of ``statistic`` by rliable's stratified bootstrap; the same draws every time.
+def interval(statistic: Callable[..., Array], *scores: NDArray[Any]) -> tuple[Array, Array]:
+    """95% percentile interval of ``statistic`` by rliable's stratified bootstrap, with a fixed random seed.
 
     Args:
-        statistic: of resampled scores, any shape.
-        scores: ``(S, M, ...)`` each.
+        statistic: function of the resampled scores; its result may have any shape.
+        scores: arrays ``(S, M, ...)``.
 
     Returns:
-        The ends, each in the shape of the statistic; NaN where there is one seed.
+        Lower and upper end, each in the shape of the statistic; NaN with one seed.
     """
     shape = statistic(*scores).shape
     if min(len(part) for part in scores) < 2:
         return np.full(shape, np.nan), np.full(shape, np.nan)
-    from rliable import library  # seconds: not for those who only ask for help
+    from rliable import library  # takes seconds to import
 
-    with _same_draws():
+    with _fixed_global_seed():
         _, ends = library.get_interval_estimates(
             {"": list(scores)}, lambda *drawn: statistic(*drawn).ravel(), reps=RESAMPLES
         )
@@ -182,8 +202,8 @@ def interval(statistic: Callable[..., np.ndarray], *scores: np.ndarray) -> tuple
 
 
 @contextmanager
-def _same_draws() -> Iterator[None]:
-    """rliable draws from numpy's global generator, whatever ``random_state`` it is given: seed that, and restore it."""
+def _fixed_global_seed() -> Iterator[None]:
+    """Seed numpy's global generator, and restore it: rliable draws from it whatever ``random_state`` it is given."""
     before = np.random.get_state()
     np.random.seed(_SEED)
     try:
@@ -192,24 +212,24 @@ def _same_draws() -> Iterator[None]:
         np.random.set_state(before)
 
 
-def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile-bootstrap interval of the mean over seeds: the band around a learning curve.
+def mean_interval(values: ArrayLike) -> tuple[Array, Array]:
+    """95% percentile-bootstrap interval of the mean over seeds, with a fixed random seed: the band of a learning curve.
 
-    The same draws every time, so that a report can be made twice. The quantiles are observed values, not
-    interpolated ones: with two or three seeds the interval is the range from the lowest seed to the highest.
+    The quantiles are observed values, not interpolated ones: with two or three seeds the interval is the range from the
+    lowest seed to the highest.
 
     Args:
         values: ``(S, ...)`` floats, one row per seed.
 
     Returns:
-        Lower and upper ends, ``(...)`` each; NaN where S < 2.
+        Lower and upper ends, ``(...)`` each; NaN if S < 2.
     """
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        nothing = np.full(values.shape[1:], np.nan)
-        return nothing, nothing.copy()
-    draws = np.random.default_rng(0).integers(len(values), size=(_CURVE_RESAMPLES, len(values)))
-    counts = np.stack([(draws == seed).sum(axis=1) for seed in range(len(values))], axis=1)
-    means = counts @ values.reshape(len(values), -1) / len(values)
+    rows = np.asarray(values, dtype=float)
+    if len(rows) < 2:
+        missing = np.full(rows.shape[1:], np.nan)
+        return missing, missing.copy()
+    draws = np.random.default_rng(0).integers(len(rows), size=(_CURVE_RESAMPLES, len(rows)))
+    counts = np.stack([(draws == seed).sum(axis=1) for seed in range(len(rows))], axis=1)
+    means = counts @ rows.reshape(len(rows), -1) / len(rows)
     low, high = np.quantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")
-    return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])
+    return low.reshape(rows.shape[1:]), high.reshape(rows.shape[1:])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.compare.measured import COSTS, Measured
+from ialp_rllib.compare.measurements import COSTS, Measurements
 from ialp_rllib.settings import Settings, to_dict
 from tests.report.made_up import STEPS, curves_table, point, result, results_table
 
@@ -31,7 +31,7 @@ def made_up(
     seeds: int = 5,
     noise: float = 0.04,
     **more: Any,
-) -> Measured:
+) -> Measurements:
     """Measurements, curves and costs of these scenarios, methods and seeds."""
     rng = np.random.default_rng(0)
     rows, points, costs = [], [], []
@@ -58,7 +58,7 @@ def made_up(
                             seen = {} if series == "train" else _spread(share)
                             points.append(point(method, seed, step, level(share), series, **seen, **who))
                 costs.append(_cost(scenario, method, seed))
-    return Measured(
+    return Measurements(
         result_rows=results_table(rows),
         curve_rows=curves_table(points),
         costs=pd.DataFrame(costs, columns=list(COSTS)),

@@ -13,7 +13,7 @@ from tests.report.made_up import results_table as rows_table
 
 
 def curve(values: list[float], method: str = "aialp_ft", seed: int = 0, series: str = "test_sampled") -> pd.DataFrame:
-    """Measured every 1,000 steps from 0 on."""
+    """Measurements every 1,000 steps from 0 on."""
     return curves_table([point(method, seed, 1000 * i, float(v), series) for i, v in enumerate(values)]).to_pandas()
 
 

@@ -9,7 +9,7 @@ import pytest
 from ialp_rllib.compare import estimates
 from ialp_rllib.compare.costs import cost_table, steps_to_share
 from ialp_rllib.compare.findings import findings
-from ialp_rllib.compare.tables import KINDS, published_ratio, ratios_table, results_table
+from ialp_rllib.compare.tables import PUBLISHED_TABLES, published_ratio, ratios_table, results_table
 from ialp_rllib.results import statistics
 from tests.report.made_up import curves_table, point, result
 from tests.report.made_up import results_table as rows_table
@@ -47,7 +47,7 @@ def test_better_only_where_the_interval_says_so():
     assert table["verdict"].to_dict() == {
         "dqn": statistics.WORSE,
         "ialp": statistics.WORSE,
-        "aialp_ft": statistics.OPEN,
+        "aialp_ft": statistics.NO_DIFFERENCE,
         "aialp_ap": statistics.BETTER,
     }
     assert table.loc["aialp_ap", "difference"] == pytest.approx(23 / 3 - 5 / 3)
@@ -58,7 +58,7 @@ def test_one_seed_and_a_diverged_run_have_no_verdict():
     one = estimates.against_baseline(frame({("a2c", "end"): (1,), ("aialp_ap", "end"): (7,)}))
     assert one["verdict"].tolist() == [statistics.ONE_SEED] and np.isnan(one["ratio_low"]).all()
     lost = estimates.against_baseline(frame({("a2c", "end"): (1, 2), ("aialp_ap", "end"): (7, np.nan)}))
-    assert lost["verdict"].tolist() == [statistics.UNKNOWN]
+    assert lost["verdict"].tolist() == [statistics.NOT_COMPARABLE]
     lost = estimates.against_baseline(frame({("a2c", "end"): (9, np.nan), ("dqn", "end"): (1, 2)}))
     assert lost[["method", "baseline"]].values.tolist() == [["a2c", "dqn"]]  # a diverged baseline is never the best one
 
@@ -77,7 +77,7 @@ def test_normalised_returns_by_hand():
     assert table.loc[("end", "aialp_ap"), "score"] == pytest.approx(0.7)  # of 0.5 0.5 0.9 1.1, one is cut at each end
     overall = estimates.against_baseline_overall(scores).iloc[0]
     assert overall["scenario"] == estimates.ALL and overall["probability"] == pytest.approx(0.5)
-    assert overall["verdict"] == statistics.OPEN
+    assert overall["verdict"] == statistics.NO_DIFFERENCE
     unknown = estimates.normalised(results, {"one": 2.0, "two": np.nan})
     assert np.isnan(unknown.loc[unknown["scenario"] == "two", "score"]).all()
 
@@ -96,7 +96,7 @@ def test_only_what_is_finished_everywhere_is_aggregated():
 def test_tables_stand_beside_the_published_figures():
     results = made_up(("coat",), ("a2c", "aialp_ap"), 3).results
     contrasts = estimates.against_baseline(results)
-    table = results_table(estimates.summary(results), contrasts, KINDS[2])
+    table = results_table(estimates.summary(results), contrasts, PUBLISHED_TABLES[2])
     mine = table[table["policy"] == "sampled"].set_index("method")
     assert list(mine.index) == ["dqn", "pg", "a2c", "ialp", "aialp_ft", "aialp_ap"]
     assert mine.loc["a2c", "published_return"] == 81.7 and mine["seeds"].tolist() == [0, 0, 3, 0, 0, 3]

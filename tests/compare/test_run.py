@@ -11,7 +11,7 @@ import pytest
 
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli import main as cli
-from ialp_rllib.compare import Comparison, measure, plan_comparison, train, write
+from ialp_rllib.compare import Comparison, collect, plan_comparison, train, write
 from ialp_rllib.compare.plan import default_methods
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
@@ -55,7 +55,7 @@ def times(out: Path) -> dict[str, int]:
 
 
 def test_results_of_all_runs(compared):
-    measured = measure(plan(compared))
+    measured = collect(plan(compared))
     analysis = write(measured, plan(compared).folder)
     spreads = measured.results[["coverage", "effective_items"]]
     assert spreads.notna().all(axis=None) and (spreads > 0).all(axis=None) and (spreads["coverage"] <= 1).all()
@@ -73,7 +73,7 @@ def test_a_cross_validated_comparison(tmp_path):
     """Seeds with test users of their own are runs of one scenario."""
     finish([*words(tmp_path, "popularity", 2), "--cross-validate", "--local-mode"])
     halves = plan_comparison(["sample"], tmp_path, seeds=2, methods="popularity", overrides=SETS, cross_validate=True)
-    measured = measure(halves)
+    measured = collect(halves)
     assert measured.scenarios == ["sample"] and measured.missing == ()
     assert sorted(measured.results["seed"].unique()) == [0, 1]
     ends = measured.results[measured.results["epoch"] == "end"].groupby("seed")["return"].mean()
@@ -107,7 +107,7 @@ def test_a_report_half_way(compared, monkeypatch, capsys):
 
 def test_nothing_is_finished(tmp_path):
     with pytest.raises(InputError, match="no method and seed is finished"):
-        measure(plan(tmp_path))
+        collect(plan(tmp_path))
 
 
 def test_runs_of_other_settings_do_not_count(compared):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ialp_rllib.compare import plan_comparison
-from ialp_rllib.compare.variants import borrow, folder_name, variants
+from ialp_rllib.compare.variants import folder_name, reuse_finished, variants
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.adapt import job_stage
@@ -13,9 +13,9 @@ from ialp_rllib.stages.pipeline import run_stage
 
 
 def test_all_combinations_by_name():
-    assert [v.of("coat") for v in variants([])] == ["coat"]
+    assert [v.scenario_name("coat") for v in variants([])] == ["coat"]
     found = variants(["agent.exploration=[greedy, categorical]", "adapt.alpha.start=[0.1, 1]"])
-    assert [v.words for v in found] == [
+    assert [v.label for v in found] == [
         "exploration=greedy, start=0.1",
         "exploration=greedy, start=1",
         "exploration=categorical, start=0.1",
@@ -23,8 +23,8 @@ def test_all_combinations_by_name():
     ]
     assert found[0].overrides() == ['agent.exploration="greedy"', "adapt.alpha.start=0.1"]
     both = variants(["adapt.dqn.double=[true, false]", "users.seed=[0]", "judge.seed=[1]"])
-    assert both[0].words == "double=true, users.seed=0, judge.seed=1"  # two are called seed
-    assert folder_name(both[0].of("coat")) == "coat-double=true-users.seed=0-judge.seed=1"
+    assert both[0].label == "double=true, users.seed=0, judge.seed=1"  # two are called seed
+    assert folder_name(both[0].scenario_name("coat")) == "coat-double=true-users.seed=0-judge.seed=1"
 
 
 def test_a_varied_plan(tmp_path):
@@ -63,7 +63,7 @@ def test_a_cross_validated_plan(tmp_path):
         run_stage(run, "prepare", Progress())
     tested = [set(run.catalogue.test_users) for run in runs[:5]]
     assert len(set.union(*tested)) == sum(len(users) for users in tested) == runs[0].catalogue.n_users
-    borrow(runs[8], runs[:5])
+    reuse_finished(runs[8], runs[:5])
     assert runs[8].stage("prepare").up_to_date()  # taken from the same part of the other variant
     fewer = plan_comparison(["sample"], tmp_path, seeds=2, methods="a2c", cross_validate=True)
     assert list(fewer.runs) == ["sample, part 0", "sample, part 1"] and not fewer.variants
@@ -83,7 +83,7 @@ def test_variants_take_over_what_is_the_same_in_both(tmp_path):
         stage = job_stage(first, method, 0)
         (stage.open() / "curves.parquet").write_text(method)
         stage.finish({}, 0.0)
-    borrow(second, [first])
+    reuse_finished(second, [first])
     assert second.stage("prepare").up_to_date() and second.catalogue.n_items == first.catalogue.n_items
     assert not second.stage("users").up_to_date()  # nobody has fitted them
     a2c = job_stage(second, "a2c", 0)

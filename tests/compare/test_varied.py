@@ -9,7 +9,7 @@ import pytest
 from ialp_rllib.compare.analysis import analyse
 from ialp_rllib.compare.varied import varied_figures, varied_table, varied_text
 from ialp_rllib.compare.write import write
-from ialp_rllib.results.statistics import BETTER, OPEN, WORSE
+from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, WORSE
 from tests.compare.made_up import made_up
 from tests.report.reading import Page
 
@@ -31,7 +31,7 @@ def test_each_variant_against_the_best_of_the_others() -> None:
         results({low: (1.0, 1.1, 0.9), middle: (3.0, 3.2, 2.8), high: (3.1, 2.9, 3.0), "coat": (9.0, 9.0, 9.0)}), NAMES
     ).set_index("variant")
     assert list(table["against"]) == ["start=0.5", "start=1", "start=0.5"]
-    assert list(table["verdict"]) == [WORSE, OPEN, OPEN]
+    assert list(table["verdict"]) == [WORSE, NO_DIFFERENCE, NO_DIFFERENCE]
     assert table.loc["start=0.1", "difference"] == pytest.approx(-2.0)
     assert table.loc["start=0.1", "difference_low"] < -2.0 < table.loc["start=0.1", "difference_high"] < 0
     assert (table["scenario"] == "coat").all()

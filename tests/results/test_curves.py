@@ -33,5 +33,5 @@ def test_curve_of_seeds_measured_at_different_steps():
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends():
     rows = [point("a2c", 0, step, float(step)) for step in range(1000)]
-    line = curve(curves_table(rows).to_pandas(), "return", most=50)
+    line = curve(curves_table(rows).to_pandas(), "return", max_points=50)
     assert len(line) == 50 and line["x"].iloc[0] == 0 and line["x"].iloc[-1] == 999

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from rliable import metrics
 
-from ialp_rllib.results.statistics import contrasts, estimates, interval, iqm, mean, probability
+from ialp_rllib.results.statistics import contrasts, estimates, interval, iqm, mean, probability_of_improvement
 
 
 def test_the_interquartile_mean_by_hand():
@@ -21,16 +21,16 @@ def test_the_interquartile_mean_by_hand():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_diverged_run_is_not_trimmed_away(bad):
     scores = np.array([[1.0], [2.0], [3.0], [4.0], [bad]])
-    assert np.isnan(iqm(scores)) and np.isnan(probability(scores, scores))
+    assert np.isnan(iqm(scores)) and np.isnan(probability_of_improvement(scores, scores))
     assert np.isnan(estimates([scores])).all()
 
 
 def test_the_probability_of_improvement_by_hand():
     x, y = np.array([[1.0], [2.0], [3.0]]), np.array([[2.0], [0.0]])
-    assert probability(x, y) == pytest.approx((0.0 + 1 + 0.5 + 1 + 1 + 1) / 6)
+    assert probability_of_improvement(x, y) == pytest.approx((0.0 + 1 + 0.5 + 1 + 1 + 1) / 6)
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 5, (5, 3)).astype(float), rng.integers(0, 5, (4, 3)).astype(float)
-    assert probability(x, y) == pytest.approx(metrics.probability_of_improvement(x, y))
+    assert probability_of_improvement(x, y) == pytest.approx(metrics.probability_of_improvement(x, y))
 
 
 def test_intervals_agree_with_scipys_bootstrap():

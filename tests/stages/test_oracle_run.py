@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from ialp_rllib.judge.distillation.preferences import read_table
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.run import audit_run
-from ialp_rllib.report.audit.words import finding
+from ialp_rllib.report.audit.sentences import finding
 from ialp_rllib.settings import load
 from ialp_rllib.stages import adapt, pretrain
 from ialp_rllib.stages.adapt import job_stage

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ialp_rllib.report.kit import figures, svg
-from ialp_rllib.report.kit.names import methods
+from ialp_rllib.report.kit.names import method_styles
 from ialp_rllib.results.schemas import EPOCHS
 
 _MEASURES = {"return": "Return", "length": "Length"}
@@ -75,7 +75,7 @@ def aggregate_figures(aggregate: pd.DataFrame, policy: str) -> dict[str, Markup]
 
 
 def _dots(rows: pd.DataFrame, epoch: str, limits: tuple[float, float]) -> Markup:
-    known = methods(rows["method"])
+    known = method_styles(rows["method"])
     with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "x"}):
         figure, axes = svg.empty(EPOCH_WORDS[epoch], "normalised return (0: random, 1: best at the end)", "")
         figure.set_size_inches(4.3, 0.9 + 0.24 * len(known))

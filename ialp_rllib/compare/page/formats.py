@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ialp_rllib.report.kit.numbers import ABSENT
+from ialp_rllib.report.kit.formatting import ABSENT
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -13,13 +13,13 @@ from markupsafe import Markup
 
 from ialp_rllib.compare import beyond, tables, varied
 from ialp_rllib.compare.analysis import Analysis
-from ialp_rllib.compare.measured import Measured
+from ialp_rllib.compare.measurements import Measurements
 from ialp_rllib.compare.page.figures import aggregate_figures, beyond_figures, curve_figures
-from ialp_rllib.compare.page.words import terms
-from ialp_rllib.report.kit.names import label, methods
-from ialp_rllib.report.kit.numbers import ABSENT, duration, leaves, three, whole
-from ialp_rllib.report.kit.page import fill
+from ialp_rllib.compare.page.glossary import terms
+from ialp_rllib.report.kit.formatting import ABSENT, flatten, format_count, format_number, format_seconds
+from ialp_rllib.report.kit.names import label, method_styles
 from ialp_rllib.report.kit.settings_table import setting_rows
+from ialp_rllib.report.kit.template import render_template
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import SOURCE
 from ialp_rllib.results.schemas import EPOCHS
@@ -43,7 +43,7 @@ class Drawings(NamedTuple):
         return {name: figure for group in groups for name, figure in group.items()}
 
 
-def draw(measured: Measured, analysis: Analysis) -> Drawings:
+def draw(measured: Measurements, analysis: Analysis) -> Drawings:
     """Draw each figure once, for the page and for files."""
     main = analysis.policies[0]
     return Drawings(
@@ -54,27 +54,29 @@ def draw(measured: Measured, analysis: Analysis) -> Drawings:
     )
 
 
-def _by_scenario(figures: Callable[..., dict[str, Markup]], measured: Measured, policy: str) -> ByScenario:
+def _by_scenario(figures: Callable[..., dict[str, Markup]], measured: Measurements, policy: str) -> ByScenario:
     """The scenarios of which there is any."""
     found = {name: figures(measured.curves, name, policy, n) for n, name in enumerate(measured.scenarios)}
     return {name: drawn for name, drawn in found.items() if drawn}
 
 
-def render(measured: Measured, analysis: Analysis, drawings: Drawings) -> str:
+def render(measured: Measurements, analysis: Analysis, drawings: Drawings) -> str:
     """The page as text."""
     main = analysis.policies[0]
     finding, *evidence = analysis.findings
-    return fill(
+    return render_template(
         Path(__file__).with_name("compare.html.j2"),
         scenarios=measured.scenarios,
-        crossed=analysis.crossed,
+        cross_validated=analysis.cross_validated,
         middle=analysis.middle,
         finding=finding,
         evidence=evidence,
         notes=_notes(measured, analysis),
-        methods=methods(measured.methods),
+        methods=method_styles(measured.methods),
         policies=analysis.policies,
-        tables=[_table(analysis.kinds[kind.name], kind, analysis.policies) for kind in tables.KINDS],
+        tables=[
+            _table(analysis.published_tables[kind.name], kind, analysis.policies) for kind in tables.PUBLISHED_TABLES
+        ],
         ratios={policy: _ratio_rows(analysis.ratios, policy) for policy in analysis.policies},
         overall=_overall_rows(analysis, main),
         aggregates=drawings.aggregates,
@@ -95,7 +97,7 @@ def render(measured: Measured, analysis: Analysis, drawings: Drawings) -> str:
     )
 
 
-def _notes(measured: Measured, analysis: Analysis) -> list[str]:
+def _notes(measured: Measurements, analysis: Analysis) -> list[str]:
     found = []
     if measured.missing:
         found.append(f"Not finished yet, and not in any figure: {missing_words(measured.missing)}.")
@@ -122,12 +124,12 @@ def missing_words(missing: tuple[tuple[str, str, int], ...]) -> str:
     )
 
 
-def _table(table: pd.DataFrame, kind: tables.Kind, policies: tuple[str, ...]) -> dict[str, Any]:
+def _table(table: pd.DataFrame, kind: tables.PublishedTable, policies: tuple[str, ...]) -> dict[str, Any]:
     by_policy = {policy: _groups(table[table["policy"] == policy], kind) for policy in policies}
     return {"id": kind.name, "title": kind.title, "by_policy": by_policy}
 
 
-def _groups(table: pd.DataFrame, kind: tables.Kind) -> list[dict[str, Any]]:
+def _groups(table: pd.DataFrame, kind: tables.PublishedTable) -> list[dict[str, Any]]:
     """One group of rows per scenario and epoch."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for _, row in table.iterrows():
@@ -139,10 +141,13 @@ def _groups(table: pd.DataFrame, kind: tables.Kind) -> list[dict[str, Any]]:
 def _row(row: pd.Series) -> dict[str, Any]:
     run = row["seeds"] > 0
     return {
-        "method": methods([row["method"]])[row["method"]],
+        "method": method_styles([row["method"]])[row["method"]],
         "seeds": row["seeds"] if run else "",
-        "ours": [(three(row[m]) if run else "", tables.span(row[f"{m}_low"], row[f"{m}_high"])) for m in RETURNS],
-        "theirs": [three(row[f"published_{m}"]) for m in RETURNS],
+        "ours": [
+            (format_number(row[m]) if run else "", tables.format_interval(row[f"{m}_low"], row[f"{m}_high"]))
+            for m in RETURNS
+        ],
+        "theirs": [format_number(row[f"published_{m}"]) for m in RETURNS],
         "verdict": row["verdict"] if run else "not run here",
         "baseline": label(row["baseline"]) if row["baseline"] else "",
         "sure": row["verdict"] in (BETTER, WORSE),
@@ -152,17 +157,17 @@ def _row(row: pd.Series) -> dict[str, Any]:
 def _ratio_rows(ratios: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
     return [
         {
-            "method": methods([row["method"]])[row["method"]],
+            "method": method_styles([row["method"]])[row["method"]],
             "epoch": row["epoch"],
             "scenario": row["scenario"],
             "against": row["against"],
             "baseline": label(row["baseline"]),
-            "ratio": three(row["ratio"]),
-            "interval": tables.span(row["ratio_low"], row["ratio_high"]),
+            "ratio": format_number(row["ratio"]),
+            "interval": tables.format_interval(row["ratio_low"], row["ratio_high"]),
             "verdict": row["verdict"],
             "sure": row["verdict"] in (BETTER, WORSE),
-            "published": three(row["published"]),
-            "claimed": three(row["claimed"]),
+            "published": format_number(row["published"]),
+            "claimed": format_number(row["claimed"]),
         }
         for _, row in ratios[ratios["policy"] == policy].iterrows()
     ]
@@ -174,7 +179,7 @@ def _overall_rows(analysis: Analysis, policy: str) -> list[dict[str, Any]]:
     other = analysis.overall[analysis.overall["policy"] == policy]
     epochs = [epoch for epoch in EPOCHS if epoch in set(mine["epoch"])]
     rows = []
-    for method in methods(mine["method"]).values():
+    for method in method_styles(mine["method"]).values():
         cells = []
         for epoch in epochs:
             found = mine[(mine["method"] == method.id) & (mine["epoch"] == epoch)]
@@ -190,7 +195,10 @@ def _overall_cell(found: pd.DataFrame, versus: pd.DataFrame) -> dict[str, Any]:
     cell: dict[str, Any] = {"score": "", "interval": "", "probability": "", "ends": "", "verdict": "", "sure": False}
     if len(found):
         row = found.iloc[0]
-        cell |= {"score": three(row["score"]), "interval": tables.span(row["score_low"], row["score_high"])}
+        cell |= {
+            "score": format_number(row["score"]),
+            "interval": tables.format_interval(row["score_low"], row["score_high"]),
+        }
     if len(versus):
         row = versus.iloc[0]
         low, high = row["probability_low"], row["probability_high"]
@@ -205,10 +213,13 @@ def _beyond_groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
     """One group of rows per scenario."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for _, row in beyond.percents(table[table["policy"] == policy]).iterrows():
-        cells = [(three(row[m]), tables.span(row[f"{m}_low"], row[f"{m}_high"])) for m in beyond.BEYOND[:-1]]
-        cells.append((whole(row["steps_back"]), beyond.steps_span(row)))
+        cells = [
+            (format_number(row[m]), tables.format_interval(row[f"{m}_low"], row[f"{m}_high"]))
+            for m in beyond.BEYOND[:-1]
+        ]
+        cells.append((format_count(row["steps_back"]), beyond.steps_span(row)))
         groups.setdefault(row["scenario"], []).append(
-            {"method": methods([row["method"]])[row["method"]], "cells": cells, "back": beyond.back_words(row)}
+            {"method": method_styles([row["method"]])[row["method"]], "cells": cells, "back": beyond.back_words(row)}
         )
     return [{"name": name, "rows": rows} for name, rows in groups.items()]
 
@@ -218,18 +229,18 @@ def _cost_rows(costs: pd.DataFrame) -> list[dict[str, Any]]:
     times = ("seconds", "pretrain_seconds", "judge_seconds", "cpu_seconds")
     rows = []
     for _, row in costs.iterrows():
-        numbers = {name: whole(row[name]) for name in counts} | {name: _time(row[name]) for name in times}
-        rows.append({"scenario": row["scenario"], "method": methods([row["method"]])[row["method"]], **numbers})
+        numbers = {name: format_count(row[name]) for name in counts} | {name: _time(row[name]) for name in times}
+        rows.append({"scenario": row["scenario"], "method": method_styles([row["method"]])[row["method"]], **numbers})
     return rows
 
 
 def _time(seconds: float) -> str:
-    return duration(seconds if np.isfinite(seconds) else None)
+    return format_seconds(seconds if np.isfinite(seconds) else None)
 
 
 def _differing(settings: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The settings that are not the same in all scenarios; the value of each."""
-    flat = {name: dict(leaves(tree)) for name, tree in settings.items()}
+    flat = {name: dict(flatten(tree)) for name, tree in settings.items()}
     docs = {row.key: row.doc for tree in settings.values() for row in setting_rows(tree)}
     rows = []
     for key in dict.fromkeys(key for values in flat.values() for key in values):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ialp_rllib.report.kit.numbers import is_number
+from ialp_rllib.report.kit.formatting import is_number
 
 Audit = Mapping[str, Any]
 
@@ -25,7 +25,7 @@ def letter_bias(audit: Audit) -> float | None:
     return float(np.abs(letters / letters.sum() - 1 / len(letters)).sum() / 2)
 
 
-def bias_by_chance(audit: Audit) -> float | None:
+def expected_letter_bias(audit: Audit) -> float | None:
     """What :func:`letter_bias` is of an unbiased judge, for the number of prompts is finite: the audit's own, or the
     mean of the normal approximation."""
     if is_number(audit.get("letter_bias_by_chance")):
@@ -47,7 +47,7 @@ def expected_shares(audit: Audit) -> list[float] | None:
     return [(1 - none) / (len(shares) - 1)] * (len(shares) - 1) + [none]
 
 
-def at(audit: Audit, path: str) -> Any:
+def lookup(audit: Audit, path: str) -> Any:
     """The value at a dotted path, or None."""
     found: Any = audit
     for name in path.split("."):
@@ -55,11 +55,11 @@ def at(audit: Audit, path: str) -> Any:
     return found
 
 
-def range_text(interval: Any) -> str:
+def format_interval(interval: Any) -> str:
     """An interval as 0.71–0.77; empty for None."""
     return f"{interval[0]:.2f}–{interval[1]:.2f}" if interval else ""
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """A share in whole percent."""
     return f"{100 * share:.0f}%"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ialp_rllib.errors import storage_errors
-from ialp_rllib.report.audit.audit import judge_section
 from ialp_rllib.report.audit.figures import group_name
-from ialp_rllib.report.audit.numbers import Audit, at, percent, range_text
+from ialp_rllib.report.audit.numbers import Audit, format_interval, format_percent, lookup
+from ialp_rllib.report.audit.section import judge_section
+from ialp_rllib.report.kit.formatting import ABSENT, format_count, format_seconds, is_number
 from ialp_rllib.report.kit.glossary import JUDGE
-from ialp_rllib.report.kit.numbers import ABSENT, duration, is_number, whole
-from ialp_rllib.report.kit.page import fill
 from ialp_rllib.report.kit.settings_table import setting_rows
+from ialp_rllib.report.kit.template import render_template
 from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
@@ -67,13 +67,13 @@ def render(
     versions: Mapping[str, Any],
 ) -> str:
     """The page as text. Arguments as in :func:`write_page`."""
-    return fill(
+    return render_template(
         Path(__file__).with_name("audit.html.j2"),
         scenario=scenario,
         judge=judge_section(audit),
         groups=list(group_rows(audit)),
         wordings=list(wording_rows(audit, wordings)),
-        agreement=at(audit, "frames.agreement"),
+        agreement=lookup(audit, "frames.agreement"),
         facts=list(fact_rows(audit)),
         settings=[row for row in setting_rows(settings) if not row.key.startswith("judge.tune.")],
         versions=dict(versions),
@@ -90,9 +90,9 @@ def group_rows(audit: Audit) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             for group in (kinds.get(kind) or {}).get(key) or []:
                 row = found.setdefault(group["low"], {"name": group_name(group), "cells": {}})
                 row["cells"][kind] = (
-                    whole(group["prompts"]),
-                    percent(group["accuracy"]),
-                    range_text(group["interval"]),
+                    format_count(group["prompts"]),
+                    format_percent(group["accuracy"]),
+                    format_interval(group["interval"]),
                 )
         if found:
             yield title, [found[low] for low in sorted(found)]
@@ -100,14 +100,14 @@ def group_rows(audit: Audit) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def wording_rows(audit: Audit, wordings: Sequence[str]) -> Iterator[dict[str, Any]]:
     """A row per wording: its number, whether it is in use, accuracy, interval, share of the same answers, its text."""
-    for row in at(audit, "frames.frames") or []:
+    for row in lookup(audit, "frames.frames") or []:
         number = row["frame"]
         yield {
             "number": number,
-            "used": number == at(audit, "frames.used"),
-            "accuracy": percent(row["accuracy"]) if row["accuracy"] is not None else ABSENT,
-            "interval": range_text(row["interval"]),
-            "same": percent(row["same"]) if row["same"] is not None else ABSENT,
+            "used": number == lookup(audit, "frames.used"),
+            "accuracy": format_percent(row["accuracy"]) if row["accuracy"] is not None else ABSENT,
+            "interval": format_interval(row["interval"]),
+            "same": format_percent(row["same"]) if row["same"] is not None else ABSENT,
             "text": wordings[number].partition("\n")[2].strip() if number < len(wordings) else "",
         }
 
@@ -124,8 +124,8 @@ def fact_rows(audit: Audit) -> Iterator[tuple[str, str]]:
         if audit.get(key):
             yield name, str(audit[key])
     if is_number(audit.get("asked")):
-        yield "Prompts asked, in all", whole(audit["asked"])
-        yield "Of these refused", whole(audit.get("refused"))
+        yield "Prompts asked, in all", format_count(audit["asked"])
+        yield "Of these refused", format_count(audit.get("refused"))
     if is_number(audit.get("seconds")):
-        speed = whole(audit.get("prompts_per_second"))
-        yield "Time", f"{duration(audit['seconds'])} ({speed} prompts per second)"
+        speed = format_count(audit.get("prompts_per_second"))
+        yield "Time", f"{format_seconds(audit['seconds'])} ({speed} prompts per second)"

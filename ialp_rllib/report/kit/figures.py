@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from ialp_rllib.report.kit import svg
-from ialp_rllib.report.kit.names import MethodStyle, methods
+from ialp_rllib.report.kit.names import MethodStyle, method_styles
 from ialp_rllib.results.curves import curve
 
 _MEASURE = {
@@ -59,7 +59,7 @@ def learning_curve(
     with matplotlib.rc_context(svg.STYLE):
         figure, axes = svg.empty(title, _OVER[over], _MEASURE[measure])
         drawn = []
-        for index, (name, method) in enumerate(methods(part["method"]).items()):
+        for index, (name, method) in enumerate(method_styles(part["method"]).items()):
             line = curve(part[part["method"] == name], measure, over)
             if len(line):
                 _draw(axes, line, method, f"line-{index}")
@@ -70,7 +70,7 @@ def learning_curve(
         longest = max((line["x"].max() for line in drawn), default=1)
         axes.set_xlim(0, max(longest, 1) * 1.02)
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-        words = ", ".join(methods(part["method"])[name].label for name in methods(part["method"]))
+        words = ", ".join(method_styles(part["method"])[name].label for name in method_styles(part["method"]))
         words = f"{title or series}: {_MEASURE[measure]} of {words}"
         return svg.markup(figure, f"{prefix}{series}-{measure}-{over}", words)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ialp_rllib.report.kit.names import methods
+from ialp_rllib.report.kit.names import method_styles
 from ialp_rllib.results.statistics import RESAMPLES
 
 RESULTS = {
@@ -109,13 +109,13 @@ _ACRONYMS = ("rmse", "auc", "hr", "mse", "llm", "id")
 _IN_RESULTS = ("return", "length", "reward_per_step", "episodes")
 
 
-def words(name: str) -> str:
+def readable_name(name: str) -> str:
     """A key as words for readers: ``held_out_rmse`` becomes ``Held out RMSE``."""
     text = " ".join(word.upper() if word in _ACRONYMS else word for word in str(name).split("_"))
     return text[:1].upper() + text[1:]
 
 
-def user_term(path: str) -> str:
+def user_meaning(path: str) -> str:
     """The meaning of a number on the simulated users: of its full name, else of the longest known end of it."""
     name = path.rsplit(".", 1)[-1]
     ends = [term for term in USERS if name == term or name.endswith(f"_{term}")]
@@ -126,14 +126,14 @@ def user_term(path: str) -> str:
 
 def glossary(ids: Iterable[str], *, curves: bool, judge: bool, user_paths: Iterable[str]) -> list[tuple[str, str]]:
     """(term, meaning) of everything that this page shows: its methods, then its metrics."""
-    entries = [(method.label, method.about) for method in methods(ids).values() if method.about]
+    entries = [(method.label, method.about) for method in method_styles(ids).values() if method.about]
     metrics = RESULTS | STATISTICS
     if curves:
         metrics |= CURVES
     if judge:
         metrics |= JUDGE
     entries += [(term[:1].upper() + term[1:], text) for term, text in metrics.items()]
-    shown = dict.fromkeys(user_term(path) for path in user_paths)  # each meaning once, in the page's order
+    shown = dict.fromkeys(user_meaning(path) for path in user_paths)  # each meaning once, in the page's order
     known = {text: name for name, text in USERS.items()}
-    entries += [(words(known[text]), text) for text in shown if text and known[text] not in _IN_RESULTS]
+    entries += [(readable_name(known[text]), text) for text in shown if text and known[text] not in _IN_RESULTS]
     return entries

@@ -44,7 +44,7 @@ _LINES: dict[str, tuple[str, tuple[float, ...]]] = {
 _SPARE = (("#AA4499", (2, 1)), ("#999933", (4, 1, 1, 1)), ("#44AA99", (6, 2)), ("#B07AA1", (1, 1)))
 
 
-def methods(ids: Iterable[str]) -> dict[str, MethodStyle]:
+def method_styles(ids: Iterable[str]) -> dict[str, MethodStyle]:
     """The methods among ``ids``, each once, in the order of the tables; those of plugins and unknown ones last."""
     wanted = set(ids)
     known = [name for name in METHODS if name in wanted and name in _LINES]
@@ -58,4 +58,4 @@ def methods(ids: Iterable[str]) -> dict[str, MethodStyle]:
 
 def label(method: str) -> str:
     """The name of a method for readers."""
-    return methods([method])[method].label
+    return method_styles([method])[method].label

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ialp_rllib.report.kit.numbers import leaves
+from ialp_rllib.report.kit.formatting import flatten
 from ialp_rllib.settings.describe import as_text, describe
 
 
@@ -26,7 +26,7 @@ def setting_rows(settings: Mapping[str, Any]) -> list[SettingRow]:
     """All settings, flattened to dotted keys, with documentation and default from the declarations."""
     infos = {info.name: info for info in describe()}
     rows = []
-    for key, value in leaves(settings):
+    for key, value in flatten(settings):
         info = infos.get(key)
         changed = info is not None and _plain(value) != _plain(info.default)
         rows.append(

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ialp_rllib.errors import storage_errors
-from ialp_rllib.report.audit.audit import judge_section
+from ialp_rllib.report.audit.section import judge_section
 from ialp_rllib.report.kit import figures
+from ialp_rllib.report.kit.formatting import format_count, format_number
 from ialp_rllib.report.kit.glossary import glossary
-from ialp_rllib.report.kit.names import BASELINE, label, methods
-from ialp_rllib.report.kit.numbers import three, whole
-from ialp_rllib.report.kit.page import fill
+from ialp_rllib.report.kit.names import BASELINE, label, method_styles
 from ialp_rllib.report.kit.settings_table import setting_rows
+from ialp_rllib.report.kit.template import render_template
 from ialp_rllib.report.run import sections, tables
-from ialp_rllib.report.run.summary import lead, summarise
+from ialp_rllib.report.run.summary import main_method, summarise
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import SOURCE
 from ialp_rllib.results.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results
@@ -109,15 +109,15 @@ def render(
     policy, main = next(iter(by_policy.items()))
     better = tables.improvement(results, policy)
     finding, *evidence = summarise(main, better, policy)
-    ids = list(methods([*results["method"], *curves["method"]]))
+    ids = list(method_styles([*results["method"], *curves["method"]]))
     rows = setting_rows(settings)
-    return fill(
+    return render_template(
         Path(__file__).with_name("run.html.j2"),
         scenario=scenario,
         finding=finding,
         evidence=evidence,
         notes=list(notes),
-        methods=methods(ids),
+        methods=method_styles(ids),
         headlines=[headline(table, name, tables.best_cells(results, name)) for name, table in by_policy.items()],
         baseline=label(BASELINE),
         improvements=improvement_rows(better),
@@ -135,7 +135,7 @@ def render(
         versions=dict(versions),
         stages=sections.stage_rows(stages) if stages else [],
         glossary=glossary(
-            ids, curves=len(curves) > 0, judge=bool(judge), user_paths=[path for path, _ in sections.leaves(users)]
+            ids, curves=len(curves) > 0, judge=bool(judge), user_paths=[path for path, _ in sections.flatten(users)]
         ),
     )
 
@@ -144,17 +144,17 @@ def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str, 
     """The headline table of one policy: epochs across, methods down, each cell a mean and its interval."""
     epochs = [epoch for epoch in EPOCHS if epoch in set(table["epoch"])]
     rows = []
-    for method in methods(table["method"]).values():
+    for method in method_styles(table["method"]).values():
         cells = []
         for epoch in epochs:
             row = tables.cell(table, method.id, epoch)
             for index, measure in enumerate(RETURNS):
                 cells.append({"first": index == 0, **_cell(row, measure, (method.id, epoch, measure) in best)})
-        rows.append({"method": method, "cells": cells, "lead": method.id == lead(table)})
+        rows.append({"method": method, "cells": cells, "lead": method.id == main_method(table)})
     steps = {epoch: table.loc[table["epoch"] == epoch, "env_steps"].max() for epoch in epochs}
     return {
         "policy": _POLICY_WORDS[policy],
-        "epochs": [{"name": _epoch_words(epoch), "steps": whole(steps[epoch])} for epoch in epochs],
+        "epochs": [{"name": _epoch_words(epoch), "steps": format_count(steps[epoch])} for epoch in epochs],
         "rows": rows,
         "seeds": sorted({int(n) for n in table["seeds"]}),
     }
@@ -165,14 +165,14 @@ def _cell(row: Any, measure: str, best: bool) -> dict[str, Any]:
         return {"mean": "", "interval": "", "best": False}
     low, high = row[f"{measure}_low"], row[f"{measure}_high"]
     return {
-        "mean": three(row[measure]),
+        "mean": format_number(row[measure]),
         "interval": _range(low, high) if np.isfinite([low, high]).all() else "",
         "best": best,
     }
 
 
 def _range(low: float, high: float) -> str:
-    return f"{three(low)}{'–' if low >= 0 else ' to '}{three(high)}"
+    return f"{format_number(low)}{'–' if low >= 0 else ' to '}{format_number(high)}"
 
 
 def _epoch_words(epoch: str) -> str:
@@ -183,7 +183,7 @@ def improvement_rows(better: pd.DataFrame) -> list[dict[str, Any]]:
     """Each method's return against the baseline's: a row per method, a cell per epoch that both were measured at."""
     epochs = [epoch for epoch in EPOCHS if epoch in set(better["epoch"])]
     rows = []
-    for method in methods(better["method"]).values():
+    for method in method_styles(better["method"]).values():
         cells = []
         for epoch in epochs:
             found = better[(better["method"] == method.id) & (better["epoch"] == epoch)]
@@ -196,29 +196,29 @@ def improvement_rows(better: pd.DataFrame) -> list[dict[str, Any]]:
 def _difference(row: pd.Series) -> dict[str, Any]:
     sign = "+" if row["difference"] > 0 else "−" if row["difference"] < 0 else "±"
     percent = f"{sign}{abs(row['percent']):,.0f}%" if np.isfinite(row["percent"]) else ""
-    return {"text": f"{sign}{three(abs(row['difference']))}", "percent": percent, "verdict": row["verdict"]}
+    return {"text": f"{sign}{format_number(abs(row['difference']))}", "percent": percent, "verdict": row["verdict"]}
 
 
 def published_rows(table: pd.DataFrame, scenario: str) -> list[dict[str, Any]]:
     """Ours and the published figures, one row per published cell."""
     return [
         {
-            "method": methods([row["method"]])[row["method"]],
+            "method": method_styles([row["method"]])[row["method"]],
             "epoch": _epoch_words(row["epoch"]),
-            "ours": [three(row[measure]) for measure in RETURNS],
-            "theirs": [three(row[f"published_{measure}"]) for measure in RETURNS],
+            "ours": [format_number(row[measure]) for measure in RETURNS],
+            "theirs": [format_number(row[f"published_{measure}"]) for measure in RETURNS],
         }
-        for _, row in tables.beside_published(table, scenario).iterrows()
+        for _, row in tables.published_comparison(table, scenario).iterrows()
     ]
 
 
 def cost_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """What one run of each method cost, up to its last measurement."""
     rows = []
-    for method in methods(table["method"]).values():
+    for method in method_styles(table["method"]).values():
         last = table[table["method"] == method.id].iloc[-1]
-        numbers = {name: whole(last[name]) for name in ("env_steps", "updates", "seeds")}
-        rows.append({"method": method, **numbers, "time": sections.duration(last["seconds"])})
+        numbers = {name: format_count(last[name]) for name in ("env_steps", "updates", "seeds")}
+        rows.append({"method": method, **numbers, "time": sections.format_seconds(last["seconds"])})
     return rows
 
 

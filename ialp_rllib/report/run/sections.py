@@ -11,8 +11,16 @@ from typing import Any
 from markupsafe import Markup
 
 from ialp_rllib.report.kit import figures
-from ialp_rllib.report.kit.glossary import user_term, words
-from ialp_rllib.report.kit.numbers import ABSENT, duration, is_number, leaves, size, three, whole
+from ialp_rllib.report.kit.formatting import (
+    ABSENT,
+    flatten,
+    format_bytes,
+    format_count,
+    format_number,
+    format_seconds,
+    is_number,
+)
+from ialp_rllib.report.kit.glossary import readable_name, user_meaning
 
 _CURVE = "calibration"  # the one number on the users that is a curve
 
@@ -20,22 +28,22 @@ _CURVE = "calibration"  # the one number on the users that is a curve
 def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
     """Group -> (name, value, meaning) of the numbers on the simulated users; those of no group first, under ""."""
     groups: dict[str, list[tuple[str, str, str]]] = {"": []}
-    for path, value in leaves(users):
+    for path, value in flatten(users):
         *above, name = path.split(".")
         if name == _CURVE:
             continue
-        rows = groups.setdefault(" / ".join(words(part) for part in above), [])
-        rows.append((words(name), _value(value), user_term(path)))
+        rows = groups.setdefault(" / ".join(readable_name(part) for part in above), [])
+        rows.append((readable_name(name), _value(value), user_meaning(path)))
     return {name: rows for name, rows in groups.items() if rows}
 
 
 def user_drawings(users: Mapping[str, Any]) -> list[tuple[Markup, str]]:
     """Figures of the fitted user models, each with its caption."""
     drawings = []
-    for path, value in leaves(users):
+    for path, value in flatten(users):
         *above, name = path.split(".")
         if name == _CURVE and value:
-            title = f"Calibration, {' / '.join(words(part).lower() for part in above)} world"
+            title = f"Calibration, {' / '.join(readable_name(part).lower() for part in above)} world"
             caption = "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
             drawings.append((figures.calibration_curve(value, title), caption))
     return drawings
@@ -47,24 +55,27 @@ def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows = [
         {
             "name": stage.get("name", ""),
-            "time": duration(stage.get("seconds")),
-            "disk": size(stage.get("bytes")),
+            "time": format_seconds(stage.get("seconds")),
+            "disk": format_bytes(stage.get("bytes")),
             "reused": bool(stage.get("reused")),
             "share": 100 * float(stage.get("seconds") or 0) / seconds if seconds else 0.0,
         }
         for stage in stages
     ]
     disk = sum(int(stage.get("bytes") or 0) for stage in stages)
-    return [*rows, {"name": "all", "time": duration(seconds), "disk": size(disk), "reused": False, "share": 0.0}]
+    return [
+        *rows,
+        {"name": "all", "time": format_seconds(seconds), "disk": format_bytes(disk), "reused": False, "share": 0.0},
+    ]
 
 
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple) and len(value) > 6 and all(is_number(v) for v in value):
-        return f"{three(value[0])} … {three(value[-1])} ({len(value)} values)"
+        return f"{format_number(value[0])} … {format_number(value[-1])} ({len(value)} values)"
     if isinstance(value, list | tuple):
         return ", ".join(_value(v) for v in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not is_number(value):
         return ABSENT if value is None else str(value)
-    return whole(value) if isinstance(value, int) else three(value)
+    return format_count(value) if isinstance(value, int) else format_number(value)

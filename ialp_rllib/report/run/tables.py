@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.report.kit.names import BASELINE, methods
+from ialp_rllib.report.kit.names import BASELINE, method_styles
 from ialp_rllib.results import statistics
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import published
@@ -37,7 +37,7 @@ def _cells(results: pd.DataFrame, policy: str) -> dict[tuple[str, str], pd.DataF
     """(method, epoch) -> the rows of its seeds, in the order of the tables."""
     part = results[results["policy"] == policy].sort_values("seed")
     found = dict(iter(part.groupby(["method", "epoch"])))
-    return {(m, e): found[m, e] for m in methods(part["method"]) for e in EPOCHS if (m, e) in found}
+    return {(m, e): found[m, e] for m in method_styles(part["method"]) for e in EPOCHS if (m, e) in found}
 
 
 def cell(table: pd.DataFrame, method: str, epoch: str) -> pd.Series | None:
@@ -90,7 +90,7 @@ def _verdict(cells: Mapping[Any, pd.DataFrame], x: Any, y: Any, difference: np.n
     return statistics.verdict(value, low, high, min(len(cells[x]), len(cells[y])))
 
 
-def beside_published(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
+def published_comparison(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """Our means and the published figures of the scenario's data set, side by side.
 
     Returns:
@@ -99,7 +99,7 @@ def beside_published(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """
     rows = []
     for epoch, figures in published(scenario).items():
-        for method in methods(figures):
+        for method in method_styles(figures):
             ours = cell(table, method, epoch)
             mine = [np.nan] * len(RETURNS) if ours is None else [ours[measure] for measure in RETURNS]
             rows.append((method, epoch, *mine, *figures[method]))

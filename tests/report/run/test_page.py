@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.audit.audit import judge_section
-from ialp_rllib.report.kit.numbers import duration, size
+from ialp_rllib.report.audit.section import judge_section
+from ialp_rllib.report.kit.formatting import format_bytes, format_seconds
 from ialp_rllib.report.kit.settings_table import setting_rows
 from ialp_rllib.report.run.page import write_report
 from ialp_rllib.report.run.sections import user_groups
@@ -181,9 +181,9 @@ def test_numbers_on_users_are_grouped_and_explained():
     [(0.44, "0.4 s"), (41, "41 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, "–")],
 )
 def test_durations(seconds, text):
-    assert duration(seconds) == text
+    assert format_seconds(seconds) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(12, "12 B"), (2_100_000, "2.10 MB"), (5e12, "5.00 TB"), (None, "–")])
 def test_sizes(count, text):
-    assert size(count) == text
+    assert format_bytes(count) == text

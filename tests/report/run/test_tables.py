@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from ialp_rllib.compare import estimates
-from ialp_rllib.report.kit.names import methods
-from ialp_rllib.report.kit.numbers import three
+from ialp_rllib.report.kit.formatting import format_number
+from ialp_rllib.report.kit.names import method_styles
 from ialp_rllib.report.run import tables
 from ialp_rllib.report.run.summary import summarise
 from ialp_rllib.results.published import PUBLISHED, published
-from ialp_rllib.results.statistics import BETTER, ONE_SEED, OPEN, UNKNOWN
+from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, NOT_COMPARABLE, ONE_SEED
 from tests.report.made_up import result, results_table
 
 
@@ -52,7 +52,7 @@ def test_improvement_over_the_baseline(results):
     assert better.loc["0", "percent"] == pytest.approx(425.0)
     assert better.loc["0", "verdict"] == BETTER  # 20..22 beside 3..5
     assert better.loc["end", "difference"] == pytest.approx(4.0)  # 28 - 24
-    assert better.loc["end", "verdict"] == OPEN  # 26..31 beside 20..28
+    assert better.loc["end", "verdict"] == NO_DIFFERENCE  # 26..31 beside 20..28
 
 
 def test_one_seed_never_wins():
@@ -69,7 +69,7 @@ def test_a_diverged_run_is_not_averaged_away():
     rows += [result("aialp_ap", seed, "end", 2.0) for seed in (0, 1)]
     results = results_table(rows).to_pandas()
     assert math.isnan(tables.cell(tables.comparison(results, "sampled"), "a2c", "end")["return"])
-    assert tables.improvement(results, "sampled")["verdict"].tolist() == [UNKNOWN]
+    assert tables.improvement(results, "sampled")["verdict"].tolist() == [NOT_COMPARABLE]
     assert "diverged" in " ".join(summary(results))
 
 
@@ -118,12 +118,12 @@ def test_summary_of_the_baseline_alone():
 
 def test_published_figures_stand_beside_ours(results):
     rows = [result("a2c", 0, "end", 80.0), result("zebra", 0, "end", 1.0)]
-    beside = tables.beside_published(tables.comparison(results_table(rows).to_pandas(), "sampled"), "coat")
+    beside = tables.published_comparison(tables.comparison(results_table(rows).to_pandas(), "sampled"), "coat")
     assert beside["method"].tolist() == ["dqn", "pg", "a2c", "ialp", "aialp_ft", "aialp_ap"]
     row = beside.set_index("method").loc["a2c"]
     assert (row["return"], row["published_return"], row["published_length"]) == (80.0, 81.7, 29.9)
     assert math.isnan(beside.set_index("method").loc["dqn", "return"])
-    assert tables.beside_published(tables.comparison(results.to_pandas(), "sampled"), "sample").empty
+    assert tables.published_comparison(tables.comparison(results.to_pandas(), "sampled"), "sample").empty
 
 
 def test_published_figures_are_consistent():
@@ -141,7 +141,7 @@ def test_published_figures_are_consistent():
 
 
 def test_unknown_methods_need_no_code():
-    found = methods(["zebra", "aialp_ap", "a2c", "yak"])
+    found = method_styles(["zebra", "aialp_ap", "a2c", "yak"])
     assert list(found) == ["a2c", "aialp_ap", "yak", "zebra"]
     assert found["zebra"].label == "zebra" and found["zebra"].colour != found["yak"].colour
 
@@ -150,8 +150,8 @@ def test_unknown_methods_need_no_code():
     ("value", "text"), [(81.74, "81.7"), (4.084, "4.08"), (1234.5, "1,234"), (0.0571, "0.0571"), (0.0, "0.00")]
 )
 def test_three_digits(value, text):
-    assert three(value) == text
+    assert format_number(value) == text
 
 
 def test_no_number_is_a_dash():
-    assert three(math.nan) == three(None) == "–"
+    assert format_number(math.nan) == format_number(None) == "–"

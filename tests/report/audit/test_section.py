@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ialp_rllib.report.audit.audit import Cell, judge_section
-from ialp_rllib.report.audit.numbers import at, bias_by_chance, letter_bias
-from ialp_rllib.report.audit.words import evidence
+from ialp_rllib.report.audit.numbers import expected_letter_bias, letter_bias, lookup
+from ialp_rllib.report.audit.section import Cell, judge_section
+from ialp_rllib.report.audit.sentences import remarks
 
 
 def rows(audit):
@@ -24,12 +24,14 @@ def test_letter_bias_by_hand():
 def test_letter_bias_by_chance_agrees_with_drawn_answers():
     drawn = np.random.default_rng(0).multinomial(900, [0.1] * 10, size=2000)
     mean = np.abs(drawn / 900 - 0.1).sum(1).mean() / 2
-    assert bias_by_chance({"label_histogram": [0.09] * 10 + [0.1], "prompts": 1000}) == pytest.approx(mean, rel=0.02)
+    assert expected_letter_bias({"label_histogram": [0.09] * 10 + [0.1], "prompts": 1000}) == pytest.approx(
+        mean, rel=0.02
+    )
 
 
 def test_a_path_that_is_not_there():
-    assert at({"a": {"b": 1}}, "a.b") == 1
-    assert at({"a": {"b": 1}}, "a.c") is None and at({"a": 3}, "a.b.c") is None
+    assert lookup({"a": {"b": 1}}, "a.b") == 1
+    assert lookup({"a": {"b": 1}}, "a.c") is None and lookup({"a": 3}, "a.b.c") is None
 
 
 def test_an_audit_may_lack_most_and_name_its_accuracies_otherwise():
@@ -62,7 +64,7 @@ def test_a_difference_that_may_be_chance_is_not_claimed(judge):
 
 
 def said(audit, word):
-    return [sentence for sentence in evidence(audit, audit.get("before") or {}) if word in sentence]
+    return [sentence for sentence in remarks(audit, audit.get("before") or {}) if word in sentence]
 
 
 def test_popularity(judge):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ialp_rllib.report.kit import glossary
-from ialp_rllib.report.kit.names import methods
+from ialp_rllib.report.kit.names import method_styles
 
 _STATISTICS = glossary.STATISTICS | {
     "cross-validated": "Each seed is tested on another part of the users. The IQM is then the plain mean, for every "
@@ -34,7 +34,7 @@ _STATISTICS = glossary.STATISTICS | {
 
 def terms(ids: Iterable[str]) -> list[tuple[str, str]]:
     """(term, meaning) of all that the page shows: methods, measures, statistics."""
-    entries = [(method.label, method.about) for method in methods(ids).values() if method.about]
+    entries = [(method.label, method.about) for method in method_styles(ids).values() if method.about]
     known = glossary.RESULTS | glossary.CURVES
     metrics = {term: text.replace(", then over the seeds", "") for term, text in known.items()}
     return entries + [(term[:1].upper() + term[1:], text) for term, text in {**_STATISTICS, **metrics}.items()]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 _SHARED = Path(__file__).parent
 
 
-def fill(template: Path, **values: Any) -> str:
+def render_template(template: Path, **values: Any) -> str:
     """The text of a page; ``values`` are escaped unless they are markup.
 
     Args:

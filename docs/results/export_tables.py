@@ -1,6 +1,7 @@
 """Put the tables of a comparison into one Markdown file, with the command, the commit and the machine they are from.
 
-    python docs/results/quote.py runs/compare/comparison --command "ialp compare sample --seeds 3" --out docs/results/tables/NAME.md
+    python docs/results/export_tables.py runs/compare/comparison --command "ialp compare sample --seeds 3" \\
+      --out docs/results/tables/NAME.md
 
 The files in docs/results/tables were written by this.
 """
@@ -17,8 +18,8 @@ import psutil
 
 from ialp_rllib.compare.page.formats import markdown
 from ialp_rllib.machine import gpus
+from ialp_rllib.report.kit.formatting import format_count
 from ialp_rllib.report.kit.names import label
-from ialp_rllib.report.kit.numbers import whole
 
 TABLES = ("table3", "table4", "table5", "ratios", "varied", "beyond")
 COSTS = ("env_steps", "updates", "cpu_seconds", "pretrain_seconds", "judge_prompts", "judge_seconds", "steps_to_90")
@@ -64,7 +65,7 @@ def costs(table: pd.DataFrame) -> str:
     """Means over the seeds."""
     head = ["Scenario", "Method", "Seeds", *(name.replace("_", " ") for name in COSTS)]
     rows = [
-        [row["scenario"], label(row["method"]), str(row["seeds"]), *(whole(row[name]) for name in COSTS)]
+        [row["scenario"], label(row["method"]), str(row["seeds"]), *(format_count(row[name]) for name in COSTS)]
         for _, row in table.iterrows()
     ]
     return f"**Costs of a run, means over the seeds; steps until 90% of the final return**\n\n{markdown(head, rows)}"

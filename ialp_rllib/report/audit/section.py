@@ -16,16 +16,16 @@ from markupsafe import Markup
 from ialp_rllib.report.audit import figures as audit_figures
 from ialp_rllib.report.audit.numbers import (
     Audit,
-    at,
-    bias_by_chance,
+    expected_letter_bias,
     expected_shares,
+    format_interval,
+    format_percent,
     letter_bias,
-    percent,
-    range_text,
+    lookup,
 )
-from ialp_rllib.report.audit.words import evidence, finding
+from ialp_rllib.report.audit.sentences import finding, remarks
 from ialp_rllib.report.kit import figures
-from ialp_rllib.report.kit.numbers import ABSENT, is_number, whole
+from ialp_rllib.report.kit.formatting import ABSENT, format_count, is_number
 
 
 class Cell(NamedTuple):
@@ -76,7 +76,7 @@ def judge_section(judge: Audit | None) -> JudgeSection | None:
     before = judge.get("before") or {}
     return JudgeSection(
         finding=finding(judge),
-        evidence=[sentence for sentence in evidence(judge, before) if sentence],
+        evidence=[sentence for sentence in remarks(judge, before) if sentence],
         rows=rows(judge),
         tuned=bool(before),
         caption=_caption(judge, before),
@@ -91,7 +91,7 @@ def judge_section(judge: Audit | None) -> JudgeSection | None:
 def _caption(judge: Audit, before: Audit) -> str:
     text = "Under a share: its 95% interval, where it has one."
     if before.get("prompts"):
-        text += f" Before tuning {whole(before['prompts'])} prompts were asked, as used {whole(judge.get('prompts'))};"
+        text += f" Before tuning {format_count(before['prompts'])} prompts were asked, as used {format_count(judge.get('prompts'))};"
         text += " of fewer prompts, more is chance."
     return text
 
@@ -108,7 +108,7 @@ _MEASURES: dict[str, tuple[tuple[_Get, ...], _Get]] = {
     "None rate": (("none_rate",), ""),
     "None precision": (("none_precision",), ""),
     "None recall": (("accuracy_none",), ""),
-    "letter bias": ((letter_bias,), bias_by_chance),
+    "letter bias": ((letter_bias,), expected_letter_bias),
     "permutation agreement": (("permutation_agreement",), "position.interval"),
     "wording agreement": (("frames.agreement",), "frames.interval"),
     "calibration error": (("calibration.ece",), "calibration.ece_by_chance"),
@@ -131,7 +131,9 @@ def rows(judge: Audit) -> list[Row]:
     notes = {
         "accuracy": _note("chance", judge.get("chance")),
         "oracle's accuracy": _note("the truly best candidate; chance", judge.get("oracle_accuracy_by_chance")),
-        "oracle's correlation": _note("of beliefs with the truth, measured; set to", at(judge, "oracle.correlation")),
+        "oracle's correlation": _note(
+            "of beliefs with the truth, measured; set to", lookup(judge, "oracle.correlation")
+        ),
         "accuracy, popular candidates": "as above, if popularity does not mislead it",
         "None rate": _note("planted", judge.get("none_planted")),
         "None precision": "1 if None is said only where it is right",
@@ -149,8 +151,12 @@ def rows(judge: Audit) -> list[Row]:
             old, new = (cell if cell.value else Cell(ABSENT) for cell in (old, new))
             found.append(Row(name, old, new, notes.get(name, "")))
     if judge.get("refused"):
-        note = f"of {whole(judge.get('asked'))}; 0 if all fit the model"
-        found.append(Row("prompts refused", Cell(whole(before.get("refused"))), Cell(whole(judge["refused"])), note))
+        note = f"of {format_count(judge.get('asked'))}; 0 if all fit the model"
+        found.append(
+            Row(
+                "prompts refused", Cell(format_count(before.get("refused"))), Cell(format_count(judge["refused"])), note
+            )
+        )
     return found
 
 
@@ -159,11 +165,11 @@ def _cell(audit: Audit, values: tuple[_Get, ...], under: _Get) -> Cell:
     if number is None:
         return Cell("")
     beside = _get(audit, under)
-    return Cell(f"{number:.3f}", f"chance {beside:.3f}" if is_number(beside) else range_text(beside))
+    return Cell(f"{number:.3f}", f"chance {beside:.3f}" if is_number(beside) else format_interval(beside))
 
 
 def _get(audit: Audit, what: _Get) -> Any:
-    return at(audit, what) if isinstance(what, str) else what(audit)
+    return lookup(audit, what) if isinstance(what, str) else what(audit)
 
 
 def _note(word: str, value: Any) -> str:
@@ -193,13 +199,15 @@ def _letters(judge: Audit, before: Audit) -> Iterator[tuple[Markup, str]]:
             audit_figures.label_histogram(shares, expected_shares(judge), old),
             (colours if old else "") + "Thin line: a judge blind to letters.",
         )
-    times, old = at(judge, "position.letters"), at(before, "position.letters")
+    times, old = lookup(judge, "position.letters"), lookup(before, "position.letters")
     if times:
-        n, k = at(judge, "position.prompts"), len(times)
-        chance = percent(2 * np.sqrt((k - 1) / (n * k)))  # at most: a judge that reads the candidates wobbles less
-        earlier = f" ({whole(at(before, 'position.prompts'))} before)" if old else ""
+        n, k = lookup(judge, "position.prompts"), len(times)
+        chance = format_percent(
+            2 * np.sqrt((k - 1) / (n * k))
+        )  # at most: a judge that reads the candidates wobbles less
+        earlier = f" ({format_count(lookup(before, 'position.prompts'))} before)" if old else ""
         words = (
-            f"{whole(n)} prompts{earlier}, each asked in {k} orders: every candidate stands at every letter once. "
+            f"{format_count(n)} prompts{earlier}, each asked in {k} orders: every candidate stands at every letter once. "
             f"Good: all at 1; up to {chance} above or below can be chance."
         )
         yield audit_figures.letter_preference(times, old), (colours if old else "") + words
@@ -224,12 +232,12 @@ def _knowledge(judge: Audit) -> Iterator[tuple[Markup, str]]:
 
 
 def _certainty(judge: Audit) -> Iterator[tuple[Markup, str]]:
-    bins = at(judge, "calibration.bins")
+    bins = lookup(judge, "calibration.bins")
     if bins:
         yield (
             figures.calibration_curve(bins, "Calibration of the answers"),
             "Probability that the judge gives its answer, against the share of such answers that are right; groups of "
-            f"about {whole(np.mean([group['count'] for group in bins]))}. Good: on the grey line. Below it, the judge "
+            f"about {format_count(np.mean([group['count'] for group in bins]))}. Good: on the grey line. Below it, the judge "
             "is too sure of itself.",
         )
 

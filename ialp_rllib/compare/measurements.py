@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.compare.plan import Comparison
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.kit.names import methods
-from ialp_rllib.results.schemas import check_curves, check_results
+from ialp_rllib.report.kit.names import method_styles
+from ialp_rllib.results.schemas import check_curves, check_results, read_curves
 from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.gather import gather, notes, versions
@@ -32,7 +32,7 @@ COSTS = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """All that the tables, figures and words are made of.
 
     Attributes:
@@ -43,7 +43,7 @@ class Measured:
         settings: scenario -> its settings as plain data.
         missing: (scenario, method, seed) that are not finished.
         notes: what a reader must know.
-        crossed: the scenarios that are cross-validated: each seed is tested on users of its own.
+        cross_validated: the scenarios that are cross-validated: each seed is tested on users of its own.
         variants: name of a varied scenario -> the scenario, and what sets this variant apart.
         versions: component -> version.
     """
@@ -55,7 +55,7 @@ class Measured:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     missing: tuple[tuple[str, str, int], ...] = ()
     notes: tuple[str, ...] = ()
-    crossed: frozenset[str] = frozenset()
+    cross_validated: frozenset[str] = frozenset()
     variants: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,10 +75,10 @@ class Measured:
     @property
     def methods(self) -> list[str]:
         """Those that were measured, in the order of the tables."""
-        return list(methods(self.results["method"]))
+        return list(method_styles(self.results["method"]))
 
 
-def measure(plan: Comparison) -> Measured:
+def collect(plan: Comparison) -> Measurements:
     """Gather what is finished.
 
     Raises:
@@ -96,15 +96,15 @@ def measure(plan: Comparison) -> Measured:
     jobs = [(name, job) for name, jobs in plan.jobs().items() for job in jobs]
     random = pd.DataFrame([(scenario[name], _random(plan.runs[name])) for name, jobs in finished.items() for _ in jobs])
     costs = [_cost(plan.runs[name], *job) for name, jobs in finished.items() for job in jobs]
-    return Measured(
+    return Measurements(
         result_rows=check_results(pa.concat_tables([results for results, _ in tables])),
         curve_rows=check_curves(pa.concat_tables([curves for _, curves in tables])),
         costs=pd.DataFrame(costs, columns=list(COSTS)),
         random=random.groupby(0)[1].mean().to_dict(),  # of the users that are tested on, as often as they are
         settings=_settings(plan),
         missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
-        crossed=frozenset(name for name, parts in plan.scenarios().items() if len(parts) > 1),
-        variants={name: (base, variant.words) for name, (base, variant) in plan.variants.items()},
+        cross_validated=frozenset(name for name, parts in plan.scenarios().items() if len(parts) > 1),
+        variants={name: (base, variant.label) for name, (base, variant) in plan.variants.items()},
         notes=tuple(_notes(plan)),
         versions={**versions(), "rliable": version("rliable")},
     )
@@ -176,6 +176,5 @@ def _taken(stage: Stage) -> tuple[dict[str, Any], float]:
     if not facts.get("updates"):
         return facts, 0.0  # nothing was trained
     curves = stage.folder / "curves.parquet"
-    if not curves.is_file() or "cpu_seconds" not in pq.read_schema(curves).names:
-        return facts, np.nan
-    return facts, float(max(pq.read_table(curves, columns=["cpu_seconds"])["cpu_seconds"].to_pylist(), default=np.nan))
+    cpu = pc.max(read_curves(curves)["cpu_seconds"]).as_py() if curves.is_file() else None
+    return facts, np.nan if cpu is None else float(cpu)

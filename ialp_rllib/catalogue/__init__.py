@@ -1,4 +1,4 @@
-"""What can be recommended, and what users did."""
+"""The data of a scenario: items, users, and the interaction log."""
 
 from ialp_rllib.catalogue.catalogue import Catalogue
 

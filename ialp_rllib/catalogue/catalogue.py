@@ -1,34 +1,38 @@
-"""The catalogue in memory: ids are indices, the log is sorted by user and position."""
+"""The catalogue in memory: items and users as indices, the log sorted by user and position."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import CatalogueSettings
+
+if TYPE_CHECKING:  # a saved policy is served without PyYAML, which the settings need
+    from ialp_rllib.settings import CatalogueSettings
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items, users and what users did. Items are indices ``0 .. n_items - 1``; ``pad`` = ``n_items`` is "no item".
+    """Items, users, and the interaction log.
 
-    A user is one sequence: a person, or one session of a person where the log was cut into sessions.
+    Items are indices ``0 .. n_items - 1``; index ``n_items`` (:attr:`pad`) is padding. A user is one sequence: a
+    person, or one session of a person where the log was cut into sessions.
 
     Attributes:
-        item_ids: ``(I,)`` text.
-        item_texts: attribute name -> ``(I,)`` texts.
-        user_ids: ``(U,)`` text.
-        user_texts: attribute name -> ``(U,)`` texts.
-        user: ``(M,)`` int32, the user of each interaction, ascending.
-        item: ``(M,)`` int32, the item of each interaction, in the order of the user's positions.
-        rating: ``(M,)`` float32, NaN where the log has none.
-        split: ``(M,)`` int8, 0 for fitting, 1 where the source keeps a row for testing only (Coat's uniform ratings).
-        test_users: ascending indices of the users of the test world.
-        truth: ``(U, I)`` float32, the completed ratings of a rating world, or None.
-        propensities: ``(U, I)`` float32, the chance that a pair is observed, or None.
-        notes: what a reader of the report must know about the data.
+        item_ids: ``(I,) str``.
+        item_texts: attribute name -> ``(I,) str``; empty where an item has no value.
+        user_ids: ``(U,) str``.
+        user_texts: attribute name -> ``(U,) str``.
+        user: ``(M,) int32``, the user of each interaction, ascending.
+        item: ``(M,) int32``, the item of each interaction; the interactions of a user are in chronological order.
+        rating: ``(M,) float32``, NaN for an interaction without a rating.
+        split: ``(M,) int8``, 0: training rows; 1: rows that the source reserves for testing (Coat's uniform ratings).
+        test_users: indices of the users of the test world, ascending.
+        truth: ``(U, I) float32``, the completed rating matrix of a rating world, or None.
+        propensities: ``(U, I) float32``, probability that a pair is observed, or None.
+        notes: remarks on the data that the report shows.
     """
 
     item_ids: np.ndarray
@@ -54,7 +58,7 @@ class Catalogue:
 
     @property
     def pad(self) -> int:
-        """The index that stands for "no item"."""
+        """The padding index, ``n_items``: no item."""
         return self.n_items
 
     @property
@@ -63,11 +67,17 @@ class Catalogue:
         return np.setdiff1d(np.arange(self.n_users), self.test_users)
 
     def offsets(self) -> np.ndarray:
-        """``(U + 1,)``: the rows of user u are ``offsets[u] : offsets[u + 1]``."""
+        """``(U + 1,) int64``: the log rows of user u are ``offsets[u] : offsets[u + 1]``."""
         return np.searchsorted(self.user, np.arange(self.n_users + 1))
 
+    def first_items(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of ``users`` who have interactions, and the first item of each: ``(n,)``, ``(n,) int32``."""
+        offsets = self.offsets()
+        users = users[offsets[users + 1] > offsets[users]]
+        return users, self.item[offsets[users]]
+
     def codes(self, texts: dict[str, np.ndarray]) -> tuple[np.ndarray, list[int]]:
-        """Attribute texts as category codes: ``(rows, n_attributes) int64`` and the number of values of each."""
+        """Attribute texts as category codes: ``(rows, n_attributes) int64``, and the number of values per attribute."""
         columns, sizes = [], []
         for values in texts.values():
             distinct, code = np.unique(values, return_inverse=True)
@@ -78,14 +88,14 @@ class Catalogue:
 
 
 def split_users(n_users: int, settings: CatalogueSettings, groups: np.ndarray | None = None) -> np.ndarray:
-    """Indices of the test users: part ``test_part`` of ``test_share``, drawn without replacement, ascending.
+    """Indices of the test users, ascending: fold ``test_part`` of a random partition into folds of ``test_share``.
 
     Args:
-        groups: ``(U,)`` the person behind each user, where one person has several sequences; the share is of the
-            persons, and all sequences of one are on the same side.
+        groups: ``(U,)`` the person of each user, where a person may have several sequences. The folds are then drawn
+            over persons, and all sequences of a person are in the same fold.
 
     Raises:
-        InputError: nobody is left for this part.
+        InputError: the fold is empty.
     """
     if groups is not None:
         persons, group = np.unique(groups, return_inverse=True)
@@ -95,5 +105,5 @@ def split_users(n_users: int, settings: CatalogueSettings, groups: np.ndarray | 
     if part == 0:
         last = min(max(1, last), n_users - 1)
     if first >= last:
-        raise InputError("catalogue.test_part", f"is {part}", f"a part that has users: {share:g} of {n_users} each")
+        raise InputError("catalogue.test_part", f"is {part}", f"a fold that has users: {share:g} of {n_users} each")
     return np.sort(np.random.default_rng(settings.split_seed).permutation(n_users)[first:last])

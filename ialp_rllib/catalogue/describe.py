@@ -1,4 +1,4 @@
-"""A catalogue in figures."""
+"""Summary statistics of a catalogue."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from ialp_rllib.catalogue.catalogue import Catalogue
 
 
 def describe(catalogue: Catalogue) -> dict[str, Any]:
-    """Size, sequence lengths, popularity and texts of a catalogue, as plain data that JSON can hold.
+    """Size, sequence lengths, popularity and texts of a catalogue, as a dictionary that can be written as JSON.
 
-    ``density`` is the share of the pairs of a user and an item that occur in the log. ``popularity`` holds the Gini
-    index of the interactions per item (0: all the same, towards 1: few items have all) and the share of the
-    interactions that the most used 1% and 10% of the items (at least one) have.
+    Returns:
+        ``users``, ``items``, ``interactions``, ``test_users``, ``items_never_used``: counts.
+        ``sequence_length``: minimum, median, mean, 90th percentile and maximum, in interactions.
+        ``density``: fraction of the (user, item) pairs that occur in the log.
+        ``popularity``: Gini index of the interactions per item (0: uniform, towards 1: concentrated on few items), and
+        the fraction of the interactions with the most popular 1% and 10% of the items (at least one item).
+        ``item_texts``, ``user_texts``: per attribute, missing and distinct values. ``notes``: :attr:`.Catalogue.notes`.
     """
     lengths = np.diff(catalogue.offsets())
     counts = np.bincount(catalogue.item, minlength=catalogue.n_items)
@@ -40,18 +44,23 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def gini(counts: np.ndarray) -> float:
-    """Gini index of non-negative numbers, ``sum_i (2 i - n - 1) x_i / (n sum_i x_i)`` over ascending ``x``."""
+    r"""Gini index of non-negative numbers ``(n,)``, in [0, 1); 0 where all are 0.
+
+    .. math:: G = \frac{\sum_{i=1}^n (2 i - n - 1) \, x_{(i)}}{n \sum_i x_i}, \qquad x_{(1)} \le \dots \le x_{(n)}
+    """
     ordered = np.sort(counts).astype(np.float64)
     n, total = len(ordered), ordered.sum()
     return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total)) if total else 0.0
 
 
 def _top(counts: np.ndarray, share: float) -> float:
+    """Fraction of the total that the largest ``share`` of the counts have."""
     most = max(1, round(share * len(counts)))
     return float(np.sort(counts)[::-1][:most].sum() / max(1, counts.sum()))
 
 
 def _distinct_pairs(catalogue: Catalogue) -> int:
+    """Number of distinct (user, item) pairs in the log."""
     pairs = catalogue.user.astype(np.int64) * catalogue.n_items + catalogue.item
     pairs.sort()
     return int(np.count_nonzero(np.diff(pairs)) + min(1, len(pairs)))

@@ -1,4 +1,4 @@
-"""Where data that ship with the package lie."""
+"""Location of the data that ship with the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from ialp_rllib.errors import InputError
 
 
 def package_data(name: str) -> Path:
-    """Folder of the project's own ``data/``: beside the package in a checkout, inside it when installed."""
+    """Path of a folder of the project's ``data/``: next to the package in a checkout, inside it when installed.
+
+    Raises:
+        InputError: the installation does not contain this folder.
+    """
     package = Path(__file__).resolve().parents[1]
     for root in (package / "_data", package.parent / "data", Path(sysconfig.get_path("data")) / "ialp_rllib"):
         if (root / name).is_dir():

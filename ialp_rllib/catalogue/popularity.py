@@ -1,4 +1,4 @@
-"""How often items were chosen."""
+"""Popularity of the items: interaction counts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ialp_rllib.catalogue.catalogue import Catalogue
 
 
 def popularity(catalogue: Catalogue, min_rating: float = 0.0) -> np.ndarray:
-    """Interactions of each item in the train users' log, ``(I,) float32``.
+    """Number of interactions of each item in the train users' log, ``(I,) float32``.
 
-    Rows kept for testing (``split`` 1) and those of the test world's users do not count, nor do ratings under
-    ``min_rating``.
+    Excluded are test rows (``split`` 1), users of the test world, and ratings below ``min_rating``; interactions
+    without a rating count.
     """
-    counted = (catalogue.split == 0) & ~(catalogue.rating < min_rating)  # an absent rating, NaN, is no low one
+    counted = (catalogue.split == 0) & ~(catalogue.rating < min_rating)  # a missing rating is NaN: not below
     counted &= np.isin(catalogue.user, catalogue.train_users)
     return np.bincount(catalogue.item[counted], minlength=catalogue.n_items).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What is wrong with data: raised at once (``ialp prepare``) or gathered (:func:`.validate.validate`)."""
+"""Problems in the data: raised at once (``ialp prepare``) or collected (:func:`.validate.validate`)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ialp_rllib.errors import InputError
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of problem at one place.
+    """All occurrences of one kind of problem in one column of a file.
 
     Attributes:
         where: file, row (1-based, the header does not count) and field of the first occurrence, as far as known.
-        problem: what is wrong there.
-        expected: what would have been right.
+        problem: what is wrong.
+        expected: what would be correct.
         count: number of occurrences.
-        severity: ``error`` (``ialp prepare`` refuses the data) or ``warning``.
+        severity: ``error`` (``ialp prepare`` rejects the data) or ``warning``.
     """
 
     where: str
@@ -35,49 +35,50 @@ class Problem:
 
 @dataclass
 class Findings:
-    """Takes problems: raises the first error, or with ``gather`` keeps them all and lets the reader go on.
+    """Receives the problems that the checks report: raises the first error, or collects all problems.
 
     Attributes:
-        gather: whether to keep; warnings are looked for only then.
+        collect: whether to collect problems instead of raising; warnings are only checked for in this case.
+        problems: the problems collected so far.
     """
 
-    gather: bool = False
-    found: list[Problem] = field(default_factory=list)
+    collect: bool = False
+    problems: list[Problem] = field(default_factory=list)
 
     def add(self, problem: Problem) -> None:
-        """Take a problem.
+        """Report a problem.
 
         Raises:
-            InputError: it is an error, and this does not gather.
+            InputError: the problem is an error, and ``collect`` is false.
         """
-        if self.gather:
-            self.found.append(problem)
+        if self.collect:
+            self.problems.append(problem)
         elif problem.severity == "error":
             raise problem.error()
 
     @property
     def failed(self) -> bool:
-        return any(problem.severity == "error" for problem in self.found)
+        return any(problem.severity == "error" for problem in self.problems)
 
     @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """When gathering, an :class:`InputError` ends only this block."""
+    def collect_errors(self) -> Iterator[None]:
+        """While collecting, an :class:`InputError` ends only this block and is added to the problems."""
         try:
             yield
         except InputError as error:
-            if not self.gather:
+            if not self.collect:
                 raise
             self.add(Problem(error.where, error.problem, error.expected))
 
 
 def clip(text: str, most: int = 200) -> str:
-    """Something out of a file, short enough for a message and in one line."""
+    """Text from a file, shortened to ``most`` characters and one line, for messages."""
     line = text[: most + 1].replace("\r", "\\r").replace("\n", "\\n")
     return line if len(text) <= most else f"{line[:most]}..."
 
 
-def place(path: Path | str, row: int | None = None, column: str = "") -> str:
-    """``FILE, row R, field 'C'``."""
+def location(path: Path | str, row: int | None = None, column: str = "") -> str:
+    """The location of a problem, as messages show it: ``FILE, row R, field 'C'``."""
     text = str(path)
     if row is not None:
         text += f", row {row}"

@@ -1,19 +1,19 @@
-"""All that is wrong with data, not only the first thing."""
+"""Validation of the data: a list of all problems, not only the first."""
 
 from __future__ import annotations
 
 from ialp_rllib.catalogue.problems import Findings, Problem
-from ialp_rllib.catalogue.sources.read import examine
+from ialp_rllib.catalogue.sources.read import read_and_check
 from ialp_rllib.settings import CatalogueSettings
 
 
 def validate(settings: CatalogueSettings) -> list[Problem]:
-    """Look for everything that ``ialp prepare`` would refuse, and for what is odd; errors come first.
+    """List everything that ``ialp prepare`` would reject, and warnings; errors come first.
 
-    One kind of problem in one column is one :class:`Problem` with its number of occurrences. Where a file cannot be
-    read at all, what depends on it is not looked at.
+    Problems of the same kind in the same column are one :class:`Problem` with a count. Checks that depend on a file
+    that cannot be read are skipped.
     """
-    findings = Findings(gather=True)
-    with findings.going_on():
-        examine(settings, findings)
-    return sorted(findings.found, key=lambda problem: problem.severity != "error")
+    findings = Findings(collect=True)
+    with findings.collect_errors():
+        read_and_check(settings, findings)
+    return sorted(findings.problems, key=lambda problem: problem.severity != "error")

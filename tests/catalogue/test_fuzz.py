@@ -176,7 +176,7 @@ def assert_one_message(error: InputError, data: DataSet) -> None:
     assert "Traceback" not in str(error)
     names = {f"{t}." for t in data.wrong & set(data.tables)}
     if data.wrong & set(data.tables):  # no file, or several: the folder
-        names.add(f"{data.folder}: holds several")
+        names.add(f"{data.folder}: contains several")
     if data.wrong - set(data.tables):  # a file that holds no such column, or the setting, or the file of the settings
         names |= SETTINGS_ARE_NAMED
     said = f"{where}: {problem}; {error.expected}"

@@ -85,18 +85,18 @@ TABLES = {
     "wrong type": (
         "interactions",
         lambda f: f.assign(position="first"),
-        ["interactions.parquet", "'position'", "holds"],
+        ["interactions.parquet", "'position'", "has the value 'first'"],
     ),
     "unknown item id": (
         "interactions",
         with_value("item_id", 7, "i999"),
         ["interactions.parquet, row 8, field 'item_id'", "i999 is not in the items table"],
     ),
-    "empty log": ("interactions", lambda f: f.iloc[:0], ["interactions.parquet", "holds no rows"]),
+    "empty log": ("interactions", lambda f: f.iloc[:0], ["interactions.parquet", "has no rows"]),
     "duplicate ids": (
         "items",
         with_value("item_id", 5, "i2"),
-        ["items.parquet, row 6, field 'item_id'", "i2 occurs a second time"],
+        ["items.parquet, row 6, field 'item_id'", "i2 is a duplicate"],
     ),
     "duplicate position": (
         "interactions",
@@ -127,7 +127,7 @@ def test_nan_rating(data: Path, tmp_path: Path, ialp: Ialp) -> None:
     code, printed = ialp("prepare", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))
     assert code == 2, printed
     assert "interactions.parquet, row 5, field 'rating'" in printed
-    assert "not a number" in printed
+    assert "not a finite number" in printed
 
 
 def test_not_parquet(data: Path, tmp_path: Path, ialp: Ialp) -> None:

@@ -1,8 +1,8 @@
-"""Source ``amazon``: Amazon reviews 2018 (Ni, Li, McAuley 2019), one category's reviews and product descriptions.
+"""Source ``amazon``: Amazon reviews 2018 (Ni, Li, McAuley 2019), the reviews and product metadata of one category.
 
-Reviews: ``*_5.json.gz``, or the only ``*.json.gz`` that is not a ``meta_`` file, with ``reviewerID``, ``asin``,
-``overall``, ``unixReviewTime``. Descriptions: ``meta_*.json.gz``; an attribute is any of its keys (title, category,
-brand). Descriptions were taken from web pages: markup is removed, the parts of a list are joined with " > ".
+Reviews: ``*_5.json.gz``, or the only ``*.json.gz`` without the prefix ``meta_``; the keys ``reviewerID``, ``asin``,
+``overall`` and ``unixReviewTime`` are read. Metadata: ``meta_*.json.gz``; an attribute is any of its keys (title,
+category, brand). The texts come from web pages: markup is removed, and lists are joined with " > ".
 """
 
 from __future__ import annotations
@@ -12,84 +12,80 @@ import re
 from functools import partial
 from pathlib import Path
 
-import duckdb
-
-from ialp_rllib.catalogue.problems import Findings, Problem, place
-from ialp_rllib.catalogue.tables.build import Loaded
-from ialp_rllib.catalogue.tables.duck import data_errors, literal
-from ialp_rllib.catalogue.tables.load import BROKEN, LogColumns, has_column, load_log
-from ialp_rllib.catalogue.tables.readers import Table, open_table
+from ialp_rllib.catalogue.problems import Findings, Problem, location
+from ialp_rllib.catalogue.tables.build import LoadedTables
+from ialp_rllib.catalogue.tables.duck import Connection, count_rows, data_errors, literal
+from ialp_rllib.catalogue.tables.load import MALFORMED_JSON, LogColumns, has_column, load_log
+from ialp_rllib.catalogue.tables.quality import HTML_TAG
+from ialp_rllib.catalogue.tables.readers import open_table
+from ialp_rllib.catalogue.tables.table import Table
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
 
-_TAG = re.compile(r"</?[A-Za-z!][^>]*>")
-_SCRIPT = "getTime()"  # of a page's script that stands in place of some titles
-_PART = "\x1f"  # between the parts of a list, until they are clean
+_TAG = re.compile(HTML_TAG)
+_SCRIPT = "getTime()"  # from a script of the web page, which some titles consist of
+_SEPARATOR = "\x1f"  # joins the members of a list until they are cleaned
 
 
 def files(folder: Path) -> list[Path]:
-    """The reviews and the descriptions.
+    """The file of the reviews and the file of the metadata.
 
     Raises:
-        InputError: there is not exactly one file of each.
+        InputError: the folder does not contain exactly one of each.
     """
-    everything = sorted(p for p in folder.iterdir() if p.name.endswith(".json.gz"))
-    meta = [p for p in everything if p.name.startswith("meta_")]
-    reviews = [p for p in everything if p not in meta]
+    paths = sorted(p for p in folder.iterdir() if p.name.endswith(".json.gz"))
+    meta = [p for p in paths if p.name.startswith("meta_")]
+    reviews = [p for p in paths if p not in meta]
     core = [p for p in reviews if p.name.endswith("_5.json.gz")]
     return [_only(core or reviews, folder, "*_5.json.gz (reviews)"), _only(meta, folder, "meta_*.json.gz (products)")]
 
 
 def _only(paths: list[Path], folder: Path, what: str) -> Path:
     if len(paths) != 1:
-        held = ", ".join(p.name for p in paths) or "none"
-        raise InputError(str(folder), f"holds {len(paths)} files {what}: {held}", "exactly one")
+        names = ", ".join(p.name for p in paths) or "none"
+        raise InputError(str(folder), f"contains {len(paths)} files {what}: {names}", "exactly one")
     return paths[0]
 
 
-def load(
-    con: duckdb.DuckDBPyConnection, folder: Path, settings: CatalogueSettings, findings: Findings
-) -> Loaded | None:
-    """Load the reviews; the descriptions are loaded when it is known which products are left."""
+def load(con: Connection, folder: Path, settings: CatalogueSettings, findings: Findings) -> LoadedTables | None:
+    """Load the reviews; the metadata are loaded after filtering. None if a file is unusable (reported)."""
     reviews, meta = files(folder)
     columns = LogColumns(user="reviewerID", item="asin", time="unixReviewTime", rating="overall")
-    done, described = False, None
-    with findings.going_on():
-        done = load_log(con, open_table(con, reviews), columns, settings.filters, findings)
-    with findings.going_on():
+    loaded, described = False, None
+    with findings.collect_errors():
+        loaded = load_log(con, open_table(con, reviews), columns, settings.filters, findings)
+    with findings.collect_errors():
         table = open_table(con, meta)
-        there = [has_column(con, table, column, findings) for column in ("asin", *settings.attributes)]
-        if all(there):
+        present = [has_column(con, table, column, findings) for column in ("asin", *settings.attributes)]
+        if all(present):
             described = table
-    if not done or described is None:
+    if not loaded or described is None:
         return None
     texts = partial(_load_descriptions, con, described, settings.attributes, findings)
-    return Loaded(reviews, columns, meta, texts=texts)
+    return LoadedTables(reviews, columns, meta, texts=texts)
 
 
-def _load_descriptions(
-    con: duckdb.DuckDBPyConnection, table: Table, attributes: tuple[str, ...], findings: Findings
-) -> list[str]:
-    """Write ``items`` for the products in ``kept``. Of a product that is described twice, the first counts."""
+def _load_descriptions(con: Connection, table: Table, attributes: tuple[str, ...], findings: Findings) -> list[str]:
+    """Load ``items`` for the products in ``kept``; the first of several descriptions of a product is used."""
     con.create_function("clean", clean, ["VARCHAR"], "VARCHAR")
-    raw = "".join(f", {table.text(name, _PART)} AS a{n}" for n, name in enumerate(attributes))
+    raw = "".join(f", {table.text(name, _SEPARATOR)} AS a{n}" for n, name in enumerate(attributes))
     cleaned = "".join(f", clean(a{n}) AS a{n}" for n in range(len(attributes)))
-    rows = f"SELECT row, {table.broken} AS broken, {table.id('asin')} AS id{raw} FROM {table.relation}"
+    rows = f"SELECT row, {table.malformed} AS malformed, {table.id('asin')} AS id{raw} FROM {table.relation}"
     with data_errors(table.path, table.kind):
-        con.execute(f"CREATE TABLE described AS SELECT * FROM ({rows}) WHERE broken OR id IN (SELECT id FROM kept)")
-    first = "SELECT min(row) FROM described WHERE NOT broken GROUP BY id"
+        con.execute(f"CREATE TABLE described AS SELECT * FROM ({rows}) WHERE malformed OR id IN (SELECT id FROM kept)")
+    first = "SELECT min(row) FROM described WHERE NOT malformed GROUP BY id"
     con.execute(f"CREATE TABLE items AS SELECT row, id{cleaned} FROM described WHERE row IN ({first})")
     con.execute(f"COMMENT ON TABLE items IS {literal(str(table.path))}")
-    count, row = con.execute("SELECT count(*), min(row) FROM described WHERE broken").fetchone() or (0, 0)
+    count, row = count_rows(con, "described WHERE malformed")
     if count:
-        findings.add(Problem(place(table.path, row), *BROKEN, count))
-    missing = con.execute("SELECT count(*) FROM kept ANTI JOIN items USING (id)").fetchone() or (0,)
-    return [f"{table.path.name} describes {missing[0]:,} of the items not at all."] if missing[0] else []
+        findings.add(Problem(location(table.path, row), *MALFORMED_JSON, count))
+    (missing,) = con.execute("SELECT count(*) FROM kept ANTI JOIN items USING (id)").fetchone() or (0,)
+    return [f"{missing:,} of the items are not in {table.path.name}."] if missing else []
 
 
 def clean(text: str) -> str:
-    """A description without markup; the parts of a list joined with " > ", empty ones left out."""
+    """A text without HTML markup, with the non-empty members of a list joined by " > "."""
     if _SCRIPT in text:
         return ""
-    parts = (html.unescape(_TAG.sub(" ", part)) for part in text.split(_PART))
+    parts = (html.unescape(_TAG.sub(" ", part)) for part in text.split(_SEPARATOR))
     return " > ".join(joined for part in parts if (joined := " ".join(part.split())))

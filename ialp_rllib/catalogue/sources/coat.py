@@ -1,7 +1,8 @@
-"""Coat (Schnabel et al. 2016): 290 users rate 300 coats; 24 self-selected and 16 uniformly drawn ratings each.
+"""Source ``coat``: Coat (Schnabel et al. 2016), ratings of 300 coats by 290 users.
 
-Reads the original archive's ASCII files. The completed rating matrix that serves as the true reward is not part of the
-original archive; where ``pseudo_ground_truth/coat_pseudoGT_ratingM.ascii`` is missing, one is fitted from all ratings.
+Each user has 24 self-selected ratings (``split`` 0) and 16 ratings of uniformly drawn items (``split`` 1). Reads the
+ASCII files of the original archive. The completed rating matrix, used as the true reward, is not part of the archive;
+if ``pseudo_ground_truth/coat_pseudoGT_ratingM.ascii`` is missing, a matrix factorisation is fitted to all ratings.
 """
 
 from __future__ import annotations
@@ -19,46 +20,48 @@ from ialp_rllib.settings import CatalogueSettings
 _FEATURES, PROPENSITIES = "user_item_features", "propensities.ascii"
 TRUTH = "pseudo_ground_truth/coat_pseudoGT_ratingM.ascii"
 FITTED_TRUTH = (
-    f"{TRUTH} is not in the data folder (it is not part of the original archive): the true rewards are a matrix "
-    "factorisation fitted to all ratings, so returns cannot be compared with published ones."
+    f"{TRUTH} is not in the data folder (it is not part of the original archive): the true rewards are those of a "
+    "matrix factorisation fitted to all ratings, so returns cannot be compared with published ones."
 )
+_ARCHIVE = "the files of the original Coat archive"
 
 
 def files(folder: Path) -> list[Path]:
-    """The files that are read; those that need not be there only where they are."""
+    """The files that are read; optional ones only if they exist."""
     names = ["train.ascii", "test.ascii"]
     names += [f"{_FEATURES}/{kind}_features{ending}" for kind in ("item", "user") for ending in (".ascii", "_map.txt")]
     return [folder / n for n in names] + [folder / n for n in (PROPENSITIES, TRUTH) if (folder / n).is_file()]
 
 
 def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catalogue | None:
-    """Read the archive in ``folder``. None where its files are broken (what is wrong has been reported).
+    """Read the archive in ``folder``. None if its files are invalid (the problems have been reported).
 
     Raises:
-        InputError: a file is missing, or a row has a wrong number of fields or a value that is not a rating.
+        InputError: a file is missing, a row has a wrong number of fields or a value that is not a rating, and
+            ``findings`` does not collect.
     """
-    read: dict[str, np.ndarray] = {}
+    matrices: dict[str, np.ndarray] = {}
     shape = None
     for name in ("train.ascii", "test.ascii", PROPENSITIES, TRUTH):
-        with findings.going_on():
+        with findings.collect_errors():
             if name in (PROPENSITIES, TRUTH) and not (folder / name).is_file():
                 continue
-            read[name] = _matrix(folder / name, shape)
-            shape = shape or read[name].shape
+            matrices[name] = _matrix(folder / name, shape)
+            shape = shape or matrices[name].shape
             if name in ("train.ascii", "test.ascii"):
-                _check_ratings(folder / name, read[name], findings)
+                _check_ratings(folder / name, matrices[name], findings)
     texts: dict[str, dict[str, np.ndarray]] = {}
     for kind, axis in (("item", 1), ("user", 0)):
-        with findings.going_on():
+        with findings.collect_errors():
             texts[kind] = _attributes(folder / _FEATURES / f"{kind}_features", shape[axis] if shape else None)
     if findings.failed:
         return None
-    train, test = read["train.ascii"], read["test.ascii"]
+    train, test = matrices["train.ascii"], matrices["test.ascii"]
     n_users, n_items = train.shape
     user, item, rating, split = _interactions(train, test)
     notes: tuple[str, ...] = ()
-    if TRUTH in read:
-        truth = read[TRUTH].astype(np.float32)
+    if TRUTH in matrices:
+        truth = matrices[TRUTH].astype(np.float32)
     else:
         truth = complete(user, item, rating, n_users, n_items)
         notes = (FITTED_TRUTH,)
@@ -73,7 +76,7 @@ def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catal
         split=split,
         test_users=split_users(n_users, settings),
         truth=truth,
-        propensities=read[PROPENSITIES].astype(np.float32) if PROPENSITIES in read else None,
+        propensities=matrices[PROPENSITIES].astype(np.float32) if PROPENSITIES in matrices else None,
         notes=notes,
     )
 
@@ -88,7 +91,7 @@ def _check_ratings(path: Path, ratings: np.ndarray, findings: Findings) -> None:
 
 
 def _interactions(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, ...]:
-    """(user, item, rating, split) of all ratings, by user, self-selected ones first. Coat has no times."""
+    """(user, item, rating, split) of all ratings, each ``(M,)``, by user, self-selected first. Coat has no times."""
     rows = []
     for split, ratings in enumerate((train, test)):
         user, item = np.nonzero(ratings)
@@ -100,9 +103,11 @@ def _interactions(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, ...]
 
 
 def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """A matrix of numbers in ASCII, one row a line."""
-    if not path.is_file():
-        raise InputError(str(path), "no such file", "the files of the original Coat archive")
+    """Read a matrix of numbers in ASCII, one row per line, fields separated by white space.
+
+    Args:
+        shape: the required shape; None: any.
+    """
     rows: list[list[float]] = []
     for number, line in enumerate(_lines(path), 1):
         fields = line.split()
@@ -111,12 +116,12 @@ def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
         try:
             rows.append([float(f) for f in fields])
         except ValueError as error:
-            raise InputError(f"{path}, row {number}", str(error), "numbers separated by blanks") from error
+            raise InputError(f"{path}, row {number}", str(error), "numbers separated by spaces") from error
     matrix = np.array(rows)
     if matrix.ndim != 2 or not matrix.size:
-        raise InputError(str(path), "holds no rows", "a matrix of numbers")
+        raise InputError(str(path), "has no rows", "a matrix of numbers")
     if shape is not None and matrix.shape != shape:
-        raise InputError(str(path), f"has {matrix.shape} rows and columns", f"{shape} as in train.ascii")
+        raise InputError(str(path), f"has the shape {matrix.shape}", f"{shape}, as train.ascii")
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise InputError(f"{path}, row {row + 1}, field {column + 1}", "is not a number", "a finite number")
@@ -124,6 +129,8 @@ def _matrix(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
 
 
 def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise InputError(str(path), "no such file", _ARCHIVE)
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -131,20 +138,21 @@ def _lines(path: Path) -> list[str]:
 
 
 def _attributes(stem: Path, n_rows: int | None) -> dict[str, np.ndarray]:
-    """One-hot blocks back to texts: the columns of ``STEM.ascii`` are named ``attribute:value`` in ``STEM_map.txt``."""
-    names_file = stem.parent / f"{stem.name}_map.txt"
-    if not names_file.is_file():
-        raise InputError(str(names_file), "no such file", "the files of the original Coat archive")
+    """Attribute texts from one-hot columns: ``STEM_map.txt`` names the columns of ``STEM.ascii`` ``attribute:value``.
+
+    Args:
+        n_rows: the required number of rows; None: any.
+    """
+    names_file, path = stem.parent / f"{stem.name}_map.txt", stem.with_suffix(".ascii")
     pairs = [line.strip().split(":", 1) for line in _lines(names_file) if line.strip()]
     if any(len(pair) < 2 for pair in pairs):
         row = next(n for n, pair in enumerate(pairs, 1) if len(pair) < 2)
-        raise InputError(f"{names_file}, row {row}", "holds no colon", "attribute:value")
-    onehot = _matrix(stem.with_suffix(".ascii"))
+        raise InputError(f"{names_file}, row {row}", "has no colon", "attribute:value")
+    onehot = _matrix(path)
     expected = (n_rows or len(onehot), len(pairs))
     if onehot.shape != expected:
-        file = stem.with_suffix(".ascii")
         raise InputError(
-            str(file), f"has {onehot.shape} rows and columns", f"{expected}, as train.ascii and the map say"
+            str(path), f"has the shape {onehot.shape}", f"{expected}, as train.ascii and {names_file.name} give"
         )
     texts = {}
     for name in dict.fromkeys(pair[0] for pair in pairs):
@@ -153,6 +161,6 @@ def _attributes(stem: Path, n_rows: int | None) -> dict[str, np.ndarray]:
         bad = (onehot[:, columns].sum(1) != 1) | ~np.isin(onehot[:, columns], (0, 1)).all(1)
         if bad.any():
             row = int(np.argmax(bad)) + 1
-            raise InputError(f"{stem.with_suffix('.ascii')}, row {row}, field {name!r}", "has not exactly one value")
+            raise InputError(f"{path}, row {row}, field {name!r}", "does not have exactly one value")
         texts[name] = values[onehot[:, columns].argmax(1)]
     return texts

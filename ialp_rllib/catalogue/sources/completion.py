@@ -1,4 +1,4 @@
-"""Completion of a sparse rating matrix by biased matrix factorisation, for archives without a completed one."""
+"""Completion of a sparse rating matrix by biased matrix factorisation."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ def complete(
     sweeps: int = 20,
     seed: int = 0,
 ) -> np.ndarray:
-    """Fit ``rating ~ mean + b_u + b_i + p_u . q_i`` by alternating least squares and fill every cell.
+    r"""Predict all cells of a rating matrix by matrix factorisation with biases, fitted by alternating least squares.
+
+    .. math:: \hat r_{ui} = \mu + b_u + b_i + p_u \cdot q_i
 
     Args:
-        user, item, rating: ``(M,)`` the observed cells.
+        user: ``(M,) int``, users of the observed ratings.
+        item: ``(M,) int``, items of the observed ratings.
+        rating: ``(M,)``, the observed ratings; :math:`\mu` is their mean.
         rank: number of latent factors.
-        penalty: ridge penalty of biases and factors.
-        sweeps: alternations.
+        penalty: L2 penalty on biases and factors.
+        sweeps: number of alternations.
+        seed: random seed of the initial factors.
 
     Returns:
-        ``(n_users, n_items) float32``, rounded to whole ratings between the smallest and the largest observed one.
+        ``(n_users, n_items) float32``, rounded to integers and clipped to the range of the observed ratings.
 
     Source: Koren, Bell, Volinsky 2009, "Matrix factorization techniques for recommender systems".
     """
     rng = np.random.default_rng(seed)
     mean = float(rating.mean())
-    # A bias is a factor against a constant 1, so one least-squares step serves both.
+    # The biases are two more columns, each multiplied by a constant 1, so that one solver fits biases and factors.
     left = np.concatenate([rng.normal(0, 0.1, (n_users, rank)), np.zeros((n_users, 1)), np.ones((n_users, 1))], 1)
     right = np.concatenate([rng.normal(0, 0.1, (n_items, rank)), np.ones((n_items, 1)), np.zeros((n_items, 1))], 1)
     for _ in range(sweeps):
@@ -52,10 +57,10 @@ def _solve(
     fixed: int,
     penalty: float,
 ) -> None:
-    """One ridge regression per row of ``out``, its column ``fixed`` held at 1."""
+    """Ridge regression for each row of ``out``, in place; column ``fixed`` stays at 1."""
     free = [c for c in range(out.shape[1]) if c != fixed]
     for row in np.unique(rows):
-        seen = rows == row
-        design = other[columns[seen]]
+        observed = rows == row
+        design = other[columns[observed]]
         gram = design[:, free].T @ design[:, free] + penalty * np.eye(len(free))
-        out[row, free] = np.linalg.solve(gram, design[:, free].T @ (target[seen] - design[:, fixed]))
+        out[row, free] = np.linalg.solve(gram, design[:, free].T @ (target[observed] - design[:, fixed]))

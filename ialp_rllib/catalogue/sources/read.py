@@ -1,4 +1,4 @@
-"""From files on disk to a checked :class:`Catalogue`: one reader per kind of source."""
+"""Reads and checks the data of a scenario; one reader per source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ialp_rllib.catalogue.problems import Findings, clip
 from ialp_rllib.catalogue.sources import amazon, coat, files, lfm
 from ialp_rllib.catalogue.tables.build import assemble, index_log
 from ialp_rllib.catalogue.tables.duck import engine
-from ialp_rllib.catalogue.tables.oddities import report_oddities
+from ialp_rllib.catalogue.tables.quality import report_warnings
 from ialp_rllib.catalogue.tables.readers import check_exists
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
@@ -19,21 +19,28 @@ _LOADERS = {"files": files.load, "lfm": lfm.load, "amazon": amazon.load}
 
 
 def read_source(settings: CatalogueSettings, work: Path | None = None) -> Catalogue:
-    """Read and check the data that ``settings`` name.
+    """Read and check the data of a scenario.
 
     Args:
-        work: folder for what does not fit in memory, removed afterwards; None: a temporary one.
+        work: folder for data that exceed the memory limit, removed afterwards; None: a temporary folder.
 
     Raises:
-        InputError: the folder or a file is missing, or a table is broken; names file, row and field.
+        InputError: the folder or a file is missing, or the data are invalid; it names file, row and field.
     """
-    catalogue = examine(settings, Findings(), work)
-    assert catalogue is not None  # the findings of a reader that does not gather are raised
+    catalogue = read_and_check(settings, Findings(), work)
+    assert catalogue is not None  # findings that are not collected are raised
     return catalogue
 
 
-def examine(settings: CatalogueSettings, findings: Findings, work: Path | None = None) -> Catalogue | None:
-    """Read the data and report what is wrong with them. None where that was too much for a catalogue."""
+def read_and_check(settings: CatalogueSettings, findings: Findings, work: Path | None = None) -> Catalogue | None:
+    """Read the data and report their problems to ``findings``.
+
+    Returns:
+        The catalogue, or None if the problems prevent one.
+
+    Raises:
+        InputError: as :func:`read_source`, unless ``findings`` collects the problems.
+    """
     folder = data_folder(settings.data)
     if settings.source == "coat":
         return coat.read(folder, settings, findings)
@@ -42,15 +49,15 @@ def examine(settings: CatalogueSettings, findings: Findings, work: Path | None =
         if loaded is not None:
             index_log(con, loaded, findings)
             if not findings.failed:
-                with findings.going_on():
+                with findings.collect_errors():
                     catalogue = assemble(con, loaded, settings)
-        if findings.gather:
-            report_oddities(con, loaded, settings, findings)
+        if findings.collect:
+            report_warnings(con, loaded, settings, findings)
         return catalogue
 
 
 def source_files(settings: CatalogueSettings) -> list[Path]:
-    """The files that the source reads, in a fixed order; all within the data folder.
+    """The files that the source reads, in a fixed order; all are in the data folder.
 
     Raises:
         InputError: the folder or a file is missing.
@@ -66,14 +73,18 @@ def source_files(settings: CatalogueSettings) -> list[Path]:
 
 
 def data_folder(name: str) -> Path:
-    """A data folder: a path, or ``package:NAME`` for data that ships with the package."""
-    expected = "the folder that holds the data: catalogue.data, or --data DIR"
+    """The data folder of a setting: a path, or ``package:NAME`` for data that ship with the package.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    expected = "the folder of the data: catalogue.data, or --data DIR"
     if not name:
         raise InputError("catalogue.data", "is empty", expected)
     try:
         folder = package_data(name.removeprefix("package:")) if name.startswith("package:") else Path(name).expanduser()
         if folder.is_dir():
             return folder
-    except (OSError, RuntimeError) as error:  # a name that is too long; ~ of a user who is not here
-        raise InputError(clip(name), f"is no folder ({clip(str(error))})", expected) from error
+    except (OSError, RuntimeError) as error:  # as for a name that is too long, or ~ of an unknown user
+        raise InputError(clip(name), f"is not a folder ({clip(str(error))})", expected) from error
     raise InputError(str(folder), "no such folder", expected)

@@ -1,4 +1,4 @@
-"""DuckDB as the place where a log is read, sorted and filtered: what does not fit in memory goes to a folder."""
+"""DuckDB as the engine that reads, sorts and filters a log; what exceeds the memory limit spills to disk."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ import pyarrow as pa
 from ialp_rllib.catalogue.problems import clip
 from ialp_rllib.errors import InputError, storage_errors
 
+Connection = duckdb.DuckDBPyConnection
+
 
 @contextmanager
-def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB with its tables in a folder that is removed afterwards; it loads no extensions and uses no network.
+def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[Connection]:
+    """A DuckDB database in a working folder that is removed afterwards; no extensions are loaded, no network is used.
 
     Args:
-        work: that folder, new or left by a killed run; None: a temporary one.
+        memory_mb: memory limit in MB.
+        threads: number of threads.
+        work: the working folder; emptied first if it exists, as after a killed run. None: a temporary folder.
 
     Raises:
-        InputError: memory or disk do not suffice.
+        InputError: memory or disk space are insufficient.
     """
     if work is not None:
         shutil.rmtree(work, ignore_errors=True)
@@ -37,22 +41,22 @@ def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[d
         "temp_directory": str(folder / "spill"),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
-        "preserve_insertion_order": "true",  # row numbers and sorted tables rest on it
+        "preserve_insertion_order": "true",  # row numbers and sorted tables depend on it
     }
     try:
         con = duckdb.connect(str(folder / "tables.duckdb"), config=config)
         try:
-            con.execute("SET TimeZone = 'UTC'")  # what a date without a zone means must not depend on the machine
+            con.execute("SET TimeZone = 'UTC'")  # a date without a time zone must mean the same on every machine
             con.execute("SET enable_progress_bar = false")  # the command line draws its own
-            con.execute("PRAGMA disable_checkpoint_on_shutdown")  # the tables are not wanted any longer then
+            con.execute("PRAGMA disable_checkpoint_on_shutdown")  # the tables are deleted anyway
             yield con
         finally:
             con.close()
     except duckdb.OutOfMemoryException as error:
         raise InputError(
             "catalogue.memory_mb",
-            f"{memory_mb} MB do not suffice for these data ({first_line(error)})",
-            "more memory, or fewer catalogue.threads, or room for temporary files",
+            f"{memory_mb} MB are not enough for these data ({first_line(error)})",
+            "more memory, or fewer catalogue.threads, or disk space for temporary files",
         ) from error
     except duckdb.Error as error:
         if not _cannot_write(error):
@@ -60,7 +64,7 @@ def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[d
         raise InputError(
             str(folder),
             f"temporary tables cannot be written ({first_line(error)})",
-            "room for them: twice the size of the data; without a run's folder, TMPDIR says where they go",
+            "disk space of twice the size of the data; without a run folder, TMPDIR selects another disk",
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -68,21 +72,25 @@ def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[d
 
 @contextmanager
 def data_errors(path: Path, kind: str) -> Iterator[None]:
-    """Turn what DuckDB or the operating system says about a data file into an :class:`InputError`."""
+    """Turn errors of DuckDB, PyArrow or the operating system on a data file into an :class:`InputError`.
+
+    Args:
+        kind: format of the file, for the message.
+    """
     try:
         yield
     except (duckdb.OutOfMemoryException, InputError):
         raise
     except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeError) as error:
-        if _cannot_write(error):  # not the data's fault: see engine()
+        if _cannot_write(error):  # no fault of the data: engine() reports it
             raise
         problem = first_line(error)
         if isinstance(error, UnicodeError):
             problem = "the text is not UTF-8"
         elif "GZIP" in problem or "compressed stream" in problem or "zlib" in problem:
-            problem = f"the compression is damaged, or the file was cut off: {problem}"
+            problem = f"the compressed data are corrupt or truncated: {problem}"
         elif "state machine" in problem:
-            problem = "its lines do not all end alike"
+            problem = "its line endings are inconsistent"
         raise InputError(str(path), f"cannot be read as {kind} ({problem})", f"a {kind} file") from error
 
 
@@ -91,21 +99,31 @@ def _cannot_write(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, without DuckDB's name of its class."""
+    """First line of an error message, without the class name that DuckDB puts in front."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return clip(line.split(" Error: ", 1)[-1], 400)
 
 
+def count_rows(con: Connection, relation: str) -> tuple[int, int]:
+    """Number of rows of a relation with a column ``row``, and the lowest ``row``.
+
+    Args:
+        relation: SQL that follows FROM; it may include a WHERE clause.
+    """
+    count, row = con.execute(f"SELECT count(*), min(row) FROM {relation}").fetchone() or (0, 0)
+    return count, row
+
+
 def literal(text: str) -> str:
-    """A text as SQL."""
+    """A string literal in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def path_literal(path: Path) -> str:
-    """A path as SQL, its ``*``, ``?`` and ``[`` taken literally."""
+    """A path as a string literal in SQL; ``*``, ``?`` and ``[`` are escaped."""
     return literal(glob.escape(str(path)))
 
 
-def name(column: str) -> str:
-    """A column's name as SQL."""
+def identifier(column: str) -> str:
+    """A column name as a quoted identifier in SQL."""
     return '"' + column.replace('"', '""') + '"'

@@ -1,7 +1,7 @@
-"""A data file as rows that SQL can read: CSV, TSV, Parquet, JSON lines, RecBole's atomic files; text also .gz, .zst.
+"""Data files as relations in SQL: CSV, TSV, Parquet, JSON lines, RecBole atomic files; text also as .gz or .zst.
 
-CSV and TSV quote with ``"``; atomic files (``.inter``, ``.item``, ``.user``: tab separated, header ``name:type``) do
-not quote at all. Rows are numbered from 1, the header does not count.
+CSV and TSV quote with ``"``; atomic files (``.inter``, ``.item``, ``.user``: tab separated, header ``name:type``) have
+no quoting. Rows are numbered from 1; the header does not count.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import csv
 import io
 import itertools
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ialp_rllib.catalogue.problems import clip, place
-from ialp_rllib.catalogue.tables.duck import data_errors, literal, name, path_literal
+from ialp_rllib.catalogue.problems import clip
+from ialp_rllib.catalogue.tables.duck import Connection, data_errors, identifier, literal, path_literal
+from ialp_rllib.catalogue.tables.table import Table
 from ialp_rllib.errors import InputError
 
 KINDS = {
@@ -33,112 +32,14 @@ KINDS = {
     ".user": "RecBole",
 }
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
-_WHOLE = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")} | {
-    "INTEGER",
-    "UINTEGER",
-}
-_REAL = ("FLOAT", "DOUBLE", "DECIMAL")
-MOST_REJECTS = 1000  # refused rows that are remembered of one file
+EXTENSIONS = ", ".join([*KINDS, *COMPRESSED])
+BROKEN_QUOTE = "a quote is not closed, or text follows a closing quote"
+MAX_REJECTS = 1000  # rejected rows that DuckDB records per file
 _opened = itertools.count()
 
 
-@dataclass(frozen=True)
-class Table:
-    """A file that was opened.
-
-    Attributes:
-        kind: its format, for people.
-        columns: column -> DuckDB's type, ``JSON`` for the keys of JSON lines.
-        relation: SQL of its rows: their number ``row``, and ``c0, c1, ...`` (or ``json``). Broken rows of delimited
-            files are left out and remembered.
-        rejects: name of the table in which DuckDB remembers them, or empty.
-        header: lines before the first row.
-    """
-
-    path: Path
-    kind: str
-    columns: dict[str, str]
-    relation: str
-    rejects: str = ""
-    header: int = 0
-
-    @property
-    def broken(self) -> str:
-        """SQL: whether a row cannot be read (JSON lines)."""
-        if self.kind != "JSON lines":
-            return "false"
-        return f"(coalesce(json_type(json) <> 'OBJECT', true) OR {_key_twice('json')})"
-
-    def no_id(self, column: str) -> str:
-        """SQL: whether what stands for an id is neither text nor a whole number (JSON lines)."""
-        if self.kind != "JSON lines":
-            return "false"
-        kind = f"json_type(json, {literal(_pointer(column))})"
-        # Whole numbers beyond 64 bits are DOUBLE in name only: their digits are kept.
-        large = f"({kind} = 'DOUBLE' AND regexp_full_match({self.raw(column)}, '-?[0-9]+'))"
-        return f"coalesce({kind} NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'NULL') AND NOT {large}, false)"
-
-    def raw(self, column: str) -> str:
-        """SQL of a column as it is."""
-        if self.kind == "JSON lines":
-            return f"json_extract_string(json, {literal(_pointer(column))})"
-        return f"c{list(self.columns).index(column)}"
-
-    def id(self, column: str) -> str:
-        """SQL of an id as text; NULL where it is empty or white space."""
-        kind = self.columns[column]
-        if kind not in _WHOLE and kind not in ("VARCHAR", "JSON", '"NULL"') and not kind.startswith("ENUM"):
-            raise InputError(place(self.path, column=column), f"holds {kind} values", "text or whole numbers")
-        text = f"CAST({self.raw(column)} AS VARCHAR)"
-        return f"CASE WHEN trim({text}, E' \\t\\r\\n') <> '' THEN {text} END"
-
-    def text(self, column: str, separator: str = ", ") -> str:
-        """SQL of an attribute as text, the members of a list joined; NULL where it is empty."""
-        kind, raw = self.columns[column], self.raw(column)
-        if kind.startswith(("STRUCT", "MAP", "BLOB")):
-            raise InputError(place(self.path, column=column), f"holds {kind.split('(')[0]} values", "text")
-        if kind == "JSON":
-            pointer = literal(_pointer(column))
-            members = f"""from_json(json_extract(json, {pointer}), '["VARCHAR"]')"""
-            joined = f"array_to_string({members}, {literal(separator)})"
-            raw = f"CASE json_type(json, {pointer}) WHEN 'ARRAY' THEN {joined} ELSE {raw} END"
-        elif kind.endswith("[]"):
-            raw = f"array_to_string(CAST({raw} AS VARCHAR[]), {literal(separator)})"
-        return f"nullif(trim(CAST({raw} AS VARCHAR)), '')"
-
-    def shown(self, column: str) -> str:
-        """SQL of a value as text, for messages; NULL where there is none."""
-        return f"nullif(trim(CAST({self.raw(column)} AS VARCHAR)), '')"
-
-    def whole(self, column: str) -> str:
-        """SQL of a whole number; NULL where there is none."""
-        if self.columns[column] in _WHOLE:
-            return f"TRY_CAST({self.raw(column)} AS BIGINT)"
-        digits = f"CASE WHEN regexp_full_match({self.shown(column)}, '[+-]?[0-9]+') THEN {self.shown(column)} END"
-        number = self.number(column)  # 3.0 is whole
-        rounded = f"CASE WHEN floor({number}) = {number} AND abs({number}) < 9e15 THEN {number} END"
-        return f"coalesce(TRY_CAST({digits} AS BIGINT), TRY_CAST({rounded} AS BIGINT))"
-
-    def number(self, column: str) -> str:
-        """SQL of a number; NULL where there is none."""
-        exact = self.columns[column] in _WHOLE or self.columns[column].startswith(_REAL)
-        if exact:
-            return f"TRY_CAST({self.raw(column)} AS DOUBLE)"
-        text = self.shown(column)  # the engine would read 3_5 as 35
-        return f"CASE WHEN NOT contains({text}, '_') THEN TRY_CAST({text} AS DOUBLE) END"
-
-    def seconds(self, column: str) -> str:
-        """SQL of a time in seconds since 1970: a number, or a date with or without time, UTC unless it says another."""
-        moment = f"epoch(TRY_CAST({self.raw(column)} AS TIMESTAMPTZ))"  # AS TIMESTAMP drops what zone it says
-        if self.columns[column].startswith(("TIMESTAMP", "DATE")):
-            return moment
-        if self.columns[column] in _WHOLE or self.columns[column].startswith(_REAL):
-            return self.number(column)
-        return f"coalesce({self.number(column)}, {moment})"
-
-
 def kind_of(path: Path) -> str:
-    """The format of a file by its name; empty where there is none of ours."""
+    """The format of a file by its extension; empty if it is not supported."""
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         kind = KINDS.get(suffixes[-2], "") if len(suffixes) > 1 else ""
@@ -147,23 +48,31 @@ def kind_of(path: Path) -> str:
 
 
 def check_exists(path: Path) -> None:
-    """There is a file at ``path`` that may be read."""
-    with data_errors(path, "a file"):  # a name that is too long
+    """Check that ``path`` is a readable file.
+
+    Raises:
+        InputError: it is not.
+    """
+    with data_errors(path, "a file"):  # as for a name that is too long
         if path.is_dir():
             raise InputError(str(path), "is a folder", "a file")
         if not path.is_file():
             raise InputError(str(path), "no such file", "a data file of this name in the folder catalogue.data")
         if not os.access(path, os.R_OK):
-            raise InputError(str(path), "no permission to read it", "a file that may be read")
+            raise InputError(str(path), "no permission to read it", "a readable file")
 
 
 def check_file(path: Path) -> None:
-    """There is a file at ``path``, something in it, and what is compressed is whole."""
+    """Check that ``path`` is a readable file that is not empty and, if compressed, complete.
+
+    Raises:
+        InputError: it is not.
+    """
     check_exists(path)
     if path.stat().st_size == 0:
-        raise InputError(str(path), "is empty (0 bytes): it holds no rows", "at least one row")
+        raise InputError(str(path), "is empty (0 bytes)", "at least one row")
     compression = _compression(path)
-    if compression:  # DuckDB takes the end of a cut .zst for the end of the data, and skips the checksums of a .gz
+    if compression:  # DuckDB takes the end of a truncated .zst for the end of the data, and ignores .gz checksums
         with data_errors(path, compression), pa.input_stream(str(path), compression) as stream:
             while stream.read(1 << 20):
                 pass
@@ -173,17 +82,16 @@ def _compression(path: Path) -> str | None:
     return COMPRESSED.get(path.suffix.lower())
 
 
-def open_table(con: duckdb.DuckDBPyConnection, path: Path) -> Table:
-    """Open a file by the format that its name says.
+def open_table(con: Connection, path: Path) -> Table:
+    """Open a file in the format that its extension names.
 
     Raises:
-        InputError: no such file or format, or its header cannot be read.
+        InputError: the file is missing, its format is not supported, or its header cannot be read.
     """
     check_exists(path)
     kind = kind_of(path)
     if not kind:
-        endings = ", ".join([*KINDS, *COMPRESSED])
-        raise InputError(str(path), "its name says no format that can be read", f"a name that ends in one of {endings}")
+        raise InputError(str(path), "has no supported file extension", f"one of {EXTENSIONS}")
     check_file(path)
     with data_errors(path, kind):
         if kind == "Parquet":
@@ -199,12 +107,18 @@ def open_table(con: duckdb.DuckDBPyConnection, path: Path) -> Table:
 
 
 def text_table(path: Path, columns: list[str], delimiter: str, quote: str, *, kind: str, header: bool) -> Table:
-    """A text file with these columns, all taken as text."""
+    """A delimited text file with these columns, all read as text.
+
+    Args:
+        quote: quote character; empty: no quoting.
+        kind: format, as messages call it.
+        header: whether the first line is a header.
+    """
     types = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(columns)))
     rejects = f"rejects_{next(_opened)}"
     options = (
         f"auto_detect = false, header = {header}, delim = {literal(delimiter)}, quote = {literal(quote)}, "
-        f"escape = {literal(quote)}, columns = {{{types}}}, store_rejects = true, rejects_limit = {MOST_REJECTS}, "
+        f"escape = {literal(quote)}, columns = {{{types}}}, store_rejects = true, rejects_limit = {MAX_REJECTS}, "
         f"rejects_table = {literal(rejects)}, rejects_scan = {literal(rejects + '_scans')}"
         f"{_compressed(path)}"
     )
@@ -212,17 +126,17 @@ def text_table(path: Path, columns: list[str], delimiter: str, quote: str, *, ki
     return Table(path, kind, dict.fromkeys(columns, "VARCHAR"), relation, rejects, int(header))
 
 
-def _open_parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Table:
+def _open_parquet(con: Connection, path: Path) -> Table:
     source = f"read_parquet({path_literal(path)}, file_row_number = true)"
     described = con.execute(f"DESCRIBE SELECT * EXCLUDE (file_row_number) FROM {source}").fetchall()
-    columns = pq.read_schema(path).names  # DuckDB renames what differs in case only
+    columns = pq.read_schema(path).names  # DuckDB renames columns that differ in case only
     _check_names(path, columns)
-    renamed = ", ".join(f"{name(row[0])} AS c{n}" for n, row in enumerate(described))
+    renamed = ", ".join(f"{identifier(row[0])} AS c{n}" for n, row in enumerate(described))
     relation = f"(SELECT file_row_number + 1 AS row, {renamed} FROM {source})"
     return Table(path, "Parquet", {column: row[1] for column, row in zip(columns, described, strict=True)}, relation)
 
 
-def _open_json(con: duckdb.DuckDBPyConnection, path: Path) -> Table:
+def _open_json(con: Connection, path: Path) -> Table:
     options = f"format = 'newline_delimited', ignore_errors = true{_compressed(path)}"
     source = f"read_json_objects({path_literal(path)}, {options})"
     relation = f"(SELECT row_number() OVER () AS row, json FROM {source})"
@@ -231,49 +145,53 @@ def _open_json(con: duckdb.DuckDBPyConnection, path: Path) -> Table:
     return table
 
 
-def json_keys(con: duckdb.DuckDBPyConnection, table: Table, rows: int | None = None) -> list[str]:
-    """All keys in the first ``rows`` lines, or in all of them."""
+def json_keys(con: Connection, table: Table, rows: int | None = None) -> list[str]:
+    """The distinct keys of JSON lines, sorted.
+
+    Args:
+        rows: number of lines to scan; None: all.
+    """
     limit = f"LIMIT {rows}" if rows else ""
     keys = f"SELECT DISTINCT unnest(json_keys(json)) FROM (SELECT json FROM {table.relation} {limit})"
     return sorted(row[0] for row in con.execute(keys).fetchall())
 
 
-def _header(path: Path, delimiter: str, quote: str) -> list[str]:
-    """The names in the first line.
+def scan_all_keys(con: Connection, table: Table) -> None:
+    """Add the keys of JSON lines that do not occur in the first lines, which :func:`open_table` scans.
 
     Raises:
-        InputError: its quotes are broken.
+        InputError: the file cannot be read.
+    """
+    with data_errors(table.path, table.kind):
+        table.columns.update(dict.fromkeys(json_keys(con, table), "JSON"))
+
+
+def _header(path: Path, delimiter: str, quote: str) -> list[str]:
+    """The column names in the first line.
+
+    Raises:
+        InputError: a quote is broken.
     """
     with pa.input_stream(str(path), _compression(path)) as stream:
-        # What follows the header is decoded along with it, and is looked at later, row by row.
+        # The stream is decoded beyond the header; invalid bytes there are reported later, with their row.
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
         rules = {"quoting": csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE}
         try:
             columns = next(csv.reader(text, delimiter=delimiter, strict=True, **rules), [])  # type: ignore[arg-type]
         except csv.Error as error:
-            problem = "a quote is not closed, or text follows a closing quote"
-            raise InputError(f"{path}, header", f"{problem} ({error})", "the columns' names") from error
-        "".join(columns).encode()  # raises where the header itself is not UTF-8
+            raise InputError(f"{path}, header", f"{BROKEN_QUOTE} ({error})", "the column names") from error
+        "".join(columns).encode()  # raises if the header itself is not UTF-8
         return columns
 
 
 def _check_names(path: Path, columns: list[str]) -> None:
     repeated = [column for n, column in enumerate(columns) if column in columns[:n]]
     if repeated or not any(columns):
-        problem = f"names the column {clip(repeated[0])!r} twice" if repeated else "names no columns"
-        raise InputError(f"{path}, header", problem, "every column's name once")
+        problem = f"has a duplicate column {clip(repeated[0])!r}" if repeated else "has no column names"
+        raise InputError(f"{path}, header", problem, "unique column names")
 
 
 def _compressed(path: Path) -> str:
-    """The option that says so to DuckDB, which goes by the name, but only in small letters."""
+    """DuckDB's option for the compression, which it would infer from the extension only in lower case."""
     compression = _compression(path)
     return f", compression = {literal(compression)}" if compression else ""
-
-
-def _key_twice(json: str) -> str:
-    return f"coalesce(list_unique(json_keys({json})) <> len(json_keys({json})), false)"
-
-
-def _pointer(key: str) -> str:
-    """JSON pointer (RFC 6901) to a key of the outermost object."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")

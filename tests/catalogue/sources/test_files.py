@@ -85,7 +85,7 @@ def test_order_without_positions(tmp_path: Path) -> None:
     as_in_file = read(tmp_path, interactions={"position": "", "time": ""})
     assert sequences(as_in_file) == {"u1": ["i2", "i1"], "u0": ["i0", "i1", "i2"], "u2": ["i0"]}
     assert as_in_file.notes == (
-        "interactions.csv has neither positions nor times: each user's rows are in the file's order.",
+        "interactions.csv has neither positions nor times: each user's rows keep the order of the file.",
     )
 
 
@@ -127,7 +127,7 @@ def test_optional_columns_by_almost_their_names_are_noted(tmp_path: Path) -> Non
     catalogue = read(write(tmp_path, log=log))
     assert np.isnan(catalogue.rating).all()
     assert [note[:24] for note in catalogue.notes] == ["The column 'time_stamp' ", "The column 'Ratings' of "]
-    assert sum("is almost called" in p.problem for p in validate(settings_for(tmp_path))) == 2
+    assert sum("its name is close to" in p.problem for p in validate(settings_for(tmp_path))) == 2
     assert read(tmp_path, interactions={"rating": "Ratings", "time": ""}).notes == ()
 
 
@@ -241,7 +241,7 @@ def test_a_full_disk_is_not_blamed_on_the_data(tmp_path: Path) -> None:
     log.to_csv(tmp_path / "interactions.csv", index=False)
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "from ialp_rllib.catalogue import read_source; from ialp_rllib.settings import CatalogueSettings\n"
+        "from ialp_rllib.catalogue.sources.read import read_source; from ialp_rllib.settings import CatalogueSettings\n"
         "try: read_source(CatalogueSettings(data=sys.argv[1], attributes=('title',)))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
@@ -255,7 +255,7 @@ def test_too_little_memory_is_said(tmp_path: Path) -> None:
     pd.DataFrame({"item_id": [f"i{n}" for n in range(3)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)
     (tmp_path / "interactions.csv").write_bytes(csv(LOG))
     settings = dataclasses.replace(settings_for(tmp_path), memory_mb=1)  # below what the settings allow
-    with pytest.raises(InputError, match=r"catalogue\.memory_mb: 1 MB do not suffice"):
+    with pytest.raises(InputError, match=r"catalogue\.memory_mb: 1 MB are not enough"):
         read_source(settings)
 
 

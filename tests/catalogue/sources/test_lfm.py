@@ -93,10 +93,12 @@ def test_a_sample_of_listeners(archive: Path) -> None:
 def test_broken_names_are_left_out_and_a_broken_event_is_not(archive: Path, lfm: Callable[..., Catalogue]) -> None:
     with (archive / "LFM-1b_tracks.txt").open("a") as file:
         file.write("9\ta name\twith a tab\t1\n500\n")
-    assert "2 rows of LFM-1b_tracks.txt cannot be read and were left out." in lfm().notes
+    assert "2 rows of LFM-1b_tracks.txt cannot be read and were skipped." in lfm().notes
     with (archive / "LFM-1b_LEs.txt").open("a") as file:
         file.write("45\t1\t10\t100\tyesterday\n")
-    with pytest.raises(InputError, match=r"LFM-1b_LEs.txt, row 9, field 'timestamp': holds 'yesterday'") as error:
+    with pytest.raises(
+        InputError, match=r"LFM-1b_LEs.txt, row 9, field 'timestamp': has the value 'yesterday'"
+    ) as error:
         lfm()
     assert "Unix seconds" in error.value.expected
 

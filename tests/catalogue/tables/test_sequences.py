@@ -161,7 +161,7 @@ def test_the_parts_of_the_users_are_apart_and_hold_everyone() -> None:
     assert not set(split_users(30, CatalogueSettings(test_part=1), persons)) & set(
         split_users(30, CatalogueSettings(test_part=2), persons)
     )
-    with pytest.raises(InputError, match=r"test_part: is 5\n  expected: a part that has users: 0.2 of 50"):
+    with pytest.raises(InputError, match=r"test_part: is 5\n  expected: a fold that has users: 0.2 of 50"):
         split_users(50, CatalogueSettings(test_part=5))
 
 
@@ -182,7 +182,7 @@ def test_filters_that_leave_nothing_and_gaps_without_times(tmp_path: Path) -> No
     log = rare_log(0)
     log.to_csv(tmp_path / "interactions.csv", index=False)
     pd.DataFrame({"item_id": [f"i{n}" for n in range(90)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)
-    with pytest.raises(InputError, match=r"catalogue\.filters: leave none of 700 interactions"):
+    with pytest.raises(InputError, match=r"catalogue\.filters: leave none of the 700 interactions"):
         read(tmp_path, filters={"user_core": 10_000})
     with pytest.raises(InputError, match=r"session_gap: needs times"):
         read(tmp_path, interactions={"time": ""}, filters={"session_gap": 1.0})

@@ -1,4 +1,4 @@
-"""Judges for the tests here: engines whose answers follow a rule, and a judge that keeps what it was asked."""
+"""Judges for tests: engines whose answers follow a rule, and a wrapper that records prompts and answers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ialp_rllib.settings import JudgeSettings
 
 
 class RuleEngine:
-    """An engine that reads prompts: ``rule(prompt)`` gives the place of the label, -1 refuses.
+    """An engine that answers by a rule: ``rule(prompt)`` is the index of the label, or -1 for a refused prompt.
 
-    The label gets half of the probability, the others share the rest.
+    The label has probability 0.5; the other labels share the rest equally.
     """
 
     fingerprint = "rule"
@@ -27,11 +27,11 @@ class RuleEngine:
         self.rule, self.labels = rule, labels
 
     def ask(self, prompts: list[str]) -> EngineOutput:
-        places = np.array([self.rule(prompt) for prompt in prompts])
+        label = np.array([self.rule(prompt) for prompt in prompts])
         logprobs = np.full((len(prompts), self.labels), np.log(0.5 / (self.labels - 1)), np.float32)
-        logprobs[np.arange(len(prompts)), places] = np.log(0.5)
-        logprobs[places < 0] = np.nan
-        return EngineOutput(logprobs, {int(row): "too long" for row in np.nonzero(places < 0)[0]}, 0)
+        logprobs[np.arange(len(prompts)), label] = np.log(0.5)
+        logprobs[label < 0] = np.nan
+        return EngineOutput(logprobs, {int(row): "too long" for row in np.nonzero(label < 0)[0]}, 0)
 
     def close(self) -> None:
         pass
@@ -51,7 +51,7 @@ def _find(key: int) -> Recording:
 
 
 class Recording:
-    """Passes every question on to a judge and keeps questions and answers, in the order in which they come."""
+    """Forwards calls to a judge and records histories, candidates, users and answers, in order of the calls."""
 
     def __init__(self, judge: LLMJudge) -> None:
         self.judge, self.first_refusal = judge, ""
@@ -62,7 +62,7 @@ class Recording:
         self.calls: list[str] = []
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _find, (id(self),)  # Ray pickles environment creators; a model in one goes by reference
+        return _find, (id(self),)  # Ray pickles environment creators; a model is pickled by reference
 
     def submit(self, history: np.ndarray, candidates: np.ndarray, *, users: np.ndarray | None = None) -> PendingAnswers:
         self.calls.append("submit")

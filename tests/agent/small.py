@@ -1,4 +1,4 @@
-"""A small world and algorithm, built in a second, for the tests of the RLlib parts."""
+"""A small world and algorithm, built within a second, for tests that need RLlib."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ialp_rllib.users.env import UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, close_pairs
 from ialp_rllib.users.rewards import RatingReward
 
-Ending = tuple[dict[str, torch.Tensor], dict[str, float | int | None]]  # weights and progress
+FinalState = tuple[dict[str, torch.Tensor], dict[str, float | int | None]]  # weights and progress
 
 AGENT = AgentSettings(
     dim=16, heads=2, history=8, mask_recent=3, envs=8, batch=32, warmup=32, replay=5000, actor_lr=1e-3, critic_lr=3e-3
@@ -28,7 +28,7 @@ AGENT = AgentSettings(
 
 
 def make_world(n_items: int = 20, horizon: int = 10, seed: int = 0) -> World:
-    """Users like the items 0 to 3 best and are bored by a repeat within three steps."""
+    """Users prefer the items 0 to 3, and a repeated item within three steps ends the session."""
     ratings = np.random.default_rng(seed).uniform(0, 1, (6, n_items)).astype(np.float32)
     ratings[:, :4] += 2
     close = close_pairs(ratings, 0.01)
@@ -70,7 +70,7 @@ QUICK = {"dqn": {"options": {"dqn": DQNSettings(epsilon_steps=1000)}}, "pg": {"a
 
 
 def make_method(name: str, seed: int = 0, runners: int = 0, **changes: Any) -> IALP:
-    """The algorithm as a method of the comparison, at step sizes for the small world."""
+    """The algorithm of a registered method, with learning rates for the small world."""
     entry = METHODS[name]
     parts = {
         "module_class": resolve(entry.module),
@@ -81,25 +81,26 @@ def make_method(name: str, seed: int = 0, runners: int = 0, **changes: Any) -> I
     return make_algorithm(runners, seed, **parts, **{**QUICK.get(name, {}), **changes})
 
 
-def restored_and_not(make: Callable[..., IALP], seed: int, rounds: int, folder: Path) -> tuple[Ending, Ending]:
-    """The end of a run, and that of one which another seed began and a checkpoint of the first one's middle replaced.
+def restored_and_not(make: Callable[..., IALP], seed: int, rounds: int, folder: Path) -> tuple[FinalState, FinalState]:
+    """Final states of an uninterrupted run, and of an algorithm with another seed restored from its halfway checkpoint.
 
     Args:
-        make: makes the algorithm, of a given ``seed`` or its own.
-        seed: of the other one.
-        rounds: of each half.
+        make: creates the algorithm, with the keyword ``seed`` or a default seed.
+        seed: seed of the restored algorithm.
+        rounds: rounds of each half.
+        folder: for the checkpoint.
     """
-    whole = make()
-    whole.rounds = rounds
-    whole.train()
-    whole.save_to_path(str(folder / "half"))
-    whole.train()
-    expected = whole.policy_weights(), whole.progress()
-    whole.stop()
-    other = make(seed=seed)
-    other.rounds = rounds
-    other.restore_from_path(str(folder / "half"))
-    other.train()
-    found = other.policy_weights(), other.progress()
-    other.stop()
-    return expected, found
+    uninterrupted = make()
+    uninterrupted.rounds = rounds
+    uninterrupted.train()
+    uninterrupted.save_to_path(str(folder / "half"))
+    uninterrupted.train()
+    expected = uninterrupted.policy_weights(), uninterrupted.progress()
+    uninterrupted.stop()
+    restored = make(seed=seed)
+    restored.rounds = rounds
+    restored.restore_from_path(str(folder / "half"))
+    restored.train()
+    actual = restored.policy_weights(), restored.progress()
+    restored.stop()
+    return expected, actual

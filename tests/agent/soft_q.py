@@ -1,4 +1,4 @@
-"""Soft Q-learning: all that a user writes to add a method. With this file as ``soft_q.py`` on ``PYTHONPATH``:
+"""Soft Q-learning: a complete method as a plugin. With this file as ``soft_q.py`` on ``PYTHONPATH``:
 
 ialp run sample --set 'adapt.plugins=[soft_q]' --set 'adapt.methods=[a2c, soft_q]'
 """
@@ -20,7 +20,7 @@ SOURCE = 'Haarnoja et al. 2017, "Reinforcement Learning with Deep Energy-Based P
 
 
 class SoftQModule(QModule):
-    """Acts in proportion to exp(Q / temperature); greedy measurements take the highest Q-value, as DQN's do."""
+    """Samples items in proportion to exp(Q / temperature); the greedy policy selects the highest Q-value, as in DQN."""
 
     def acting_probs(self, observation: torch.Tensor) -> torch.Tensor:
         return torch.softmax(self.q_values(observation) / TEMPERATURE, -1)
@@ -30,7 +30,7 @@ class SoftQModule(QModule):
 
 
 def soft_q(config: Any, batch: dict[str, torch.Tensor], out: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict]:
-    """The squared TD error."""
+    """Mean squared TD error."""
     loss = losses.critic_loss(out[Q], td_target(config, batch, out))
     return loss, {"critic_loss": loss}
 

@@ -1,4 +1,4 @@
-"""The baselines: by hand, on a trivial task, through a kill; and no method ever recommends what is masked."""
+"""Baselines: learning on a trivial task, checkpoints and schedules; action masks of all methods."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 def returns(algorithm: IALP) -> tuple[float, float]:
-    found = algorithm.evaluate()["env_runners"]
-    return float(found["greedy"]["return"]), float(found["sampled"]["return"])
+    results = algorithm.evaluate()["env_runners"]
+    return float(results["greedy"]["return"]), float(results["sampled"]["return"])
 
 
 # ---- learning
@@ -32,7 +32,7 @@ def returns(algorithm: IALP) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("name", "rounds"), [("dqn", 250), ("pg", 500)])
 def test_learns_a_trivial_task(name: str, rounds: int) -> None:
-    """A uniform random policy reaches about 9 here, the best one 26."""
+    """The return of the uniform random policy is about 9, that of the optimal policy 26."""
     algorithm = make_method(name)
     start = returns(algorithm)[1]
     algorithm.rounds = rounds
@@ -52,7 +52,7 @@ def test_learns_a_trivial_task(name: str, rounds: int) -> None:
     ],
     ids=["single", "no target network, not dueling"],
 )
-def test_forms_of_dqn_learn(changes: dict[str, Any]) -> None:
+def test_dqn_variants_learn(changes: dict[str, Any]) -> None:
     algorithm = make_method("dqn", **changes)
     algorithm.rounds = 400
     algorithm.train()
@@ -60,7 +60,7 @@ def test_forms_of_dqn_learn(changes: dict[str, Any]) -> None:
     algorithm.stop()
 
 
-def test_pg_without_a_baseline_leaves_the_critic_alone() -> None:
+def test_pg_without_a_baseline_does_not_train_the_critic() -> None:
     algorithm = make_method("pg", options={"pg": PGSettings(baseline="none")}, agent={"batch": 8})
     start = algorithm.policy_weights()
     algorithm.rounds = 40
@@ -73,7 +73,7 @@ def test_pg_without_a_baseline_leaves_the_critic_alone() -> None:
     algorithm.stop()
 
 
-def test_dqn_trains_critic_and_encoder_and_never_its_actor() -> None:
+def test_dqn_trains_critic_and_encoder_but_not_the_actor() -> None:
     algorithm = make_method("dqn")
     start = algorithm.policy_weights()
     algorithm.rounds = 20
@@ -84,20 +84,20 @@ def test_dqn_trains_critic_and_encoder_and_never_its_actor() -> None:
     algorithm.stop()
 
 
-# ---- what a checkpoint holds
+# ---- checkpoints
 
 
 @pytest.mark.parametrize("name", ["dqn", "pg"])
-def test_a_restored_run_ends_with_the_same_weights_to_the_bit(name: str, tmp_path: Path) -> None:
+def test_restored_run_is_bit_identical(name: str, tmp_path: Path) -> None:
     make = partial(make_method, name)
     # 19 rounds: in the middle of episodes
-    (expected, progress), (found, found_progress) = restored_and_not(make, 77, 19, tmp_path)
-    assert all(torch.equal(expected[k], found[k]) for k in expected)
-    assert found_progress == progress
+    (expected, progress), (weights, restored_progress) = restored_and_not(make, 77, 19, tmp_path)
+    assert all(torch.equal(expected[k], weights[k]) for k in expected)
+    assert restored_progress == progress
     assert progress["updates"] > 3
 
 
-def test_epsilon_falls_in_a_line_and_reaches_the_runner_and_the_checkpoint(tmp_path: Path) -> None:
+def test_epsilon_decays_linearly_in_runners_and_checkpoints(tmp_path: Path) -> None:
     settings = DQNSettings(epsilon_start=0.9, epsilon_end=0.1, epsilon_steps=400)
     assert [epsilon(settings, n) for n in (0, 100, 400, 9999)] == pytest.approx([0.9, 0.7, 0.1, 0.1])
     algorithm = make_method("dqn", options={"dqn": settings})
@@ -113,15 +113,15 @@ def test_epsilon_falls_in_a_line_and_reaches_the_runner_and_the_checkpoint(tmp_p
 
 
 @pytest.mark.slow  # two processes that load torch and RLlib
-def test_pg_with_two_runners_keeps_their_episodes_apart(tmp_path: Path) -> None:
+def test_pg_separates_episodes_of_two_runners(tmp_path: Path) -> None:
     algorithm = make_method("pg", runners=2)
     algorithm.rounds = 12
     algorithm.train()
     state = algorithm.replay.get_state()
     assert sorted(state["open"]) == [1, 2]
-    lengths = [held["length"] for held in state["open"].values()]
+    lengths = [running["length"] for running in state["open"].values()]
     assert algorithm.env_steps == 12 * 2 * 8
-    # No step is lost: each is in a running episode, waits, or was used.
+    # No step is lost: each is part of a running episode, in the buffer, or used by an update.
     assert sum(map(np.sum, lengths)) + len(algorithm.replay) + 32 * algorithm.updates == algorithm.env_steps
     algorithm.save_to_path(str(tmp_path / "half"))
     algorithm.train()
@@ -129,8 +129,8 @@ def test_pg_with_two_runners_keeps_their_episodes_apart(tmp_path: Path) -> None:
     algorithm.restore_from_path(str(tmp_path / "half"))
     algorithm.train()
     assert algorithm.progress()["updates"] == progress["updates"] > 0
-    found = algorithm.policy_weights()
-    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    weights = algorithm.policy_weights()
+    assert all(torch.equal(expected[k], weights[k]) for k in expected)
     algorithm.stop()
 
 
@@ -138,13 +138,15 @@ def test_pg_with_two_runners_keeps_their_episodes_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_no_method_recommends_what_is_masked(name: str) -> None:
+def test_masked_items_are_never_recommended(name: str) -> None:
     changes: dict[str, Any] = {"agent": {"mask_recent": 8, "batch": 8, "warmup": 8, "history": 8}}
     if METHODS[name].judge_selects:
         changes["propose"] = 4
     algorithm = make_method(name, **changes)
     runner = algorithm.env_runner_group.local_env_runner
-    if not METHODS[name].judge_selects:  # a judge's environment has a test of its own; here it is asked for proposals
+    if not METHODS[
+        name
+    ].judge_selects:  # environments with a judge have separate tests; here only candidates are tested
         algorithm.rounds = 10
         algorithm.train()
     rng = np.random.default_rng(0)
@@ -157,15 +159,15 @@ def test_no_method_recommends_what_is_masked(name: str) -> None:
     algorithm.stop()
 
 
-def test_a_setting_of_one_method_runs_that_method_again_and_no_other(tmp_path: Path) -> None:
-    def prints(*overrides: str) -> dict[str, str]:
+def test_changing_a_setting_of_one_method_invalidates_only_its_runs(tmp_path: Path) -> None:
+    def fingerprints(*overrides: str) -> dict[str, str]:
         run = RunFolder(load("sample", list(overrides)), tmp_path)
         return {name: job_stage(run, name, 0).fingerprint for name in METHODS}
 
-    before = prints()
+    before = fingerprints()
 
     def changed(*overrides: str) -> set[str]:
-        after = prints(*overrides)
+        after = fingerprints(*overrides)
         return {name for name in METHODS if after[name] != before[name]}
 
     assert changed("adapt.dqn.double=false") == {"dqn"}
@@ -179,6 +181,6 @@ def test_a_setting_of_one_method_runs_that_method_again_and_no_other(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["no_such_module_of_mine", "", ".relative", "a b"])
-def test_a_plugin_that_is_not_there(name: str) -> None:
+def test_missing_plugin_raises_an_input_error(name: str) -> None:
     with pytest.raises(InputError, match=r"adapt\.plugins: .*module"):
         load_plugins([name])

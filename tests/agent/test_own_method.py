@@ -1,4 +1,4 @@
-"""A method of one's own (``soft_q.py`` beside this file) learns, and is found wherever methods are looked up."""
+"""A plugin method (``soft_q.py`` in this folder) learns, and is registered in the driver and in workers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PLUGIN = "tests.agent.soft_q"
 
 @pytest.fixture
 def soft_q() -> Iterator[Method]:
-    """The method, for the time of a test."""
+    """Register the method for the duration of a test."""
     load_plugins([PLUGIN])
-    from tests.agent import soft_q  # a later test finds the module imported already, and its entry taken away
+    from tests.agent import soft_q  # imported only once: later tests must register its entry again
 
     entry = Method("Soft Q", soft_q.SOURCE, module=soft_q.SoftQModule, objective=soft_q.soft_q)
     register("soft_q", entry)
@@ -31,7 +31,7 @@ def soft_q() -> Iterator[Method]:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_it_learns_without_a_change_to_the_algorithm(soft_q: Method) -> None:
+def test_plugin_method_learns(soft_q: Method) -> None:
     parts = {"module_class": resolve(soft_q.module), "objective": resolve(soft_q.objective)}
     algorithm = build(make_config(**parts, buffer_class=resolve(soft_q.buffer)), 0)
     start = algorithm.evaluate()["env_runners"]["sampled"]["return"]
@@ -45,26 +45,26 @@ def test_it_learns_without_a_change_to_the_algorithm(soft_q: Method) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_worker_process_finds_it() -> None:
+def test_plugin_is_registered_in_worker_processes() -> None:
     @ray.remote(num_cpus=0)
     def titles(settings: Settings) -> tuple[bool, str]:
         from ialp_rllib.agent.methods import METHODS, method
 
         before = "soft_q" in METHODS
-        RunFolder(settings, Path("x"))  # as every training process does first
+        RunFolder(settings, Path("x"))  # every training process starts with this
         return before, method("soft_q").title
 
     settings = load("sample", ["adapt.methods=[soft_q]", f"adapt.plugins=[{PLUGIN}]"])
     assert ray.get(titles.remote(settings)) == (False, "Soft Q")
 
 
-def test_it_needs_what_its_entry_says(soft_q: Method) -> None:
+def test_required_stages_follow_from_the_entry(soft_q: Method) -> None:
     run = RunFolder(load("sample", ["adapt.methods=[soft_q]", f"adapt.plugins=[{PLUGIN}]"]), Path("x"))
     assert needed_stages(run.settings) == ["prepare", "users", "adapt", "report"]
 
 
-def test_its_name_must_be_its_own(soft_q: Method) -> None:
-    register("soft_q", soft_q)  # the same once more
+def test_names_of_methods_are_unique(soft_q: Method) -> None:
+    register("soft_q", soft_q)  # registering the same entry again is allowed
     with pytest.raises(ValueError, match="'soft_q' is already registered: Soft Q"):
         register("soft_q", Method("Another", "elsewhere"))
     with pytest.raises(InputError, match=r"any of .*dqn.*soft_q"):

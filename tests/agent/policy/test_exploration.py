@@ -1,4 +1,4 @@
-"""Proposals for a judge."""
+"""Candidates that a policy proposes to a judge."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ PROBS = torch.tensor([0.0, 0.3, 0.0, 0.22, 0.18, 0.14, 0.1, 0.06])
 TOP = {1, 3, 4, 5}  # of four
 
 
-@pytest.mark.parametrize("how", ["sampled", "top", "mix"])
+@pytest.mark.parametrize("strategy", ["sampled", "top", "mix"])
 @pytest.mark.parametrize("k", [1, 4, 5, 6])
-def test_proposals_are_distinct_allowed_and_at_random_letters(how: str, k: int) -> None:
+def test_candidates_are_distinct_allowed_and_in_random_order(strategy: str, k: int) -> None:
     torch.manual_seed(0)
-    items = propose(PROBS.expand(6000, 8), k, how)
+    items = propose(PROBS.expand(6000, 8), k, strategy)
     assert items.shape == (6000, k)
     assert all(len(set(row)) == k for row in items.tolist())
     assert (PROBS[items] > 0).all()
-    best = (items == 1).float().mean(0)  # how often the most probable item stands at each letter
+    best = (items == 1).float().mean(0)  # frequency of the most probable item at each position
     assert torch.allclose(best, best.mean().expand(k), atol=0.025)
 
 
-def test_a_mix_is_the_top_half_and_a_sample_of_the_rest() -> None:
+def test_mix_is_the_top_half_and_a_sample_of_the_rest() -> None:
     torch.manual_seed(0)
     assert all(set(row) == TOP for row in propose(PROBS.expand(50, 8), 4, "top").tolist())
     mixed = propose(PROBS.expand(20_000, 8), 3, "mix")  # two of three
     others = torch.tensor([next(iter(set(row) - {1, 3})) for row in mixed.tolist()])
     assert all({1, 3} < set(row) for row in mixed.tolist())
-    share = torch.bincount(others, minlength=8) / 20_000
-    left = torch.where(torch.tensor([True] * 4 + [False] * 4), 0.0, PROBS)
-    assert torch.allclose(share, left / left.sum(), atol=0.015)
+    frequency = torch.bincount(others, minlength=8) / 20_000
+    remaining = torch.where(torch.tensor([True] * 4 + [False] * 4), 0.0, PROBS)
+    assert torch.allclose(frequency, remaining / remaining.sum(), atol=0.015)
     with pytest.raises(ValueError, match="expected sampled, top or mix"):
         propose(PROBS[None], 3, "best")
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("how", ["sampled", "top", "mix"])
-def test_a_sharp_policy_still_proposes_only_what_is_allowed(how: str) -> None:
-    """All probabilities but one are 0 in float32: the others must not be filled up with masked items."""
+@pytest.mark.parametrize("strategy", ["sampled", "top", "mix"])
+def test_peaked_policy_proposes_only_allowed_items(strategy: str) -> None:
+    """All probabilities but one underflow to 0: the remaining candidates must not be masked items."""
     algorithm = make_algorithm(candidates=5, agent={"mask_recent": -1})
     runner = algorithm.env_runner_group.local_env_runner
     module: ActorCriticModule = runner.module
@@ -50,7 +50,7 @@ def test_a_sharp_policy_still_proposes_only_what_is_allowed(how: str) -> None:
     observation = torch.from_numpy(runner.env.reset(seed=0)[0])
     observation[:, -3:] = torch.tensor([1, 2, 3])
     for _ in range(50):
-        items = module.propose(observation, how)
+        items = module.propose(observation, strategy)
         assert (items == 7).any(1).all()
         assert not torch.isin(items, torch.tensor([1, 2, 3, 20])).any()
         assert all(len(set(row)) == 5 for row in items.tolist())

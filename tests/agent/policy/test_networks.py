@@ -1,4 +1,4 @@
-"""Encoder and heads: causality, padding, masks, tied embeddings."""
+"""Encoder and heads: causality, padding, masks, features, tied embeddings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def state(model: ActorCritic, row: torch.Tensor) -> torch.Tensor:
     return encoder(row, encoder.items())
 
 
-def test_masked_items_have_probability_zero_and_all_others_more() -> None:
+def test_exactly_the_masked_items_have_probability_zero() -> None:
     probs = torch.softmax(net()(observation(1, 2, 3, 4, 5))[0], -1)[0]
     assert (probs == 0).nonzero().squeeze(1).tolist() == [3, 4, 5, N]
     probs = torch.softmax(net(mask_recent=-1)(observation(1, 2, 3, 4, 5))[0], -1)[0]
@@ -40,15 +40,15 @@ def test_masked_items_have_probability_zero_and_all_others_more() -> None:
     assert (probs == 0).nonzero().squeeze(1).tolist() == [N]
 
 
-def test_the_state_depends_on_the_order_and_not_on_the_batch() -> None:
+def test_state_depends_on_the_order_but_not_on_the_batch() -> None:
     model = net().eval()
     one, two = observation(1, 2, 3), observation(3, 2, 1)
     assert not torch.allclose(state(model, one), state(model, two))
     assert torch.allclose(state(model, torch.cat([one, two]))[:1], state(model, one), atol=1e-6)
 
 
-def test_padding_carries_nothing() -> None:
-    """Whatever the embedding of "no item" is, the state of a short session stays the same."""
+def test_padding_has_no_effect() -> None:
+    """The state of a short session is independent of the embedding of "no item"."""
     model = net()
     before = state(model, observation(4, 5))
     with torch.no_grad():
@@ -56,18 +56,18 @@ def test_padding_carries_nothing() -> None:
     assert torch.allclose(before, state(model, observation(4, 5)), atol=1e-5)
 
 
-def test_answers_are_another_state_and_not_another_mask() -> None:
+def test_answers_change_the_state_but_not_the_mask() -> None:
     model = net(feedback=3).eval()
     plain, answered = observation(1, 2, 3, 4, 5), observation(1, 2, 3, 4, 5)
     answered[0, -4:] += (N + 1) * torch.tensor([3, 1, 2, 3], dtype=torch.int32)
-    # The levels start as nothing: what was pre-trained without answers goes on from there.
+    # Level embeddings are initialised to zero, for policies that were pre-trained without answers.
     assert torch.equal(state(model, plain), state(model, answered))
     assert torch.equal(state(net().eval(), plain), state(model, plain))
     levels = model.policy.encoder.answers
     assert levels is not None
     state(model, answered).square().sum().backward()
     assert levels.grad is not None
-    assert (levels.grad != 0).any(1).tolist() == [False, True, True, True]  # an unknown answer stays nothing
+    assert (levels.grad != 0).any(1).tolist() == [False, True, True, True]  # that of an unknown answer stays zero
     with torch.no_grad():
         levels[1:] += torch.randn(3, 16)
     assert torch.equal(state(net().eval(), plain), state(model, plain))
@@ -77,7 +77,7 @@ def test_answers_are_another_state_and_not_another_mask() -> None:
         assert (probs == 0).nonzero().squeeze(1).tolist() == [3, 4, 5, N]
 
 
-def test_columns_in_which_all_sessions_are_padded_are_left_out_and_change_nothing() -> None:
+def test_trimming_of_padded_columns_does_not_change_the_state() -> None:
     model = net().eval()
     short, long = observation(4, 5), observation(1, 2, 3, 4, 5, 6)
     assert model.policy.encoder._trim_padding(torch.cat([short, short])[:, 1:]).shape == (2, 2)
@@ -87,7 +87,7 @@ def test_columns_in_which_all_sessions_are_padded_are_left_out_and_change_nothin
 
 
 def test_attention_is_causal() -> None:
-    """The outputs before the last position do not know the last item: only mean and last state change with it."""
+    """Outputs before the last position do not depend on the last item."""
     model, outputs = net(blocks=1), []
     model.policy.encoder.norm.register_forward_hook(lambda _m, _i, out: outputs.append(out.detach()))
     state(model, observation(1, 2, 3, 4))
@@ -96,7 +96,7 @@ def test_attention_is_causal() -> None:
     assert not torch.allclose(outputs[0][:, -1], outputs[1][:, -1])
 
 
-def test_users_enter_the_state_by_their_attributes() -> None:
+def test_users_are_represented_by_their_attributes() -> None:
     codes = np.array([[0, 1], [0, 1], [1, 0]])
     model = net(user_codes=codes, user_sizes=[2, 2])
     logits = [model(observation(1, 2, user=u))[0] for u in range(3)]
@@ -105,7 +105,7 @@ def test_users_enter_the_state_by_their_attributes() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_actor_reaches_the_encoder_only_when_it_is_shared(shared: bool) -> None:
+def test_actor_gradient_reaches_only_a_shared_encoder(shared: bool) -> None:
     model = net(shared_encoder=shared)
     logits, _ = model(observation(1, 2))
     torch.softmax(logits, -1)[0, 7].backward()
@@ -113,7 +113,7 @@ def test_the_actor_reaches_the_encoder_only_when_it_is_shared(shared: bool) -> N
     assert model.policy.actor.hidden[0].weight.grad is not None
 
 
-def test_items_with_the_same_attributes_share_what_is_learnt_of_them() -> None:
+def test_items_share_the_embeddings_of_their_attributes() -> None:
     model = net(item_tokens=tokens_of({"kind": np.array(["coat", "hat", "shoe"] * (N // 3))}))
     items = model.policy.encoder.items()
     assert items.shape == (N + 1, 16)
@@ -126,7 +126,7 @@ def test_items_with_the_same_attributes_share_what_is_learnt_of_them() -> None:
     assert model.policy.encoder.items.values.weight.grad[0].abs().sum() > 0
 
 
-def test_the_dueling_critic_has_one_state_value_under_all_items() -> None:
+def test_dueling_critic_adds_one_state_value_to_all_items() -> None:
     model = net(dueling=True)
     observed = observation(1, 2, 3)
     _, q = model(observed)
@@ -138,10 +138,10 @@ def test_the_dueling_critic_has_one_state_value_under_all_items() -> None:
     assert plain.critic.value is None
 
 
-def test_words_of_a_title_make_items_alike_and_their_gradient_is_that_of_the_plain_sum() -> None:
+def test_token_embeddings_and_their_gradient_match_a_plain_sum() -> None:
     titles = np.array(["steel bolt", "steel nut", "glass jar", "glass bolt"])
     tokens = tokens_of({"title": titles})
-    assert tokens.size == 3  # steel, bolt, glass; a word of one title alone says nothing of the others
+    assert tokens.size == 3  # steel, bolt, glass; words that occur in one title only are dropped
     items = Items(4, 8, tokens)
     embeddings = items()
     weight = items.values.weight
@@ -150,6 +150,6 @@ def test_words_of_a_title_make_items_alike_and_their_gradient_is_that_of_the_pla
     assert torch.allclose(embeddings[:4], plain, atol=1e-6)
     assert torch.equal(embeddings[4], items.id.weight[4])
     upstream = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
-    found = torch.autograd.grad((embeddings[:4] * upstream).sum(), weight)[0]
+    gradient = torch.autograd.grad((embeddings[:4] * upstream).sum(), weight)[0]
     expected = torch.autograd.grad((plain * upstream).sum(), weight)[0]
-    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(gradient, expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The replay ring, and preference tables in it."""
+"""Replay buffer, rejected candidates, and training on preference tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rows(first: int, count: int) -> dict[str, np.ndarray]:
     return {"obs": np.stack([values, -values], 1).astype(np.int32), "rewards": values.astype(np.float32)}
 
 
-def test_the_latest_rows_are_kept_and_columns_stay_together() -> None:
+def test_latest_rows_are_kept_and_columns_stay_aligned() -> None:
     replay = ColumnarReplay(10, seed=0)
     for first in range(0, 28, 4):
         replay.add(rows(first, 4))
@@ -41,13 +41,13 @@ def test_the_latest_rows_are_kept_and_columns_stay_together() -> None:
     assert sampled["obs"].dtype == np.int32
 
 
-def test_more_rows_than_fit_keep_the_last_ones() -> None:
+def test_more_rows_than_capacity_keep_the_latest() -> None:
     replay = ColumnarReplay(5)
     replay.add(rows(0, 12))
     assert sorted(set(replay.sample(500)["rewards"].tolist())) == [7, 8, 9, 10, 11]
 
 
-def test_restored_replay_samples_and_overwrites_as_the_original_would() -> None:
+def test_restored_buffer_samples_and_overwrites_identically() -> None:
     replay = ColumnarReplay(10, seed=3)
     replay.add(rows(0, 14))
     replay.sample(5)
@@ -59,13 +59,13 @@ def test_restored_replay_samples_and_overwrites_as_the_original_would() -> None:
     assert all(np.array_equal(left[k], right[k]) for k in left)
 
 
-def test_an_empty_batch_changes_nothing() -> None:
+def test_empty_batch_has_no_effect() -> None:
     replay = ColumnarReplay(10)
     replay.add({})
     assert len(replay) == 0
 
 
-def test_a_state_without_rows_leaves_them() -> None:
+def test_state_without_rows_keeps_the_present_ones() -> None:
     replay = ColumnarReplay(10, seed=3)
     replay.add(rows(0, 7))
     state = replay.get_state(rows=False)
@@ -76,37 +76,37 @@ def test_a_state_without_rows_leaves_them() -> None:
 
 
 def judged(count: int) -> dict[str, np.ndarray]:
-    """Rows in which a judge picked item 10 i, and passed over the nine that follow."""
-    picked = 10 * np.arange(count)
+    """Row i: the judge selected item 10 i and rejected the nine items that follow it."""
+    selected = 10 * np.arange(count)
     return {
-        "obs": np.stack([picked, picked + 500, picked + 1000], 1).astype(np.int32),
-        "actions": picked,
+        "obs": np.stack([selected, selected + 500, selected + 1000], 1).astype(np.int32),
+        "actions": selected,
         "rewards": np.ones(count, np.float32),
-        "new_obs": np.stack([picked, picked + 1000, picked], 1).astype(np.int32),
-        "passed": (picked[:, None] + np.arange(1, 10)).astype(np.int32),
+        "new_obs": np.stack([selected, selected + 1000, selected], 1).astype(np.int32),
+        "passed": (selected[:, None] + np.arange(1, 10)).astype(np.int32),
     }
 
 
-def test_a_share_of_the_rows_takes_what_was_passed_over() -> None:
+def test_actions_are_replaced_by_rejected_candidates() -> None:
     replay = ColumnarReplay(50, seed=1, rejected=0.8)
     replay.add(judged(50))
     batch = replay.sample(20_000)
     assert set(batch) == {"obs", "actions", "rewards", "new_obs"}
-    assert np.array_equal(batch["new_obs"][:, -1], batch["actions"])  # the state that follows, with the item in it
+    assert np.array_equal(batch["new_obs"][:, -1], batch["actions"])  # the next state contains the replaced item
     assert np.array_equal(batch["new_obs"][:, :2], batch["obs"][:, [0, 2]])
-    assert np.array_equal(batch["actions"] // 10, batch["obs"][:, 0] // 10)  # of the row's own prompt
+    assert np.array_equal(batch["actions"] // 10, batch["obs"][:, 0] // 10)  # a candidate of the same prompt
     assert np.array_equal(batch["rewards"] == 0, batch["actions"] % 10 > 0)
     counts = np.bincount(batch["actions"] % 10, minlength=10) / 20_000
     np.testing.assert_allclose(counts, [0.2, *[0.8 / 9] * 9], atol=0.01)
     state = replay.get_state()
-    assert np.array_equal(state["columns"]["actions"], judged(50)["actions"])  # the rows stay what they are
+    assert np.array_equal(state["columns"]["actions"], judged(50)["actions"])  # stored rows are unchanged
     expected = replay.sample(64)
     replay.set_state(state)
     again = replay.sample(64)
     assert all(np.array_equal(expected[name], again[name]) for name in expected)
 
 
-def test_without_rejections_what_was_passed_over_is_not_kept() -> None:
+def test_rejected_candidates_are_stored_only_if_used() -> None:
     replay = ColumnarReplay(50)
     replay.add(judged(50))
     assert set(replay.sample(100)) == {"obs", "actions", "rewards", "new_obs"}
@@ -123,17 +123,17 @@ def sample() -> Catalogue:
 
 @pytest.fixture(scope="module")
 def table(sample: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 preferences; a prompt's length decides on the label, and refuses some."""
+    """120 preferences; the label depends on the length of the prompt, some prompts are refused."""
     folder = tmp_path_factory.mktemp("table")
     distil(rule_judge(sample, lambda prompt: len(prompt) % 12 - 1), PLAN, sample, folder)
     return folder
 
 
-def test_a_table_as_transitions_with_hard_and_soft_rewards(table: Path) -> None:
+def test_preference_table_as_transitions_with_hard_and_soft_rewards(table: Path) -> None:
     hard = preference_transitions(table, 7, 300)
     soft = preference_transitions(table, 7, 300, "probability")
     count = len(hard["actions"])
-    assert 80 < count < 120  # the refused ones are left out
+    assert 80 < count < 120  # without refused prompts
     assert hard["obs"].shape == hard["new_obs"].shape == (count, 8)
     assert np.array_equal(hard["obs"][:, 2:], hard["new_obs"][:, 1:-1])
     assert (hard["new_obs"][:, -1] == hard["actions"]).all()
@@ -141,14 +141,14 @@ def test_a_table_as_transitions_with_hard_and_soft_rewards(table: Path) -> None:
     np.testing.assert_allclose(soft["rewards"], np.where(hard["rewards"] == 1, 0.5, 0.05), rtol=1e-6)
 
 
-def test_a_table_without_any_answer(tmp_path: Path) -> None:
+def test_preference_table_without_answers_raises(tmp_path: Path) -> None:
     PreferenceTable(tmp_path, {}).close(0, [PREFERENCES.empty_table()])
     with pytest.raises(InputError, match="holds no answered prompt"):
         preference_transitions(tmp_path, 7, 300)
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_table_larger_than_the_replay_is_learnt_from_whole(table: Path, tmp_path: Path) -> None:
+def test_table_larger_than_the_replay_capacity_is_used_completely(table: Path, tmp_path: Path) -> None:
     world = make_world(300)
     register_env("table", lambda c: UserVectorEnv(world, c["num_envs"], 7))
     agent = dataclasses.replace(AGENT, replay=50, history=7)
@@ -159,18 +159,18 @@ def test_a_table_larger_than_the_replay_is_learnt_from_whole(table: Path, tmp_pa
 
     algorithm = make(0)
     whole = preference_transitions(table, 7, 300, "probability")
-    held = algorithm.replay.get_state()["columns"]
-    assert all(np.array_equal(held[name], whole[name]) for name in whole if name != "passed")
+    stored = algorithm.replay.get_state()["columns"]
+    assert all(np.array_equal(stored[name], whole[name]) for name in whole if name != "passed")
     algorithm.rounds = 5
     algorithm.train()
     algorithm.save_to_path(str(tmp_path / "half"))
     algorithm.train()
     other = make(9)
     other.rounds = 5
-    other.restore_from_path(str(tmp_path / "half"))  # which holds no copy of the table
+    other.restore_from_path(str(tmp_path / "half"))  # the checkpoint does not contain the table
     other.train()
-    expected, found = algorithm.policy_weights(), other.policy_weights()
-    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    expected, restored = algorithm.policy_weights(), other.policy_weights()
+    assert all(torch.equal(expected[k], restored[k]) for k in expected)
     assert algorithm.progress() == other.progress()
     assert algorithm.progress()["updates"] == 10
     algorithm.stop()
@@ -179,10 +179,10 @@ def test_a_table_larger_than_the_replay_is_learnt_from_whole(table: Path, tmp_pa
 
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize("rejected", [0.0, 0.8])
-def test_what_the_judge_passes_over_tells_good_items_from_bad_ones(
+def test_rejected_candidates_distinguish_good_items_from_bad_ones(
     sample: Catalogue, tmp_path: Path, rejected: float
 ) -> None:
-    """A judge with a favourite in each prompt, never None: its choices alone all have the same reward."""
+    """The judge never answers None, so all selected items have the same reward."""
     named = dataclasses.replace(sample, item_texts={"name": np.array([f"{i}" for i in range(300)])})
 
     def lowest(prompt: str) -> int:

@@ -1,4 +1,9 @@
-"""A catalogue on disk: Parquet tables, the log in pieces and its ids as dictionaries, so that memory stays bounded."""
+"""A catalogue on disk: Parquet tables; the log is written in batches, with dictionary-encoded ids, to bound memory.
+
+``items.parquet``: ``item_id`` and the attributes; the notes are in the schema metadata. ``users.parquet``: ``user_id``,
+the attributes, ``is_test``. ``interactions.parquet``: ``user_id``, ``position``, ``item_id``, ``rating``, ``split``.
+``truth.parquet`` and ``propensities.parquet`` (rating worlds): ``user_id``, ``values`` (one number per item).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ import pyarrow.parquet as pq
 from ialp_rllib.catalogue.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 
-_ROWS = 1_000_000  # rows of the log that are written or read at a time
+_ROWS = 1_000_000  # rows of the log per batch
 
 
 def write_catalogue(catalogue: Catalogue, folder: Path) -> None:
@@ -59,7 +64,7 @@ def _write_log(catalogue: Catalogue, path: Path) -> None:
 
 
 def read_catalogue(folder: Path) -> Catalogue:
-    """Read what :func:`write_catalogue` left.
+    """Read a catalogue that :func:`write_catalogue` wrote.
 
     Raises:
         InputError: a table is missing or damaged.
@@ -90,7 +95,11 @@ def read_catalogue(folder: Path) -> Catalogue:
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """A Parquet file that a stage left, as a table, or an :class:`InputError`."""
+    """Read a Parquet file of a stage's output.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
     _check(path)
     try:
         return pq.read_table(path)
@@ -109,7 +118,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def _read_log(path: Path, user_ids: pa.ChunkedArray, item_ids: pa.ChunkedArray) -> dict[str, np.ndarray]:
-    """The log's columns, ids as indices; texts are compared inside Arrow, once per piece and distinct id."""
+    """Columns of the log, with ids as indices, each ``(M,)``; ids are looked up once per batch and distinct id."""
     _check(path)
     known = {"user_id": user_ids, "item_id": item_ids}
     types = {"user_id": np.int32, "item_id": np.int32, "rating": np.float32, "split": np.int8}

@@ -1,4 +1,4 @@
-"""Texts as tokens, so that what is learnt of one item or user helps with those that are described alike."""
+"""Token features of texts, so that models generalise between items, or users, with similar descriptions."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import svds
 
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Bags of tokens, one per item (or user).
+    """Bag of tokens of each item (or user).
 
     Attributes:
-        codes: ``(rows, T)`` int64, the tokens of each row; ``size`` where a row has fewer than T.
-        size: number of distinct tokens.
-        scale: ``(rows,)`` float32, what the sum of a row's embeddings is to be multiplied with, so that a long title
-            weighs no more than a short one: ``sqrt(attributes / tokens)``.
+        codes: ``(rows, T) int64``, the tokens of each row, padded with ``size``.
+        size: vocabulary size.
+        scale: ``(rows,) float32``, factor ``sqrt(n_attributes / n_tokens)`` for the sum of a row's token embeddings,
+            so that its norm does not grow with the number of tokens.
     """
 
     codes: np.ndarray
@@ -30,56 +28,63 @@ class Tokens:
 
 
 def tokens_of(texts: dict[str, np.ndarray], *, min_rows: int = 2, most: int = 32) -> Tokens:
-    """Tokens of attribute texts.
+    """Tokenise attribute texts.
 
-    A token is an attribute's whole value, or a word of a value that has several ("title:steel"). A token that fewer
-    than ``min_rows`` rows share tells nothing about other rows and is dropped; of more than ``most`` tokens in a row
-    the rarest are kept, for they say most.
+    The tokens of a value are the whole value ("brand=acme corp") and, if it has several words, each of them
+    ("title:steel"), in lower case.
 
     Args:
-        texts: attribute name -> ``(rows,)`` texts; an empty text has no token.
+        texts: attribute name -> ``(rows,) str``; an empty text has no tokens.
+        min_rows: tokens that occur in fewer rows are dropped.
+        most: maximum number of tokens per row; the rarest, which are the most specific, are kept.
     """
     rows = len(next(iter(texts.values()))) if texts else 0
     bags: list[set[str]] = [set() for _ in range(rows)]
     for name, values in texts.items():
-        distinct, place = np.unique(values.astype(str), return_inverse=True)
-        parts = [_parts(name, value) for value in distinct]
-        for row, at in enumerate(place.tolist()):
-            bags[row].update(parts[at])
+        distinct, inverse = np.unique(values.astype(str), return_inverse=True)
+        tokens = [_tokenise(name, value) for value in distinct]
+        for row, index in enumerate(inverse.tolist()):
+            bags[row].update(tokens[index])
     counts = Counter(token for bag in bags for token in bag)
-    kept = sorted(token for token, count in counts.items() if count >= min_rows)
-    index = {token: at for at, token in enumerate(kept)}
-    chosen = [sorted((t for t in bag if t in index), key=lambda token: (counts[token], token))[:most] for bag in bags]
-    width = max((len(bag) for bag in chosen), default=0)
-    codes = np.full((rows, width), len(kept), np.int64)
-    for row, bag in enumerate(chosen):
-        codes[row, : len(bag)] = [index[token] for token in bag]
-    numbers = np.array([max(1, len(bag)) for bag in chosen], np.float32)
-    return Tokens(codes, len(kept), np.sqrt(np.float32(max(1, len(texts))) / numbers))
+    vocabulary = sorted(token for token, count in counts.items() if count >= min_rows)
+    code = {token: n for n, token in enumerate(vocabulary)}
+    kept = [sorted((t for t in bag if t in code), key=lambda token: (counts[token], token))[:most] for bag in bags]
+    width = max((len(bag) for bag in kept), default=0)
+    codes = np.full((rows, width), len(vocabulary), np.int64)
+    for row, bag in enumerate(kept):
+        codes[row, : len(bag)] = [code[token] for token in bag]
+    lengths = np.array([max(1, len(bag)) for bag in kept], np.float32)
+    return Tokens(codes, len(vocabulary), np.sqrt(np.float32(max(1, len(texts))) / lengths))
 
 
 def text_vectors(tokens: Tokens, dim: int = 64) -> np.ndarray:
-    """Vectors whose dot product says how alike two rows are described: latent semantic analysis of tf-idf weights.
+    """Text vectors whose dot product is the cosine similarity of two descriptions: LSA of tf-idf weights.
+
+    Args:
+        dim: maximum dimension.
 
     Returns:
-        ``(rows, at most dim)`` float32, of length 1, or 0 where a row has no token.
+        ``(rows, d) float32`` with d <= dim, of norm 1, or 0 for a row without tokens.
 
     Source: Deerwester et al. 1990, "Indexing by Latent Semantic Analysis".
     """
-    row, place = np.nonzero(tokens.codes < tokens.size)
+    from scipy import sparse  # here: a policy needs Tokens, and is served without SciPy
+    from scipy.sparse.linalg import svds
+
+    row, column = np.nonzero(tokens.codes < tokens.size)
     shape = (len(tokens.codes), tokens.size)
     dim = min(dim, min(shape) - 1)
     if dim < 1:
         return np.zeros((shape[0], 0), np.float32)
-    counts = sparse.csr_matrix((np.ones(len(row)), (row, tokens.codes[row, place])), shape)
-    rare = np.log(shape[0] / np.maximum(1, np.asarray((counts > 0).sum(0)).ravel()))
-    left, values, _ = svds(counts @ sparse.diags(rare), k=dim, v0=np.ones(min(shape)))
+    counts = sparse.csr_matrix((np.ones(len(row)), (row, tokens.codes[row, column])), shape)
+    idf = np.log(shape[0] / np.maximum(1, np.asarray((counts > 0).sum(0)).ravel()))
+    left, values, _ = svds(counts @ sparse.diags(idf), k=dim, v0=np.ones(min(shape)))
     vectors = left * values
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.where(length > 1e-9, length, np.inf), np.float32)
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.where(norm > 1e-9, norm, np.inf), np.float32)
 
 
-def _parts(name: str, value: str) -> list[str]:
+def _tokenise(name: str, value: str) -> list[str]:
     words = _WORD.findall(value.casefold())
     if not words:
         return []

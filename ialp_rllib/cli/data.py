@@ -18,7 +18,7 @@ from ialp_rllib.cli.console import Data, Scenario, Set, results
 from ialp_rllib.errors import InputError
 
 if TYPE_CHECKING:
-    from ialp_rllib.catalogue.download.archives import Report
+    from ialp_rllib.catalogue.download.archives import ProgressCallback
     from ialp_rllib.catalogue.download.datasets import DataSet
     from ialp_rllib.settings import Settings
 
@@ -138,7 +138,7 @@ def _checksums(given: list[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _bars() -> Iterator[Report]:
+def _bars() -> Iterator[ProgressCallback]:
     """Bars on standard error: what, how much, how fast, how long still."""
     console = Console(stderr=True)
     columns = (

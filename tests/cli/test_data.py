@@ -50,15 +50,15 @@ def cells(out: str, first: str) -> list[str]:
 def test_download(ialp, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with serve() as server:
-        server.held["/coat.zip"] = (zipped(COAT), '"one"')
+        server.contents["/coat.zip"] = (zipped(COAT), '"one"')
         code, out, _ = ialp("data", "download", "coat", "--url", server.url)
         assert code == 0
         assert "terms" in out and "Schnabel" in out and "put coat.zip into data/coat" in out
         assert out.rstrip().endswith("Next: ialp data validate coat --data data/coat")
         assert (tmp_path / "data" / "coat" / "train.ascii").is_file()
         code, out, _ = ialp("data", "download", "coat", "--url", server.url, "--remove-archive")
-        assert (code, len(server.asked)) == (0, 1)
-        assert "coat.zip: was there, archive removed" in out
+        assert (code, len(server.requests)) == (0, 1)
+        assert "coat.zip: already present, archive removed" in out
 
 
 def test_a_download_that_fails_is_one_message(ialp, tmp_path):
@@ -66,13 +66,13 @@ def test_a_download_that_fails_is_one_message(ialp, tmp_path):
         code, out, err = ialp("data", "download", "lfm-1b", "--url", server.url, "--out", tmp_path)
     assert code == 2
     assert "non-commercial research" in out
-    assert f"{server.url}LFM-1b.zip: answers 404" in err and str(tmp_path / "LFM-1b.zip") in err
+    assert f"{server.url}LFM-1b.zip: responded 404" in err and str(tmp_path / "LFM-1b.zip") in err
     assert "Traceback" not in err
 
 
 def test_a_wrong_checksum_is_named(ialp, tmp_path):
     with serve() as server:
-        server.held["/coat.zip"] = (zipped(COAT), '"one"')
+        server.contents["/coat.zip"] = (zipped(COAT), '"one"')
         words = ("data", "download", "coat", "--url", server.url, "--out", tmp_path)
         code, _, err = ialp(*words, "--sha256", f"coat.zip={'0' * 64}")
     assert code == 2

@@ -1,6 +1,6 @@
-"""Data sets of the publications: where their official files lie, on which terms, and what to cite.
+"""Public data sets: addresses of the official files, terms of use, and citations.
 
-No publisher states checksums, so none are given here: see :mod:`ialp_rllib.catalogue.download.fetch`.
+The publishers state no checksums, so none are given here: see :mod:`ialp_rllib.catalogue.download.fetch`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ialp_rllib.errors import InputError
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that is downloaded.
+    """A file to download.
 
     Attributes:
-        name: its name on disk; ``.zip`` is unpacked, ``.gz`` stays as it is.
-        urls: its addresses, tried in this order.
-        size: in words; empty: not known.
-        holds: files that the archive must hold, without the folder that may enclose them all.
-        sha256: as its publisher states it, or None.
+        name: name on disk; ``.zip`` files are unpacked, ``.gz`` files are not.
+        urls: addresses, tried in this order.
+        size: size, for display; empty: unknown.
+        holds: files that the archive must contain, without a common top-level folder.
+        sha256: checksum that the publisher states, or None.
     """
 
     name: str
@@ -32,17 +32,17 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set.
+    """A public data set.
 
     Attributes:
-        name: what the user types; also the default folder below ``data/``.
-        title: what it is.
-        page: its publisher's page.
-        terms: what one may do with it.
-        cite: what to cite.
-        scenario: the scenario of the package that reads it.
-        files: what is downloaded.
-        remark: what else to know before downloading.
+        name: name on the command line; also the default folder below ``data/``.
+        title: short description.
+        page: web page of the publisher.
+        terms: terms of use.
+        cite: citation.
+        scenario: scenario of the package that reads the data.
+        files: files to download.
+        remark: further information before the download.
     """
 
     name: str
@@ -93,11 +93,11 @@ LFM_1B = DataSet(
             ("LFM-1b_LEs.txt", "LFM-1b_tracks.txt", "LFM-1b_albums.txt", "LFM-1b_artists.txt"),
         ),
     ),
-    remark="In 2025 users reported that its licence has run out and that its page offers it no longer. If this address "
-    "does not answer, what is left is a copy that you were given when it did.",
+    remark="In 2025 users reported that the licence has expired and that the page no longer offers the data. If this "
+    "address does not respond, only an existing copy can be used.",
 )
 
-#: Categories of the Amazon reviews 2018 that have a 5-core file, as they are written in the addresses.
+#: Categories of the Amazon reviews 2018 with a 5-core file, as spelled in the addresses.
 AMAZON_CATEGORIES = (
     *("AMAZON_FASHION", "All_Beauty", "Appliances", "Arts_Crafts_and_Sewing", "Automotive", "Books", "CDs_and_Vinyl"),
     *("Cell_Phones_and_Accessories", "Clothing_Shoes_and_Jewelry", "Digital_Music", "Electronics", "Gift_Cards"),
@@ -114,13 +114,13 @@ _AMAZON_ROOTS = (
 
 
 def data_set(name: str) -> DataSet:
-    """The data set of this name: ``coat``, ``lfm-1b``, ``amazon-CATEGORY``.
+    """The data set with this name: ``coat``, ``lfm-1b`` or ``amazon-CATEGORY``.
 
-    A category may be shortened to what tells it from the others, in any case, with ``-`` for ``_``:
+    Names are case-insensitive, and ``-`` equals ``_``. A category may be abbreviated to a unique prefix:
     ``amazon-industrial``.
 
     Raises:
-        InputError: there is none, or several categories begin so.
+        InputError: no data set or several categories match.
     """
     wanted = name.lower().replace("_", "-")
     known = {d.name: d for d in (COAT, LFM_1B)}
@@ -128,30 +128,30 @@ def data_set(name: str) -> DataSet:
         return known[wanted]
     categories = {category.lower().replace("_", "-"): category for category in AMAZON_CATEGORIES}
     if wanted.startswith("amazon-"):
-        short = wanted.removeprefix("amazon-")
-        found = [short] if short in categories else [c for c in categories if short and c.startswith(short)]
-        if len(found) == 1:
-            return _amazon(categories[found[0]])
-        nearest = found or difflib.get_close_matches(short, categories, n=3, cutoff=0.5) or list(categories)
+        prefix = wanted.removeprefix("amazon-")
+        matches = [prefix] if prefix in categories else [c for c in categories if prefix and c.startswith(prefix)]
+        if len(matches) == 1:
+            return _amazon(categories[matches[0]])
+        nearest = matches or difflib.get_close_matches(prefix, categories, n=3, cutoff=0.5) or list(categories)
         raise InputError(
             f"data set {name!r}",
-            f"{len(found)} categories begin so" if found else "no such category",
+            f"matches {len(matches)} categories" if matches else "no such category",
             "one of " + ", ".join(f"amazon-{c}" for c in nearest),
         )
-    raise InputError(f"data set {name!r}", "is not known", f"{', '.join(known)}, amazon-industrial or amazon-CATEGORY")
+    raise InputError(f"data set {name!r}", "is unknown", f"{', '.join(known)}, amazon-industrial or amazon-CATEGORY")
 
 
 def data_sets() -> list[DataSet]:
-    """What ``ialp data download --list`` shows: one line for all Amazon categories but the one of the publication."""
+    """The data sets that ``ialp data download --list`` shows; of the Amazon categories only that of the publication."""
     return [COAT, LFM_1B, _amazon(_INDUSTRIAL)]
 
 
 def _amazon(category: str) -> DataSet:
-    known = category == _INDUSTRIAL
+    published = category == _INDUSTRIAL
     reviews, products = f"{category}_5.json.gz", f"meta_{category}.json.gz"
     return DataSet(
-        name="amazon-industrial" if known else f"amazon-{category.lower().replace('_', '-')}",
-        title=f"Amazon reviews 2018, {category.replace('_', ' ')}, 5-core, and its products",
+        name="amazon-industrial" if published else f"amazon-{category.lower().replace('_', '-')}",
+        title=f"Amazon reviews 2018, {category.replace('_', ' ')}: 5-core reviews and product metadata",
         page="https://nijianmo.github.io/amazon/",
         terms="No licence is stated; published for research. The texts belong to Amazon, its sellers and reviewers.",
         cite="Ni, Li, McAuley: Justifying Recommendations using Distantly-Labeled Reviews and Fine-Grained Aspects. "
@@ -159,8 +159,10 @@ def _amazon(category: str) -> DataSet:
         scenario="amazon",
         files=(
             RemoteFile(
-                reviews, tuple(f"{r}categoryFilesSmall/{reviews}" for r in _AMAZON_ROOTS), "11 MB" if known else ""
+                reviews, tuple(f"{r}categoryFilesSmall/{reviews}" for r in _AMAZON_ROOTS), "11 MB" if published else ""
             ),
-            RemoteFile(products, tuple(f"{r}metaFiles2/{products}" for r in _AMAZON_ROOTS), "84 MB" if known else ""),
+            RemoteFile(
+                products, tuple(f"{r}metaFiles2/{products}" for r in _AMAZON_ROOTS), "84 MB" if published else ""
+            ),
         ),
     )

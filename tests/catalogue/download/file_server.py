@@ -1,4 +1,4 @@
-"""A real HTTP server on the loopback that can be told to misbehave."""
+"""An HTTP server on the loopback interface with configurable failures."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from unittest import mock
 
 @dataclass
 class Files:
-    """What the server holds and how it behaves; ``asked`` records what it was asked for and what it sent.
+    """Files and behaviour of the server, and a record of its traffic.
 
     Attributes:
-        held: path -> (contents, ETag).
-        cut_after: bytes of a body after which the connection is closed; None: never.
-        stall: instead of closing it, keep it open and send nothing more.
-        ranges: whether Range is understood.
-        status: answered to everything, where it is not 0.
-        kind: the content type.
-        silent: accepts the request and never answers.
+        contents: path -> (contents, ETag).
+        cut_after: number of bytes of a body after which the connection is closed; None: never.
+        stall: keep the connection open at this point instead of closing it.
+        ranges: whether Range requests are supported.
+        status: status of all responses; 0: as appropriate.
+        kind: content type.
+        silent: accept requests and never respond.
+        url: address of the server.
+        requests: path and Range header of each request.
+        sent: status and number of bytes of each response.
+        closed: set when the server shuts down.
     """
 
-    held: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    contents: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     cut_after: int | None = None
     stall: bool = False
     ranges: bool = True
@@ -34,9 +38,9 @@ class Files:
     kind: str = "application/octet-stream"
     silent: bool = False
     url: str = ""
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
     sent: list[tuple[int, int]] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -45,19 +49,19 @@ def serve() -> Iterator[Files]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            files.asked.append((self.path, self.headers["Range"]))
+            files.requests.append((self.path, self.headers["Range"]))
             if files.silent:
-                files.over.wait()
+                files.closed.wait()
                 self.close_connection = True
                 return
-            if files.status or self.path not in files.held:
+            if files.status or self.path not in files.contents:
                 self.send_error(files.status or 404)
                 return
-            body, etag = files.held[self.path]
+            body, etag = files.contents[self.path]
             begin, status = 0, 200
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-            if asked and files.ranges and self.headers["If-Range"] == etag:
-                begin, status = int(asked[1]), 206
+            wanted = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+            if wanted and files.ranges and self.headers["If-Range"] == etag:
+                begin, status = int(wanted[1]), 206
                 if begin >= len(body):
                     self.send_response(416)
                     self.send_header("Content-Range", f"bytes */{len(body)}")
@@ -75,10 +79,10 @@ def serve() -> Iterator[Files]:
             self.wfile.write(body[begin:end])
             files.sent.append((status, end - begin))
             if files.stall:
-                files.over.wait()
+                files.closed.wait()
 
         def log_message(self, *_: object) -> None:
-            """No lines among the tests' own."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     files.url = f"http://127.0.0.1:{server.server_port}/"
@@ -88,7 +92,7 @@ def serve() -> Iterator[Files]:
         with mock.patch.dict(os.environ, {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}):
             yield files
     finally:
-        files.over.set()
+        files.closed.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -12,7 +12,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 
+from ialp_rllib.agent.policy.saved import save_policy
+from ialp_rllib.agent.rllib import weights
 from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
 from ialp_rllib.results.measures import MEASURES
+from ialp_rllib.results.schemas import RUN_CURVES, RUN_MEASUREMENTS, run_table
 from ialp_rllib.storage import read_json, write_atomic, write_json
 
 PROGRESS = "progress.json"
@@ -36,8 +38,9 @@ class TrainingPlan:
     """What a training run does and leaves.
 
     Attributes:
-        folder: where it leaves ``curves.parquet``, ``measurements.parquet``, ``policy.safetensors`` and, while it runs,
-            ``checkpoint-N`` and ``progress.json``.
+        folder: where it leaves ``curves.parquet`` and ``measurements.parquet`` (see
+            :mod:`ialp_rllib.results.schemas`), ``policy.safetensors`` and ``config.json`` (see
+            :mod:`ialp_rllib.agent.policy.saved`), and, while it runs, ``checkpoint-N`` and ``progress.json``.
         total: length of the run, in environment steps (``unit`` env_steps) or updates.
         unit: ``env_steps`` or ``updates``.
         every: distance of points on the learning curve, in units; the other distances are rounded up to it.
@@ -45,6 +48,8 @@ class TrainingPlan:
         measure_at: labels and places of measurements in the test world (``{"0": 0, "1": 1000}``); ``end`` is added.
         measure_every: distance of further measurements for the curve, 0: none.
         logs: TensorBoard's folder, or None.
+        method: id of the method, for ``config.json``.
+        item_ids, user_ids: the catalogue's, for ``config.json``; empty: items and users are known by their indices.
     """
 
     folder: Path
@@ -55,6 +60,9 @@ class TrainingPlan:
     measure_at: dict[str, int] = field(default_factory=dict)
     measure_every: int = 0
     logs: Path | None = None
+    method: str = ""
+    item_ids: Iterable[str] = ()
+    user_ids: Iterable[str] = ()
 
 
 def train(
@@ -240,25 +248,32 @@ class _Training:
         self.next_measure, self.next_checkpoint = state["next_measure"], state["next_checkpoint"]
 
     def _finish(self) -> None:
-        folder = self.plan.folder
-        tables = {"curves": self.curve, "measurements": self.measurements}
-        for name, rows in tables.items():
+        plan = self.plan
+        tables = {
+            "curves": (self.curve, RUN_CURVES),
+            "measurements": (self.measurements, RUN_MEASUREMENTS),
+        }
+        for name, (rows, schema) in tables.items():
             if rows:
-                write_atomic(folder / f"{name}.parquet", partial(_write_rows, rows))
-        write_atomic(folder / "policy.safetensors", lambda path: save_file(self.algorithm.policy_weights(), path))
+                write_atomic(plan.folder / f"{name}.parquet", partial(_write_rows, rows, schema=schema))
+        acting = weights.acting(self.algorithm.learner_group)
+        save_policy(
+            plan.folder,
+            acting.weights,
+            method=plan.method,
+            acts=acting.acts,
+            network=acting.network,
+            module=acting.module,
+            item_ids=plan.item_ids,
+            user_ids=plan.user_ids,
+        )
         for path in self._checkpoints():
             shutil.rmtree(path)
-        (folder / PROGRESS).unlink(missing_ok=True)
+        (plan.folder / PROGRESS).unlink(missing_ok=True)
 
 
-def _write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    pq.write_table(pa.Table.from_pylist(_filled(rows)), path)
-
-
-def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every row with every column: ``from_pylist`` takes its columns from the first row."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return [{name: row.get(name) for name in names} for row in rows]
+def _write_rows(rows: list[dict[str, Any]], path: Path, schema: pa.Schema = RUN_CURVES) -> None:
+    pq.write_table(run_table(rows, schema), path)
 
 
 def _writer(folder: Path, place: int) -> Any:

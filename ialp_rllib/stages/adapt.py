@@ -104,6 +104,9 @@ def train_job(
         measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
         measure_every=settings.evaluate.every if method(name).learns else 0,
         logs=run.root / "logs" / Path(*stage.folder.parts[-2:]),  # of its own for every trial of a study, too
+        method=name,
+        item_ids=run.catalogue.item_ids,
+        user_ids=run.catalogue.user_ids,
     )
     taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
     stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)

@@ -89,6 +89,9 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Pre
         every=pretrain.log_every,
         checkpoint_every=pretrain.checkpoint_every,
         logs=run.root / "logs" / "pretrain" / f"seed-{seed}",
+        method="ialp",
+        item_ids=run.catalogue.item_ids,
+        user_ids=run.catalogue.user_ids,
     )
     taken = trainer.train(config, plan, seed, threads=settings.runtime.threads)
     stage.finish({"seed": seed, **taken}, time.perf_counter() - began)

@@ -10,7 +10,6 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ialp_rllib.agent.policy.alpha import alpha, clock_rate, update_evidence
@@ -25,7 +24,7 @@ from ialp_rllib.agent.policy.blockwise import (
 from ialp_rllib.agent.policy.exploration import act, propose
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, Policy
-from ialp_rllib.errors import InputError
+from ialp_rllib.agent.policy.saved import read_weights
 from ialp_rllib.settings import AlphaSettings
 
 # Training outputs of a module, (B,) each: log pi(a|s), H(pi(.|s)), E_pi Q(s, .), Q(s, a), and the value of s'.
@@ -35,14 +34,12 @@ DIFFERENCE, RATIO = "difference", "ratio"  # comparison of beta and theta, see l
 
 
 def load_weights(path: str) -> dict[str, Tensor]:
-    """Load the state dict of a pre-trained :class:`.networks.ActorCritic`.
+    """Load the state dict of a pre-trained :class:`.networks.ActorCritic` from the file of a saved policy.
 
     Raises:
-        InputError: the file does not exist.
+        InputError: the file does not exist or is damaged.
     """
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "the policy.safetensors written by `ialp pretrain`")
-    return load_file(path)
+    return {k: v for k, v in read_weights(Path(path)).items() if k.startswith(("policy.", "critic."))}
 
 
 class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):

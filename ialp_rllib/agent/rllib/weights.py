@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -11,9 +12,37 @@ from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
+from ialp_rllib.agent.policy.networks import NetworkConfig
+from ialp_rllib.agent.policy.saved import OWN
+from ialp_rllib.agent.rllib.baselines import FixedModule, QModule
+from ialp_rllib.agent.rllib.modules import ActorCriticModule, MixtureModule
 from ialp_rllib.agent.rllib.private import local_learner
 
 _KEPT = ("policy.", "critic.", "scores")
+# How a module acts, as `config.json` of a saved policy names it, and what it needs for that beside the trained weights.
+_ACTS: dict[type[ActorCriticModule], tuple[str, tuple[str, ...]]] = {
+    MixtureModule: ("mixture", ("theta.", "alpha")),
+    QModule: ("q", ("epsilon",)),
+    FixedModule: ("scores", ()),
+    ActorCriticModule: ("softmax", ()),
+}
+ACTING = ("act", "acting_probs", "q_values")  # a subclass that overrides one of these acts by its own code
+
+
+class Acting(NamedTuple):
+    """What a saved policy needs to act as a module did.
+
+    Attributes:
+        acts: how, a key of :data:`ialp_rllib.agent.policy.acting.ACTS`, or :data:`ialp_rllib.agent.policy.saved.OWN`.
+        module: class of the module, ``package.module:name``.
+        network: sizes and features of its networks.
+        weights: the trained weights, and of a mixture theta and alpha, of Q-learning epsilon.
+    """
+
+    acts: str
+    module: str
+    network: NetworkConfig
+    weights: dict[str, torch.Tensor]
 
 
 def share(learners: LearnerGroup, runners: EnvRunnerGroup) -> bool:
@@ -58,9 +87,44 @@ def push(learners: LearnerGroup, *groups: EnvRunnerGroup | None) -> None:
 
 def policy_weights(learners: LearnerGroup) -> dict[str, torch.Tensor]:
     """State dict of the trained :class:`.networks.ActorCritic` (of a fixed policy: its scores)."""
+    return _module_state(learners, _KEPT)
+
+
+def acting(learners: LearnerGroup) -> Acting:
+    """The policy as it acts now, to be saved."""
+    module_class, network = next(iter(learners.foreach_learner(_architecture))).get()
+    acts, further = acts_as(module_class)
+    place = f"{module_class.__module__}:{module_class.__qualname__}"
+    return Acting(acts, place, network, _module_state(learners, (*_KEPT, *further)))
+
+
+def acts_as(module_class: type) -> tuple[str, tuple[str, ...]]:
+    """How a module acts, and the prefixes of what it needs for that beside the trained weights.
+
+    A class that overrides how one of ours acts, as a plugin may, acts by code that a file cannot hold.
+    """
+    for ours, (acts, further) in _ACTS.items():
+        if issubclass(module_class, ours):
+            same = all(getattr(module_class, name, None) is getattr(ours, name, None) for name in ACTING)
+            return acts if same else OWN, further
+    return OWN, ()
+
+
+def _architecture(learner: Any) -> tuple[type, NetworkConfig]:
+    """Class and networks of a learner's module; of one without networks only what an observation holds."""
+    module = learner.module[DEFAULT_MODULE_ID].unwrapped()
+    policy = getattr(module, "policy", None)
+    if policy is not None:
+        return type(module), policy.config
+    network = NetworkConfig.from_model_config(module.model_config, int(module.action_space.n))
+    return type(module), replace(network, item_tokens=None, user_codes=None, user_sizes=[])
+
+
+def _module_state(learners: LearnerGroup, prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Copies of the tensors of the learner's module whose names begin with one of ``prefixes``."""
     state = learners.get_state(components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}")
     module = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
-    return {k: torch.as_tensor(v).clone() for k, v in module.items() if k.startswith(_KEPT)}
+    return {k: torch.as_tensor(v).clone() for k, v in module.items() if k.startswith(prefixes)}
 
 
 def _inference_state(learners: LearnerGroup) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""How a saved policy acts, in plain torch: what items are ranked by, and the probabilities when it samples.
+
+Each module mirrors the way to act of an RLModule of :mod:`ialp_rllib.agent.rllib`, and computes the same to the bit.
+``forward``: ``(B, 1 + L)`` int64 observations -> scores and probabilities, ``(B, I + 1)`` float32 each. Its state dict
+has the names of ``policy.safetensors``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ialp_rllib.agent.policy.blockwise import MASKED
+from ialp_rllib.agent.policy.losses import mixture
+from ialp_rllib.agent.policy.networks import Critic, NetworkConfig, Policy, mask
+
+
+class Softmax(nn.Module):
+    """An actor: the softmax of its masked logits, by which items are ranked, too."""
+
+    def __init__(self, network: NetworkConfig) -> None:
+        super().__init__()
+        self.policy = Policy(network)
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        probs = torch.softmax(self.policy(observation), -1)
+        return probs, probs
+
+
+class Mixture(Softmax):
+    """A frozen pre-trained actor theta mixed with the one that learnt online, by probabilities (Eq. 14)."""
+
+    def __init__(self, network: NetworkConfig) -> None:
+        super().__init__(network)
+        self.theta = Policy(network)
+        self.register_buffer("alpha", torch.zeros(()))
+        self.alpha: Tensor
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        probs, _ = super().forward(observation)
+        probs = mixture(torch.softmax(self.theta(observation), -1), probs, self.alpha)
+        return probs, probs
+
+
+class GreedyQ(nn.Module):
+    """Epsilon-greedy on the critic's Q-values, by which items are ranked."""
+
+    def __init__(self, network: NetworkConfig) -> None:
+        super().__init__()
+        self.policy = Policy(network)
+        self.critic = Critic(self.policy.encoder.width, network)
+        self.register_buffer("epsilon", torch.zeros(()))
+        self.epsilon: Tensor
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        items = self.policy.encoder.items()
+        q = self.policy.mask(self.critic(self.policy.encoder(observation, items), items), observation)
+        allowed = (q > MASKED).to(q.dtype)
+        best = torch.zeros_like(q).scatter_(1, q.argmax(1, keepdim=True), 1.0)
+        return q, torch.lerp(best, allowed / allowed.sum(1, keepdim=True), self.epsilon)
+
+
+class Scores(nn.Module):
+    """In proportion to one score per item, whatever the history."""
+
+    def __init__(self, network: NetworkConfig) -> None:
+        super().__init__()
+        self.recent = network.mask_recent
+        self.register_buffer("scores", torch.zeros(network.n_items + 1))
+        self.scores: Tensor
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        scores = mask(self.scores.repeat(len(observation), 1), observation, self.recent).clamp(min=0)
+        probs = scores / scores.sum(1, keepdim=True)
+        return probs, probs
+
+
+ACTS: dict[str, type[nn.Module]] = {"softmax": Softmax, "mixture": Mixture, "q": GreedyQ, "scores": Scores}
+"""By the names in ``config.json``."""

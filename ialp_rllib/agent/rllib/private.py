@@ -1,7 +1,7 @@
-"""All accesses to private attributes of RLlib, in one module, so that a new release of Ray is checked in one file.
+"""Accesses to private attributes of RLlib's objects, in one module, so that only one file depends on the Ray release.
 
 Written against Ray 2.54.1; tested with 2.55 to 2.60. ``tests/agent/rllib/test_private.py`` checks that the installed
-release still has every attribute.
+release still has every attribute, and every private method that the package's subclasses override or call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pre-training's environment: groups that take turns, with the real tiny judge and with judges of known answers."""
+"""Environment of live pre-training: groups of sessions, with the tiny judge and with judges of known answers."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def proposals(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3])
-def test_a_step_returns_what_the_next_groups_question_came_to(judge: LLMJudge, sample: Catalogue, groups: int) -> None:
+def test_step_returns_the_result_of_the_next_group(judge: LLMJudge, sample: Catalogue, groups: int) -> None:
     recording = Recording(judge)
     env = make_env(recording, sample, groups=groups)
     observation, _ = env.reset(seed=0)
-    assert len(recording.asked) == groups - 1  # a question is under way from the start
+    assert len(recording.asked) == groups - 1  # the other groups are submitted by reset()
     seen = {0: observation}
     rng = np.random.default_rng(0)
     for t in range(2 * T * groups):
@@ -72,7 +72,7 @@ def test_a_step_returns_what_the_next_groups_question_came_to(judge: LLMJudge, s
         assert np.array_equal(recording.asked[-1][1], candidates)
         assert np.array_equal(recording.asked[-1][0][:, -L:], seen[t % groups][:, 1:])
         assert np.array_equal(recording.users[-1], seen[t % groups][:, 0])
-        asked, answers = recording.asked[t], recording.answers[t]  # those answers that have waited longest
+        asked, answers = recording.asked[t], recording.answers[t]  # the oldest pending answers
         assert np.array_equal(info["obs"][:, 1:], asked[0][:, -L:])
         assert np.array_equal(info["action"], answers.item)
         assert all(item in row for item, row in zip(info["action"], asked[1], strict=True))
@@ -81,16 +81,16 @@ def test_a_step_returns_what_the_next_groups_question_came_to(judge: LLMJudge, s
         assert np.array_equal(reward, (answers.label < K).astype(np.float32))
         assert info["prompts"] == N
         assert not terminated.any()
-        assert truncated.all() == (t // groups % T == T - 1)  # the step limit, and nothing else, ends a session
+        assert truncated.all() == (t // groups % T == T - 1)  # sessions end only at the step limit
         last = info["final_obs"] if truncated.any() else after
         assert np.array_equal(last[:, 1:], np.concatenate([info["obs"][:, 2:], info["action"][:, None]], 1))
         assert np.array_equal(last[:, 0], info["obs"][:, 0])
         seen[group] = after
-    # Whenever answers are waited for, the other groups' questions are in line behind them.
+    # While answers are collected, the prompts of the other groups are pending.
     assert recording.calls == ["submit"] * (groups - 1) + ["submit", "collect"] * (2 * T * groups)
 
 
-def test_first_proposals_are_uniform_and_new(sample: Catalogue) -> None:
+def test_first_candidates_are_uniform_and_not_in_the_session(sample: Catalogue) -> None:
     recording = Recording(rule_judge(sample, lambda prompt: 0))
     env = make_env(recording, sample, 400, groups=2)
     env.reset(seed=1)
@@ -100,8 +100,7 @@ def test_first_proposals_are_uniform_and_new(sample: Catalogue) -> None:
     assert ((counts - 4000 / 300) ** 2 / (4000 / 300)).sum() < 377  # chi-square, 299 degrees of freedom, p = 0.001
 
 
-def test_a_session_goes_on_after_a_prompt_that_cannot_be_asked(sample: Catalogue) -> None:
-    """And what nobody judged is no transition."""
+def test_session_continues_after_a_refused_prompt(sample: Catalogue) -> None:
     named = dataclasses.replace(sample, item_texts={"name": np.array([f"{i}" for i in range(300)])})
     refuses = lambda prompt: -1 if int(prompt.split("a. (")[1].split(")")[0]) % 3 == 0 else 0  # noqa: E731
     env = make_env(Recording(rule_judge(named, refuses)), named)
@@ -113,13 +112,13 @@ def test_a_session_goes_on_after_a_prompt_that_cannot_be_asked(sample: Catalogue
         assert (reward[info["refused"]] == 0).all()
         assert (reward[~info["refused"]] == 1).all()
     assert 0 < refused < 4 * T * N
-    everything = make_env(Recording(rule_judge(named, lambda prompt: -1)), named)
-    everything.reset(seed=0)
+    all_refused = make_env(Recording(rule_judge(named, lambda prompt: -1)), named)
+    all_refused.reset(seed=0)
     with pytest.raises(InputError, match="every prompt of a step was refused: too long"):
-        everything.step(proposals(rng))
+        all_refused.step(proposals(rng))
 
 
-def test_soft_rewards_are_the_probability_of_the_picked_label(sample: Catalogue) -> None:
+def test_soft_rewards_are_the_probability_of_the_selected_label(sample: Catalogue) -> None:
     recording = Recording(rule_judge(sample, lambda prompt: K if len(prompt) % 2 else 3))
     env = make_env(recording, sample, rewards="probability")
     env.reset(seed=0)
@@ -132,7 +131,7 @@ def test_soft_rewards_are_the_probability_of_the_picked_label(sample: Catalogue)
     assert 0 < nones < 36
 
 
-def test_a_restored_environment_asks_again_what_was_under_way(judge: LLMJudge, sample: Catalogue) -> None:
+def test_restored_environment_submits_pending_prompts_again(judge: LLMJudge, sample: Catalogue) -> None:
     env = make_env(Recording(judge), sample, groups=3)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -152,29 +151,27 @@ def test_a_restored_environment_asks_again_what_was_under_way(judge: LLMJudge, s
         assert all(np.array_equal(left_info[name], right_info[name]) for name in ("obs", "action", "refused"))
 
 
-def live(judge: Recording, catalogue: Catalogue, seed: int = 0, how: str = "sampled", **options: object) -> IALP:
+def live(judge: Recording, catalogue: Catalogue, seed: int = 0, strategy: str = "sampled", **options: object) -> IALP:
     register_env("judged", lambda c: make_env(judge, catalogue, c["num_envs"], **options))
     agent = dataclasses.replace(AGENT, mask_recent=-1, warmup=16, envs=N, batch=16)
-    config = IALPConfig().environment("judged").ialp(agent=agent, candidates=K, proposals=how)
+    config = IALPConfig().environment("judged").ialp(agent=agent, candidates=K, proposals=strategy)
     return build(config, seed)
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("how", ["sampled", "top", "mix"])
-def test_live_pretraining_asks_the_judge_about_the_policys_own_proposals(
-    judge: LLMJudge, sample: Catalogue, how: str
-) -> None:
+@pytest.mark.parametrize("strategy", ["sampled", "top", "mix"])
+def test_live_pretraining_proposes_candidates_of_the_policy(judge: LLMJudge, sample: Catalogue, strategy: str) -> None:
     recording = Recording(judge)
-    algorithm = live(recording, sample, how=how)
+    algorithm = live(recording, sample, strategy=strategy)
     before = algorithm.policy_weights()
     algorithm.rounds = 8
     algorithm.train()
     after = algorithm.policy_weights()
-    assert len(recording.asked) == 8 + 1  # and one that is under way
+    assert len(recording.asked) == 8 + 1  # and one pending
     for history, candidates in recording.asked:
         assert all(len(set(row)) == K for row in candidates.tolist())  # distinct
         for row, session in zip(candidates, history, strict=True):
-            assert not set(row) & set(session[-8:])  # and none that the session holds
+            assert not set(row) & set(session[-8:])  # and not in the session
     assert algorithm.updates == 6
     assert not torch.equal(before["policy.actor.bias"], after["policy.actor.bias"])
     rows = algorithm.replay.get_state()["columns"]
@@ -185,14 +182,14 @@ def test_live_pretraining_asks_the_judge_about_the_policys_own_proposals(
     progress = algorithm.progress()
     assert (progress["judge_prompts"], progress["env_steps"]) == (8 * N, 8 * N)
     assert progress["judge_seconds"] > 0
-    rewards = np.stack([a.reward for a in recording.answers])  # of group 1, 0, 1, 0, ...
-    played = [(total, T) for group in (0, 1) for total in rewards[group::2].sum(0)]
-    assert list(algorithm.recent) == played  # each group's episodes, in the order of their ends
+    rewards = np.stack([a.reward for a in recording.answers])  # of groups 1, 0, 1, 0, ...
+    episodes = [(total, T) for group in (0, 1) for total in rewards[group::2].sum(0)]
+    assert list(algorithm.recent) == episodes  # episodes of each group, in the order of their ends
     algorithm.stop()
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_what_nobody_judged_is_not_learnt_from(sample: Catalogue) -> None:
+def test_refused_prompts_are_not_used_for_training(sample: Catalogue) -> None:
     named = dataclasses.replace(sample, item_texts={"name": np.array([f"{i}" for i in range(300)])})
     recording = Recording(rule_judge(named, lambda prompt: -1 if "a. (1" in prompt else 0))
     algorithm = live(recording, named)
@@ -209,7 +206,7 @@ def test_what_nobody_judged_is_not_learnt_from(sample: Catalogue) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_judge_that_can_be_asked_nothing_ends_training_with_a_plain_message(sample: Catalogue) -> None:
+def test_training_stops_if_the_judge_refuses_all_prompts(sample: Catalogue) -> None:
     algorithm = live(Recording(rule_judge(sample, lambda prompt: -1)), sample)
     with pytest.raises(InputError, match="every prompt of a step was refused"):
         algorithm.train()
@@ -217,11 +214,9 @@ def test_a_judge_that_can_be_asked_nothing_ends_training_with_a_plain_message(sa
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_restored_live_run_ends_with_the_same_weights_to_the_bit(
-    judge: LLMJudge, sample: Catalogue, tmp_path: Path
-) -> None:
+def test_restored_live_run_is_bit_identical(judge: LLMJudge, sample: Catalogue, tmp_path: Path) -> None:
     algorithm = live(Recording(judge), sample)
-    algorithm.rounds = 7  # in the middle of the groups' sessions
+    algorithm.rounds = 7  # in the middle of sessions
     algorithm.train()
     algorithm.save_to_path(str(tmp_path / "half"))
     algorithm.train()
@@ -231,9 +226,9 @@ def test_a_restored_live_run_ends_with_the_same_weights_to_the_bit(
     other.rounds = 7
     other.restore_from_path(str(tmp_path / "half"))
     other.train()
-    found, again = other.policy_weights(), other.progress()
-    assert all(torch.equal(expected[k], found[k]) for k in expected)
-    for facts in (progress, again):
-        assert facts.pop("judge_seconds") > 0
-    assert again == progress
+    weights, restored_progress = other.policy_weights(), other.progress()
+    assert all(torch.equal(expected[k], weights[k]) for k in expected)
+    for values in (progress, restored_progress):
+        assert values.pop("judge_seconds") > 0
+    assert restored_progress == progress
     other.stop()

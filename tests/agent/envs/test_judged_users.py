@@ -1,4 +1,4 @@
-"""LLMOnline: the judge decides what is shown, the users decide what it is worth."""
+"""LLMOnline: the judge selects the shown item, rewards are those of the simulated users."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.agent.small import AGENT, make_world, restored_and_not
 
 K, N, ITEMS, L = 4, 8, 20, AGENT.history
 WORLD = make_world(ITEMS)
-WORTH = WORLD.reward.ratings.mean(0)  # what the oracle goes by
+MEAN_RATING = WORLD.reward.ratings.mean(0)  # mean ratings, which the oracle maximises
 
 
 def oracle() -> LLMJudge:
-    """Names the best candidate by the users' true mean rating, or None if that is under 1.5: items 4 to 19."""
+    """Answers the candidate with the highest mean rating, or None if that is below 1.5 (items 4 to 19)."""
     catalogue = Catalogue(
         item_ids=np.array([str(i) for i in range(ITEMS)]),
         item_texts={"name": np.array([f"item {i}" for i in range(ITEMS)])},
@@ -42,8 +42,8 @@ def oracle() -> LLMJudge:
 
     def rule(prompt: str) -> int:
         lines = prompt.split("### Candidates\n")[1].splitlines()[:K]
-        worth = WORTH[[int(line.split("item ")[1].rstrip(")")) for line in lines]]
-        return int(worth.argmax()) if worth.max() >= 1.5 else K
+        rating = MEAN_RATING[[int(line.split("item ")[1].rstrip(")")) for line in lines]]
+        return int(rating.argmax()) if rating.max() >= 1.5 else K
 
     return rule_judge(catalogue, rule, K)
 
@@ -52,7 +52,7 @@ def proposals(rng: np.random.Generator) -> np.ndarray:
     return np.stack([rng.choice(ITEMS, K, replace=False) for _ in range(N)])
 
 
-def test_picks_are_the_judges_and_answers_the_users() -> None:
+def test_judge_selects_items_and_users_give_rewards() -> None:
     recording = Recording(oracle())
     env = JudgedUserVectorEnv(UserVectorEnv(WORLD, N, L), recording, K)
     twin = UserVectorEnv(WORLD, N, L)
@@ -62,17 +62,17 @@ def test_picks_are_the_judges_and_answers_the_users() -> None:
     for _ in range(30):
         user = observation[:, 0]
         candidates = proposals(rng)
-        best = np.take_along_axis(candidates, WORTH[candidates].argmax(1)[:, None], 1)[:, 0]
+        best = np.take_along_axis(candidates, MEAN_RATING[candidates].argmax(1)[:, None], 1)[:, 0]
         observation, reward, terminated, truncated, info = env.step(candidates)
-        picked = info["action"]
+        selected = info["action"]
         assert np.array_equal(recording.users[-1], user)
-        named = WORTH[best] >= 1.5
-        liked += named.sum()
-        assert np.array_equal(picked[named], best[named])
-        assert all(item in row for item, row in zip(picked, candidates, strict=True))  # None: any of them
-        assert np.array_equal(reward, WORLD.reward.ratings[user, picked])
+        answered = MEAN_RATING[best] >= 1.5
+        liked += answered.sum()
+        assert np.array_equal(selected[answered], best[answered])
+        assert all(item in row for item, row in zip(selected, candidates, strict=True))  # for None any candidate
+        assert np.array_equal(reward, WORLD.reward.ratings[user, selected])
         assert info["prompts"] == N
-        expected = twin.step(picked)
+        expected = twin.step(selected)
         for left, right in zip((observation, reward, terminated, truncated), expected, strict=False):
             assert np.array_equal(left, right)
         if (terminated | truncated).any():
@@ -96,7 +96,7 @@ def make(judge: Recording, seed: int = 0) -> IALP:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_the_agent_learns_from_the_users_rewards_and_is_measured_with_the_judge() -> None:
+def test_agent_learns_from_user_rewards_and_is_evaluated_with_the_judge() -> None:
     recording = Recording(oracle())
     algorithm = make(recording)
     algorithm.rounds = 10
@@ -104,33 +104,33 @@ def test_the_agent_learns_from_the_users_rewards_and_is_measured_with_the_judge(
     rows = algorithm.replay.get_state()["columns"]
     assert np.array_equal(rows["actions"], np.concatenate([a.item for a in recording.answers]))
     assert np.array_equal(rows["rewards"], WORLD.reward.ratings[rows["obs"][:, 0], rows["actions"]])
-    assert rows["rewards"].max() > 2  # of the environment, not the judge's 0 and 1
+    assert rows["rewards"].max() > 2  # of the users, not 0 or 1 of the judge
     progress = algorithm.progress()
     assert progress["judge_prompts"] == progress["env_steps"] == 80
     assert progress["updates"] == 7
 
-    def measured() -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[str, dict[str, float]]]:
+    def evaluate() -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[str, dict[str, float]]]:
         recording.asked.clear()
         results = algorithm.evaluate()["env_runners"]
         return list(recording.asked), results
 
-    asked, results = measured()
+    asked, results = evaluate()
     module = algorithm.eval_env_runner_group.local_env_runner.module
     history, candidates = asked[0]
     seen = np.concatenate([np.arange(12)[:, None] % len(WORLD.users), history[:, -L:]], 1)
     probs = module.acting_probs(torch.from_numpy(seen))
     top = probs.topk(K, -1).indices.numpy()
-    assert np.array_equal(np.sort(candidates, 1), np.sort(top, 1))  # greedy: the policy's k best
-    again, same = measured()
+    assert np.array_equal(np.sort(candidates, 1), np.sort(top, 1))  # greedy: the k most probable items
+    again, same = evaluate()
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(asked, again, strict=True))
     assert {how: same[how]["return"] for how in same} == {how: results[how]["return"] for how in results}
-    assert algorithm.progress()["judge_prompts"] == 80  # what measuring took is not what training took
+    assert algorithm.progress()["judge_prompts"] == 80  # evaluation is not counted
     algorithm.stop()
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_restored_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+def test_restored_run_is_bit_identical(tmp_path: Path) -> None:
     judge = Recording(oracle())
-    (expected, progress), (found, found_progress) = restored_and_not(partial(make, judge), 5, 7, tmp_path)
-    assert all(torch.equal(expected[k], found[k]) for k in expected)
-    assert found_progress["judge_prompts"] == progress["judge_prompts"] == 14 * N
+    (expected, progress), (weights, restored_progress) = restored_and_not(partial(make, judge), 5, 7, tmp_path)
+    assert all(torch.equal(expected[k], weights[k]) for k in expected)
+    assert restored_progress["judge_prompts"] == progress["judge_prompts"] == 14 * N

@@ -1,4 +1,4 @@
-"""The algorithm: learns a trivial task in each form of the loss, resumes to the bit, mixes, freezes."""
+"""The algorithm: learning on a trivial task, determinism, checkpoints, mixtures and target networks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def module_of(algorithm: IALP) -> torch.nn.Module:
 
 @pytest.mark.parametrize("advantage", ["expected", "all_actions"])
 def test_solves_a_trivial_task(advantage: str) -> None:
-    """Four good items, a repeat within three steps ends the session: 10 steps of about 2.5 are there to be had."""
+    """Four good items; a repeat within three steps ends the session: the optimum is 10 steps of reward 2.5."""
     algorithm = make_algorithm(agent={"advantage": advantage, "entropy": 0.05, "actor_lr": 3e-3})
     start = algorithm.evaluate()["env_runners"]["sampled"]["return"]
     algorithm.rounds = 400
@@ -41,8 +41,8 @@ def test_solves_a_trivial_task(advantage: str) -> None:
     algorithm.stop()
 
 
-def test_feedback_tells_users_apart() -> None:
-    """Hidden users like either the even or the odd items: one answer says which."""
+def test_feedback_distinguishes_users() -> None:
+    """Unobserved users like either the even or the odd items; one answer identifies which."""
     liked = np.stack([np.arange(20) % 2, (np.arange(20) + 1) % 2]).astype(np.float32)
     quiet = dataclasses.replace(make_world(), users=np.arange(2), reward=RatingReward(liked), shows_user=False)
     world = dataclasses.replace(quiet, make_leaving=lambda n: DistanceRule(np.zeros((20, 20), bool), WINDOW, 10))
@@ -58,7 +58,7 @@ def test_feedback_tells_users_apart() -> None:
     assert returns[2] > 8
 
 
-def test_same_seed_same_weights_and_another_seed_others() -> None:
+def test_weights_depend_only_on_the_seed() -> None:
     states = []
     for seed in (3, 3, 4):
         algorithm = make_algorithm(seed=seed)
@@ -71,13 +71,13 @@ def test_same_seed_same_weights_and_another_seed_others() -> None:
     assert not all(torch.equal(states[0][k], states[2][k]) for k in states[0])
 
 
-def test_a_restored_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path) -> None:
-    (expected, progress), (found, found_progress) = restored_and_not(make_algorithm, 77, 12, tmp_path)
-    assert all(torch.equal(expected[k], found[k]) for k in expected)
-    assert found_progress == progress
+def test_restored_run_is_bit_identical(tmp_path: Path) -> None:
+    (expected, progress), (weights, restored_progress) = restored_and_not(make_algorithm, 77, 12, tmp_path)
+    assert all(torch.equal(expected[k], weights[k]) for k in expected)
+    assert restored_progress == progress
 
 
-def test_mixture_freezes_theta_carries_alpha_and_acts_by_it(tmp_path: Path) -> None:
+def test_mixture_freezes_theta_and_synchronises_alpha(tmp_path: Path) -> None:
     source = make_algorithm(seed=1)
     path = tmp_path / "policy.safetensors"
     save_file(source.policy_weights(), path)
@@ -92,7 +92,7 @@ def test_mixture_freezes_theta_carries_alpha_and_acts_by_it(tmp_path: Path) -> N
     algorithm.rounds = 25
     algorithm.train()
     assert algorithm.progress()["alpha"] == pytest.approx(0.5)
-    assert float(runner.module.alpha) == pytest.approx(0.5)  # it came with the weights
+    assert float(runner.module.alpha) == pytest.approx(0.5)  # synchronised with the weights
     module = module_of(algorithm)
     for name, value in module.theta.state_dict().items():
         assert torch.equal(value, theta[f"policy.{name}"])
@@ -109,7 +109,7 @@ def test_mixture_freezes_theta_carries_alpha_and_acts_by_it(tmp_path: Path) -> N
     restored.stop()
 
 
-def test_fine_tuning_starts_as_the_pretrained_policy_and_moves(tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_the_pretrained_policy(tmp_path: Path) -> None:
     source = make_algorithm(seed=1)
     path = tmp_path / "policy.safetensors"
     save_file(source.policy_weights(), path)
@@ -126,7 +126,7 @@ def test_fine_tuning_starts_as_the_pretrained_policy_and_moves(tmp_path: Path) -
     assert not torch.equal(start["policy.actor.bias"], moved["policy.actor.bias"])
 
 
-def test_a_method_that_does_not_learn_keeps_its_weights() -> None:
+def test_method_that_does_not_learn_keeps_its_weights() -> None:
     algorithm = make_algorithm(learns=False)
     start = algorithm.policy_weights()
     algorithm.rounds = 20
@@ -138,7 +138,7 @@ def test_a_method_that_does_not_learn_keeps_its_weights() -> None:
     algorithm.stop()
 
 
-def test_the_target_network_follows_slowly() -> None:
+def test_target_network_moves_towards_the_online_network() -> None:
     algorithm = make_algorithm(agent={"target_rate": 0.5})
     module = module_of(algorithm)
     before = module.target.critic.advantage.bias.clone()
@@ -151,7 +151,7 @@ def test_the_target_network_follows_slowly() -> None:
     algorithm.stop()
 
 
-def test_the_updates_per_step_are_counted() -> None:
+def test_updates_per_step_and_warm_up() -> None:
     algorithm = make_algorithm(agent={"updates_per_step": 3})
     algorithm.rounds = 10
     algorithm.train()
@@ -162,17 +162,17 @@ def test_the_updates_per_step_are_counted() -> None:
     algorithm.stop()
 
 
-def test_alphas_clock_follows_the_gains_and_comes_back_with_a_checkpoint(tmp_path: Path) -> None:
+def test_clock_of_alpha_follows_the_evidence_and_is_restored(tmp_path: Path) -> None:
     source = make_algorithm(seed=1)
     path = tmp_path / "policy.safetensors"
     save_file(source.policy_weights(), path)
     source.stop()
     schedule = AlphaSettings(shape="evidence", start=0.2, end=0.8, steps=2500, pace=3.0, memory=50)
-    how = {"module_class": MixtureModule, "theta_weights": str(path)}
-    algorithm = make_algorithm(seed=2, options={"alpha": schedule}, **how)
+    mixture = {"module_class": MixtureModule, "theta_weights": str(path)}
+    algorithm = make_algorithm(seed=2, options={"alpha": schedule}, **mixture)
     algorithm.rounds = 1
     seen = []
-    for _ in range(120):  # theta knows nothing: a policy that learns is soon the better one
+    for _ in range(120):  # theta is untrained, so beta is soon better
         algorithm.train()
         seen.append(algorithm.progress()["alpha"])
     module = module_of(algorithm)
@@ -184,7 +184,7 @@ def test_alphas_clock_follows_the_gains_and_comes_back_with_a_checkpoint(tmp_pat
     assert evidence[2] == min(algorithm.updates, 50)
     algorithm.save_to_path(str(tmp_path / "mixed"))
     algorithm.stop()
-    restored = make_algorithm(seed=9, options={"alpha": schedule}, **how)
+    restored = make_algorithm(seed=9, options={"alpha": schedule}, **mixture)
     restored.restore_from_path(str(tmp_path / "mixed"))
     assert torch.equal(module_of(restored).evidence, evidence)
     assert torch.equal(module_of(restored).clock, clock)
@@ -193,8 +193,8 @@ def test_alphas_clock_follows_the_gains_and_comes_back_with_a_checkpoint(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["a2c", "aialp_ap"])
-def test_a_catalogue_in_blocks_is_learnt_from_as_one_that_is_taken_whole(name: str) -> None:
-    found = []
+def test_training_does_not_depend_on_the_block_size(name: str) -> None:
+    results = []
     for size in (7, 8192):
         algorithm = make_method(
             name, agent={"block_items": size}, options={"alpha": AlphaSettings(shape="evidence", start=0.4)}
@@ -202,14 +202,14 @@ def test_a_catalogue_in_blocks_is_learnt_from_as_one_that_is_taken_whole(name: s
         algorithm.rounds = 12
         algorithm.train()
         assert algorithm.updates > 5
-        found.append(algorithm.policy_weights())
+        results.append(algorithm.policy_weights())
         algorithm.stop()
-    # The keys' bias has no gradient but rounding, which Adam makes large.
-    same = {key: value for key, value in found[0].items() if not key.endswith("qkv.bias")}
-    assert all(torch.allclose(value, found[1][key], atol=1e-5) for key, value in same.items())
+    # The gradient of the bias of attention keys is zero up to rounding, which Adam amplifies.
+    same = {key: value for key, value in results[0].items() if not key.endswith("qkv.bias")}
+    assert all(torch.allclose(value, results[1][key], atol=1e-5) for key, value in same.items())
 
 
-def test_a_runner_beside_the_learner_acts_with_the_learners_tensors(tmp_path: Path) -> None:
+def test_local_runner_shares_the_tensors_of_the_learner(tmp_path: Path) -> None:
     algorithm = make_method("aialp_ap", options={"alpha": AlphaSettings(start=0.2, steps=100)})
     algorithm.rounds = 8
 
@@ -230,7 +230,7 @@ def test_a_runner_beside_the_learner_acts_with_the_learners_tensors(tmp_path: Pa
     algorithm.stop()
 
 
-def test_an_update_whose_gradient_is_not_finite_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+def test_update_with_a_gradient_that_is_not_finite_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
     algorithm = make_algorithm()
     algorithm.rounds = 8
     algorithm.train()

@@ -1,4 +1,4 @@
-"""The baselines' losses and policies by hand."""
+"""Losses, schedules and policies of the baselines, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ def config_of(name: str) -> Any:
     return dataclasses.make_dataclass("Config", ["agent"])(dataclasses.replace(AGENT, gamma=0.5, entropy=0.1))
 
 
-def test_the_loss_of_q_learning_by_hand() -> None:
+def test_q_learning_loss() -> None:
     q = torch.tensor([2.0, 3.0], requires_grad=True)
     batch = {"rewards": torch.tensor([1.0, 4.0]), "terminateds": torch.tensor([False, True])}
     loss, _ = q_learning(config_of("dqn"), batch, {Q: q, NEXT_VALUE: torch.tensor([6.0, 9.0])})
-    # errors: 1 + 0.5 * 6 - 2 = 2, and 4 - 3 = 1
+    # TD errors: 1 + 0.5 * 6 - 2 = 2, and 4 - 3 = 1
     assert float(loss.detach()) == pytest.approx((4 + 1) / 2)
     loss.backward()
     assert q.grad is not None
     assert q.grad.tolist() == [-2.0, -1.0]
 
 
-def test_double_q_learning_chooses_with_the_learning_network_among_what_is_allowed() -> None:
+def test_double_q_learning_selects_an_allowed_item_with_the_online_network() -> None:
     algorithm = make_method("dqn")
     module = module_of(algorithm)
     observation = torch.from_numpy(algorithm.env_runner_group.local_env_runner.env.reset(seed=0)[0])
     with torch.no_grad():
-        module.target.critic.advantage.bias[7] = 100.0  # the target network's favourite
-        module.critic.advantage.bias[5] = 100.0  # ours
-        module.critic.advantage.bias[-1] = 1000.0  # "no item" is no choice
+        module.target.critic.advantage.bias[7] = 100.0  # greedy item of the target network
+        module.critic.advantage.bias[5] = 100.0  # greedy item of the online network
+        module.critic.advantage.bias[-1] = 1000.0  # "no item" is masked
         target = module.target_values(observation)
         assert (target[:, -1] < -1e8).all()
         assert torch.equal(module.next_value(observation), target[:, 5])
         module.dqn = DQNSettings(double=False)
         assert torch.equal(module.next_value(observation), target[:, 7])
-        whole = module.critic(module.policy.encoder(observation, items := module.policy.encoder.items()), items)
+        q = module.critic(module.policy.encoder(observation, items := module.policy.encoder.items()), items)
         action = torch.arange(len(observation)) % 20
         batch = {"obs": observation, "new_obs": observation, "actions": action}
-        assert torch.allclose(module._forward_train(batch)[Q], whole[torch.arange(len(whole)), action], atol=1e-5)
+        assert torch.allclose(module._forward_train(batch)[Q], q[torch.arange(len(q)), action], atol=1e-5)
     algorithm.stop()
 
 
-def test_dqn_acts_epsilon_greedily_and_measures_greedily() -> None:
+def test_dqn_trains_epsilon_greedily_and_is_evaluated_greedily() -> None:
     algorithm = make_method("dqn")
     module = module_of(algorithm)
     n, observation = 20, torch.full((4000, 9), 20)
@@ -69,39 +69,41 @@ def test_dqn_acts_epsilon_greedily_and_measures_greedily() -> None:
         module.critic.advantage.bias[11] = 100.0
         module.critic.advantage.bias[3] = 1000.0  # masked
     module.epsilon.fill_(0.36)
-    share = torch.bincount(module.act(observation, "categorical"), minlength=n) / len(observation)
+    frequency = torch.bincount(module.act(observation, "categorical"), minlength=n) / len(observation)
     expected = torch.full((n,), 0.36 / 18)
     expected[[3, 4]], expected[11] = 0.0, 0.64 + 0.36 / 18
-    assert torch.allclose(share, expected, atol=0.03)
-    assert share[[3, 4]].tolist() == [0, 0]
+    assert torch.allclose(frequency, expected, atol=0.03)
+    assert frequency[[3, 4]].tolist() == [0, 0]
     module.epsilon.fill_(1.0)
     assert (module.act(observation, "greedy") == 11).all()
     algorithm.stop()
 
 
-def test_the_loss_of_reinforce_by_hand() -> None:
+def test_reinforce_loss() -> None:
     log = torch.log(torch.tensor([0.5, 0.8])).requires_grad_()
     out = {"log_prob": log, "entropy": torch.tensor([0.7, 0.5])}
     batch = {"returns": torch.tensor([3.0, 1.0])}
     baseline = torch.tensor([1.0, 2.0], requires_grad=True)
-    gained = -(np.log(0.5) * 2 + np.log(0.8) * -1) / 2
+    actor_loss = -(np.log(0.5) * 2 + np.log(0.8) * -1) / 2
     loss, parts = reinforce(config_of("pg"), batch, {**out, "baseline": baseline})
-    assert float(parts["actor_loss"].detach()) == pytest.approx(gained)
-    assert float(loss.detach()) == pytest.approx(gained - 0.1 * 0.6 + (4 + 1) / 2)
+    assert float(parts["actor_loss"].detach()) == pytest.approx(actor_loss)
+    assert float(loss.detach()) == pytest.approx(actor_loss - 0.1 * 0.6 + (4 + 1) / 2)
     loss.backward()
     assert baseline.grad is not None
-    assert baseline.grad.tolist() == pytest.approx([-2.0, 1.0])  # of its own error alone
+    assert baseline.grad.tolist() == pytest.approx([-2.0, 1.0])  # gradient of the squared error only
     early, _ = reinforce(config_of("pg"), batch, {**out, ENTROPY_COEFFICIENT: torch.tensor(0.3)})
     assert float(early.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.3 * 0.6)
     plain, _ = reinforce(config_of("pg"), batch, out)
     assert float(plain.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.1 * 0.6)
 
 
-def test_the_weight_of_the_entropy_bonus_over_time() -> None:
-    falls = dataclasses.replace(AGENT, entropy=0.3, entropy_end=0.1, entropy_steps=1000)
-    assert [entropy_coefficient(falls, steps) for steps in (0, 500, 1000, 5000)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
-    stays = dataclasses.replace(falls, entropy_steps=0)
-    assert entropy_coefficient(stays, 0) == entropy_coefficient(stays, 10**9) == 0.3
+def test_entropy_coefficient_schedule() -> None:
+    decaying = dataclasses.replace(AGENT, entropy=0.3, entropy_end=0.1, entropy_steps=1000)
+    assert [entropy_coefficient(decaying, steps) for steps in (0, 500, 1000, 5000)] == pytest.approx(
+        [0.3, 0.2, 0.1, 0.1]
+    )
+    constant = dataclasses.replace(decaying, entropy_steps=0)
+    assert entropy_coefficient(constant, 0) == entropy_coefficient(constant, 10**9) == 0.3
     algorithm = make_method("a2c", agent={"entropy": 5.0, "entropy_end": 0.0, "entropy_steps": 800})
     entropies = []
     while algorithm.env_steps < 2400:
@@ -114,7 +116,7 @@ def test_the_weight_of_the_entropy_bonus_over_time() -> None:
 # ---- fixed policies
 
 
-def test_popularity_counts_what_train_users_chose() -> None:
+def test_popularity_counts_interactions_of_training_users() -> None:
     catalogue = read_source(load("sample").catalogue)
     counts = np.zeros(catalogue.n_items)
     test = set(catalogue.test_users.tolist())
@@ -131,7 +133,7 @@ def test_popularity_counts_what_train_users_chose() -> None:
     assert np.array_equal(popularity(rated, 3.0), np.bincount(catalogue.item[kept], minlength=catalogue.n_items))
 
 
-def test_fixed_policies_act_by_their_scores_and_masks() -> None:
+def test_fixed_policies_act_in_proportion_to_unmasked_scores() -> None:
     scores = np.zeros(20)
     scores[:6] = [5, 30, 10, 30, 0, 25]
     algorithm = make_method("popularity", features={"scores": scores})
@@ -152,24 +154,24 @@ def test_fixed_policies_act_by_their_scores_and_masks() -> None:
     algorithm.stop()
 
 
-def test_where_every_item_with_a_score_is_masked_the_others_are_equal() -> None:
+def test_fixed_policy_is_uniform_if_all_positive_scores_are_masked() -> None:
     scores = np.zeros(20)
     scores[5] = 3.0
     algorithm = make_method("popularity", features={"scores": scores})
     observation = torch.full((20_000, 9), 20)
     observation[:, -1] = 5
-    shares = torch.bincount(module_of(algorithm).act(observation, "categorical"), minlength=20) / 20_000
-    assert float(shares[5]) == 0
-    assert torch.allclose(shares[torch.arange(20) != 5], torch.tensor(1 / 19), atol=0.01)
+    frequency = torch.bincount(module_of(algorithm).act(observation, "categorical"), minlength=20) / 20_000
+    assert float(frequency[5]) == 0
+    assert torch.allclose(frequency[torch.arange(20) != 5], torch.tensor(1 / 19), atol=0.01)
     algorithm.stop()
 
 
-def test_random_is_uniform_however_it_is_measured() -> None:
+def test_random_is_uniform_in_all_modes() -> None:
     algorithm = make_method("random")
     observation = torch.full((20_000, 9), 20)
     observation[:, -1] = 5
-    for how in ("greedy", "categorical"):
-        shares = torch.bincount(module_of(algorithm).act(observation, how), minlength=20) / 20_000
-        assert float(shares[5]) == 0
-        assert torch.allclose(shares[torch.arange(20) != 5], torch.tensor(1 / 19), atol=0.01)
+    for mode in ("greedy", "categorical"):
+        frequency = torch.bincount(module_of(algorithm).act(observation, mode), minlength=20) / 20_000
+        assert float(frequency[5]) == 0
+        assert torch.allclose(frequency[torch.arange(20) != 5], torch.tensor(1 / 19), atol=0.01)
     algorithm.stop()

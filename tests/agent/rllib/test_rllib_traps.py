@@ -1,4 +1,4 @@
-"""RLlib's silent traps, one regression test each: without our guard each of these gives wrong numbers and no error."""
+"""Regression tests of RLlib behaviour that, without a workaround, gives wrong results without an error."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_trap_1_evaluation_after_an_in_place_restore_uses_the_restored_weights(t
 
 
 def test_trap_1_is_real() -> None:
-    """RLlib's own runner keeps the newer weights when a state with a lower number arrives; ours takes them."""
+    """RLlib's runner ignores a state with a lower sequence number; ours loads it."""
     algorithm = make_algorithm()
     runner = algorithm.env_runner_group.local_env_runner
     first = {k: np.zeros_like(v) for k, v in runner.module.get_state().items()}
@@ -80,14 +80,14 @@ def test_trap_2_remote_runners_have_the_weights_before_their_first_sample_after_
     restored = make_algorithm(runners=2, seed=5)
     assert not equal(trained, learner_weights(restored))
     restored.restore_from_path(str(tmp_path / "trained"))
-    weights = runner_weights(restored)  # asked at once: a push that is only on its way would be seen here
+    weights = runner_weights(restored)  # read at once, to detect asynchronous pushes that have not arrived
     assert len(weights) == 2
     assert all(equal(trained, w) for w in weights)
     restored.stop()
 
 
 def test_trap_3_columns_of_a_same_step_environment_are_whole_episodes() -> None:
-    """RLlib's default runner joins an episode's end to the next one's start there: 47 of 61 episodes were corrupt."""
+    """RLlib's default runner joins the end of an episode to the start of the next one: 47 of 61 were corrupt."""
     algorithm = make_algorithm()
     runner = algorithm.env_runner_group.local_env_runner
     columns = runner.sample(num_timesteps=8 * 200)[0].columns
@@ -97,40 +97,40 @@ def test_trap_3_columns_of_a_same_step_environment_are_whole_episodes() -> None:
     action = columns["actions"].reshape(shape)
     done = (columns["terminateds"] | columns["truncateds"]).reshape(shape)
     assert done.any()
-    assert (after[..., -1] == action).all()  # every transition ends with its own action
-    assert np.array_equal(after[..., 1:-1], observation[..., 2:])  # and its session is the one before, moved by one
-    assert (after[..., 0] == observation[..., 0]).all()  # of the same user
-    going_on = ~done[:-1]
-    assert np.array_equal(after[:-1][going_on], observation[1:][going_on])
+    assert (after[..., -1] == action).all()  # the next state ends with the action
+    assert np.array_equal(after[..., 1:-1], observation[..., 2:])  # after the session, shifted by one
+    assert (after[..., 0] == observation[..., 0]).all()  # the user is the same
+    continuing = ~done[:-1]
+    assert np.array_equal(after[:-1][continuing], observation[1:][continuing])
     restarted = observation[1:][done[:-1]]
-    assert (restarted[:, 1:-1] == make_world().n_items).all()  # a new session holds its start alone
+    assert (restarted[:, 1:-1] == make_world().n_items).all()  # a new session contains only its first item
     algorithm.stop()
 
 
 def test_trap_4_evaluation_does_not_favour_short_episodes() -> None:
-    """A quota of episodes per place: the mean over the first N ends is biased towards those that end early."""
+    """Quota of episodes per environment: the mean over the first N ends is biased towards short episodes."""
     algorithm = make_algorithm(agent={"mask_recent": 0})
     runner: ColumnarEnvRunner = algorithm.env_runner_group.local_env_runner
     torch.manual_seed(0)
     lengths = np.concatenate([runner.sample(num_episodes=8, explore=True)[0].lengths for _ in range(60)])
     assert len(lengths) == 480
-    # The reference: every place plays one whole episode, again and again.
+    # Reference: one complete episode per environment, repeated.
     env = runner.env
     rng = np.random.default_rng(0)
     reference = []
     for seed in range(60):
         env.reset(seed=1000 + seed)
-        there, length = np.ones(8, bool), np.zeros(8)
-        while there.any():
+        running, length = np.ones(8, bool), np.zeros(8)
+        while running.any():
             _, _, terminated, truncated, _ = env.step(rng.integers(20, size=8))
-            length += there
-            there &= ~(terminated | truncated)
+            length += running
+            running &= ~(terminated | truncated)
         reference.append(length)
     expected = np.concatenate(reference)
-    assert expected.std() > 1  # there are short and long ones
+    assert expected.std() > 1  # short and long episodes exist
     error = np.hypot(expected.std(), lengths.std()) / np.sqrt(480)
     assert abs(lengths.mean() - expected.mean()) < 4 * error
-    first_ends = []  # what a plain "stop after N episodes" would have measured
+    first_ends = []  # lengths if sampling stopped after N episodes
     for _ in range(60):
         batch = runner.sample(num_timesteps=8 * 6, explore=True, force_reset=True)[0]
         first_ends.append(batch.lengths[:8])
@@ -138,7 +138,7 @@ def test_trap_4_evaluation_does_not_favour_short_episodes() -> None:
     algorithm.stop()
 
 
-def test_measure_plays_the_same_number_of_episodes_for_every_user() -> None:
+def test_measure_is_deterministic_and_balanced_over_users() -> None:
     algorithm = make_algorithm()
     results = algorithm.evaluate()["env_runners"]
     assert results["greedy"]["episodes"] == results["sampled"]["episodes"] == 30
@@ -147,7 +147,7 @@ def test_measure_plays_the_same_number_of_episodes_for_every_user() -> None:
     algorithm.stop()
 
 
-def test_a_dead_runner_is_replaced_and_training_goes_on() -> None:
+def test_training_continues_after_a_runner_died() -> None:
     algorithm = make_algorithm(runners=2)
     algorithm.rounds = 3
     algorithm.train()
@@ -160,8 +160,8 @@ def test_a_dead_runner_is_replaced_and_training_goes_on() -> None:
     algorithm.stop()
 
 
-def test_trap_5_the_optimizers_moments_survive_a_restore(tmp_path: Path) -> None:
-    """Found here: RLlib turns the indices of the parameters into tensors, and torch drops all moments silently."""
+def test_trap_5_optimizer_moments_are_restored(tmp_path: Path) -> None:
+    """RLlib converts parameter indices to tensors, so that PyTorch silently drops all moments."""
     algorithm = make_algorithm()
     algorithm.rounds = 20
     algorithm.train()

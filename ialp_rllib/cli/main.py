@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from ialp_rllib.cli import compare, console, data, doctor, judge, run, settings
+from ialp_rllib.cli import compare, console, data, doctor, init, judge, run, settings
 from ialp_rllib.errors import IalpError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ run.add_to(app)
 app.command()(compare.compare)
 app.add_typer(data.app, name="data")
 app.add_typer(judge.app, name="judge")
+app.command()(init.init)
 app.command()(settings.settings)
 app.command()(doctor.doctor)
 

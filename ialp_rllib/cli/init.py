@@ -1,0 +1,95 @@
+"""``ialp init``: write a scenario for a folder of tables."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ialp_rllib.cli import console
+from ialp_rllib.errors import InputError
+
+if TYPE_CHECKING:
+    from ialp_rllib.catalogue.guess import Guess
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder with an interaction log and an item table.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Scenario YAML to write. Default: NAME.yaml.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the scenario. Default: name of the folder.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Guess the role of each file and column in a folder, and write a commented scenario."""
+    scenario = _name(name, folder)
+    path = out if out is not None else Path(f"{scenario}.yaml")
+    _check_out(path, force)
+    from ialp_rllib.catalogue.guess import guess_folder, scenario_text
+    from ialp_rllib.settings import load
+    from ialp_rllib.storage import write_atomic
+
+    guess = guess_folder(folder.expanduser())
+    arguments = f"{shlex.quote(str(path))} --data {shlex.quote(str(folder))}"
+    commands = [f"ialp data validate {arguments}", f"ialp run {arguments}"]
+    text = scenario_text(guess, scenario, commands)
+    write_atomic(path, lambda temporary: _write(temporary, text))
+    load(str(path))  # checks keys, types and ranges
+    out_console = console.results()
+    _print_guess(out_console, guess)
+    _print_next(out_console, path, scenario, arguments, commands)
+
+
+def _name(name: str | None, folder: Path) -> str:
+    if name is not None:
+        if not name or "/" in name or not name.isprintable():
+            raise InputError("--name", f"is {name!r}", "a name that a folder can have")
+        return name
+    return re.sub(r"[^\w.-]+", "-", folder.expanduser().resolve().name).strip("-.") or "scenario"
+
+
+def _check_out(path: Path, force: bool) -> None:
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError("--out", f"{str(path)!r} is not the name of a YAML file", "a name that ends in .yaml")
+    if path.is_dir() or (path.exists() and not force):
+        raise InputError(str(path), "already exists", "another --out, or --force to overwrite a file")
+    if not path.parent.is_dir():
+        raise InputError("--out", f"{str(path.parent)!r} is not a folder", "an existing folder")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
+def _print_guess(out: Console, guess: Guess) -> None:
+    from ialp_rllib.catalogue.guess import summary
+
+    table = Table("what", "guess", title=escape(str(guess.folder)), title_justify="left")
+    table.add_column("evidence", overflow="fold")
+    for line in summary(guess):
+        table.add_row(line.what, escape(line.guess), escape(line.evidence))
+    out.print(table)
+    for warning in guess.warnings:
+        out.print(f"[yellow]warning[/] {escape(warning)}", highlight=False, soft_wrap=True)
+    for file in guess.skipped:
+        remedy = f": {file.remedy}" if file.remedy else ""
+        out.print(f"not used: {escape(f'{file.path.name} {file.reason}{remedy}')}", highlight=False, soft_wrap=True)
+
+
+def _print_next(out: Console, path: Path, scenario: str, arguments: str, commands: list[str]) -> None:
+    judge = shlex.quote(f"{scenario}-judge")
+    lines = [
+        f"\nWritten: {path}. Check it, then run:",
+        *(f"  {command}" for command in commands),
+        "The judge of the package only knows the words of the sample. Before `ialp run`, set judge.model to an LLM, or "
+        f"train a small judge and pass --set judge.model={judge}:",
+        f"  ialp judge init --tiny {arguments} --out {judge}",
+    ]
+    for line in lines:
+        out.print(escape(line), highlight=False, soft_wrap=True)

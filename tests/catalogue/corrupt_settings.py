@@ -1,4 +1,4 @@
-"""The ways in which people's settings go wrong: the tree, and its text."""
+"""Corruptions of the settings: of the tree, and of its YAML text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from tests.catalogue.corrupt_tables import cut_out, flip, insert, inserted, other_encoding, truncate
-from tests.catalogue.right import DataSet
+from tests.catalogue.valid_data import DataSet
 
 # --- the scenario -----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The ways in which people's tables go wrong: cells, columns, bytes, files."""
+"""Corruptions of the tables: cells, columns, bytes, files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.catalogue.right import DataSet, Table
+from tests.catalogue.valid_data import DataSet, Table
 
 _JUNK = [
     "",
@@ -162,11 +162,11 @@ def inserted(*what: bytes) -> Callable[[bytes, Random], bytes]:
 
 
 def removed(*what: bytes) -> Callable[[bytes, Random], bytes]:
-    """One occurrence of one of these goes."""
+    """Remove one occurrence of one of ``what``."""
 
     def change(data: bytes, r: Random) -> bytes:
-        places = [n for w in what for n in range(len(data)) if data[n : n + len(w)] == w]
-        n = r.choice(places) if places else len(data)
+        offsets = [n for w in what for n in range(len(data)) if data[n : n + len(w)] == w]
+        n = r.choice(offsets) if offsets else len(data)
         return data[:n] + data[n + 1 :]
 
     return change
@@ -218,7 +218,7 @@ def other_file(data: bytes, r: Random) -> bytes:
 
 
 def on_bytes(change: Callable[[bytes, Random], bytes], after: bool | None = None) -> Callable[[DataSet, Random], None]:
-    """A change of a file's bytes; ``after`` its compression, before it, or by chance."""
+    """Change the bytes of a file ``after`` its compression (True), before it (False), or at random (None)."""
 
     def corrupt(d: DataSet, r: Random) -> None:
         name = r.choice(list(d.tables))
@@ -254,7 +254,7 @@ def on_file(change: Callable[[Path], Any]) -> Callable[[DataSet, Random], None]:
     def corrupt(d: DataSet, r: Random) -> None:
         name = r.choice(list(d.tables))
         d.wrong.add(name)
-        d.files[name] = [change]  # the last one counts: two in a row would find no file
+        d.files[name] = [change]  # only the last change is kept: a second one might find no file
 
     return corrupt
 

@@ -1,4 +1,4 @@
-"""A small log in every format that is read."""
+"""A small data set in every supported format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ITEMS: Rows = [
     {"item_id": "i2", "title": "plain", "tags": []},
     {"item_id": "i3", "title": "unused", "tags": ["red"]},
 ]
-LOG: Rows = [  # neither by user nor by position
+LOG: Rows = [  # sorted neither by user nor by position
     {"user_id": "u1", "item_id": "i2", "position": 1, "timestamp": 1_000_000_200, "rating": 3.5},
     {"user_id": "u0", "item_id": "i0", "position": 0, "timestamp": 1_000_000_000, "rating": 5.0},
     {"user_id": "u1", "item_id": "i1", "position": 0, "timestamp": 1_000_000_100, "rating": 1.0},
@@ -35,7 +35,7 @@ USERS: Rows = [{"user_id": f"u{n}", "country": country} for n, country in enumer
 
 
 def delimited(delimiter: str, quote: bool = True, types: Sequence[str] = ()) -> Callable[[Rows], bytes]:
-    """CSV and its like; ``types`` makes it an atomic file."""
+    """Encoder of CSV and similar formats; ``types``: column types in the header of a RecBole atomic file."""
 
     def cell(value: Any) -> str:
         text = "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
@@ -101,7 +101,7 @@ def read(folder: Path, **tree: Any) -> Catalogue:
 
 
 def sequences(catalogue: Catalogue) -> dict[str, list[str]]:
-    """User -> the ids of the items, in order."""
+    """User id -> ids of the items, in order."""
     offsets = catalogue.offsets()
     return {
         user: catalogue.item_ids[catalogue.item[offsets[n] : offsets[n + 1]]].tolist()

@@ -1,4 +1,4 @@
-"""Figures of a small catalogue, counted by hand; all planted problems of a folder, found in one go."""
+"""Statistics of a small catalogue, computed by hand; validation reports all problems of a folder."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def test_gini() -> None:
     assert gini(np.zeros(4)) == 0
 
 
-def test_nothing_is_wrong_with_the_sample() -> None:
+def test_sample_has_no_errors() -> None:
     assert [problem for problem in validate(load("sample").catalogue) if problem.severity == "error"] == []
 
 
-def test_all_planted_problems_are_found_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported(tmp_path: Path) -> None:
     items = [
         b"item_id,title",
         b"i0,good",
@@ -67,20 +67,19 @@ def test_all_planted_problems_are_found_at_once(tmp_path: Path) -> None:
     log = [
         b"user_id,item_id,position,timestamp,rating",
         b"u0,i0,0,1000,5",
-        b"u0,i1,1,900,5",  # earlier than at the position before
-        b"u0,i0,2,1100,inf",  # the item a second time; infinite
-        b"u1,i99,0,1000,",  # unknown
+        b"u0,i1,1,900,5",  # earlier than at the previous position
+        b"u0,i0,2,1100,inf",  # repeated item; infinite rating
+        b"u1,i99,0,1000,",  # unknown item
         b"u1,i2,0,1000,",  # same position
         b"u2,i3,0,1000,many",
         b"u2,i3,x,1000,many",
         b"broken",
         b",i3,0,1000,",
-        b"u3,i98,0,1000,",  # unknown; the only one of u3
+        b"u3,i98,0,1000,",  # unknown item; only interaction of u3
     ]
     (tmp_path / "interactions.csv").write_bytes(b"\n".join(log) + b"\n")
-    found = validate(settings_for(tmp_path))
-    problems = {(p.where.removeprefix(f"{tmp_path}/"), p.problem, p.count, p.severity) for p in found}
-    assert problems == {
+    problems = validate(settings_for(tmp_path))
+    assert {(p.where.removeprefix(f"{tmp_path}/"), p.problem, p.count, p.severity) for p in problems} == {
         ("items.csv, row 6", "has too many fields", 1, "error"),
         ("items.csv, row 9", "the text is not UTF-8", 1, "error"),
         ("items.csv, row 5, field 'item_id'", "i1 is a duplicate", 1, "error"),
@@ -99,29 +98,29 @@ def test_all_planted_problems_are_found_at_once(tmp_path: Path) -> None:
         ("interactions.csv, row 3, field 'item_id'", "this user has this item more than once", 2, "warning"),
         ("interactions.csv, row 10, field 'user_id'", "this user has one interaction", 1, "warning"),
     }
-    order = [p.severity for p in found]
+    order = [p.severity for p in problems]
     assert order == sorted(order)  # errors before warnings
 
 
-def test_each_file_is_looked_at_although_another_is_unreadable(tmp_path: Path) -> None:
+def test_other_files_are_checked_if_one_is_unreadable(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "items.csv").write_bytes(b"")
     (tmp_path / "interactions.csv").write_bytes(csv([{"user_id": "u0", "itemid": "i0", "rating": "x"}]))
-    found = validate(settings_for(tmp_path))
-    assert [Path(p.where.split(", ")[0]).name for p in found] == ["items.csv", "interactions.csv"]
-    assert "'itemid'?" in found[1].expected
+    problems = validate(settings_for(tmp_path))
+    assert [Path(p.where.split(", ")[0]).name for p in problems] == ["items.csv", "interactions.csv"]
+    assert "'itemid'?" in problems[1].expected
 
 
-def test_every_missing_column_is_named(tmp_path: Path) -> None:
+def test_all_missing_columns_are_reported(tmp_path: Path) -> None:
     write(tmp_path)
-    found = validate(
+    problems = validate(
         settings_for(
             tmp_path,
             attributes=["title", "maker", "mood"],
             interactions={"user": "who", "item": "what", "position": "when"},
         )
     )
-    assert [p.where.split("field ")[-1] for p in found if p.severity == "error"] == [
+    assert [p.where.split("field ")[-1] for p in problems if p.severity == "error"] == [
         "'maker'",
         "'mood'",
         "'who'",
@@ -130,12 +129,12 @@ def test_every_missing_column_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
     (problem,) = validate(settings_for(tmp_path / "nowhere"))
     assert problem.problem == "no such folder"
 
 
-def test_coat_with_several_broken_files(coat_data: Path, tmp_path: Path) -> None:
+def test_coat_with_several_invalid_files(coat_data: Path, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(coat_data, tmp_path / "coat")
@@ -148,8 +147,8 @@ def test_coat_with_several_broken_files(coat_data: Path, tmp_path: Path) -> None
     (folder / "test.ascii").write_text("1 2 3\n4 5\n")
     (folder / "user_item_features" / "item_features_map.txt").unlink()
     settings = load("coat", [f"catalogue.data={folder}"]).catalogue
-    found = validate(settings)
-    assert [p.problem for p in found] == ["7.0 is not a rating", "has 2 fields", "no such file"]
-    assert ", row 4, field " in found[0].where
+    problems = validate(settings)
+    assert [p.problem for p in problems] == ["7.0 is not a rating", "has 2 fields", "no such file"]
+    assert ", row 4, field " in problems[0].where
     with pytest.raises(Exception, match=r"train\.ascii, row 4, field \d+: 7\.0 is not a rating"):
         read_source(settings)

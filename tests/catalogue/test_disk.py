@@ -1,4 +1,4 @@
-"""What is written is what is read; the log's ids never become Python texts, one per row."""
+"""Round trips of a catalogue on disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def assert_same(left: Catalogue, right: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])
-def test_round_trip_in_pieces(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_round_trip_in_batches(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_ROWS", rows)
     users = [*USERS, {"user_id": "idle", "country": ""}]
     catalogue = read(write(tmp_path / "data", users=users), user_attributes=["country"], interactions={"position": ""})
@@ -39,7 +39,7 @@ def test_round_trip_in_pieces(rows: int, tmp_path: Path, monkeypatch: pytest.Mon
     assert_same(read_catalogue(tmp_path), catalogue)
 
 
-def test_round_trip_of_the_sample_and_the_layout(tmp_path: Path) -> None:
+def test_round_trip_and_layout_of_the_sample(tmp_path: Path) -> None:
     catalogue = read_source(load("sample").catalogue)
     write_catalogue(catalogue, tmp_path)
     assert_same(read_catalogue(tmp_path), catalogue)
@@ -58,7 +58,7 @@ def test_round_trip_of_coat(coat_data: Path, tmp_path: Path) -> None:
     assert_same(read_catalogue(tmp_path), catalogue)
 
 
-def test_a_damaged_table(tmp_path: Path) -> None:
+def test_damaged_table(tmp_path: Path) -> None:
     write_catalogue(read(write(tmp_path / "data")), tmp_path)
     log = (tmp_path / "interactions.parquet").read_bytes()
     (tmp_path / "interactions.parquet").write_bytes(log[: len(log) // 2])

@@ -1,4 +1,4 @@
-"""Random malformed tables and settings: one message that names the place, or exactly what the files literally say."""
+"""Fuzz tests: malformed tables and settings give one error message, or exactly the contents of the files."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import FilterSettings, Settings, load
 from tests.catalogue.corrupt_settings import SCENARIOS
 from tests.catalogue.corrupt_tables import TABLES
-from tests.catalogue.right import FORMATS, DataSet
 from tests.catalogue.tables.literal import Unreadable, literal_catalogue
+from tests.catalogue.valid_data import FORMATS, DataSet
 
 FUZZ = {
     "derandomize": True,
     "deadline": None,
     "database": None,
-    "phases": (Phase.generate,),  # a plan does not become simpler with its seed
+    "phases": (Phase.generate,),  # shrinking the seed does not simplify a plan
     "suppress_health_check": list(HealthCheck),
 }
 Kinds = dict[str, Callable[[DataSet, Random], None]]
 
 
 @pytest.fixture(scope="module")
-def places() -> Iterator[Iterator[Path]]:
-    """New folders, in memory where the system has such."""
+def folders() -> Iterator[Iterator[Path]]:
+    """New folders, in memory if the system supports it."""
     shm = Path("/dev/shm")
     root = Path(tempfile.mkdtemp(prefix="ialp-fuzz-", dir=shm if shm.is_dir() else None))
     yield (root / str(n) for n in range(10**6))
@@ -55,7 +55,7 @@ def places() -> Iterator[Iterator[Path]]:
 
 @dataclass(frozen=True)
 class Plan:
-    """Formats of the three tables, what is corrupted, and how it is read."""
+    """Formats of the three tables, corruptions, and the reader (``read``, ``validate`` or ``cli``)."""
 
     formats: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -64,7 +64,7 @@ class Plan:
 
 
 def plans(kinds: Kinds) -> st.SearchStrategy[Plan]:
-    """Plans that are spread evenly: drawn one choice at a time they would come in clumps."""
+    """Random plans from a seed: hypothesis would draw the single choices less evenly."""
 
     def plan(seed: int) -> Plan:
         random = Random(seed)
@@ -84,33 +84,33 @@ def data_set(formats: tuple[str, ...], root: Path) -> DataSet:
 
 @settings(max_examples=360, **FUZZ)
 @given(plan=plans(TABLES))
-def fuzz_tables(plan: Plan, places: Iterator[Path], seen: Counter) -> None:
-    check(plan, TABLES, next(places), seen)
+def fuzz_tables(plan: Plan, folders: Iterator[Path], seen: Counter) -> None:
+    check(plan, TABLES, next(folders), seen)
 
 
 @settings(max_examples=140, **FUZZ)
 @given(plan=plans(SCENARIOS))
-def fuzz_settings(plan: Plan, places: Iterator[Path], seen: Counter) -> None:
-    check(plan, SCENARIOS, next(places), seen)
+def fuzz_settings(plan: Plan, folders: Iterator[Path], seen: Counter) -> None:
+    check(plan, SCENARIOS, next(folders), seen)
 
 
-def test_malformed_tables(places: Iterator[Path]) -> None:
+def test_malformed_tables(folders: Iterator[Path]) -> None:
     seen: Counter = Counter()
-    fuzz_tables(places=places, seen=seen)
+    fuzz_tables(folders=folders, seen=seen)
     assert_meaningful(seen, TABLES)
 
 
-def test_malformed_settings(places: Iterator[Path]) -> None:
+def test_malformed_settings(folders: Iterator[Path]) -> None:
     seen: Counter = Counter()
-    fuzz_settings(places=places, seen=seen)
+    fuzz_settings(folders=folders, seen=seen)
     assert_meaningful(seen, SCENARIOS)
 
 
 def assert_meaningful(seen: Counter, kinds: Kinds) -> None:
-    """Each kind of corruption occurred, each way of reading was taken, and some data sets passed."""
+    """Every corruption occurred, every reader reported errors, and some data sets were accepted."""
     assert set(kinds) <= set(seen)
-    assert all(seen[way, "refused"] for way in ("read", "cli", "validate"))
-    assert seen["read", "passed"] > 2
+    assert all(seen[way, "rejected"] for way in ("read", "cli", "validate"))
+    assert seen["read", "accepted"] > 2
 
 
 def check(plan: Plan, kinds: Kinds, root: Path, seen: Counter) -> None:
@@ -122,52 +122,52 @@ def check(plan: Plan, kinds: Kinds, root: Path, seen: Counter) -> None:
     data.write(scenario)
     seen.update(plan.kinds)
     try:
-        found, read = (run_cli if way == "cli" else run)(scenario, root)
+        parsed, read = (run_cli if way == "cli" else run)(scenario, root)
     except InputError as error:
-        seen[way, "refused"] += 1
+        seen[way, "rejected"] += 1
         assert_one_message(error, data)
         if way == "validate":
             assert_validate_agrees(error, scenario)
     else:
-        seen[way, "passed"] += 1
-        assert_settings_say(found, scenario)
-        assert_files_say(read, found, data.folder)
+        seen[way, "accepted"] += 1
+        assert_settings_match(parsed, scenario)
+        assert_files_match(read, parsed, data.folder)
 
 
 def run(scenario: Path, root: Path) -> tuple[Settings, Catalogue]:
-    found = load(str(scenario))
-    return found, read_source(found.catalogue)
+    parsed = load(str(scenario))
+    return parsed, read_source(parsed.catalogue)
 
 
 def run_cli(scenario: Path, root: Path) -> tuple[Settings, Catalogue]:
-    """``ialp prepare`` in this process; what it refuses is raised again from the message that it shows."""
-    shown, arguments = io.StringIO(), ["ialp", "prepare", str(scenario), "--out", str(root / "run")]
+    """``ialp prepare`` in this process; its error message is raised as an :class:`InputError`."""
+    stderr, arguments = io.StringIO(), ["ialp", "prepare", str(scenario), "--out", str(root / "run")]
     code = 0
-    with contextlib.redirect_stderr(shown), pytest.MonkeyPatch.context() as patch:
+    with contextlib.redirect_stderr(stderr), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", arguments)
         try:
             cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
     if code:
-        assert code == 2, shown.getvalue()
+        assert code == 2, stderr.getvalue()
         assert not (root / "run" / "prepare" / "manifest.json").exists()
-        lines = shown.getvalue().splitlines()
-        first = [n for n, line in enumerate(lines) if line.startswith("error ")]
-        assert len(first) == 1, lines
-        where, _, problem = lines[first[0]].removeprefix("error ").partition(": ")
-        expected = "".join(lines[first[0] + 1 :]).removeprefix("  expected: ")
+        lines = stderr.getvalue().splitlines()
+        errors = [n for n, line in enumerate(lines) if line.startswith("error ")]
+        assert len(errors) == 1, lines
+        where, _, problem = lines[errors[0]].removeprefix("error ").partition(": ")
+        expected = "".join(lines[errors[0] + 1 :]).removeprefix("  expected: ")
         raise InputError(where, problem, expected)
-    assert "error" not in shown.getvalue()
+    assert "error" not in stderr.getvalue()
     return load(str(scenario)), read_catalogue(root / "run" / "prepare")
 
 
-SETTINGS_ARE_NAMED = {"scenario.yaml", "scenario:", "seeds", "catalogue.", "agent.", "data/"}
-SETTINGS_ARE_NAMED |= {"items.", "interactions.", "users."}  # a file has no such column
+SETTINGS_NAMES = {"scenario.yaml", "scenario:", "seeds", "catalogue.", "agent.", "data/"}
+SETTINGS_NAMES |= {"items.", "interactions.", "users."}  # columns that a file lacks
 
 
 def assert_one_message(error: InputError, data: DataSet) -> None:
-    """It names a file or a setting that was corrupted, in one line of bearable length."""
+    """The error names a corrupted file or setting, in one line of limited length."""
     where, problem = error.where, error.problem
     assert problem
     assert error.expected
@@ -175,76 +175,73 @@ def assert_one_message(error: InputError, data: DataSet) -> None:
     assert len(problem) < 1500
     assert "Traceback" not in str(error)
     names = {f"{t}." for t in data.wrong & set(data.tables)}
-    if data.wrong & set(data.tables):  # no file, or several: the folder
+    if data.wrong & set(data.tables):  # several files: the folder
         names.add(f"{data.folder}: contains several")
-    if data.wrong - set(data.tables):  # a file that holds no such column, or the setting, or the file of the settings
-        names |= SETTINGS_ARE_NAMED
-    said = f"{where}: {problem}; {error.expected}"
-    assert any(name in said for name in names), (said, data.wrong)
+    if data.wrong - set(data.tables):  # a missing column, a setting, or the settings file
+        names |= SETTINGS_NAMES
+    message = f"{where}: {problem}; {error.expected}"
+    assert any(name in message for name in names), (message, data.wrong)
 
 
 def assert_validate_agrees(error: InputError, scenario: Path) -> None:
-    """Looking for all that is wrong finds this as well, and gets through."""
+    """Validation reports this error, too."""
     try:
-        found = load(str(scenario))
+        parsed = load(str(scenario))
     except InputError:
         return
-    problems: list[Problem] = validate(found.catalogue)
+    problems: list[Problem] = validate(parsed.catalogue)
     assert str(error) in [str(problem.error()) for problem in problems]
 
 
-def assert_settings_say(found: Settings, scenario: Path) -> None:
-    """The settings are what plain YAML says, and defaults where it says nothing."""
+def assert_settings_match(parsed: Settings, scenario: Path) -> None:
+    """The settings equal the plain YAML, with defaults for what it omits."""
     tree = yaml.safe_load(scenario.read_text("utf-8"))
 
     def compare(settings: Any, tree: dict, default: Any) -> None:
         assert set(tree) <= {f.name for f in fields(settings)}
         for f in fields(settings):
-            value, said = (
-                getattr(settings, f.name),
-                tree.get(f.name, {} if is_dataclass(getattr(settings, f.name)) else ...),
-            )
+            value = getattr(settings, f.name)
+            given = tree.get(f.name, {} if is_dataclass(value) else ...)
             if is_dataclass(value):
-                compare(value, said, getattr(default, f.name))
-            elif said is ...:
+                compare(value, given, getattr(default, f.name))
+            elif given is ...:
                 assert value == getattr(default, f.name)
             else:
-                assert value == (tuple(said) if isinstance(said, list) else type(value)(said)), f.name
+                assert value == (tuple(given) if isinstance(given, list) else type(value)(given)), f.name
 
-    compare(found, tree, Settings())
+    compare(parsed, tree, Settings())
     pairs = yaml.compose(scenario.read_text("utf-8")).value
     assert len({key.value for key, _ in pairs}) == len(pairs)
 
 
-def assert_files_say(read: Catalogue, found: Settings, folder: Path) -> None:
-    """Ids, texts, order and ratings are those of the files, to the last row."""
-    catalogue = found.catalogue
+def assert_files_match(read: Catalogue, parsed: Settings, folder: Path) -> None:
+    """Ids, texts, order and ratings equal those of the files."""
+    catalogue = parsed.catalogue
     if catalogue.source != "files" or catalogue.filters != FilterSettings() or Path(catalogue.data) != folder:
         return
     problems = []
     for lenient in (False, True):
         try:
-            said = literal_catalogue(folder, catalogue, lenient)
+            literal = literal_catalogue(folder, catalogue, lenient)
         except Unreadable as error:
-            problems.append(f"passes, though {error}")
+            problems.append(f"accepted, although {error}")
             continue
-        made = holds(read)
-        wanted = dict(
-            zip(made, (said.item_ids, said.user_ids, said.log, said.item_texts, said.user_texts), strict=True)
-        )
-        differing = [f"{part}: {made[part]!r} for {wanted[part]!r}" for part in made if made[part] != wanted[part]]
+        actual = as_lists(read)
+        parts = (literal.item_ids, literal.user_ids, literal.log, literal.item_texts, literal.user_texts)
+        expected = dict(zip(actual, parts, strict=True))
+        differing = [f"{p}: {actual[p]!r} instead of {expected[p]!r}" for p in actual if actual[p] != expected[p]]
         if not differing:
-            for name, texts in said.item_texts.items():
+            for name, texts in literal.item_texts.items():
                 assert ("" in texts) == any(note.endswith(f"items have no {name}.") for note in read.notes)
             assert np.array_equal(read.test_users, np.unique(read.test_users))
             return
         problems += differing
-    damaged = any(".parquet" in p.name for p in folder.iterdir())  # one engine may read past what another stops at:
-    if not (damaged and all(p.startswith("passes") for p in problems) and holds(read) == RIGHT):
+    damaged = any(".parquet" in p.name for p in folder.iterdir())  # readers may differ on damaged Parquet:
+    if not (damaged and all(p.startswith("accepted") for p in problems) and as_lists(read) == EXPECTED):
         raise AssertionError("; ".join(problems))
 
 
-RIGHT = {
+EXPECTED = {
     "items": ["7", "i1", "i2", "007"],
     "users": ["u0", "u1", "u2"],
     "log": [(0, 0, 5.0), (0, 3, 4.0), (0, 1, None), (1, 1, 1.0), (1, 2, 3.5), (2, 0, 2.0)],
@@ -253,7 +250,7 @@ RIGHT = {
 }
 
 
-def holds(read: Catalogue) -> dict[str, Any]:
+def as_lists(read: Catalogue) -> dict[str, Any]:
     """A catalogue as lists."""
     rows = zip(read.user.tolist(), read.item.tolist(), read.rating.tolist(), strict=True)
     return {
@@ -266,38 +263,38 @@ def holds(read: Catalogue) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_nothing_corrupted_passes(ending: str, places: Iterator[Path]) -> None:
-    """Else the fuzz tests could pass by refusing everything."""
-    root = next(places)
+def test_valid_data_are_accepted(ending: str, folders: Iterator[Path]) -> None:
+    """Otherwise the fuzz tests could pass by rejecting everything."""
+    root = next(folders)
     root.mkdir()
     data = data_set((ending,) * 3, root)
     data.write(root / "scenario.yaml")
-    found, read = run(root / "scenario.yaml", root)
-    assert holds(read) == RIGHT
-    assert_settings_say(found, root / "scenario.yaml")
-    assert_files_say(read, found, data.folder)
+    parsed, read = run(root / "scenario.yaml", root)
+    assert as_lists(read) == EXPECTED
+    assert_settings_match(parsed, root / "scenario.yaml")
+    assert_files_match(read, parsed, data.folder)
 
 
 HARMLESS: dict[str, Callable[[bytes], bytes]] = {
-    "line ends of Windows": lambda data: data.replace(b"\n", b"\r\n"),
-    "a mark of the byte order": lambda data: b"\xef\xbb\xbf" + data,
-    "no line end at the end": lambda data: data.rstrip(b"\n"),
+    "Windows line endings": lambda data: data.replace(b"\n", b"\r\n"),
+    "a byte order mark": lambda data: b"\xef\xbb\xbf" + data,
+    "no newline at the end": lambda data: data.rstrip(b"\n"),
     "blank lines": lambda data: data.replace(b"\n", b"\n\n"),
     "another text": lambda data: data.replace(b"plain", b"pl\0in [/b] '; --"),
 }
 
 
 HARMLESS_CASES = [(ending, what) for ending in ("csv", "csv.gz", "tsv", "atomic") for what in HARMLESS]
-HARMLESS_CASES += [("jsonl", what) for what in HARMLESS if what not in ("a mark of the byte order", "another text")]
+HARMLESS_CASES += [("jsonl", what) for what in HARMLESS if what not in ("a byte order mark", "another text")]
 
 
 @pytest.mark.parametrize(("ending", "what"), HARMLESS_CASES)
-def test_harmless_changes_pass(ending: str, what: str, places: Iterator[Path]) -> None:
-    root = next(places)
+def test_harmless_changes_are_accepted(ending: str, what: str, folders: Iterator[Path]) -> None:
+    root = next(folders)
     root.mkdir()
     data = data_set((ending,) * 3, root)
     data.data = {name: [HARMLESS[what]] for name in data.tables}
     data.write(root / "scenario.yaml")
-    found, read = run(root / "scenario.yaml", root)
+    parsed, read = run(root / "scenario.yaml", root)
     assert len(read.item) == 6
-    assert_files_say(read, found, data.folder)
+    assert_files_match(read, parsed, data.folder)

@@ -1,4 +1,4 @@
-"""The scenarios of real data run by their YAML alone, and the facts hold our sizes beside the published ones."""
+"""Scenarios of public data sets: sizes, compared with the published ones."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_lastfm(lastfm_data: Path) -> None:
 def test_games(games_data: Path) -> None:
     catalogue = catalogue_of("games", games_data)
     assert (catalogue.n_users, catalogue.n_items, len(catalogue.item)) == (50597, 16874, 453637)
-    found = validate(load("games", [f"catalogue.data={games_data}"]).catalogue)
-    assert [(p.severity, p.count) for p in found if "more than once" in p.problem] == [("warning", 382)]
+    problems = validate(load("games", [f"catalogue.data={games_data}"]).catalogue)
+    assert [(p.severity, p.count) for p in problems if "more than once" in p.problem] == [("warning", 382)]
 
 
-def test_coat_beside_published(coat_data: Path, tmp_path: Path) -> None:
+def test_coat_sizes_equal_the_published_ones(coat_data: Path, tmp_path: Path) -> None:
     run = RunFolder(load("coat", [f"catalogue.data={coat_data}"]), tmp_path)
     run_stage(run, "prepare", Progress())
     beside = run.facts("prepare")["beside_published"]

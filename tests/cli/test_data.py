@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ialp_rllib.cli import main as cli
+from tests.catalogue.download.archive import COAT, zipped
 from tests.catalogue.download.file_server import serve
-from tests.catalogue.download.test_fetch import COAT, zipped
 
 Ialp = Callable[..., tuple[int, str, str]]
 

@@ -1,4 +1,4 @@
-"""Source `amazon`: made-up files in exactly the official formats of the reviews of 2018."""
+"""Source `amazon`: synthetic files in the official format of the 2018 reviews."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ REVIEWS = [
     review("AU1", "B002", 1_420_070_400 + 2 * 86_400, 1.0),
     review("AU2", "B003", 1_420_070_400, 2.0),
     review("AU2", "B001", 1_420_070_400),
-    review("AU2", "B004", 1_430_070_400),  # not described at all
+    review("AU2", "B004", 1_430_070_400),  # without metadata
 ]
 
 
@@ -68,7 +68,7 @@ def amazon(folder: Path, **filters: Any) -> Catalogue:
     return read(folder, source="amazon", attributes=["title", "category", "brand"], filters=filters)
 
 
-def test_reviews_in_order_with_clean_descriptions(tmp_path: Path) -> None:
+def test_reviews_are_sorted_and_texts_are_cleaned(tmp_path: Path) -> None:
     catalogue = amazon(write(tmp_path))
     assert sequences(catalogue) == {"AU1": ["B001", "B002", "B002"], "AU2": ["B003", "B001", "B004"]}
     texts = {
@@ -95,10 +95,10 @@ def test_filters(tmp_path: Path) -> None:
     assert sequences(amazon(tmp_path, min_rating=2.0)) == {"AU1": ["B001", "B002"], "AU2": ["B003", "B001", "B004"]}
 
 
-def test_the_scenario_reads_it(tmp_path: Path) -> None:
+def test_scenario(tmp_path: Path) -> None:
     reviews = [review(f"A{u}", f"B{i:03d}", 1_400_000_000 + i) for u in range(6) for i in range(6)]
     meta = [{"asin": f"B{i:03d}", "title": f"t{i}", "brand": "b", "category": ["c", "d"]} for i in range(6)]
-    rare = [review("A0", "B777", 1_400_000_000)]  # the 5-core drops it
+    rare = [review("A0", "B777", 1_400_000_000)]  # removed by the 5-core
     catalogue = read_source(load("amazon", [f"catalogue.data={write(tmp_path, reviews + rare, meta)}"]).catalogue)
     assert (catalogue.n_users, catalogue.n_items, len(catalogue.item)) == (6, 6, 36)
     assert set(catalogue.item_texts["category"]) == {"c > d"}
@@ -120,19 +120,19 @@ def test_markup_is_removed(text: str, expected: str) -> None:
     assert clean(text) == expected
 
 
-def test_which_files(tmp_path: Path) -> None:
+def test_choice_of_files(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, source="amazon", attributes=["title"])
     with pytest.raises(InputError, match="contains 0 files"):
         source_files(settings)
     write(tmp_path)
-    (tmp_path / "Toys.json.gz").write_bytes(b"the whole, which the 5-core is preferred to")
+    (tmp_path / "Toys.json.gz").write_bytes(b"all reviews; the 5-core file takes precedence")
     assert [path.name for path in source_files(settings)] == ["Toys_5.json.gz", "meta_Toys.json.gz"]
     (tmp_path / "meta_Games.json.gz").write_bytes(b"")
     with pytest.raises(InputError, match=r"meta_Games\.json\.gz, meta_Toys\.json\.gz"):
         source_files(settings)
 
 
-def test_broken_lines(tmp_path: Path) -> None:
+def test_malformed_lines(tmp_path: Path) -> None:
     write(tmp_path)
     lines = gzip.decompress((tmp_path / "meta_Toys.json.gz").read_bytes()).decode().splitlines()
     (tmp_path / "meta_Toys.json.gz").write_bytes(

@@ -1,4 +1,4 @@
-"""Source `files`: every format gives the same catalogue; columns by other names; order by position, time or file."""
+"""Source `files`: formats, column names, order of the log, limits of memory and disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_format_gives_the_same_catalogue(ending: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_recbole_atomic_files(ending: str, tmp_path: Path) -> None:
-    """No quoting, names with types; a title is a sequence of tokens that is kept as it stands."""
+    """No quoting; names with types; a title of type token_seq is kept unchanged."""
     import gzip
 
     log = [{k: row[k] for k in ("user_id", "item_id", "rating", "timestamp")} for row in LOG]
@@ -54,18 +54,18 @@ def test_recbole_atomic_files(ending: str, tmp_path: Path) -> None:
     assert catalogue.user_texts["country"].tolist() == ["AT", "BE", "CH"]
 
 
-def test_columns_by_other_names_and_whole_numbers_as_ids(tmp_path: Path) -> None:
+def test_other_column_names_and_integer_ids(tmp_path: Path) -> None:
     items = [{"nr": 7, "Name, long": "seven"}, {"nr": 10, "Name, long": "ten"}]
-    log = [{"who": user, "what": item, "n": n} for user in (1, 2) for n, item in enumerate((10, 7))]
+    log = [{"person": user, "thing": item, "n": n} for user in (1, 2) for n, item in enumerate((10, 7))]
     (tmp_path / "things.csv").write_bytes(csv(items))
-    pd.DataFrame(log).to_parquet(tmp_path / "clicks.parquet")  # numbers there, text in the CSV
+    pd.DataFrame(log).to_parquet(tmp_path / "clicks.parquet")  # numbers in Parquet, text in CSV
     catalogue = read(
         tmp_path,
         items={"file": "things.csv", "id": "nr", "columns": {"title": "Name, long"}},
         interactions={
             "file": "clicks.parquet",
-            "user": "who",
-            "item": "what",
+            "user": "person",
+            "item": "thing",
             "position": "n",
             "time": "",
             "rating": "",
@@ -78,7 +78,7 @@ def test_columns_by_other_names_and_whole_numbers_as_ids(tmp_path: Path) -> None
 
 
 def test_order_without_positions(tmp_path: Path) -> None:
-    """By time where there is one; else as in the file, and the notes say so."""
+    """Without positions the log is sorted by time; without times, too, it keeps the file order, with a note."""
     by_time = read(write(tmp_path), interactions={"position": ""})
     assert sequences(by_time) == ORDERED
     assert by_time.notes == ()
@@ -106,9 +106,8 @@ def test_times_as_dates(ending: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_times_in_several_zones(ending: str, tmp_path: Path) -> None:
-    """Half past twelve in Vienna is before noon in London."""
-    times = ["2020-01-01T12:00:00Z", "2020-01-01T12:30:00+01:00", "2020-01-01 11:45:00"]  # that is i1, i2, i0
+def test_times_in_several_time_zones(ending: str, tmp_path: Path) -> None:
+    times = ["2020-01-01T12:00:00Z", "2020-01-01T12:30:00+01:00", "2020-01-01 11:45:00"]  # sorted: i1, i2, i0
     log = [
         {"user_id": user, "item_id": f"i{n}", "timestamp": time} for user in ("a", "b") for n, time in enumerate(times)
     ]
@@ -121,7 +120,7 @@ def test_times_in_several_zones(ending: str, tmp_path: Path) -> None:
     assert sequences(read(folder)) == {user: ["i1", "i2", "i0"] for user in ("a", "b")}
 
 
-def test_optional_columns_by_almost_their_names_are_noted(tmp_path: Path) -> None:
+def test_columns_with_similar_names_are_noted(tmp_path: Path) -> None:
     renamed = {"rating": "Ratings", "timestamp": "time_stamp"}
     log = [{renamed.get(k, k): v for k, v in row.items()} for row in LOG]
     catalogue = read(write(tmp_path, log=log))
@@ -131,30 +130,30 @@ def test_optional_columns_by_almost_their_names_are_noted(tmp_path: Path) -> Non
     assert read(tmp_path, interactions={"rating": "Ratings", "time": ""}).notes == ()
 
 
-def test_a_rating_that_only_late_json_lines_have(tmp_path: Path) -> None:
+def test_rating_key_that_occurs_late_in_json_lines(tmp_path: Path) -> None:
     log = [{"user_id": f"u{n % 2}", "item_id": "i0", **({"rating": 2.5} if n == 10_500 else {})} for n in range(10_501)]
     rating = read(write(tmp_path, "jsonl", log=log)).rating
     assert np.count_nonzero(rating == 2.5) == 1
 
 
-def test_a_key_that_only_late_json_lines_have(tmp_path: Path) -> None:
+def test_attribute_key_that_occurs_late_in_json_lines(tmp_path: Path) -> None:
     items = [{"item_id": f"i{n}", **({"brand": "late"} if n == 10_500 else {})} for n in range(10_501)]
     catalogue = read(write(tmp_path, "jsonl", items=items), attributes=["brand"])
     assert catalogue.item_texts["brand"][-1] == "late"
     assert catalogue.notes == ("10,500 of 10,501 items have no brand.",)
 
 
-def test_users_without_interactions_stay_unless_something_is_filtered(tmp_path: Path) -> None:
+def test_users_without_interactions_are_kept_unless_filters_are_set(tmp_path: Path) -> None:
     users = [*USERS, {"user_id": "idle", "country": "DK"}]
     assert read(write(tmp_path, users=users)).user_ids.tolist() == ["u0", "u1", "u2", "idle"]
     assert read(tmp_path, filters={"min_length": 2}).user_ids.tolist() == ["u0", "u1"]
 
 
-def test_names_that_mean_something_to_sql_and_to_the_shell(tmp_path: Path) -> None:
-    """Columns called like keywords or like our own; a folder with wild cards; a quote in a name."""
+def test_names_with_special_meaning_in_sql_and_globs(tmp_path: Path) -> None:
+    """Columns named like keywords or internal columns; a folder with wild cards; a quote in a name."""
     folder = tmp_path / "a*b [c] it's"
     items = [{"row": f"i{n}", 'se"lect': "x", "id": "wrong"} for n in range(3)]
-    log = [{"who": "q", "what": f"i{n}", "row": n, "broken": u} for u in ("a", "b") for n in range(3)]
+    log = [{"user_id": "q", "item": f"i{n}", "row": n, "malformed": u} for u in ("a", "b") for n in range(3)]
     for ending in ("csv", "parquet", "jsonl"):
         for name in ("items", "interactions"):
             for old in folder.glob(f"{name}.*") if folder.exists() else ():
@@ -163,7 +162,7 @@ def test_names_that_mean_something_to_sql_and_to_the_shell(tmp_path: Path) -> No
         catalogue = read(
             folder,
             items={"id": "row", "columns": {"title": 'se"lect'}},
-            interactions={"user": "broken", "item": "what", "position": "row"},
+            interactions={"user": "malformed", "item": "item", "position": "row"},
         )
         assert sequences(catalogue) == {"a": ["i0", "i1", "i2"], "b": ["i0", "i1", "i2"]}
         assert set(catalogue.item_texts["title"]) == {"x"}
@@ -172,30 +171,30 @@ def test_names_that_mean_something_to_sql_and_to_the_shell(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "name", ["Käufe.csv", "日本.csv", 'a;b".csv', "items.CSV.GZ", "items.csv.ZST", "ITEMS.JSON.gz"]
 )
-def test_file_names_in_any_letters(name: str, tmp_path: Path) -> None:
+def test_file_names_in_unicode_and_upper_case(name: str, tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "items.csv").unlink()
     (tmp_path / name).write_bytes(FORMATS[name.partition(".")[2].lower() or "csv"](ITEMS))
     assert sequences(read(tmp_path, items={"file": name})) == ORDERED
 
 
-def test_two_files_whose_names_differ_in_one_sign_keep_their_broken_rows_apart(tmp_path: Path) -> None:
+def test_rejected_rows_of_files_with_similar_names(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "a-b.csv").write_bytes(csv(ITEMS) + b"i9\n")
     (tmp_path / "a_b.csv").write_bytes(csv(LOG) + b"u0,i0\n")
-    found = validate(settings_for(tmp_path, items={"file": "a-b.csv"}, interactions={"file": "a_b.csv"}))
-    fields = [(p.where.rsplit("/", 1)[-1], p.count) for p in found if "too few fields" in p.problem]
+    problems = validate(settings_for(tmp_path, items={"file": "a-b.csv"}, interactions={"file": "a_b.csv"}))
+    fields = [(p.where.rsplit("/", 1)[-1], p.count) for p in problems if "too few fields" in p.problem]
     assert fields == [("a-b.csv, row 5", 1), ("a_b.csv, row 7", 1)]
 
 
-def test_parquet_columns_that_differ_in_case_only(tmp_path: Path) -> None:
+def test_parquet_columns_that_differ_only_in_case(tmp_path: Path) -> None:
     write(tmp_path, "parquet")
     items = pd.DataFrame({"ITEM_ID": "x", "Title": "y", "item_id": ["i0", "i1", "i2"], "title": list("abc")})
     items.to_parquet(tmp_path / "items.parquet")
     assert read(tmp_path).item_texts["title"].tolist() == ["a", "b", "c"]
 
 
-def test_several_files_of_one_table_are_listed(tmp_path: Path) -> None:
+def test_several_files_of_one_table(tmp_path: Path) -> None:
     write(tmp_path, "csv")
     write(tmp_path, "parquet")
     with pytest.raises(InputError, match=r"items\.csv, items\.parquet") as error:
@@ -205,7 +204,7 @@ def test_several_files_of_one_table_are_listed(tmp_path: Path) -> None:
     assert sequences(catalogue) == ORDERED
 
 
-def test_only_what_is_read_counts_for_the_digest(tmp_path: Path) -> None:
+def test_digest_covers_only_files_that_are_read(tmp_path: Path) -> None:
     write(tmp_path)
     assert [p.name for p in source_files(settings_for(tmp_path))] == ["items.csv", "interactions.csv"]
 
@@ -221,7 +220,7 @@ def test_only_what_is_read_counts_for_the_digest(tmp_path: Path) -> None:
     assert digest() != before
 
 
-def test_the_working_folder_is_gone_afterwards(tmp_path: Path) -> None:
+def test_working_folder_is_removed(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     (work / "left by a killed run").write_text("")
@@ -234,8 +233,8 @@ def test_the_working_folder_is_gone_afterwards(tmp_path: Path) -> None:
     assert not work.exists()
 
 
-def test_a_full_disk_is_not_blamed_on_the_data(tmp_path: Path) -> None:
-    """A real limit on the size of files, in a process of its own."""
+def test_full_disk_is_reported_as_such(tmp_path: Path) -> None:
+    """With a limit on file sizes, in a separate process."""
     write(tmp_path)
     log = pd.DataFrame({"user_id": np.arange(200_000) % 5_000, "item_id": "i1"})
     log.to_csv(tmp_path / "interactions.csv", index=False)
@@ -251,7 +250,7 @@ def test_a_full_disk_is_not_blamed_on_the_data(tmp_path: Path) -> None:
     assert str(tmp_path) not in done.stdout
 
 
-def test_too_little_memory_is_said(tmp_path: Path) -> None:
+def test_too_little_memory_is_reported(tmp_path: Path) -> None:
     pd.DataFrame({"item_id": [f"i{n}" for n in range(3)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)
     (tmp_path / "interactions.csv").write_bytes(csv(LOG))
     settings = dataclasses.replace(settings_for(tmp_path), memory_mb=1)  # below what the settings allow
@@ -259,8 +258,8 @@ def test_too_little_memory_is_said(tmp_path: Path) -> None:
         read_source(settings)
 
 
-def test_more_rows_than_memory_go_to_disk(tmp_path: Path) -> None:
-    """500,000 rows in 100 MB, filtered and cut; what comes out is what numpy says."""
+def test_data_larger_than_memory(tmp_path: Path) -> None:
+    """500,000 rows with 100 MB, filtered; the result equals that of pandas."""
     rng = np.random.default_rng(0)
     rows = 500_000
     log = pd.DataFrame(
@@ -276,5 +275,5 @@ def test_more_rows_than_memory_go_to_disk(tmp_path: Path) -> None:
     expected = log.sort_values("timestamp").drop_duplicates(["user_id", "item_id"])
     assert len(catalogue.item) == len(expected)
     by_user = expected.groupby("user_id")["item_id"].agg(list)
-    found = sequences(catalogue)
-    assert all(found[user] == by_user[user] for user in by_user.index[::100])
+    actual = sequences(catalogue)
+    assert all(actual[user] == by_user[user] for user in by_user.index[::100])

@@ -1,4 +1,4 @@
-"""Source `lfm`: made-up files in exactly the official formats of LFM-1b."""
+"""Source `lfm`: synthetic files in the official format of LFM-1b."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ialp_rllib.settings import load
 from tests.catalogue.made_up import read, sequences, settings_for
 
 HOUR = 3600
-EVENTS = [  # user, artist, album, track, time; not in the order of time
+EVENTS = [  # (user, artist, album, track, time), not sorted by time
     (31, 1, 10, 100, 1_300_000_000 + 60),
     (31, 1, 11, 101, 1_300_000_000),
     (31, 2, 20, 200, 1_300_000_000 + 2 * HOUR),
@@ -23,7 +23,7 @@ EVENTS = [  # user, artist, album, track, time; not in the order of time
     (45, 2, 20, 200, 1_400_000_000),
     (45, 1, 11, 100, 1_400_000_300),
     (45, 3, 30, 300, 1_400_000_600),
-    (45, 9, 90, 900, 1_400_000_900),  # a track that no other file knows
+    (45, 9, 90, 900, 1_400_000_900),  # in no other file
 ]
 TRACKS = [
     (100, 'Say "Hello"', 1),
@@ -51,7 +51,7 @@ def lfm(archive: Path) -> Callable[..., Catalogue]:
     return lambda **filters: read(archive, source="lfm", attributes=ATTRIBUTES, filters=filters)
 
 
-def test_sessions_of_tracks_with_their_names(lfm: Callable[..., Catalogue]) -> None:
+def test_sessions_and_names_of_tracks(lfm: Callable[..., Catalogue]) -> None:
     catalogue = lfm(session_gap=1.0)
     assert sequences(catalogue) == {
         "31/1": ["101", "100"],
@@ -61,7 +61,7 @@ def test_sessions_of_tracks_with_their_names(lfm: Callable[..., Catalogue]) -> N
     texts = {
         item: tuple(catalogue.item_texts[name][n] for name in ATTRIBUTES) for n, item in enumerate(catalogue.item_ids)
     }
-    assert texts == {  # album: where the track was heard most often; tracks that no one heard are left out
+    assert texts == {  # album: the one with most events; tracks without events are omitted
         "100": ('Say "Hello"', "Ten", '"Weird Al"'),
         "101": ('"unbalanced', 'The "Best" of', '"Weird Al"'),
         "200": ("Þorparinn", "Sígur", "Sigur Rós"),
@@ -76,13 +76,13 @@ def test_sessions_of_tracks_with_their_names(lfm: Callable[..., Catalogue]) -> N
     assert len({name.split("/")[0] for name in catalogue.user_ids[catalogue.test_users]}) == 1
 
 
-def test_names_are_loaded_only_for_what_the_filters_leave(lfm: Callable[..., Catalogue]) -> None:
+def test_names_are_loaded_after_filtering(lfm: Callable[..., Catalogue]) -> None:
     catalogue = lfm(session_gap=1.0, item_core=2)
     assert set(catalogue.item_ids) == {"100", "200"}
     assert "have no" not in " ".join(catalogue.notes)
 
 
-def test_a_sample_of_listeners(archive: Path) -> None:
+def test_sample_of_users(archive: Path) -> None:
     with (archive / "LFM-1b_LEs.txt").open("a") as file:
         file.writelines(f"{1000 + n % 50}\t1\t10\t100\t{1_300_000_000 + n}\n" for n in range(500))
     catalogue = read(archive, source="lfm", attributes=["title"], filters={"max_users": 5})
@@ -90,7 +90,7 @@ def test_a_sample_of_listeners(archive: Path) -> None:
     assert "A sample of at most 5 users of LFM-1b_LEs.txt (catalogue.filters)." in catalogue.notes
 
 
-def test_broken_names_are_left_out_and_a_broken_event_is_not(archive: Path, lfm: Callable[..., Catalogue]) -> None:
+def test_malformed_names_are_skipped_malformed_events_are_errors(archive: Path, lfm: Callable[..., Catalogue]) -> None:
     with (archive / "LFM-1b_tracks.txt").open("a") as file:
         file.write("9\ta name\twith a tab\t1\n500\n")
     assert "2 rows of LFM-1b_tracks.txt cannot be read and were skipped." in lfm().notes
@@ -115,14 +115,14 @@ def test_missing_files_and_attributes(archive: Path, lfm: Callable[..., Catalogu
     (archive / "LFM-1b_artists.txt").write_bytes(b"")
     with pytest.raises(InputError, match=r"LFM-1b_albums\.txt: no such file"):
         lfm()
-    found = {problem.where.rsplit("_", 1)[-1]: problem.problem for problem in validate(settings)}
-    assert found["albums.txt"] == "no such file"
-    assert "empty" in found["artists.txt"]
+    problems = {problem.where.rsplit("_", 1)[-1]: problem.problem for problem in validate(settings)}
+    assert problems["albums.txt"] == "no such file"
+    assert "empty" in problems["artists.txt"]
     with pytest.raises(InputError, match="'mood' is not in LFM-1b"):
         read(archive, source="lfm", attributes=["mood"])
 
 
-def test_the_scenario_reads_it(archive: Path) -> None:
+def test_scenario(archive: Path) -> None:
     from ialp_rllib.catalogue.sources.read import read_source
 
     loose = ["catalogue.filters.item_core=2", "catalogue.filters.min_length=2"]

@@ -1,6 +1,6 @@
-"""What data files literally say, read with Python's own readers: what the package's reader is compared with.
+"""Reference reader of the data files in plain Python, with which the package's reader is compared.
 
-Everything is refused here that must not pass: whatever the reader makes of such files, it is wrong.
+It rejects everything that the package's reader must reject.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ _ATOMIC = {"items": ".item", "interactions": ".inter", "users": ".user"}
 
 
 class Unreadable(Exception):
-    """A file, or the files together, say nothing that could be a catalogue."""
+    """The files are not a valid catalogue."""
 
 
 @dataclass
 class Literal:
-    """The catalogue, as lists."""
+    """A catalogue as lists."""
 
     item_ids: list[str]
     item_texts: dict[str, list[str]]
     user_ids: list[str]
     user_texts: dict[str, list[str]]
-    log: list[tuple[int, int, float | None]]  # user, item, rating: ordered
+    log: list[tuple[int, int, float | None]]  # (user, item, rating), sorted
 
 
 def literal_catalogue(folder: Path, settings: CatalogueSettings, lenient: bool = False) -> Literal:
-    """The catalogue that the files in ``folder`` describe, without filters.
+    """The catalogue in the files of ``folder``, without filters.
 
     Args:
-        lenient: read CSV without the white space around quotes, JSON without a comma before a closing bracket.
+        lenient: ignore white space around quotes in CSV, and commas before closing brackets in JSON.
 
     Raises:
-        Unreadable: there is none.
+        Unreadable: the files are invalid.
     """
     tables = {t: read(p, lenient) for t in _ATOMIC if (p := find(folder, settings, t)) is not None}
     items, item_texts = _texts(*tables["items"], settings.items, settings.attributes)
@@ -58,26 +58,26 @@ def literal_catalogue(folder: Path, settings: CatalogueSettings, lenient: bool =
         users, user_texts = _texts(*tables["users"], settings.users, settings.user_attributes)
     log = _log(*tables["interactions"], settings, {id: n for n, id in enumerate(items)}, users)
     names = users if users is not None else list(dict.fromkeys(row[0] for row in log))
-    number = {name: n for n, name in enumerate(names)}
-    ordered = sorted(((number[who], key, what, rating) for who, key, what, rating in log), key=lambda row: row[:2])
-    if len(number) < 2:
+    index = {name: n for n, name in enumerate(names)}
+    ordered = sorted(((index[user], key, item, rating) for user, key, item, rating in log), key=lambda row: row[:2])
+    if len(index) < 2:
         raise Unreadable("one user")
-    return Literal(items, item_texts, names, user_texts, [(who, what, rating) for who, _, what, rating in ordered])
+    return Literal(items, item_texts, names, user_texts, [(user, item, rating) for user, _, item, rating in ordered])
 
 
 def find(folder: Path, settings: CatalogueSettings, table: str) -> Path | None:
     named = getattr(settings, table).file
     if named:
-        found = [folder / named]
+        paths = [folder / named]
     else:
-        found = [
+        paths = [
             p for p in folder.iterdir() if p.name.startswith(f"{table}.") or _ATOMIC[table] in "".join(p.suffixes[-2:])
         ]
-    if len(found) == 1 and found[0].is_file():
-        return found[0]
-    if not found and table == "users" and not settings.user_attributes:
+    if len(paths) == 1 and paths[0].is_file():
+        return paths[0]
+    if not paths and table == "users" and not settings.user_attributes:
         return None
-    raise Unreadable(f"{len(found)} files of {table}")
+    raise Unreadable(f"{len(paths)} files of {table}")
 
 
 def read(path: Path, lenient: bool = False) -> tuple[list[str], Rows]:
@@ -87,12 +87,12 @@ def read(path: Path, lenient: bool = False) -> tuple[list[str], Rows]:
             table = pq.read_table(path)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Unreadable(str(error)) from error
-        _once(table.column_names)
+        _check_names(table.column_names)
         return table.column_names, table.to_pylist()
     try:
         data = path.read_bytes()
         data = gzip.decompress(data) if path.name.endswith(".gz") else data
-        # A byte in a column that no one reads does no harm: see _said.
+        # Invalid bytes matter only in columns that are read: see _valid_text.
         text = data.decode("utf-8", "strict" if ".json" in path.name else "surrogateescape")
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise Unreadable(str(error)) from error
@@ -111,34 +111,34 @@ def read(path: Path, lenient: bool = False) -> tuple[list[str], Rows]:
     else:
         lines = [line.split("\t") if line else [] for line in re.split(r"\r\n|\n|\r", text)]
         names = [name.rsplit(":", 1)[0] for name in lines[0]]
-    _once(names)
+    _check_names(names)
     rows = [line for line in lines[1:] if line]
     for row in rows:
-        if len(row) == len(names) + 1 and row[-1] == "":  # a separator at the end: nothing is lost
+        if len(row) == len(names) + 1 and row[-1] == "":  # a trailing separator loses nothing
             row.pop()
         if len(row) != len(names):
             raise Unreadable(f"{len(row)} fields")
     return names, [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _once(names: list[str]) -> None:
-    _said("".join(names))
+def _check_names(names: list[str]) -> None:
+    _valid_text("".join(names))
     if len(set(names)) < len(names) or not any(names):
         raise Unreadable(f"columns {names}")
 
 
 def _read_json(text: str) -> tuple[list[str], Rows]:
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({key for key, _ in found}) < len(found):
-            raise Unreadable("a key twice")
-        return dict(found)
+    def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise Unreadable("duplicate keys")
+        return dict(pairs)
 
     rows = []
     for line in text.split("\n"):
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=pairs)
+            row = json.loads(line, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             raise Unreadable(str(error)) from error
         if not isinstance(row, dict):
@@ -153,7 +153,7 @@ def _texts(names: list[str], rows: Rows, group: Any, attributes: tuple[str, ...]
         raise Unreadable("columns or rows")
     ids = [_id(row.get(group.id)) for row in rows]
     if len(set(ids)) < len(ids):
-        raise Unreadable("an id twice")
+        raise Unreadable("a duplicate id")
     return ids, {a: [_text(row.get(column)) for row in rows] for a, column in columns.items()}
 
 
@@ -167,22 +167,22 @@ def _log(
         columns[key] = "" if column == default and column not in names else column
     if not {group.user, group.item, *(c for c in columns.values() if c)} <= set(names) or not rows:
         raise Unreadable("columns or rows")
-    log, places = [], set()
+    log, positions = [], set()
     for n, row in enumerate(rows):
-        who, what = _id(row.get(group.user)), _id(row.get(group.item))
-        if what not in items or (users is not None and who not in users):
-            raise Unreadable(f"unknown {who} or {what}")
-        place, time, rating = (_number(row.get(c) if c else None, key) for key, c in columns.items())
-        order = place if columns["position"] else time if columns["time"] else 0
-        if order is None or (columns["position"] and (who, place) in places):
-            raise Unreadable(f"position {place}, time {time}")
-        places.add((who, place))
-        log.append((who, (order, n), items[what], rating))
+        user, item = _id(row.get(group.user)), _id(row.get(group.item))
+        if item not in items or (users is not None and user not in users):
+            raise Unreadable(f"unknown {user} or {item}")
+        position, time, rating = (_number(row.get(c) if c else None, key) for key, c in columns.items())
+        order = position if columns["position"] else time if columns["time"] else 0
+        if order is None or (columns["position"] and (user, position) in positions):
+            raise Unreadable(f"position {position}, time {time}")
+        positions.add((user, position))
+        log.append((user, (order, n), items[item], rating))
     return log
 
 
-def _said(value: Any) -> str:
-    """A value as text that is UTF-8."""
+def _valid_text(value: Any) -> str:
+    """A value as text, which must be valid UTF-8."""
     try:
         return str(value).encode().decode()
     except UnicodeEncodeError as error:
@@ -192,7 +192,7 @@ def _said(value: Any) -> str:
 def _id(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip(" \t\r\n"):
         raise Unreadable(f"id {value!r}")
-    return _said(value)
+    return _valid_text(value)
 
 
 def _text(value: Any) -> str:
@@ -202,11 +202,11 @@ def _text(value: Any) -> str:
         )
     elif isinstance(value, dict | bool):
         value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return "" if value is None else _said(value).strip(" ")
+    return "" if value is None else _valid_text(value).strip(" ")
 
 
 def _number(value: Any, key: str) -> float | None:
-    """A position (exact), a time or a rating; None where there is nothing."""
+    """A position (exact), a time or a rating; None if empty."""
     text = "" if value is None else str(value).strip(" ")
     if not text:
         return None

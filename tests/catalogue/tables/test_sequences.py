@@ -1,4 +1,4 @@
-"""Sessions and filters: against a plain Python version of the rules; the split keeps a person's sequences together."""
+"""Sessions and filters, compared with a plain Python version of the rules; the train/test split by person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR = 3600
 
 
 def rare_log(seed: int, rows: int = 700) -> pd.DataFrame:
-    """Popular and rare users and items, times with gaps, some without rating."""
+    """A log with popular and rare users and items, gaps in time, and missing ratings."""
     rng = np.random.default_rng(seed)
     return pd.DataFrame(
         {
@@ -32,7 +32,7 @@ def rare_log(seed: int, rows: int = 700) -> pd.DataFrame:
 
 
 def by_hand(log: pd.DataFrame, filters: FilterSettings) -> list[tuple[str, list[str]]]:
-    """(user, items) of each sequence by the rules as the settings tell them, one row at a time."""
+    """(user, items) of each sequence, by the rules in the documentation of the settings, row by row."""
     pieces: list[tuple[str, list[str]]] = []
     for user in log["user_id"].drop_duplicates():
         rows = log[log["user_id"] == user].sort_values("timestamp")
@@ -86,7 +86,7 @@ def by_hand(log: pd.DataFrame, filters: FilterSettings) -> list[tuple[str, list[
     ids=str,
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_filters_do_what_a_plain_version_does(tree: dict[str, Any], seed: int, tmp_path: Path) -> None:
+def test_filters_equal_the_plain_version(tree: dict[str, Any], seed: int, tmp_path: Path) -> None:
     log = rare_log(seed)
     log.to_csv(tmp_path / "interactions.csv", index=False)
     pd.DataFrame({"item_id": [f"i{n}" for n in range(90)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)
@@ -105,8 +105,8 @@ def test_filters_do_what_a_plain_version_does(tree: dict[str, Any], seed: int, t
     assert (set(catalogue.item_ids) == used) == (tree.get("item_core", 0) > 0)
 
 
-def test_the_core_is_reached_over_several_rounds(tmp_path: Path) -> None:
-    """A chain: each removal makes the next thing too rare, until only the square of two users and two items is left."""
+def test_core_needs_several_passes(tmp_path: Path) -> None:
+    """A chain in which each removal makes the next user or item too rare, and a 2 x 2 block that remains."""
     pairs = [(f"u{n}", f"i{n + d}") for n in range(8) for d in (0, 1)] + [
         ("v", "a"),
         ("v", "b"),
@@ -122,7 +122,7 @@ def test_the_core_is_reached_over_several_rounds(tmp_path: Path) -> None:
     assert catalogue.notes == ("The filters leave 4 of 20 interactions (catalogue.filters).",)
 
 
-def test_a_gap_of_exactly_the_setting_does_not_split(tmp_path: Path) -> None:
+def test_gap_equal_to_the_setting_does_not_split(tmp_path: Path) -> None:
     rows = [
         {"user_id": user, "item_id": "a", "timestamp": time}
         for user in ("u", "v")
@@ -130,11 +130,11 @@ def test_a_gap_of_exactly_the_setting_does_not_split(tmp_path: Path) -> None:
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "interactions.csv", index=False)
     (tmp_path / "items.csv").write_text("item_id,title\na,t\n")
-    found = sequences(read(tmp_path, filters={"session_gap": 1.0}))
-    assert {user: len(items) for user, items in found.items()} == {"u/1": 2, "u/2": 2, "v/1": 2, "v/2": 2}
+    sessions = sequences(read(tmp_path, filters={"session_gap": 1.0}))
+    assert {user: len(items) for user, items in sessions.items()} == {"u/1": 2, "u/2": 2, "v/1": 2, "v/2": 2}
 
 
-def test_all_sequences_of_a_person_are_on_one_side(tmp_path: Path) -> None:
+def test_sequences_of_a_person_are_not_split_between_train_and_test(tmp_path: Path) -> None:
     log = rare_log(3)
     log.to_csv(tmp_path / "interactions.csv", index=False)
     pd.DataFrame({"item_id": [f"i{n}" for n in range(90)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)
@@ -146,17 +146,17 @@ def test_all_sequences_of_a_person_are_on_one_side(tmp_path: Path) -> None:
     assert len(test) == round(0.3 * len(test | train))
 
 
-def test_grouped_split_of_single_sequences_is_the_plain_split() -> None:
+def test_grouped_split_with_one_sequence_per_person() -> None:
     settings = CatalogueSettings(split_seed=4)
     np.testing.assert_array_equal(split_users(50, settings), split_users(50, settings, np.arange(50)))
 
 
-def test_the_parts_of_the_users_are_apart_and_hold_everyone() -> None:
+def test_folds_partition_the_users() -> None:
     for count in (50, 48, 52, 8):
-        parts = [split_users(count, CatalogueSettings(test_part=part)) for part in range(5)]
-        assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(count))
-        assert max(len(part) for part in parts) - min(len(part) for part in parts) <= 1
-        assert all((np.diff(part) > 0).all() for part in parts)
+        folds = [split_users(count, CatalogueSettings(test_part=part)) for part in range(5)]
+        assert np.array_equal(np.sort(np.concatenate(folds)), np.arange(count))
+        assert max(len(fold) for fold in folds) - min(len(fold) for fold in folds) <= 1
+        assert all((np.diff(fold) > 0).all() for fold in folds)
     persons = np.repeat(np.arange(10), 3)
     assert not set(split_users(30, CatalogueSettings(test_part=1), persons)) & set(
         split_users(30, CatalogueSettings(test_part=2), persons)
@@ -165,7 +165,7 @@ def test_the_parts_of_the_users_are_apart_and_hold_everyone() -> None:
         split_users(50, CatalogueSettings(test_part=5))
 
 
-def test_a_sample_of_users_is_seeded_and_whole(tmp_path: Path) -> None:
+def test_sample_of_users_is_seeded_and_keeps_whole_logs(tmp_path: Path) -> None:
     log = rare_log(5)
     log.to_csv(tmp_path / "interactions.csv", index=False)
     pd.DataFrame({"item_id": [f"i{n}" for n in range(90)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)
@@ -178,7 +178,7 @@ def test_a_sample_of_users_is_seeded_and_whole(tmp_path: Path) -> None:
         assert all(everyone[user] == items for user, items in sample.items())
 
 
-def test_filters_that_leave_nothing_and_gaps_without_times(tmp_path: Path) -> None:
+def test_filters_that_remove_everything_and_gaps_without_times(tmp_path: Path) -> None:
     log = rare_log(0)
     log.to_csv(tmp_path / "interactions.csv", index=False)
     pd.DataFrame({"item_id": [f"i{n}" for n in range(90)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)

@@ -1,4 +1,4 @@
-"""A small right data set with its scenario, whose tables, bytes and settings can be corrupted before it is written."""
+"""A small valid data set and its scenario; tables, bytes and settings can be corrupted before writing."""
 
 from __future__ import annotations
 
@@ -49,12 +49,14 @@ class Table:
 
 @dataclass
 class DataSet:
-    """Tables, their formats, what becomes of their bytes, and the scenario.
+    """Tables, their formats, the scenario, and the corruptions to apply.
 
     Attributes:
-        data, files: table -> changes of its bytes, and of its file after it was written.
-        texts: changes of the scenario's bytes.
-        wrong: the tables and settings that were corrupted.
+        formats: table -> file extension.
+        data: table -> changes of its bytes.
+        files: table -> changes of its file, after writing.
+        texts: changes of the bytes of the scenario.
+        wrong: tables and settings that were corrupted.
     """
 
     formats: dict[str, str]
@@ -116,7 +118,7 @@ def encode(table: Table, ending: str) -> bytes:
         for row in table.rows:
             cells = zip(table.names, row, strict=True)
             pairs = (f"{json.dumps(n)}: {json.dumps(v, ensure_ascii=False)}" for n, v in cells)
-            lines.append("{" + ", ".join(pairs) + "}\n")  # by hand: a name may be there twice
+            lines.append("{" + ", ".join(pairs) + "}\n")  # by hand, as names may occur twice
         return "".join(lines).encode()
     cells = [["" if v is None else str(v) for v in row] for row in table.rows]
     if ending == "atomic":
@@ -130,5 +132,5 @@ def encode(table: Table, ending: str) -> bytes:
 def _array(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values, from_pandas=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a column has one type there
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # columns have one type
         return pa.array([None if v is None else str(v) for v in values], pa.string())

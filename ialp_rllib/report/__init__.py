@@ -1,1 +1,1 @@
-"""Pages for people: the report of a run, the audit of a judge, and the parts that all pages share."""
+"""HTML reports: of a run (:mod:`.run`), of the audit of a judge (:mod:`.audit`), and what they share (:mod:`.kit`)."""

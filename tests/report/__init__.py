@@ -1,1 +1,1 @@
-"""Tests of the report; a package, so that its made-up measurements can be imported."""
+"""Tests of the reports; a package, so that other tests can import its synthetic measurements."""

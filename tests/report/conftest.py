@@ -1,4 +1,4 @@
-"""Made-up measurements for the tests of the report."""
+"""Synthetic measurements and a synthetic audit for the tests of the reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.report.made_up import curves_table, point, result, results_table
 
 @pytest.fixture
 def results() -> pa.Table:
-    """Two methods, three seeds; A-iALP_ap clearly above at the start, mixed up with A2C at the end."""
+    """Two methods, three seeds; A-iALP_ap is clearly better at the start, and overlaps with A2C at the end."""
     returns = {("a2c", "0"): (3, 4, 5), ("a2c", "end"): (20, 24, 28), ("aialp_ap", "0"): (20, 21, 22)}
     returns[("aialp_ap", "end")] = (26, 27, 31)
     return results_table(
@@ -27,7 +27,7 @@ def results() -> pa.Table:
 
 @pytest.fixture
 def curves() -> pa.Table:
-    """Curves of three methods and two seeds; iALP has a single point, A-iALP_ap a weight."""
+    """Curves of three methods and two seeds; iALP has a single point, A-iALP_ap has alpha."""
     rows = []
     for series in ("train", "test_greedy", "test_sampled"):
         for seed in (0, 1):
@@ -43,7 +43,7 @@ def curves() -> pa.Table:
 
 @pytest.fixture
 def judge() -> dict[str, Any]:
-    """An audit with all its keys."""
+    """An audit with all keys."""
     shares = [0.09] * 10 + [0.1]
     uniform = group(1000, 0.74) | {"items": group(900, 0.76)}
     popular = group(1000, 0.6) | {"items": group(900, 0.61)}
@@ -106,10 +106,10 @@ def judge() -> dict[str, Any]:
 
 
 def group(prompts: int, accuracy: float) -> dict[str, Any]:
-    """A share with an interval of some width."""
+    """An accuracy with an interval of width 0.06."""
     return {"prompts": prompts, "accuracy": accuracy, "interval": [accuracy - 0.03, accuracy + 0.03]}
 
 
 def span(low: int, high: int, accuracy: float) -> dict[str, Any]:
-    """A group of prompts."""
+    """A group of 500 prompts with values from ``low`` to ``high``."""
     return {"low": low, "high": high, **group(500, accuracy)}

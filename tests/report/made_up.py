@@ -1,4 +1,4 @@
-"""Rows of made-up measurements: no run produced these numbers."""
+"""Rows of synthetic measurements: no run produced these numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = {"0": 0, "1": 1000, "2": 2000, "end": 50_000}
 
 
 def result(method: str, seed: int, epoch: str, value: float, policy: str = "sampled", **more: Any) -> dict[str, Any]:
-    """A row of results with this return, at length 10."""
+    """A row of ``results`` with this return and a length of 10."""
     row = {
         "scenario": "made-up",
         "method": method,
@@ -31,12 +31,12 @@ def result(method: str, seed: int, epoch: str, value: float, policy: str = "samp
 
 
 def results_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows as a table in the declared schema."""
+    """Rows as a table in the schema ``RESULTS``."""
     return pa.Table.from_pylist(rows, schema=RESULTS)
 
 
 def point(method: str, seed: int, step: int, value: float, series: str = "train", **more: Any) -> dict[str, Any]:
-    """A row of curves with this return, at length 10."""
+    """A row of ``curves`` with this return and a length of 10."""
     row = {
         "scenario": "made-up",
         "method": method,
@@ -54,5 +54,5 @@ def point(method: str, seed: int, step: int, value: float, series: str = "train"
 
 
 def curves_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows as a table in the declared schema."""
+    """Rows as a table in the schema ``CURVES``."""
     return pa.Table.from_pylist(rows, schema=CURVES)

@@ -1,4 +1,4 @@
-"""Reads a page as a browser would, and refuses what is not well-formed."""
+"""A parser for the HTML pages that rejects pages that are not well-formed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _VOID = {"meta", "br", "hr", "img", "input", "link", "source", "area", "base", "
 
 
 class Page(HTMLParser):
-    """Collects ids, links and text, and checks that every tag is closed in its order."""
+    """Collects ids, links and text of a page, and checks that its elements are nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

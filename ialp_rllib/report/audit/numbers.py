@@ -1,4 +1,4 @@
-"""Numbers of a judge's audit for the pages: as it has them, or worked out from what it has."""
+"""Numbers of a judge's audit: looked up, or derived where an audit lacks them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from ialp_rllib.report.kit.formatting import is_number
 
 Audit = Mapping[str, Any]
+"""The result of :func:`ialp_rllib.judge.audit.audit.audit_judge`; keys may be missing."""
 
 
 def letter_bias(audit: Audit) -> float | None:
-    """Total variation distance of the letters answered, None apart, from equal shares: the audit's own, or worked out.
+    """Position bias: total variation distance between the letters' shares of the answers and equal shares, in [0, 1).
 
-    Shares are those of ``label_histogram`` ``(k + 1,)``, the last one None.
+    Taken from the audit, or derived from its ``label_histogram``: ``(k + 1,)`` shares, the last one of None, which is
+    excluded.
     """
     if is_number(audit.get("letter_bias")):
         return audit["letter_bias"]
@@ -26,8 +28,10 @@ def letter_bias(audit: Audit) -> float | None:
 
 
 def expected_letter_bias(audit: Audit) -> float | None:
-    """What :func:`letter_bias` is of an unbiased judge, for the number of prompts is finite: the audit's own, or the
-    mean of the normal approximation."""
+    """Expected :func:`letter_bias` of an unbiased judge on this many prompts.
+
+    Taken from the audit, or derived as its mean in the normal approximation of the multinomial distribution.
+    """
     if is_number(audit.get("letter_bias_by_chance")):
         return audit["letter_bias_by_chance"]
     shares, prompts = audit.get("label_histogram"), audit.get("prompts")
@@ -38,7 +42,7 @@ def expected_letter_bias(audit: Audit) -> float | None:
 
 
 def expected_shares(audit: Audit) -> list[float] | None:
-    """The shares of the labels, None last, if every letter were equally often right."""
+    """Expected shares of the labels for a judge without position bias: equal for all letters; None last."""
     shares = audit.get("label_histogram")
     if not shares or len(shares) < 2:
         return None
@@ -48,11 +52,11 @@ def expected_shares(audit: Audit) -> list[float] | None:
 
 
 def lookup(audit: Audit, path: str) -> Any:
-    """The value at a dotted path, or None."""
-    found: Any = audit
+    """The value at a dotted path; None if a key is missing."""
+    value: Any = audit
     for name in path.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def format_interval(interval: Any) -> str:
@@ -60,6 +64,6 @@ def format_interval(interval: Any) -> str:
     return f"{interval[0]:.2f}–{interval[1]:.2f}" if interval else ""
 
 
-def format_percent(share: float) -> str:
-    """A share in whole percent."""
-    return f"{100 * share:.0f}%"
+def format_percent(fraction: float) -> str:
+    """A fraction in whole percent: 0.742 as 74%."""
+    return f"{100 * fraction:.0f}%"

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _GROUPINGS = {
     "by_history": "Items of history in the prompt",
-    "by_popularity": "Interactions of the true item (prompts that hold it)",
+    "by_popularity": "Interactions with the true item (prompts that contain it)",
 }
 
 
@@ -37,11 +37,11 @@ def write_page(
     """Write the page of an audit.
 
     Args:
-        path: of the HTML file; its folder is made if it does not exist.
+        path: the HTML file; its folder is created if it does not exist.
         scenario: name of the scenario.
-        audit: see :func:`ialp_rllib.judge.audit.audit.audit_judge`; what it lacks is left out.
-        wordings: the instruction in each wording.
-        settings: the settings that the audit was made with, as :func:`ialp_rllib.settings.to_dict` gives them.
+        audit: see :func:`ialp_rllib.judge.audit.audit.audit_judge`; parts that it lacks are left out.
+        wordings: the instruction in each wording, by ``judge.frame``.
+        settings: settings of the audit as nested plain data (:func:`ialp_rllib.settings.to_dict`).
         versions: name of a component -> version.
 
     Raises:
@@ -66,7 +66,7 @@ def render(
     settings: Mapping[str, Any],
     versions: Mapping[str, Any],
 ) -> str:
-    """The page as text. Arguments as in :func:`write_page`."""
+    """The page as HTML. Arguments as in :func:`write_page`."""
     return render_template(
         Path(__file__).with_name("audit.html.j2"),
         scenario=scenario,
@@ -82,24 +82,29 @@ def render(
 
 
 def group_rows(audit: Audit) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """(what is grouped by, rows): of each group its name, and ``cells`` of count, accuracy and interval per kind."""
-    kinds = audit.get("negatives") or {}
+    """Tables of accuracy by group.
+
+    Yields:
+        The title of a table and its rows, one per group: ``name``, and ``cells``: kind of the other candidates ->
+        (number of prompts, accuracy, interval).
+    """
+    negatives = audit.get("negatives") or {}
     for key, title in _GROUPINGS.items():
-        found: dict[int, dict[str, Any]] = {}
+        rows: dict[int, dict[str, Any]] = {}
         for kind in ("uniform", "popular"):
-            for group in (kinds.get(kind) or {}).get(key) or []:
-                row = found.setdefault(group["low"], {"name": group_name(group), "cells": {}})
+            for group in (negatives.get(kind) or {}).get(key) or []:
+                row = rows.setdefault(group["low"], {"name": group_name(group), "cells": {}})
                 row["cells"][kind] = (
                     format_count(group["prompts"]),
                     format_percent(group["accuracy"]),
                     format_interval(group["interval"]),
                 )
-        if found:
-            yield title, [found[low] for low in sorted(found)]
+        if rows:
+            yield title, [rows[low] for low in sorted(rows)]
 
 
 def wording_rows(audit: Audit, wordings: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """A row per wording: its number, whether it is in use, accuracy, interval, share of the same answers, its text."""
+    """Rows of the table of wordings: number, whether in use, accuracy, interval, fraction of equal answers, text."""
     for row in lookup(audit, "frames.frames") or []:
         number = row["frame"]
         yield {
@@ -113,10 +118,10 @@ def wording_rows(audit: Audit, wordings: Sequence[str]) -> Iterator[dict[str, An
 
 
 def fact_rows(audit: Audit) -> Iterator[tuple[str, str]]:
-    """Who was asked, and what that took."""
+    """(name, value) of model, engine, prompt, and time of the audit."""
     for key, name in (
         ("model", "Model"),
-        ("model_fingerprint", "Its fingerprint"),
+        ("model_fingerprint", "Fingerprint of the model"),
         ("engine", "Engine"),
         ("decoding", "Decoding"),
         ("prompt_fingerprint", "Fingerprint of the prompt"),
@@ -124,8 +129,8 @@ def fact_rows(audit: Audit) -> Iterator[tuple[str, str]]:
         if audit.get(key):
             yield name, str(audit[key])
     if is_number(audit.get("asked")):
-        yield "Prompts asked, in all", format_count(audit["asked"])
-        yield "Of these refused", format_count(audit.get("refused"))
+        yield "Prompts", format_count(audit["asked"])
+        yield "Refused prompts", format_count(audit.get("refused"))
     if is_number(audit.get("seconds")):
         speed = format_count(audit.get("prompts_per_second"))
         yield "Time", f"{format_seconds(audit['seconds'])} ({speed} prompts per second)"

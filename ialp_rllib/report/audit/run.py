@@ -1,4 +1,4 @@
-"""An audit of a run's judge at any time, on a page of its own: no stage, for nothing depends on it."""
+"""Audit of a run's judge on request. It is not a stage, since nothing depends on it."""
 
 from __future__ import annotations
 
@@ -24,59 +24,59 @@ from ialp_rllib.storage import write_json
 def audit_run(
     run: RunFolder, progress: Progress, *, model: str = "", prompts: int = 0, page: Path | None = None
 ) -> tuple[dict[str, Any], Path]:
-    """Audit the judge of a run; prepare the run's data first, where that was not done.
+    """Audit the judge of a run, and write ``audit/audit.json`` and ``audit/index.html`` in the run's folder.
 
-    An oracle needs the fitted users, too. Leaves ``audit/audit.json`` and ``audit/index.html`` in the run's folder.
+    The stages that it reads (``prepare``; for an oracle also ``users``) are run first unless they are up to date.
 
     Args:
-        run: its settings and folder.
-        progress: is told how far it is.
-        model: who is audited. Empty: the tuned judge of the run where stage ``tune`` stands, with its audit from before
-            the tuning beside it; else the judge as it came.
-        prompts: instead of ``judge.audit_prompts``; 0: those.
-        page: where else to write the page to.
+        run: settings and folder of the run.
+        progress: receives the progress.
+        model: the model to audit. Empty: the tuned judge if stage ``tune`` is up to date, shown next to the audit
+            before tuning; otherwise the judge's model without tuning.
+        prompts: number of held-out prompts; 0: ``judge.audit_prompts``.
+        page: file for the page, instead of ``audit/index.html``.
 
     Returns:
-        The audit (:func:`ialp_rllib.judge.audit.audit.audit_judge`), and where its page lies.
+        The audit (:func:`ialp_rllib.judge.audit.audit.audit_judge`), and the path of its page.
 
     Raises:
-        InputError: the data or the model cannot be used, or a folder not be written to.
+        InputError: the data or the model cannot be used, or a folder cannot be written to.
     """
     needed = ["prepare"]
     if (model or run.settings.judge.model) == ORACLE:
         needed.append("users")
     else:
-        resolve_model(model or run.settings.judge.model)  # a wrong name is told at once
+        resolve_model(model or run.settings.judge.model)  # fails early on a wrong name
     for stage in needed:
         if not run.stage(stage).up_to_date():
             run.write_settings()
             run_stage(run, stage, progress)
-    settings, facts = run.settings.judge, {}
-    asked = replace(settings, audit_prompts=prompts or settings.audit_prompts)
+    settings, tuning = run.settings.judge, {}
+    judge = replace(settings, audit_prompts=prompts or settings.audit_prompts)
     name = model or settings.model
     if not model and settings.is_tuned and run.stage("tune").up_to_date():
-        facts = {key: value for key, value in run.facts("tune").items() if key in ("before", "tuning")}
+        tuning = {key: value for key, value in run.facts("tune").items() if key in ("before", "tuning")}
         name = served_model(run)
     with progress.stage("audit"):
-        audit = {**audit_model(run, asked, name, progress), "model": _shown(name, run), **facts}
+        audit = {**audit_model(run, judge, name, progress), "model": _display_name(name, run), **tuning}
     folder = run.root / "audit"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / AUDIT, audit)
-    place = page or folder / "index.html"
+    path = page or folder / "index.html"
     write_page(
-        place,
+        path,
         scenario=run.settings.scenario,
         audit=audit,
         wordings=_wordings(run),
-        settings={"judge": to_dict(asked)},
+        settings={"judge": to_dict(judge)},
         versions=versions(),
     )
-    return audit, place
+    return audit, path
 
 
-def _shown(model: str, run: RunFolder) -> str:
-    """A model's name without the run's folder."""
+def _display_name(model: str, run: RunFolder) -> str:
+    """A model's name; a path inside the run's folder is made relative."""
     path = Path(model)
     return str(path.relative_to(run.root)) if path.is_relative_to(run.root) else model
 

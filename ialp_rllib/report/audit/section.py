@@ -1,6 +1,6 @@
-"""What the pages say of the judge, from its audit: in the run's report and on a page of its own.
+"""The section on the judge, for the report of a run and for the page of an audit.
 
-Everything here tolerates what is absent: an audit without a key leaves out that row, sentence or figure.
+Keys that an audit lacks are tolerated: the row, sentence or figure that needs them is left out.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from ialp_rllib.report.kit.formatting import ABSENT, format_count, is_number
 
 
 class Cell(NamedTuple):
-    """A value as text, and under it its 95% interval or what it would be by chance; empty where there is none."""
+    """A value as text, and below it its 95% interval or its value by chance; empty strings if there is none."""
 
     value: str
     under: str = ""
 
 
 class Row(NamedTuple):
-    """A measure, before tuning and as used, and what to compare it with."""
+    """A measure before tuning and as used, with its reference value."""
 
     name: str
     before: Cell
@@ -44,8 +44,8 @@ class Row(NamedTuple):
     note: str
 
 
-class Drawings(NamedTuple):
-    """Figures that belong together, each with its caption."""
+class FigureGroup(NamedTuple):
+    """Figures under one heading, each with its caption."""
 
     title: str
     figures: list[tuple[Markup, str]]
@@ -53,35 +53,40 @@ class Drawings(NamedTuple):
 
 @dataclass(frozen=True)
 class JudgeSection:
-    """The judge: a sentence, what else is remarkable, rows, figures.
+    """The section on the judge.
 
     Attributes:
-        tuned: whether there are values of before.
-        caption: of the rows.
+        finding: the main result, in words.
+        remarks: further results, in words.
+        rows: the table of measures.
+        tuned: whether the table has a column of values before tuning.
+        caption: caption of the table.
+        engine: model and engine, as text.
+        figure_groups: figures.
     """
 
     finding: str
-    evidence: list[str]
+    remarks: list[str]
     rows: list[Row]
     tuned: bool
     caption: str
     engine: str
-    drawings: list[Drawings]
+    figure_groups: list[FigureGroup]
 
 
 def judge_section(judge: Audit | None) -> JudgeSection | None:
-    """The section of an audit; ``None`` where there was none."""
+    """The section of an audit; ``None`` without an audit."""
     if not judge:
         return None
     before = judge.get("before") or {}
     return JudgeSection(
         finding=finding(judge),
-        evidence=[sentence for sentence in remarks(judge, before) if sentence],
+        remarks=[sentence for sentence in remarks(judge, before) if sentence],
         rows=rows(judge),
         tuned=bool(before),
         caption=_caption(judge, before),
         engine=engine(judge),
-        drawings=list(_drawings(judge, before)),
+        figure_groups=list(_figure_groups(judge, before)),
     )
 
 
@@ -89,15 +94,16 @@ def judge_section(judge: Audit | None) -> JudgeSection | None:
 
 
 def _caption(judge: Audit, before: Audit) -> str:
-    text = "Under a share: its 95% interval, where it has one."
+    text = "Below a fraction: its 95% interval, or its value by chance."
     if before.get("prompts"):
-        text += f" Before tuning {format_count(before['prompts'])} prompts were asked, as used {format_count(judge.get('prompts'))};"
-        text += " of fewer prompts, more is chance."
+        count_before, count_now = format_count(before["prompts"]), format_count(judge.get("prompts"))
+        text += f" Before tuning the judge was asked {count_before} prompts, as used {count_now};"
+        text += " with fewer prompts, values vary more by chance."
     return text
 
 
-# Measure -> its value (the first that an audit has counts), and its interval or what it would be by chance. A name is a
-# path in the audit.
+# Measure -> its values (the first that the audit has is shown), and its interval or value by chance. A string is a
+# dotted path in the audit.
 _Get = str | Callable[[Audit], Any]
 _MEASURES: dict[str, tuple[tuple[_Get, ...], _Get]] = {
     "accuracy": (("accuracy",), "accuracy_interval"),
@@ -119,76 +125,71 @@ _MEASURES: dict[str, tuple[tuple[_Get, ...], _Get]] = {
 
 
 def engine(judge: Audit) -> str:
-    """Who was asked."""
+    """Model and engine of the audit as text: ``model: tiny, engine: vllm``."""
     return ", ".join(f"{key}: {judge[key]}" for key in ("model", "engine") if judge.get(key))
 
 
 def rows(judge: Audit) -> list[Row]:
-    """The measures that the audit has, before tuning and as used."""
+    """The measures that the audit has, before tuning and as used, with reference values."""
     before = judge.get("before") or {}
-    found: list[Row] = []
+    table: list[Row] = []
     shares = judge.get("label_histogram") or []
     notes = {
         "accuracy": _note("chance", judge.get("chance")),
-        "oracle's accuracy": _note("the truly best candidate; chance", judge.get("oracle_accuracy_by_chance")),
-        "oracle's correlation": _note(
-            "of beliefs with the truth, measured; set to", lookup(judge, "oracle.correlation")
-        ),
-        "accuracy, popular candidates": "as above, if popularity does not mislead it",
+        "oracle's accuracy": _note("truly best candidate; chance", judge.get("oracle_accuracy_by_chance")),
+        "oracle's correlation": _note("measured; set to", lookup(judge, "oracle.correlation")),
+        "accuracy, popular candidates": "as above, if popularity has no effect",
         "None rate": _note("planted", judge.get("none_planted")),
-        "None precision": "1 if None is said only where it is right",
-        "None recall": "1 if every planted None is found",
-        "letter bias": "as by chance, if letters do not matter",
-        "permutation agreement": "1 if letters do not matter",
-        "wording agreement": "1 if the wording does not matter",
-        "calibration error": "as by chance, if it knows how sure to be",
-        "label entropy": _note("all labels alike", np.log(len(shares)) if shares else None),
-        "replies outside the labels": "0 where the engine constrains the answer",
+        "None precision": "1 if every None is correct",
+        "None recall": "1 if every planted None is answered None",
+        "letter bias": "as by chance, without position bias",
+        "permutation agreement": "1 without position bias",
+        "wording agreement": "1 if the wording has no effect",
+        "calibration error": "as by chance, if calibrated",
+        "label entropy": _note("equal shares", np.log(len(shares)) if shares else None),
+        "replies outside the labels": "0 if the engine constrains the answer",
     }
     for name, (values, under) in _MEASURES.items():
         old, new = _cell(before, values, under), _cell(judge, values, under)
         if old.value or new.value:
             old, new = (cell if cell.value else Cell(ABSENT) for cell in (old, new))
-            found.append(Row(name, old, new, notes.get(name, "")))
+            table.append(Row(name, old, new, notes.get(name, "")))
     if judge.get("refused"):
-        note = f"of {format_count(judge.get('asked'))}; 0 if all fit the model"
-        found.append(
-            Row(
-                "prompts refused", Cell(format_count(before.get("refused"))), Cell(format_count(judge["refused"])), note
-            )
-        )
-    return found
+        note = f"of {format_count(judge.get('asked'))}; 0 if all fit into the model's context"
+        old, new = (Cell(format_count(audit.get("refused"))) for audit in (before, judge))
+        table.append(Row("prompts refused", old, new, note))
+    return table
 
 
 def _cell(audit: Audit, values: tuple[_Get, ...], under: _Get) -> Cell:
-    number = next((found for value in values if is_number(found := _get(audit, value))), None)
+    number = next((value for path in values if is_number(value := _get(audit, path))), None)
     if number is None:
         return Cell("")
-    beside = _get(audit, under)
-    return Cell(f"{number:.3f}", f"chance {beside:.3f}" if is_number(beside) else format_interval(beside))
+    reference = _get(audit, under)
+    return Cell(f"{number:.3f}", f"chance {reference:.3f}" if is_number(reference) else format_interval(reference))
 
 
 def _get(audit: Audit, what: _Get) -> Any:
     return lookup(audit, what) if isinstance(what, str) else what(audit)
 
 
-def _note(word: str, value: Any) -> str:
-    return f"{word} {value:.3f}" if is_number(value) else ""
+def _note(text: str, value: Any) -> str:
+    return f"{text} {value:.3f}" if is_number(value) else ""
 
 
 # ---- figures
 
 
-def _drawings(judge: Audit, before: Audit) -> Iterator[Drawings]:
+def _figure_groups(judge: Audit, before: Audit) -> Iterator[FigureGroup]:
     groups = {
-        "Letters": _letters(judge, before),
-        "What it knows, and how sure it is": chain(_knowledge(judge), _certainty(judge)),
-        "How it was tuned": _tuning(judge),
+        "Position bias": _letters(judge, before),
+        "Accuracy and calibration": chain(_accuracy(judge), _calibration(judge)),
+        "Tuning": _tuning(judge),
     }
-    for title, drawn in groups.items():
-        shown = list(drawn)
+    for title, figures_ in groups.items():
+        shown = list(figures_)
         if shown:
-            yield Drawings(title, shown)
+            yield FigureGroup(title, shown)
 
 
 def _letters(judge: Audit, before: Audit) -> Iterator[tuple[Markup, str]]:
@@ -197,53 +198,59 @@ def _letters(judge: Audit, before: Audit) -> Iterator[tuple[Markup, str]]:
     if shares:
         yield (
             audit_figures.label_histogram(shares, expected_shares(judge), old),
-            (colours if old else "") + "Thin line: a judge blind to letters.",
+            (colours if old else "") + "Line: expected without position bias.",
         )
     times, old = lookup(judge, "position.letters"), lookup(before, "position.letters")
     if times:
         n, k = lookup(judge, "position.prompts"), len(times)
-        chance = format_percent(
-            2 * np.sqrt((k - 1) / (n * k))
-        )  # at most: a judge that reads the candidates wobbles less
+        # an upper bound: the choices of a judge that reads the candidates vary less between the letters
+        margin = format_percent(2 * np.sqrt((k - 1) / (n * k)))
         earlier = f" ({format_count(lookup(before, 'position.prompts'))} before)" if old else ""
-        words = (
-            f"{format_count(n)} prompts{earlier}, each asked in {k} orders: every candidate stands at every letter once. "
-            f"Good: all at 1; up to {chance} above or below can be chance."
+        caption = (
+            f"{format_count(n)} prompts{earlier}, each asked in {k} orders, so that every candidate has every letter "
+            f"once. Ideal: 1 for all letters; deviations up to {margin} may be chance."
         )
-        yield audit_figures.letter_preference(times, old), (colours if old else "") + words
+        yield audit_figures.letter_preference(times, old), (colours if old else "") + caption
 
 
-def _knowledge(judge: Audit) -> Iterator[tuple[Markup, str]]:
-    kinds = judge.get("negatives") or {}
-    words = {
-        "by_history": ("Accuracy by history", "items of history in the prompt", "Good: level, or rising."),
+def _accuracy(judge: Audit) -> Iterator[tuple[Markup, str]]:
+    negatives = judge.get("negatives") or {}
+    descriptions = {
+        "by_history": (
+            "Accuracy by history length",
+            "items of history in the prompt",
+            "Ideal: constant or increasing.",
+        ),
         "by_popularity": (
             "Accuracy by popularity",
-            "interactions of the true item",
-            "Good: level; rising says that it guesses what is popular. Prompts that hold the true item.",
+            "interactions with the true item",
+            "Ideal: constant; an increase shows that it favours popular items. Prompts that contain the true item.",
         ),
     }
-    for name, (title, x, good) in words.items():
-        groups = {kind: found[name] for kind, found in kinds.items() if found.get(name)}
+    for name, (title, x, ideal) in descriptions.items():
+        groups = {kind: result[name] for kind, result in negatives.items() if result.get(name)}
         if groups:
             both = "Blue: uniform other candidates. Orange: popular ones. " if len(groups) > 1 else ""
             figure = audit_figures.accuracy_by_group(groups, name.replace("_", "-"), title, x, judge.get("chance"))
-            yield figure, f"{both}Bars: 95% intervals. Dashed: chance. {good}"
+            yield figure, f"{both}Bars: 95% intervals. Dashed: chance. {ideal}"
 
 
-def _certainty(judge: Audit) -> Iterator[tuple[Markup, str]]:
+def _calibration(judge: Audit) -> Iterator[tuple[Markup, str]]:
     bins = lookup(judge, "calibration.bins")
     if bins:
         yield (
             figures.calibration_curve(bins, "Calibration of the answers"),
-            "Probability that the judge gives its answer, against the share of such answers that are right; groups of "
-            f"about {format_count(np.mean([group['count'] for group in bins]))}. Good: on the grey line. Below it, the judge "
-            "is too sure of itself.",
+            "Fraction of correct answers over the probability of the judge's answer, in groups of about "
+            f"{format_count(np.mean([group['count'] for group in bins]))}. Ideal: on the grey line; below it, the "
+            "judge is overconfident.",
         )
 
 
 def _tuning(judge: Audit) -> Iterator[tuple[Markup, str]]:
     tuning = judge.get("tuning") or {}
-    for name, caption in (("loss", "Cross-entropy of the right label."), ("accuracy", "Share of right labels.")):
+    for name, caption in (
+        ("loss", "Cross-entropy of the correct label."),
+        ("accuracy", "Fraction of correct labels."),
+    ):
         if len(tuning.get(name) or ()) > 1:
             yield audit_figures.tuning_curve(tuning[name], name), caption

@@ -1,8 +1,4 @@
-"""The figures of the report as inline SVG: small, without scripts, legible on white and on dark ground.
-
-Ink is written as ``currentColor`` and text stays text, so that a figure takes the colour and the font of the page. No
-global state of matplotlib is touched: figures can be drawn in any process and thread.
-"""
+"""Learning curves and calibration curves as inline SVG (see :mod:`.svg`)."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ _MEASURE = {
     "length": "length Len (steps)",
     "reward_per_step": "reward per step",
     "alpha": "alpha",
-    "coverage": "coverage (share of items)",
+    "coverage": "coverage (fraction of items)",
     "effective_items": "effective items",
 }
 _OVER = {"env_steps": "environment steps", "updates": "updates"}
@@ -42,41 +38,41 @@ def learning_curve(
     top: float | None = None,
     prefix: str = "",
 ) -> Markup:
-    """A measure over training, one line per method: the mean over seeds, with its 95% band.
+    """A measure over training, one line per method: the mean over seeds with its 95% interval as a band.
 
-    A method with a single point (one that does not learn online) is a dot and a thin level line.
+    A method with a single point (one that does not learn online) is drawn as a dot with a horizontal line.
 
     Args:
         curves: rows of ``curves``.
         series: the series to draw.
         measure: ``return``, ``length``, ``reward_per_step``, ``alpha``, ``coverage`` or ``effective_items``.
-        title: stands above the axes.
+        title: title of the axes.
         over: the x axis, ``env_steps`` or ``updates``.
-        top: upper end of the y axis, so that figures side by side compare; ``None``: from the data.
-        prefix: of its ids, where the page shows the same figure of several scenarios.
+        top: upper end of the y axis, to give adjacent figures the same scale; ``None``: from the data.
+        prefix: prefix of its ids, for pages that show the same figure for several scenarios.
     """
     part = curves[curves["series"] == series]
+    styles = method_styles(part["method"])
     with matplotlib.rc_context(svg.STYLE):
-        figure, axes = svg.empty(title, _OVER[over], _MEASURE[measure])
-        drawn = []
-        for index, (name, method) in enumerate(method_styles(part["method"]).items()):
+        figure, axes = svg.new_figure(title, _OVER[over], _MEASURE[measure])
+        lines = []
+        for index, (name, style) in enumerate(styles.items()):
             line = curve(part[part["method"] == name], measure, over)
             if len(line):
-                _draw(axes, line, method, f"line-{index}")
-                drawn.append(line)
-        lowest = min((np.nanmin(line[["mean", "low"]].to_numpy()) for line in drawn), default=0.0)
+                _draw(axes, line, style, f"line-{index}")
+                lines.append(line)
+        lowest = min((np.nanmin(line[["mean", "low"]].to_numpy()) for line in lines), default=0.0)
         if lowest >= 0:
             axes.set_ylim(0, top if top is None else 1.05 * top)
-        longest = max((line["x"].max() for line in drawn), default=1)
-        axes.set_xlim(0, max(longest, 1) * 1.02)
+        last = max((line["x"].max() for line in lines), default=1)
+        axes.set_xlim(0, max(last, 1) * 1.02)
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-        words = ", ".join(method_styles(part["method"])[name].label for name in method_styles(part["method"]))
-        words = f"{title or series}: {_MEASURE[measure]} of {words}"
-        return svg.markup(figure, f"{prefix}{series}-{measure}-{over}", words)
+        description = f"{title or series}: {_MEASURE[measure]} of {', '.join(s.label for s in styles.values())}"
+        return svg.to_markup(figure, f"{prefix}{series}-{measure}-{over}", description)
 
 
 def alpha_curve(curves: pd.DataFrame) -> Markup | None:
-    """The mixture's weight of the learning policy over training; ``None`` where no method has one."""
+    """Weight alpha of the learning policy in the mixture over training; ``None`` if no method has one."""
     part = curves.dropna(subset=["alpha"])
     if part.empty:
         return None
@@ -85,36 +81,37 @@ def alpha_curve(curves: pd.DataFrame) -> Markup | None:
 
 
 def calibration_curve(groups: Sequence[Mapping[str, float]], title: str) -> Markup:
-    """Predicted probability against what was observed, one dot per group; the diagonal is perfect calibration.
+    """Reliability diagram: observed frequency over predicted probability; the diagonal is perfect calibration.
 
     Args:
-        groups: ``predicted`` and ``observed`` of each, in ascending order of the prediction.
+        groups: ``predicted`` and ``observed`` of each bin, in ascending order of the prediction.
+        title: title of the axes; also makes the ids unique.
     """
     with matplotlib.rc_context(svg.STYLE):
-        figure, axes = svg.empty(title, "predicted", "observed")
+        figure, axes = svg.new_figure(title, "predicted", "observed")
         axes.plot([0, 1], [0, 1], color=svg.INK, linewidth=0.8, alpha=0.4)
         x, y = ([float(group[name]) for group in groups] for name in ("predicted", "observed"))
         (line,) = axes.plot(x, y, color=svg.BLUE, marker="o", markersize=3.5, clip_on=False)
         line.set_gid("line-0")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
-        return svg.markup(
-            figure, f"calibration-{re.sub('[^a-z]+', '-', title.lower())}", f"{title}: predicted and observed"
+        return svg.to_markup(
+            figure, f"calibration-{re.sub('[^a-z]+', '-', title.lower())}", f"{title}: observed over predicted"
         )
 
 
-def _draw(axes: Axes, line: pd.DataFrame, method: MethodStyle, gid: str) -> None:
-    dash: Any = (0, method.dash) if method.dash else "-"
+def _draw(axes: Axes, line: pd.DataFrame, style: MethodStyle, gid: str) -> None:
+    dash: Any = (0, style.dash) if style.dash else "-"
     if len(line) == 1:
-        level = axes.axhline(line["mean"].iloc[0], color=method.colour, linestyle=dash, linewidth=1.2)
+        level = axes.axhline(line["mean"].iloc[0], color=style.colour, linestyle=dash, linewidth=1.2)
         level.set_gid(f"{gid}-level")
-        (drawn,) = axes.plot(line["x"], line["mean"], "o", color=method.colour, markersize=4.5, clip_on=False)
+        (artist,) = axes.plot(line["x"], line["mean"], "o", color=style.colour, markersize=4.5, clip_on=False)
     else:
         if line["low"].notna().any():
-            band = axes.fill_between(line["x"], line["low"], line["high"], color=method.colour, alpha=0.18, linewidth=0)
+            band = axes.fill_between(line["x"], line["low"], line["high"], color=style.colour, alpha=0.18, linewidth=0)
             band.set_gid(f"{gid}-band")
-        (drawn,) = axes.plot(line["x"], line["mean"], color=method.colour, linestyle=dash)
-    drawn.set_gid(gid)
+        (artist,) = axes.plot(line["x"], line["mean"], color=style.colour, linestyle=dash)
+    artist.set_gid(gid)
 
 
 def _thousands(value: float, _: int | None = None) -> str:

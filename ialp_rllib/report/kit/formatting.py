@@ -1,4 +1,4 @@
-"""The report's findings in plain words, from the numbers, and never more than they allow to say."""
+"""Numbers, durations and sizes as text for tables and sentences."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-ABSENT = "–"  # in a cell that says nothing
+ABSENT = "–"
+"""Text of a cell without a value."""
 
 
 def format_number(value: Any) -> str:
-    """A number with three significant digits, as the publication prints its own: 4.08, 21.3, 1,234."""
+    """A number with three significant digits, as the publication prints its results: 4.08, 21.3, 1,234."""
     if value is None or not np.isfinite(value):
         return ABSENT
     digits = 0 if value == 0 else int(np.floor(np.log10(abs(value))))
@@ -21,12 +22,12 @@ def format_number(value: Any) -> str:
 
 
 def format_count(value: Any) -> str:
-    """A count with thousands set apart."""
+    """A count with thousands separators: 13,001."""
     return ABSENT if value is None or not np.isfinite(value) else f"{value:,.0f}"
 
 
 def format_seconds(seconds: Any) -> str:
-    """Seconds for readers: 0.4 s, 41 s, 3 min 20 s, 2 h 05 min."""
+    """A duration: 0.4 s, 41 s, 3 min 20 s, 2 h 05 min."""
     if not is_number(seconds):
         return ABSENT
     if seconds < 10:
@@ -38,7 +39,7 @@ def format_seconds(seconds: Any) -> str:
 
 
 def format_bytes(count: Any) -> str:
-    """Bytes for readers, in powers of 1,000."""
+    """A size in decimal units: 12 B, 2.10 MB."""
     if not is_number(count):
         return ABSENT
     for unit in ("B", "kB", "MB", "GB"):
@@ -49,7 +50,7 @@ def format_bytes(count: Any) -> str:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted path, value) of a nested mapping, in its order."""
+    """(dotted key, value) of each leaf of a nested mapping, in its order."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
@@ -58,15 +59,21 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a number; to Python a bool is one, too."""
+    """Whether a value is a real number and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def few_seeds_caution(seeds: int) -> str:
-    """What a verdict over so few seeds is worth."""
-    # All of one method's runs above all of the other's: one order of the two groups in C(2n, n), on either side.
-    chance = comb(2 * seeds, seeds) // 2
+    """A sentence on how far a verdict over few seeds can be trusted.
+
+    If two methods are equal, all C(2n, n) assignments of the ranks of their runs are equally likely, and two of them
+    separate the methods completely.
+
+    Args:
+        seeds: number of seeds n of each method, at least 2.
+    """
+    odds = comb(2 * seeds, seeds) // 2
     return (
-        f"With {seeds} seeds intervals tend to be too narrow: chance alone sets all runs of one of two equal methods "
-        f"above all of the other's one time in {chance}."
+        f"With {seeds} seeds, intervals tend to be too narrow: by chance alone, all runs of one of two equal methods "
+        f"are above all runs of the other one time in {odds}."
     )

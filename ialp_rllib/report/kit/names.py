@@ -1,4 +1,7 @@
-"""How methods are drawn and listed. Their titles come from the registry, so that a plugin's method has its own."""
+"""Titles, colours and order of methods in tables and figures.
+
+Titles come from the registry of methods, so that the method of a plugin brings its own.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ BASELINE = "a2c"
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """A method as the pages show it.
+    """Title and line style of a method.
 
-    Args:
-        id: its name in the tables.
-        label: its title; the id of a method that is not registered here.
-        about: one sentence on what it is; may be empty.
-        colour: of its line; told apart by colour-blind readers, on a white and on a dark background.
-        dash: of its line: lengths on and off, in line widths; empty: solid.
+    Attributes:
+        id: the method's name in tables and settings.
+        label: its title; for a method that is not registered, its id.
+        about: one sentence that describes it; may be empty.
+        colour: line colour, distinguishable by colour-blind readers on a white and on a dark background.
+        dash: lengths of dashes and gaps in line widths; empty for a solid line.
     """
 
     id: str
@@ -45,17 +48,24 @@ _SPARE = (("#AA4499", (2, 1)), ("#999933", (4, 1, 1, 1)), ("#44AA99", (6, 2)), (
 
 
 def method_styles(ids: Iterable[str]) -> dict[str, MethodStyle]:
-    """The methods among ``ids``, each once, in the order of the tables; those of plugins and unknown ones last."""
-    wanted = set(ids)
-    known = [name for name in METHODS if name in wanted and name in _LINES]
-    found, others = {}, sorted(wanted - set(known))
-    for name in [*known, *others]:
+    """Styles of the methods ``ids``, without duplicates, in the order of :func:`method_order`."""
+    order = method_order(ids)
+    others = [name for name in order if name not in _LINES]
+    styles = {}
+    for name in order:
         colour, dash = _LINES[name] if name in _LINES else _SPARE[others.index(name) % len(_SPARE)]
         title, about = (METHODS[name].title, METHODS[name].about) if name in METHODS else (name, "")
-        found[name] = MethodStyle(name, title, about, colour, dash)
-    return found
+        styles[name] = MethodStyle(name, title, about, colour, dash)
+    return styles
+
+
+def method_order(ids: Iterable[str]) -> list[str]:
+    """The methods ``ids`` without duplicates: built-in ones in the order of the registry, then others by name."""
+    wanted = set(ids)
+    known = [name for name in METHODS if name in wanted and name in _LINES]
+    return [*known, *sorted(wanted - set(known))]
 
 
 def label(method: str) -> str:
-    """The name of a method for readers."""
+    """Title of a method."""
     return method_styles([method])[method].label

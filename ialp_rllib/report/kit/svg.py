@@ -1,7 +1,7 @@
-"""How the report's figures are made: small inline SVG, without scripts, legible on white and on dark ground.
+"""Matplotlib figures as inline SVG: small, without scripts, legible on a light and on a dark background.
 
-Ink is written as ``currentColor`` and text stays text, so that a figure takes the colour and the font of the page. No
-global state of matplotlib is touched: figures can be drawn in any process and thread.
+Lines and text are written in ``currentColor`` and text stays text, so that a figure takes on the colour and font of the
+page. Matplotlib's global state is not changed: figures can be drawn in any process and thread.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Stands for the page's ink while matplotlib draws; replaced by `currentColor`. No line has this colour.
+# Placeholder for the page's text colour while matplotlib draws, replaced by `currentColor`. No line has this colour.
 INK = "#010203"
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C959F"
-STYLE: Any = {  # matplotlib types its keys one by one
+STYLE: Any = {  # matplotlib types each key separately
     "svg.fonttype": "none",
     "svg.hashsalt": "ialp",
     "text.parse_math": False,
@@ -52,29 +52,39 @@ STYLE: Any = {  # matplotlib types its keys one by one
 }
 
 
-def empty(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """An empty figure of the report's size, and its axes."""
+def new_figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty figure of the standard size with one pair of axes.
+
+    Args:
+        title: title of the axes.
+        x, y: labels of the axes.
+    """
     figure = Figure(figsize=(4.3, 2.6), layout="constrained")
-    drawn = figure.add_subplot()
-    drawn.set_title(title)
-    drawn.set_xlabel(x)
-    drawn.set_ylabel(y)
-    drawn.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    drawn.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    return figure, drawn
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    return figure, axes
 
 
 def number_ids(bars: Any, gid: str) -> None:
-    """Number the ids of bars."""
+    """Set the SVG ids of bars to ``GID-0``, ``GID-1``, ..."""
     for index, bar in enumerate(bars):
         bar.set_gid(f"{gid}-{index}")
 
 
-def markup(figure: Figure, prefix: str, words: str) -> Markup:
-    """The figure as an SVG element that can stand in a page beside others.
+def to_markup(figure: Figure, prefix: str, description: str) -> Markup:
+    """The figure as an SVG element for a page that holds other figures, too.
 
-    Matplotlib writes a file of its own: a prologue, a style for everything, namespaces, and ids that repeat from
-    figure to figure. In a page, ids must be unique, and a clip path that is taken from another figure cuts wrongly.
+    Matplotlib writes a stand-alone file: a prologue, a style for all elements, namespaces, and ids that repeat from
+    figure to figure. In a page ids must be unique: a clip path with the id of another figure's clips wrongly.
+
+    Args:
+        figure: the figure.
+        prefix: prefix of its ids, unique in the page.
+        description: text for screen readers (``aria-label``).
     """
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
@@ -86,12 +96,13 @@ def markup(figure: Figure, prefix: str, words: str) -> Markup:
     )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)  # `* {...}`: of the whole page
+    # its style rules, `* {...}`, would apply to the whole page
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = text.replace("url(#", f"url(#{prefix}-").replace('href="#', f'href="#{prefix}-')
     text = re.sub(r"font-family: [^;\"]*; ?", "", text)
     text = text.replace(INK, "currentColor")
-    head = f'<svg role="img" aria-label="{escape(words)}"'
+    head = f'<svg role="img" aria-label="{escape(description)}"'
     text = re.sub(r'^<svg\s+width="[^"]*"\s+height="[^"]*"', lambda _: head, text, count=1)
-    return Markup(text.strip())  # matplotlib escapes text, and `words` is escaped above
+    return Markup(text.strip())  # matplotlib escapes text, and `description` is escaped above

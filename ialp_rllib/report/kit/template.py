@@ -1,4 +1,4 @@
-"""A page from its template: one file that holds all it needs."""
+"""Rendering of the HTML pages."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-_SHARED = Path(__file__).parent
+_KIT = Path(__file__).parent
 
 
 def render_template(template: Path, **values: Any) -> str:
-    """The text of a page; ``values`` are escaped unless they are markup.
+    """Render a Jinja template to a self-contained page, with the style sheet as ``style``.
 
     Args:
-        template: its file; it may import the templates of its own folder and of this one.
+        template: file of the template. It may import templates from its own folder and from this one.
+        values: its variables; an undefined one is an error. They are escaped unless they are ``Markup``.
     """
     environment = Environment(
-        loader=FileSystemLoader([template.parent, _SHARED]),
+        loader=FileSystemLoader([template.parent, _KIT]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    style = (_SHARED / "style.css").read_text(encoding="utf-8")
+    style = (_KIT / "style.css").read_text(encoding="utf-8")
     return environment.get_template(template.name).render(style=Markup(style), **values)

@@ -1,6 +1,6 @@
-"""What the page's sections on the users, the settings and the stages show, made ready for the template.
+"""Content of the sections on the simulated users and on the stages.
 
-Everything here tolerates what is absent. The section on the judge: :mod:`.audit`.
+Missing values are tolerated. The section on the judge: :mod:`ialp_rllib.report.audit.section`.
 """
 
 from __future__ import annotations
@@ -22,35 +22,44 @@ from ialp_rllib.report.kit.formatting import (
 )
 from ialp_rllib.report.kit.glossary import readable_name, user_meaning
 
-_CURVE = "calibration"  # the one number on the users that is a curve
+_CURVE = "calibration"  # the one key that holds a curve instead of a number
 
 
 def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
-    """Group -> (name, value, meaning) of the numbers on the simulated users; those of no group first, under ""."""
+    """Tables of numbers on the simulated users.
+
+    Args:
+        users: nested mapping, such as the facts of stage ``users``.
+
+    Returns:
+        Group -> (name, value, definition) of its numbers. Numbers outside any group come first, under "".
+    """
     groups: dict[str, list[tuple[str, str, str]]] = {"": []}
     for path, value in flatten(users):
-        *above, name = path.split(".")
+        *parents, name = path.split(".")
         if name == _CURVE:
             continue
-        rows = groups.setdefault(" / ".join(readable_name(part) for part in above), [])
+        rows = groups.setdefault(" / ".join(readable_name(part) for part in parents), [])
         rows.append((readable_name(name), _value(value), user_meaning(path)))
     return {name: rows for name, rows in groups.items() if rows}
 
 
-def user_drawings(users: Mapping[str, Any]) -> list[tuple[Markup, str]]:
-    """Figures of the fitted user models, each with its caption."""
-    drawings = []
+def user_figures(users: Mapping[str, Any]) -> list[tuple[Markup, str]]:
+    """Calibration curves of the fitted user models, each with its caption."""
+    captioned = []
     for path, value in flatten(users):
-        *above, name = path.split(".")
+        *parents, name = path.split(".")
         if name == _CURVE and value:
-            title = f"Calibration, {' / '.join(readable_name(part).lower() for part in above)} world"
-            caption = "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
-            drawings.append((figures.calibration_curve(value, title), caption))
-    return drawings
+            title = f"Calibration, {' / '.join(readable_name(part).lower() for part in parents)} world"
+            caption = (
+                "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
+            )
+            captioned.append((figures.calibration_curve(value, title), caption))
+    return captioned
 
 
 def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Time and disk of each stage, with its share of all time in percent, and a last row with the sums."""
+    """Time and disk space of each stage, its percentage of the total time, and a last row with the totals."""
     seconds = sum(float(stage.get("seconds") or 0) for stage in stages)
     rows = [
         {
@@ -62,11 +71,8 @@ def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for stage in stages
     ]
-    disk = sum(int(stage.get("bytes") or 0) for stage in stages)
-    return [
-        *rows,
-        {"name": "all", "time": format_seconds(seconds), "disk": format_bytes(disk), "reused": False, "share": 0.0},
-    ]
+    disk = format_bytes(sum(int(stage.get("bytes") or 0) for stage in stages))
+    return [*rows, {"name": "total", "time": format_seconds(seconds), "disk": disk, "reused": False, "share": 0.0}]
 
 
 def _value(value: Any) -> str:

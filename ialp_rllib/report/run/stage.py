@@ -1,4 +1,4 @@
-"""Stage ``report``: measurements and curves of all methods -> tables, figures, one HTML page."""
+"""Stage ``report``: tables, figures and an HTML page from the measurements of all methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ialp_rllib.stages.run import RunFolder, needed_stages
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Gather what the stages left and write ``results.parquet``, ``curves.parquet`` and ``index.html``."""
+    """Collect the results of the stages and write ``results.parquet``, ``curves.parquet`` and ``index.html``."""
     settings = run.settings
     results, curves = gather(run)
     stages = []

@@ -1,4 +1,4 @@
-"""The report's findings in plain words, from the numbers, and never more than they allow to say."""
+"""The main results of a run in sentences, with no claim that the intervals do not support."""
 
 from __future__ import annotations
 
@@ -8,66 +8,67 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib.report.kit.formatting import few_seeds_caution, format_count, format_number
-from ialp_rllib.report.kit.names import BASELINE, label, method_styles
+from ialp_rllib.report.kit.names import BASELINE, label, method_order
 from ialp_rllib.report.run import tables
 from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, NOT_COMPARABLE, ONE_SEED, WORSE
 
-_LEADS = ("aialp_ap", "aialp_ft", "ialp")
+_PREFERRED = ("aialp_ap", "aialp_ft", "ialp")
 
 
 def main_method(table: pd.DataFrame) -> str | None:
-    """The method that the summary is about: the fullest form of the method that was run."""
-    ids = list(method_styles(table["method"]))
-    return next((name for name in _LEADS if name in ids), ids[-1] if ids else None)
+    """The method that the summary is about: the most complete variant of iALP that was run, else the last method."""
+    ids = method_order(table["method"])
+    return next((name for name in _PREFERRED if name in ids), ids[-1] if ids else None)
 
 
-def summarise(table: pd.DataFrame, better: pd.DataFrame, policy: str, baseline: str = BASELINE) -> list[str]:
-    """What came out, in a few sentences.
+def summarise(table: pd.DataFrame, improvement: pd.DataFrame, policy: str, baseline: str = BASELINE) -> list[str]:
+    """The main results in a few sentences.
 
     Args:
         table: see :func:`.tables.comparison`.
-        better: see :func:`.tables.improvement`.
-        policy: how the tested policies act, ``sampled`` or ``greedy``.
+        improvement: see :func:`.tables.improvement`.
+        policy: action selection of the tested policies, ``sampled`` or ``greedy``.
         baseline: the method to compare with.
 
     Returns:
-        First the finding, then what it rests on: the number of seeds and what the intervals allow to say.
+        The finding first, then the number of seeds and the verdicts.
     """
     name = main_method(table)
     if name is None:
-        return ["Nothing was measured."]
+        return ["There are no measurements."]
     start, end = tables.cell(table, name, "0"), tables.cell(table, name, "end")
     sentences = [_finding(table, name, start, end, baseline)]
     best = _best_at_end(table)
     if best is not None and best["method"] != name and end is not None:
         sentences.append(
-            f"The highest mean at the end is that of {label(best['method'])}, R {format_number(best['return'])}."
+            f"{label(best['method'])} has the highest interquartile mean at the end: R {format_number(best['return'])}."
         )
-    sentences.append(_evidence(table, better, name, baseline))
-    sentences.append(
-        f"All figures: test world, policies acting {'by sampling' if policy == 'sampled' else 'greedily'}."
-    )
+    sentences.append(_evidence(table, improvement, name, baseline))
+    sentences.append(f"All results: test world, {policy} policy.")
     return sentences
 
 
 def _finding(table: pd.DataFrame, name: str, start: Any, end: Any, baseline: str) -> str:
     parts = []
     if start is not None:
-        words = f"starts at R {format_number(start['return'])} before any online step"
-        parts.append(words + _beside(table, name, "0", baseline, "untrained "))
+        text = f"starts at R {format_number(start['return'])} before any online step"
+        parts.append(text + _baseline_return(table, name, "0", baseline, "untrained "))
     if end is not None:
         steps = f" after {format_count(end['env_steps'])} environment steps" if end["env_steps"] > 0 else ""
-        words = f"ends at R {format_number(end['return'])}{steps}"
-        parts.append(words + _beside(table, name, "end", baseline, ""))
+        text = f"ends at R {format_number(end['return'])}{steps}"
+        parts.append(text + _baseline_return(table, name, "end", baseline))
     if not parts:
         row = table[table["method"] == name].iloc[-1]
         parts.append(f"reaches R {format_number(row['return'])} at epoch {row['epoch']}")
     return f"{label(name)} {' and '.join(parts)}."
 
 
-def _beside(table: pd.DataFrame, name: str, epoch: str, baseline: str, word: str) -> str:
+def _baseline_return(table: pd.DataFrame, name: str, epoch: str, baseline: str, adjective: str = "") -> str:
+    """The baseline's return in brackets; empty if it was not measured or is the method itself."""
     row = tables.cell(table, baseline, epoch)
-    return "" if row is None or name == baseline else f" ({word}{label(baseline)}: {format_number(row['return'])})"
+    if row is None or name == baseline:
+        return ""
+    return f" ({adjective}{label(baseline)}: {format_number(row['return'])})"
 
 
 def _best_at_end(table: pd.DataFrame) -> Any:
@@ -75,30 +76,30 @@ def _best_at_end(table: pd.DataFrame) -> Any:
     return None if rows.empty else rows.loc[rows["return"].idxmax()]
 
 
-def _evidence(table: pd.DataFrame, better: pd.DataFrame, name: str, baseline: str) -> str:
+def _evidence(table: pd.DataFrame, improvement: pd.DataFrame, name: str, baseline: str) -> str:
     seeds = int(table["seeds"].min())
     if seeds < 2:
-        return "One seed: no interval can be given, and any difference may be chance."
-    when: dict[str, list[str]] = {}
-    for words, epoch in (("at the start", "0"), ("at the end", "end")):
-        rows = better[(better["method"] == name) & (better["epoch"] == epoch)]
+        return "One seed: there are no intervals, and any difference may be due to chance."
+    times: dict[str, list[str]] = {}
+    for time, epoch in (("at the start", "0"), ("at the end", "end")):
+        rows = improvement[(improvement["method"] == name) & (improvement["epoch"] == epoch)]
         for verdict in rows["verdict"]:
-            when.setdefault(verdict, []).append(words)
-    if not when:
+            times.setdefault(verdict, []).append(time)
+    if not times:
         return f"Interquartile means over {seeds} seeds."
-    said = [f"{' and '.join(words)} {_verdict_words(found, name, baseline)}" for found, words in when.items()]
-    text = f"Over {seeds} seeds, {', and '.join(said)}."
-    if seeds < 5 and {BETTER, WORSE} & set(when):
+    clauses = [f"{' and '.join(when)} {_verdict_text(verdict, name, baseline)}" for verdict, when in times.items()]
+    text = f"Over {seeds} seeds, {', and '.join(clauses)}."
+    if seeds < 5 and {BETTER, WORSE} & set(times):
         text += f" {few_seeds_caution(seeds)}"
     return text
 
 
-def _verdict_words(verdict: str, name: str, baseline: str) -> str:
-    ours, other = label(name), label(baseline)
+def _verdict_text(verdict: str, name: str, baseline: str) -> str:
+    x, y = label(name), label(baseline)
     return {
-        BETTER: f"{ours} is better than {other} (95% interval of the difference above 0)",
-        WORSE: f"{ours} is worse than {other} (95% interval of the difference below 0)",
-        NO_DIFFERENCE: f"no difference of {ours} and {other} is shown (the 95% interval of the difference holds 0)",
-        ONE_SEED: f"{ours} and {other} cannot be compared: one has a single seed",
-        NOT_COMPARABLE: f"{ours} and {other} cannot be compared: a run diverged",
+        BETTER: f"{x} is better than {y} (95% interval of the difference above 0)",
+        WORSE: f"{x} is worse than {y} (95% interval of the difference below 0)",
+        NO_DIFFERENCE: f"no difference between {x} and {y} is shown (95% interval of the difference includes 0)",
+        ONE_SEED: f"{x} and {y} have no interval: one of them has one seed",
+        NOT_COMPARABLE: f"{x} and {y} cannot be compared: a run diverged",
     }[verdict]

@@ -1,4 +1,4 @@
-"""The tables of the report: pure pandas, from the rows of ``results`` and ``curves`` (see :mod:`.schemas`)."""
+"""The tables of a report, computed from the rows of ``results`` (see :mod:`ialp_rllib.results.schemas`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.report.kit.names import BASELINE, method_styles
+from ialp_rllib.report.kit.names import BASELINE, method_order
 from ialp_rllib.results import statistics
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import published
@@ -16,11 +16,16 @@ from ialp_rllib.results.schemas import EPOCHS
 
 
 def comparison(results: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """Each method at each epoch: interquartile mean over seeds and 95% interval of each measure.
+    """Interquartile mean over seeds and 95% interval of each measure, by method and epoch.
+
+    Args:
+        results: rows of ``results``.
+        policy: ``sampled`` or ``greedy``.
 
     Returns:
-        Columns ``method``, ``epoch``, ``seeds`` (how many), ``env_steps``, ``updates``, ``seconds`` (means) and, for
-        each measure m of :data:`RETURNS`, ``m``, ``m_low``, ``m_high`` (no interval with one seed). Ordered as shown.
+        Columns ``method``, ``epoch``, ``seeds`` (their number), ``env_steps``, ``updates``, ``seconds`` (means) and,
+        for each measure m of :data:`RETURNS`, ``m``, ``m_low``, ``m_high`` (NaN with one seed); in the order of the
+        tables.
     """
     rows, cells = [], []
     for (method, epoch), runs in _cells(results, policy).items():
@@ -29,51 +34,56 @@ def comparison(results: pd.DataFrame, policy: str) -> pd.DataFrame:
         cells += [runs[measure].to_numpy(float)[:, None] for measure in RETURNS]
     table = pd.DataFrame(rows, columns=["method", "epoch", "seeds", "env_steps", "updates", "seconds"])
     names = [name for measure in RETURNS for name in (measure, f"{measure}_low", f"{measure}_high")]
-    found = statistics.estimates(cells).reshape(len(rows), len(names))
-    return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
+    values = statistics.estimates(cells).reshape(len(rows), len(names))
+    return pd.concat([table, pd.DataFrame(values, columns=names)], axis=1)
 
 
 def _cells(results: pd.DataFrame, policy: str) -> dict[tuple[str, str], pd.DataFrame]:
     """(method, epoch) -> the rows of its seeds, in the order of the tables."""
     part = results[results["policy"] == policy].sort_values("seed")
-    found = dict(iter(part.groupby(["method", "epoch"])))
-    return {(m, e): found[m, e] for m in method_styles(part["method"]) for e in EPOCHS if (m, e) in found}
+    cells = dict(iter(part.groupby(["method", "epoch"])))
+    return {(m, e): cells[m, e] for m in method_order(part["method"]) for e in EPOCHS if (m, e) in cells}
 
 
 def cell(table: pd.DataFrame, method: str, epoch: str) -> pd.Series | None:
-    """The row of :func:`comparison` for this method at this epoch, if there is one."""
+    """The row of :func:`comparison` for a method at an epoch, or None."""
     rows = table[(table["method"] == method) & (table["epoch"] == epoch)]
     return rows.iloc[0] if len(rows) else None
 
 
 def improvement(results: pd.DataFrame, policy: str, baseline: str = BASELINE) -> pd.DataFrame:
-    """Each method's return against the baseline's at the same epoch.
+    """Contrast of each method's return with the baseline's at the same epoch.
+
+    Args:
+        results: rows of ``results``.
+        policy: ``sampled`` or ``greedy``.
+        baseline: the method to compare with.
 
     Returns:
-        Columns ``method``, ``epoch``, ``difference``, ``difference_low``, ``difference_high``, ``percent`` (NaN where
-        the baseline's return is not positive) and ``verdict`` (:func:`ialp_rllib.results.statistics.verdict` of the
-        difference). Empty without the baseline.
+        Columns ``method``, ``epoch``, ``difference``, ``difference_low``, ``difference_high``, ``percent`` (NaN unless
+        the baseline's return is positive) and ``verdict`` (:func:`ialp_rllib.results.statistics.verdict` of the
+        difference). Empty without measurements of the baseline.
     """
     cells = _cells(results, policy)
     keys = [(m, e) for m, e in cells if m != baseline and (baseline, e) in cells]
-    found = _contrasts(cells, [(key, (baseline, key[1])) for key in keys], "return")
+    contrasts = _contrasts(cells, [(key, (baseline, key[1])) for key in keys], "return")
     rows = [
         (*key, *difference, 100 * (ratio[0] - 1), _verdict(cells, key, (baseline, key[1]), difference))
-        for key, (difference, ratio, _) in zip(keys, found, strict=True)
+        for key, (difference, ratio, _) in zip(keys, contrasts, strict=True)
     ]
     names = ["method", "epoch", "difference", "difference_low", "difference_high", "percent", "verdict"]
     return pd.DataFrame(rows, columns=names)
 
 
 def best_cells(results: pd.DataFrame, policy: str) -> set[tuple[str, str, str]]:
-    """(method, epoch, measure) of what is better than every other method there, by the interval of each difference."""
+    """(method, epoch, measure) of each method that is better than every other one, by the verdicts of its contrasts."""
     cells, best = _cells(results, policy), set()
     for measure in RETURNS:
         pairs = [(x, y) for x in cells for y in cells if x[1] == y[1] and x != y]
-        beaten: dict[tuple[str, str], list[bool]] = {}
+        wins: dict[tuple[str, str], list[bool]] = {}
         for (x, y), (difference, _, _) in zip(pairs, _contrasts(cells, pairs, measure), strict=True):
-            beaten.setdefault(x, []).append(_verdict(cells, x, y, difference) == statistics.BETTER)
-        best |= {(*x, measure) for x, wins in beaten.items() if all(wins)}
+            wins.setdefault(x, []).append(_verdict(cells, x, y, difference) == statistics.BETTER)
+        best |= {(*x, measure) for x, won in wins.items() if all(won)}
     return best
 
 
@@ -91,16 +101,20 @@ def _verdict(cells: Mapping[Any, pd.DataFrame], x: Any, y: Any, difference: np.n
 
 
 def published_comparison(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Our means and the published figures of the scenario's data set, side by side.
+    """Results of this run and published results on the scenario's data set.
+
+    Args:
+        table: see :func:`comparison`.
+        scenario: name of the scenario.
 
     Returns:
-        Columns ``method``, ``epoch``, then each measure (NaN where we have none) and ``published_`` + measure (NaN
-        where none is published). One row per published cell. Empty where nothing is published.
+        One row per published result: ``method``, ``epoch``, each measure of this run (NaN if not measured) and
+        ``published_`` + measure. Empty if nothing is published for the data set.
     """
     rows = []
-    for epoch, figures in published(scenario).items():
-        for method in method_styles(figures):
-            ours = cell(table, method, epoch)
-            mine = [np.nan] * len(RETURNS) if ours is None else [ours[measure] for measure in RETURNS]
-            rows.append((method, epoch, *mine, *figures[method]))
+    for epoch, results in published(scenario).items():
+        for method in method_order(results):
+            row = cell(table, method, epoch)
+            own = [np.nan] * len(RETURNS) if row is None else [row[measure] for measure in RETURNS]
+            rows.append((method, epoch, *own, *results[method]))
     return pd.DataFrame(rows, columns=["method", "epoch", *RETURNS, *(f"published_{m}" for m in RETURNS)])

@@ -1,4 +1,4 @@
-"""The page of an audit: self-contained, tolerant of what is absent, and safe against hostile text."""
+"""The page of an audit: self-contained, tolerant of missing keys, and safe against hostile text."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_the_whole_page(tmp_path, judge):
     settings = {"judge": to_dict(Settings())["judge"]}
     read = page(path, scenario="made-up", audit=judge, wordings=WORDINGS, settings=settings, versions={"ray": "2.54.1"})
     for expected in (
-        "right answer to 74% of 1,000 held-out prompts, against 9% by chance",
-        "Tuning took its accuracy from 10% to 74%",
+        "The judge answers 74% of 1,000 held-out prompts correctly, against 9% by chance",
+        "Tuning changed its accuracy from 10% to 74%",
         "Before tuning",
         "10–1,234",
         "Second text.",
@@ -43,7 +43,7 @@ def test_the_whole_page(tmp_path, judge):
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
 
 
-def test_nothing_is_loaded_from_elsewhere(tmp_path, judge):
+def test_no_external_resources(tmp_path, judge):
     path = tmp_path / "index.html"
     read = page(path, scenario="made-up", audit=judge, wordings=WORDINGS)
     assert read.links and all(link[1:] in read.ids for link in read.links if link.startswith("#"))
@@ -53,7 +53,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path, judge):
     assert not {"link", "img", "iframe", "object", "embed"} & set(read.tags)
 
 
-def test_an_audit_that_lacks_most(tmp_path):
+def test_an_audit_that_lacks_most_keys(tmp_path):
     read = page(tmp_path / "index.html", scenario="bare", audit={"accuracy": 0.09, "chance": 0.0909, "prompts": 100})
     assert "no better than chance" in read.text and "Before tuning" not in read.text
     assert not {"figures", "groups", "wordings"} & set(read.ids)
@@ -78,7 +78,7 @@ def test_hostile_text_stays_text(tmp_path, judge):
     assert read.text.count("alert('x')") > 5
 
 
-def test_groups_side_by_side(judge):
+def test_accuracy_by_group_for_both_kinds_of_candidates(judge):
     (title, rows), (_, popularity) = group_rows(judge)
     assert title.startswith("Items of history")
     assert [row["name"] for row in rows] == ["1–4", "5–10"]

@@ -1,4 +1,4 @@
-"""The figures hold the lines they should, and can stand in one page."""
+"""The figures have the expected elements, and can be combined in one page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 
 from ialp_rllib.report.audit import figures as audit_figures
 from ialp_rllib.report.kit import figures
-from ialp_rllib.report.run.page import curve_drawings
+from ialp_rllib.report.run.page import curve_groups
 from tests.report.made_up import curves_table, point
 
 
-def count(svg: str, what: str) -> int:
-    return len(re.findall(rf'<g id="[\w-]*-{what}"', svg))
+def count(svg: str, gid: str) -> int:
+    """Number of elements whose id ends with this pattern."""
+    return len(re.findall(rf'<g id="[\w-]*-{gid}"', svg))
 
 
 def test_one_line_and_band_per_learning_method(curves):
@@ -31,7 +32,7 @@ def test_one_seed_has_no_band(curves):
     assert count(figures.learning_curve(one, "train", "return"), r"line-\d-band") == 0
 
 
-def test_alpha_is_drawn_only_of_what_has_one(curves):
+def test_only_methods_with_alpha_are_in_its_figure(curves):
     table = curves.to_pandas()
     assert count(figures.alpha_curve(table), r"line-\d") == 1
     assert figures.alpha_curve(table[table["method"] == "a2c"]) is None
@@ -54,7 +55,7 @@ def test_letter_preference():
 def test_accuracy_by_group():
     group = {"low": 1, "high": 3, "accuracy": 0.5, "interval": [0.4, 0.6]}
     later = {"low": 4, "high": 1200, "accuracy": 0.7, "interval": [0.6, 0.8]}
-    both = {"uniform": [group, later], "popular": [later | {"low": 5}]}  # a group that no popular prompt fell into
+    both = {"uniform": [group, later], "popular": [later | {"low": 5}]}  # the first group has no popular prompts
     svg = audit_figures.accuracy_by_group(both, "by-x", "Accuracy by x", "x", chance=0.1)
     ET.fromstring(svg)
     assert "1–3" in svg and "4–1,200" in svg and "1,200" in svg
@@ -68,29 +69,29 @@ def test_tuning_curve(values):
     assert count(audit_figures.tuning_curve(values, "loss"), r"line-\d") == 1
 
 
-def test_figures_take_ink_and_font_from_the_page(curves):
+def test_figures_inherit_colour_and_font_from_the_page(curves):
     svg = figures.learning_curve(curves.to_pandas(), "train", "return", title="a < b & $x$")
     assert "currentColor" in svg and "#010203" not in svg and "font-family" not in svg
     assert "a &lt; b &amp; $x$" in svg
     assert "xmlns" not in svg and "http" not in svg and "<style" not in svg and "<metadata" not in svg
 
 
-def test_the_same_data_draw_the_same_figure(curves):
+def test_equal_data_give_equal_figures(curves):
     table = curves.to_pandas()
     assert figures.learning_curve(table, "train", "length") == figures.learning_curve(table, "train", "length")
 
 
-def test_points_that_are_no_numbers_are_left_out():
+def test_points_with_nan_are_left_out():
     table = curves_table([point("a2c", 0, step, value) for step, value in ((0, float("nan")), (1, 2.0), (2, 3.0))])
     assert count(figures.learning_curve(table.to_pandas(), "train", "return"), r"line-\d") == 1
-    nothing = curves_table([point("a2c", 0, 0, float("nan"))]).to_pandas()
-    assert count(figures.learning_curve(nothing, "train", "return"), r"line-\d") == 0
+    only_nan = curves_table([point("a2c", 0, 0, float("nan"))]).to_pandas()
+    assert count(figures.learning_curve(only_nan, "train", "return"), r"line-\d") == 0
 
 
 def test_groups_of_figures(curves):
-    groups = curve_drawings(curves.to_pandas())
+    groups = curve_groups(curves.to_pandas())
     assert [len(group["figures"]) for group in groups] == [3, 3, 1]
     pretraining = [point("ialp", 0, 0, float(update), "test_sampled", updates=update) for update in (0, 50, 100)]
-    titles = [group["title"] for group in curve_drawings(curves_table(pretraining).to_pandas())]
+    titles = [group["title"] for group in curve_groups(curves_table(pretraining).to_pandas())]
     assert any("pre-training" in title for title in titles)
-    assert curve_drawings(curves_table([]).to_pandas()) == []
+    assert curve_groups(curves_table([]).to_pandas()) == []

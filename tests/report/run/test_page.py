@@ -1,4 +1,4 @@
-"""The page: self-contained, well-formed, tolerant of what is absent, and safe against hostile text."""
+"""The report of a run: self-contained, well-formed, tolerant of missing values, and safe against hostile text."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_whole_page(tmp_path, parts):
         "The same for the greedy policy",
         "20.0–22.0",
         "no difference shown",
-        "right answer to 74% of 1,000 held-out prompts, against 9% by chance",
+        "The judge answers 74% of 1,000 held-out prompts correctly, against 9% by chance",
         "Held out RMSE",
         "2 min 05 s",
         "reused",
@@ -67,27 +67,27 @@ def test_the_whole_page(tmp_path, parts):
     assert {"results", "curves", "judge", "users", "settings", "run", "glossary"} <= set(page.ids)
 
 
-def test_what_is_recommended_is_drawn_where_it_was_measured(tmp_path, parts):
-    titles = ("Coverage: share of the items", "Diversity: effective number")
+def test_coverage_and_diversity_are_drawn_if_they_were_measured(tmp_path, parts):
+    titles = ("Coverage: fraction of the items", "Diversity: effective number")
     text = read(write_report(tmp_path / "old", **parts)).text
     assert not any(title in text for title in titles)
     rows = parts["curves"].to_pylist()
-    seen = [row | {"coverage": 0.5, "effective_items": 20.0} if row["series"] != "train" else row for row in rows]
-    page = read(write_report(tmp_path / "new", **parts | {"curves": curves_table(seen)}))
+    measured = [row | {"coverage": 0.5, "effective_items": 20.0} if row["series"] != "train" else row for row in rows]
+    page = read(write_report(tmp_path / "new", **parts | {"curves": curves_table(measured)}))
     assert all(title in page.text for title in titles)
-    drawn = {name for name in page.ids if name.endswith("-env_steps-line-0")}
+    lines = {name for name in page.ids if name.endswith("-env_steps-line-0")}
     assert {
         f"test_{p}-{m}-env_steps-line-0" for p in ("greedy", "sampled") for m in ("coverage", "effective_items")
-    } <= drawn
-    assert "train-coverage-env_steps-line-0" not in drawn
+    } <= lines
+    assert "train-coverage-env_steps-line-0" not in lines
 
 
-def test_nothing_is_loaded_from_elsewhere(tmp_path, parts):
+def test_no_external_resources(tmp_path, parts):
     path = write_report(tmp_path, **parts)
     page = read(path)
     assert page.links and all(link.startswith("#") for link in page.links)
     assert all(link[1:] in page.ids for link in page.links)
-    assert [name for name, n in page.ids.items() if n > 1] == []  # ids of figures must not meet in one page
+    assert [name for name, n in page.ids.items() if n > 1] == []  # ids are unique over all figures
     assert not re.search(r"https?:|@import|url\((?!#)", path.read_text())
     assert not {"link", "img", "iframe", "object", "embed"} & set(page.tags)
 
@@ -134,12 +134,12 @@ def test_a_judge_with_few_keys(tmp_path, parts):
 
 def test_published_figures_and_the_protocol(tmp_path, parts):
     page = read(write_report(tmp_path, **(parts | {"scenario": "coat"})))
-    assert "Beside the publication" in page.text and "81.7" in page.text and "Not the same task" not in page.text
+    assert "Published results" in page.text and "81.7" in page.text and "Not the same task" not in page.text
     parts["settings"]["users"] = {"protocol": "split"}
     assert "Not the same task" in read(write_report(tmp_path, **(parts | {"scenario": "coat"}))).text
 
 
-def test_a_refused_table_leaves_an_earlier_report(tmp_path, parts):
+def test_an_invalid_table_leaves_an_earlier_report_unchanged(tmp_path, parts):
     path = write_report(tmp_path, **parts)
     before = path.read_bytes()
     with pytest.raises(InputError):
@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, parts):
         write_report(tmp_path / "file" / "report", **parts)
 
 
-def test_the_same_input_gives_the_same_page(tmp_path, parts):
+def test_equal_input_gives_equal_pages(tmp_path, parts):
     assert write_report(tmp_path / "a", **parts).read_bytes() == write_report(tmp_path / "b", **parts).read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The numbers of the tables, against values worked out by hand."""
+"""The tables and the summary, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def test_methods_and_epochs_in_their_order(table):
 
 
 def test_improvement_over_the_baseline(results):
-    better = tables.improvement(results.to_pandas(), "sampled").set_index("epoch")
-    assert list(better["method"].unique()) == ["aialp_ap"]
-    assert better.loc["0", "difference"] == pytest.approx(17.0)  # 21 - 4
-    assert better.loc["0", "percent"] == pytest.approx(425.0)
-    assert better.loc["0", "verdict"] == BETTER  # 20..22 beside 3..5
-    assert better.loc["end", "difference"] == pytest.approx(4.0)  # 28 - 24
-    assert better.loc["end", "verdict"] == NO_DIFFERENCE  # 26..31 beside 20..28
+    improvement = tables.improvement(results.to_pandas(), "sampled").set_index("epoch")
+    assert list(improvement["method"].unique()) == ["aialp_ap"]
+    assert improvement.loc["0", "difference"] == pytest.approx(17.0)  # 21 - 4
+    assert improvement.loc["0", "percent"] == pytest.approx(425.0)
+    assert improvement.loc["0", "verdict"] == BETTER  # 20..22 against 3..5
+    assert improvement.loc["end", "difference"] == pytest.approx(4.0)  # 28 - 24
+    assert improvement.loc["end", "verdict"] == NO_DIFFERENCE  # 26..31 against 20..28
 
 
-def test_one_seed_never_wins():
+def test_one_seed_is_never_better():
     rows = [result("a2c", 0, "end", 1.0), result("aialp_ap", 0, "end", 99.0)]
     results = results_table(rows).to_pandas()
     assert math.isnan(tables.comparison(results, "sampled")["return_low"].iloc[0])
@@ -73,25 +73,25 @@ def test_a_diverged_run_is_not_averaged_away():
     assert "diverged" in " ".join(summary(results))
 
 
-def test_only_what_is_better_than_all_others_is_best(results):
+def test_a_best_cell_is_better_than_all_others(results):
     best = tables.best_cells(results.to_pandas(), "sampled")
     assert ("aialp_ap", "0", "return") in best
     assert ("aialp_ap", "end", "return") not in best
     assert ("aialp_ap", "0", "length") not in best  # equal
 
 
-def test_report_and_comparison_give_one_verdict(results):
-    """One statistic behind both: what the run's report says of two methods is what the comparison says of them."""
+def test_report_and_comparison_give_the_same_verdict(results):
+    """The report of a run and a comparison use the same statistics: difference, interval and verdict are equal."""
     rows = results.to_pandas()
     report = tables.improvement(rows, "sampled").set_index("epoch")
-    compared = estimates.against_baseline(rows[rows["policy"] == "sampled"]).set_index("epoch")
+    comparison = estimates.against_baseline(rows[rows["policy"] == "sampled"]).set_index("epoch")
     for epoch in ("0", "end"):
-        assert compared.loc[epoch, "baseline"] == "a2c"
+        assert comparison.loc[epoch, "baseline"] == "a2c"
         for column in ("difference", "difference_low", "difference_high", "verdict"):
-            assert report.loc[epoch, column] == compared.loc[epoch, column]
+            assert report.loc[epoch, column] == comparison.loc[epoch, column]
 
 
-def test_summary_says_what_the_intervals_allow(results):
+def test_the_summary_follows_the_verdicts(results):
     finding, *rest = summary(results.to_pandas())
     assert finding == (
         "A-iALP_ap starts at R 21.0 before any online step (untrained A2C: 4.00) "
@@ -99,14 +99,14 @@ def test_summary_says_what_the_intervals_allow(results):
     )
     text = " ".join(rest)
     assert "at the start A-iALP_ap is better than A2C (95% interval of the difference above 0)" in text
-    assert "at the end no difference of A-iALP_ap and A2C is shown" in text
+    assert "at the end no difference between A-iALP_ap and A2C is shown" in text
     assert "one time in 10" in text  # 2 of the C(6, 3) = 20 orders of six runs
 
 
-def test_summary_names_a_higher_method():
+def test_the_summary_names_the_method_with_the_highest_return():
     rows = [result(m, s, "end", v + s) for m, v in (("a2c", 5.0), ("aialp_ap", 6.0), ("zebra", 9.0)) for s in (0, 1)]
     text = " ".join(summary(results_table(rows).to_pandas()))
-    assert "The highest mean at the end is that of zebra, R 9.50." in text
+    assert "zebra has the highest interquartile mean at the end: R 9.50." in text
 
 
 def test_summary_of_the_baseline_alone():
@@ -116,34 +116,34 @@ def test_summary_of_the_baseline_alone():
     )
 
 
-def test_published_figures_stand_beside_ours(results):
+def test_published_comparison(results):
     rows = [result("a2c", 0, "end", 80.0), result("zebra", 0, "end", 1.0)]
-    beside = tables.published_comparison(tables.comparison(results_table(rows).to_pandas(), "sampled"), "coat")
-    assert beside["method"].tolist() == ["dqn", "pg", "a2c", "ialp", "aialp_ft", "aialp_ap"]
-    row = beside.set_index("method").loc["a2c"]
+    table = tables.published_comparison(tables.comparison(results_table(rows).to_pandas(), "sampled"), "coat")
+    assert table["method"].tolist() == ["dqn", "pg", "a2c", "ialp", "aialp_ft", "aialp_ap"]
+    row = table.set_index("method").loc["a2c"]
     assert (row["return"], row["published_return"], row["published_length"]) == (80.0, 81.7, 29.9)
-    assert math.isnan(beside.set_index("method").loc["dqn", "return"])
+    assert math.isnan(table.set_index("method").loc["dqn", "return"])
     assert tables.published_comparison(tables.comparison(results.to_pandas(), "sampled"), "sample").empty
 
 
-def test_published_figures_are_consistent():
-    """R / Len = R_avg within print, but for LFM's two known cells and the widest rounding."""
-    off = [
+def test_published_results_are_consistent():
+    """R / Len = R_avg up to rounding, except in LFM's two known cells."""
+    inconsistent = [
         (data, epoch, method)
         for data, epochs in PUBLISHED.items()
         for epoch, cells in epochs.items()
         for method, (total, length, mean) in cells.items()
         if abs(total / length - mean) > 0.03
     ]
-    assert off == [("lfm", "end", "a2c"), ("lfm", "end", "ialp")]
+    assert inconsistent == [("lfm", "end", "a2c"), ("lfm", "end", "ialp")]
     assert published("coat_split") == published("Coat") == PUBLISHED["coat"]
     assert published("coats") == {}
 
 
-def test_unknown_methods_need_no_code():
-    found = method_styles(["zebra", "aialp_ap", "a2c", "yak"])
-    assert list(found) == ["a2c", "aialp_ap", "yak", "zebra"]
-    assert found["zebra"].label == "zebra" and found["zebra"].colour != found["yak"].colour
+def test_styles_of_unknown_methods():
+    styles = method_styles(["zebra", "aialp_ap", "a2c", "yak"])
+    assert list(styles) == ["a2c", "aialp_ap", "yak", "zebra"]
+    assert styles["zebra"].label == "zebra" and styles["zebra"].colour != styles["yak"].colour
 
 
 @pytest.mark.parametrize(
@@ -153,5 +153,5 @@ def test_three_digits(value, text):
     assert format_number(value) == text
 
 
-def test_no_number_is_a_dash():
+def test_a_missing_number_is_a_dash():
     assert format_number(math.nan) == format_number(None) == "–"

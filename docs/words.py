@@ -23,7 +23,7 @@ progress and messages to standard error.
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a problem that `ialp doctor` found, or an error inside the program |
+| 1 | a problem that `ialp doctor` reports, or an internal error |
 | 2 | wrong input: a file, a setting or an option; the message names it and says what is expected |
 """
 
@@ -55,7 +55,7 @@ Beside the stages' folders a run has `settings.yaml`, all settings as they were 
 
 Each finished stage has a `manifest.json`, written last: `stage`, `fingerprint` (of everything that the stage depends
 on), `seconds`, `finished` (Unix time), `facts` (figures for the report), and `files`. A stage in work has a
-`started.json` in its place. See [stages and resuming](../concepts/stages.md).
+`started.json` instead. See [stages and resuming](../concepts/stages.md).
 """
 
 RESULTS_TABLE = """
@@ -83,11 +83,11 @@ and `users.parquet` in `prepare/`, from 0.
 PREFERENCE_COLUMNS = {
     "session": "number of the session, from 0",
     "step": "step of the session, from 1",
-    "user": "row number of the user whose first item the session starts with",
+    "user": "row number of the user that provides the first item of the session",
     "history": "items of the session before this step, the latest last",
     "candidates": "the k items that the judge was shown, in the order of their letters",
     "label": "the judge's answer: 0 to k - 1 for a candidate, k for None; negative where the prompt could not be asked",
-    "item": "the item that extends the session: the chosen candidate, or a candidate drawn in place of None",
+    "item": "the item that extends the session: the chosen candidate, or for None a random one",
     "reward": "1 for a candidate, 0 for None (Eq. 3)",
     "logprobs": "log-probabilities of all k + 1 labels",
     "prompt_key": "hash of the prompt",

@@ -1,1 +1,1 @@
-"""The LLM that plays the user: prompt, labels, engines, tuning, audit, distillation."""
+"""LLM judges that choose items in a user's stead: prompts, inference engines, LoRA tuning, audit, distillation."""

@@ -1,4 +1,4 @@
-"""Which candidates a prompt shows: uniform proposals, and those that the judge rejected."""
+"""Candidate items of a query: uniform proposals, and the candidates that were not chosen."""
 
 from __future__ import annotations
 
@@ -6,27 +6,37 @@ import numpy as np
 
 
 def propose(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator) -> np.ndarray:
-    """``(B, k) int32``: distinct items outside each session ``(B, t)``, uniform, in random order."""
+    """Propose candidates uniformly at random, without replacement, among the items that are not in the session.
+
+    Args:
+        history: ``(B, t)`` items of each session, without padding.
+        n_items: size of the catalogue, at least ``k + t``.
+        k: number of candidates.
+        rng: random generator.
+
+    Returns:
+        ``(B, k) int32``, in random order.
+    """
     rows, length = history.shape
     width = k + length
     if n_items < 4 * width:
-        return _propose_among_few(history, n_items, k, rng)
-    # Draw and reject: what is drawn is one of k + t items with a chance below a quarter, so twice as many nearly
-    # always hold k good ones, however large the catalogue is.
-    found = np.empty((rows, k), np.int32)
-    left = np.arange(rows)
-    while len(left):
-        drawn = rng.integers(0, n_items, (len(left), 2 * width), dtype=np.int32)
-        good = _first_of_its_kind(np.concatenate([history[left], drawn], 1))[:, length:]
-        enough = good.sum(1) >= k
-        order = np.argsort(~good[enough], axis=1, kind="stable")[:, :k]  # the good ones, as they were drawn
-        found[left[enough]] = np.take_along_axis(drawn[enough], order, 1)
-        left = left[~enough]
-    return found
+        return _propose_from_small_catalogue(history, n_items, k, rng)
+    # Rejection sampling: a draw hits one of at most k + t excluded items with a probability below 1/4, so 2 (k + t)
+    # draws nearly always contain k valid ones, whatever the size of the catalogue.
+    proposals = np.empty((rows, k), np.int32)
+    unfinished = np.arange(rows)
+    while len(unfinished):
+        drawn = rng.integers(0, n_items, (len(unfinished), 2 * width), dtype=np.int32)
+        valid = _first_occurrences(np.concatenate([history[unfinished], drawn], 1))[:, length:]
+        enough = valid.sum(1) >= k
+        order = np.argsort(~valid[enough], axis=1, kind="stable")[:, :k]  # the valid draws, in the order drawn
+        proposals[unfinished[enough]] = np.take_along_axis(drawn[enough], order, 1)
+        unfinished = unfinished[~enough]
+    return proposals
 
 
-def _first_of_its_kind(values: np.ndarray) -> np.ndarray:
-    """``(B, n) bool``: whether no equal value stands further left in the row."""
+def _first_occurrences(values: np.ndarray) -> np.ndarray:
+    """``(B, n) bool``: whether an entry is the leftmost of its value in its row."""
     order = np.argsort(values, axis=1, kind="stable")
     ascending = np.take_along_axis(values, order, 1)
     first = np.ones(values.shape, bool)
@@ -36,16 +46,25 @@ def _first_of_its_kind(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def _propose_among_few(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator) -> np.ndarray:
+def _propose_from_small_catalogue(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """As :func:`propose`, by the k lowest of I random keys."""
     keys = rng.random((len(history), n_items), dtype=np.float32)
     np.put_along_axis(keys, history, 2.0, 1)
     lowest = np.argpartition(keys, k - 1, axis=1)[:, :k]
-    # argpartition leaves them in no particular order, which is not the same as a random one: sort by the random keys.
+    # The order of argpartition is unspecified, which is not the same as random: sort by the random keys.
     order = np.take_along_axis(keys, lowest, 1).argsort(1)
     return np.take_along_axis(lowest, order, 1).astype(np.int32)
 
 
 def rejected_candidates(candidates: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """``(B, k - 1)``: the candidates without the picked one, in their order."""
+    """The candidates that were not chosen.
+
+    Args:
+        candidates: ``(B, k)`` items, distinct in each row.
+        item: ``(B,)``, the chosen one.
+
+    Returns:
+        ``(B, k - 1)``, in the order of ``candidates``.
+    """
     n, k = candidates.shape
     return candidates[candidates != item[:, None]].reshape(n, max(k - 1, 0))

@@ -1,4 +1,4 @@
-"""A judge whose engines are Ray actors."""
+"""Start of an LLM judge with its engines in Ray actors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,21 @@ from ialp_rllib.settings import JudgeSettings
 
 
 def start_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attributes: tuple[str, ...] = ()) -> LLMJudge:
-    """A judge whose engines are Ray actors, with the model loaded. Arguments and errors as :func:`local_judge`."""
+    """A judge with ``judge.replicas`` engines in Ray actors. Returns once the model is loaded.
+
+    Args:
+        judge: the judge's settings.
+        catalogue: items and their texts.
+        model: `tiny`, a model folder, or a Hugging Face model id.
+        attributes: item attributes shown in the prompt; empty: all.
+
+    Raises:
+        InputError: the engine is not installed, the model cannot be loaded, or its tokenizer splits a label into
+            several tokens.
+    """
     engine_name(judge.engine)
     model = resolve_model(model)
     builder = PromptBuilder(catalogue, judge, attributes)
     answers = AnswerFormat(builder.stem, builder.labels)
-    label_tokens(load_tokenizer(model), answers.stem, answers.labels, model)  # here a mistake has a plain message
+    label_tokens(load_tokenizer(model), answers.stem, answers.labels, model)  # fail here rather than in an actor
     return LLMJudge(EnginePool(judge, answers, model), catalogue, judge, attributes)

@@ -1,4 +1,4 @@
-"""The sample, its tiny judge, and one engine of each kind for all tests here."""
+"""The sample scenario, the tiny judge, and one engine of each kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ialp_rllib.judge.prompt.builder import PromptBuilder
 
 
 class RuleEngine:
-    """An engine of the same interface whose answers are known: ``rule(prompt)`` gives the place of the label."""
+    """An engine with known answers: ``rule(prompt)`` is the index of the label."""
 
     fingerprint = "rule"
 
@@ -60,8 +60,8 @@ def builder(sample, catalogue) -> PromptBuilder:
 
 
 @pytest.fixture(scope="session")
-def questions(sample, catalogue) -> Examples:
-    """1,000 prompts of test users."""
+def examples(sample, catalogue) -> Examples:
+    """1,000 examples of test users."""
     return draw_examples(catalogue, catalogue.test_users, 1000, 10, 0.1, np.random.default_rng(5))
 
 

@@ -1,0 +1,1 @@
+"""Audit of a judge: accuracy, calibration, and biases on held-out users."""

@@ -1,0 +1,1 @@
+"""Distillation: a table of the judge's preferences, from sessions that it plays."""

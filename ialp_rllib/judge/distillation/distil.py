@@ -1,8 +1,8 @@
-"""Distillation: the judge plays sessions, and what it preferred becomes a Parquet table.
+"""Distillation: the judge plays sessions, and its choices are written to a Parquet table.
 
-Sessions advance in waves; a wave's step is one question to the judge, and as many waves are under way as keep its
-engines busy. Starts and proposals are drawn from (seed, wave, step), so a run that was killed goes on where it stopped,
-answers may come in any order, and the table is the same in the end.
+Sessions are grouped into waves: batches that advance in lockstep, one query to the judge per step. As many waves run
+concurrently as keep the engines busy. First items and candidates are seeded by (seed, wave, step), so that the table
+does not depend on the order in which answers arrive, and an interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class DistilProgress(NamedTuple):
-    """How far a distillation is.
+    """Progress of a distillation.
 
     Attributes:
-        done, total: prompts.
-        asked: prompts that were put to the judge now, not found in the table.
-        tokens: read by the engines now.
-        seconds: since this process began to ask.
-        engines: how many there are.
+        done: prompts answered, including those of earlier, interrupted runs.
+        total: prompts in all.
+        asked: prompts answered in this run.
+        tokens: prompt tokens processed by the engines in this run.
+        seconds: wall time of this run.
+        engines: number of engines.
     """
 
     done: int
@@ -49,7 +50,7 @@ class DistilProgress(NamedTuple):
 
     @property
     def prompts_per_second(self) -> float:
-        """Prompts per second."""
+        """Throughput of this run."""
         return self.asked / self.seconds if self.seconds else 0.0
 
     def remaining_engine_hours(self) -> float:
@@ -63,39 +64,42 @@ def distil(
     plan: DistilSettings,
     catalogue: Catalogue,
     folder: Path,
-    progress: Callable[[DistilProgress], None] = lambda speed: None,
+    progress: Callable[[DistilProgress], None] = lambda now: None,
 ) -> DistilProgress:
     """Let the judge play ``plan.sessions`` sessions of ``plan.steps`` steps (Algorithm 1 with uniform proposals).
 
-    A session starts with a train user's first item. At each step the judge is offered k distinct items that are not in
-    the session, uniform and in random order; the item it names (or that stands for None) extends the session.
-    ``plan.batch`` sessions are a wave and advance side by side.
+    A session starts with a train user's first logged item. At each step the judge chooses among k distinct items that
+    are not in the session, drawn uniformly and in random order. The chosen item (for None, a random candidate: Eq. 2)
+    is appended to the session. ``plan.batch`` sessions form a wave.
 
     Args:
-        judge: near or far; ``settings.candidates`` is k.
-        plan: sessions, steps, seed.
+        judge: the judge; ``settings.candidates`` is k.
+        plan: numbers of sessions and steps, batch size and seed.
         catalogue: items, and the train users' first items.
-        folder: where the table lies; what is there already is kept and not asked again.
-        progress: called with where it stands, after every answered question.
+        folder: folder of the table. Answers that are already there are kept and not asked again.
+        progress: called after every answered query.
 
     Returns:
-        Where it stood at the end; ``asked`` is 0 where the table was complete.
+        The final progress; ``asked`` is 0 if the table was already complete.
 
     Raises:
-        InputError: the folder holds a table of another model, prompt, or plan; the items do not suffice; the judge can
-            be asked none of a wave's prompts.
+        InputError: the folder holds a table of another model, prompt or plan, the catalogue has too few items, or all
+            prompts of a query are refused.
     """
     return _Distillation(judge, plan, catalogue, folder, progress).run()
 
 
 @dataclass
 class _Wave:
-    """Sessions that advance side by side.
+    """A batch of B sessions that advance in lockstep.
 
     Attributes:
-        history: ``(B, step) int32``, what the sessions hold before this step.
-        answered: a table for each step that is.
-        pending: the question of the next step, when it is under way.
+        index: number of the wave.
+        sessions: ``(B,)`` numbers of its sessions.
+        users: ``(B,) int32``, the user of each session.
+        history: ``(B, step) int32``, items of the sessions before the current step.
+        answered: rows of the table, one table per answered step.
+        pending: the query of the current step, if submitted.
     """
 
     index: int
@@ -107,16 +111,17 @@ class _Wave:
 
     @property
     def step(self) -> int:
-        """The step that the judge is asked about, from 1."""
+        """The current step, counted from 1."""
         return len(self.answered) + 1
 
     def extend(self, rows: pa.Table) -> None:
+        """Append the answered step's items to the sessions."""
         self.history = np.concatenate([self.history, rows["item"].to_numpy()[:, None]], 1)
         self.answered.append(rows)
 
 
 class _Distillation:
-    """The loop of one distillation."""
+    """State and main loop of one distillation."""
 
     def __init__(
         self,
@@ -150,64 +155,66 @@ class _Distillation:
         self.began = time.perf_counter()
 
     def run(self) -> DistilProgress:
-        waiting = deque(range(-(-self.plan.sessions // self.plan.batch)))
-        under_way: list[_Wave] = []
-        while waiting or under_way:
-            while waiting and len(under_way) < self.judge.capacity:
-                wave = self._open(waiting.popleft())
+        """Play all sessions."""
+        queue = deque(range(-(-self.plan.sessions // self.plan.batch)))
+        active: list[_Wave] = []
+        while queue or active:
+            while queue and len(active) < self.judge.capacity:
+                wave = self._open(queue.popleft())
                 if wave is not None:
-                    under_way.append(wave)
-            places = self.judge.wait([wave.pending for wave in under_way if wave.pending])
-            for wave in [under_way[place] for place in places]:
-                self._take(wave)
+                    active.append(wave)
+            complete = self.judge.wait([wave.pending for wave in active if wave.pending])
+            for wave in [active[index] for index in complete]:
+                self._receive(wave)
                 if wave.pending is None:
-                    under_way.remove(wave)
-        speed = self._speed()
-        log.info("%s: %d preferences, %d asked now", self.table.folder, speed.total, speed.asked)
-        return speed
+                    active.remove(wave)
+        now = self._progress()
+        log.info("%s: %d preferences, %d of them from this run", self.table.folder, now.total, now.asked)
+        return now
 
     def _open(self, index: int) -> _Wave | None:
-        """A wave where a killed run left it, its next question given in; None if there is nothing left to ask."""
+        """Restore a wave's stored steps and submit its next query. None if the wave is complete."""
         sessions = np.arange(index * self.plan.batch, min((index + 1) * self.plan.batch, self.plan.sessions))
-        if self.table.whole(index):
+        if self.table.is_complete(index):
             self.done += len(sessions) * self.plan.steps
             return None
         wave = _Wave(index, sessions, self.users[sessions], self.starts[sessions, None])
         while wave.step <= self.plan.steps:
-            stored = self.table.step(index, wave.step)
+            stored = self.table.read_step(index, wave.step)
             if stored is None:
                 break
             self.done += len(sessions)
             wave.extend(stored)
-        return wave if self._ask(wave) else None
+        return wave if self._submit(wave) else None
 
-    def _ask(self, wave: _Wave) -> bool:
-        """Give the wave's next question in; or close it, and return False."""
+    def _submit(self, wave: _Wave) -> bool:
+        """Submit the wave's next query. If there is none, write the finished wave and return False."""
         if wave.step > self.plan.steps:
-            self.table.close(wave.index, wave.answered)
+            self.table.finish_wave(wave.index, wave.answered)
             wave.pending = None
             return False
         rng = np.random.default_rng([self.plan.seed, wave.index, wave.step])
-        proposed = propose(wave.history, self.n_items, self.k, rng)
-        wave.pending = self.judge.submit(wave.history, proposed, users=wave.users)
+        candidates = propose(wave.history, self.n_items, self.k, rng)
+        wave.pending = self.judge.submit(wave.history, candidates, users=wave.users)
         return True
 
-    def _take(self, wave: _Wave) -> None:
-        """Fetch the answers, write them, go on."""
+    def _receive(self, wave: _Wave) -> None:
+        """Collect the answers of the wave's query, write them, and submit the next query."""
         assert wave.pending is not None
         answers = self.judge.collect(wave.pending)
         if answers.refused == len(wave.sessions):
-            expected = "prompts that the judge can be asked"
+            expected = "prompts that the judge can answer"
             raise InputError("judge", f"every prompt of a wave was refused: {self.judge.first_refusal}", expected)
         rows = preference_rows(self._columns(wave, wave.pending, answers))
-        if wave.pending.requests and wave.step < self.plan.steps:  # what the cache knew is there again at once
-            self.table.add(wave.index, wave.step, rows)
+        if wave.pending.requests and wave.step < self.plan.steps:  # steps answered from the cache need not be stored
+            self.table.write_step(wave.index, wave.step, rows)
         self.done, self.asked = self.done + len(wave.sessions), self.asked + len(wave.sessions)
         wave.extend(rows)
-        self._ask(wave)
-        self.progress(self._speed())
+        self._submit(wave)
+        self.progress(self._progress())
 
     def _columns(self, wave: _Wave, pending: PendingAnswers, answers: Answers) -> dict[str, Any]:
+        """Columns of the table for one answered query."""
         count = len(wave.sessions)
         return {
             "session": wave.sessions,
@@ -224,14 +231,21 @@ class _Distillation:
             "prompt_fingerprint": np.full(count, self.fingerprints[1]),
         }
 
-    def _speed(self) -> DistilProgress:
+    def _progress(self) -> DistilProgress:
         seconds = time.perf_counter() - self.began
         total = self.plan.sessions * self.plan.steps
         return DistilProgress(self.done, total, self.asked, self.judge.tokens, seconds, self.judge.engines)
 
 
 def session_starts(catalogue: Catalogue, plan: DistilSettings) -> tuple[np.ndarray, np.ndarray]:
-    """User and first item of each session, ``(sessions,) int32``: every train user once before any comes twice."""
+    """User and first item of each session. Every train user is used once before any is used again.
+
+    Returns:
+        Users and items, ``(sessions,) int32`` each.
+
+    Raises:
+        InputError: no train user has an interaction.
+    """
     offsets = catalogue.offsets()
     users = catalogue.train_users
     users = users[offsets[users + 1] > offsets[users]]
@@ -244,6 +258,6 @@ def session_starts(catalogue: Catalogue, plan: DistilSettings) -> tuple[np.ndarr
 
 
 def _lists(matrix: np.ndarray) -> pa.Array:
-    """The rows of a matrix as an Arrow list column."""
+    """A matrix as an Arrow list column, one list per row."""
     offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(matrix).ravel()))

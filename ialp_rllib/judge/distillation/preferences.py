@@ -1,4 +1,4 @@
-"""The preference table on disk: parts that are there whole or not at all, and what training reads of them."""
+"""The preference table: a folder of Parquet files, written atomically and resumable, and read as transitions."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ PREFERENCES = pa.schema(
     ]
 )
 TABLE = "preferences.json"
-# What was asked and decided. The log-probabilities are left out: their last bits differ between machines.
+# Columns that are hashed: queries and decisions, but not the log-probabilities, whose rounding differs by machine.
 DECISIONS = ("session", "step", "user", "history", "candidates", "label", "item", "reward")
 
 
 class Preferences(NamedTuple):
-    """The table as transitions, in the order of (session, step).
+    """The table as M transitions, ordered by (session, step).
 
     Attributes:
         user: ``(M,) int32``.
-        history: ``(M, L) int32``, the latest L items of the session, the latest last, ``pad`` on the left.
-        action: ``(M,) int32``.
+        history: ``(M, L) int32``, the session's L most recent items, most recent last, padded with ``pad`` on the left.
+        action: ``(M,) int32``, the chosen item.
         rejected: ``(M, k - 1) int32``, the candidates that were not chosen.
-        reward: ``(M,) float32``, 0 to 1.
-        next_history: ``(M, L) int32``, the same after the action.
-        truncated: ``(M,) bool``, true at a session's last step (a time limit: bootstrap through it).
+        reward: ``(M,) float32`` in [0, 1].
+        next_history: ``(M, L) int32``, the history after the action.
+        truncated: ``(M,) bool``, true at a session's last step. It is a time limit: values bootstrap through it.
         session: ``(M,) int32``.
-        step: ``(M,) int32``, from 1.
+        step: ``(M,) int32``, counted from 1.
     """
 
     user: np.ndarray
@@ -65,17 +65,17 @@ class Preferences(NamedTuple):
 
 
 class PreferenceTable:
-    """A table that is being written: a folder of Parquet parts, each there whole or not at all, and a manifest.
+    """A preference table that is being written: a folder of Parquet files, each written atomically, and a manifest.
 
-    A wave's answered steps are parts of their own (``part-WAVE-STEP.parquet``) until the wave is finished and becomes
-    one part (``part-WAVE.parquet``), named in ``preferences.json`` with its rows and size.
+    Every answered step of a wave is a file of its own (``part-WAVE-STEP.parquet``) until the wave is finished and its
+    steps are merged into one file (``part-WAVE.parquet``), listed in ``preferences.json`` with its rows and bytes.
 
     Args:
-        folder: made if it is not there.
-        identity: all that the rows depend on (model, prompt, plan), as plain data.
+        folder: the table's folder; created if it does not exist.
+        identity: everything that the rows depend on (model, prompt, plan), as plain data.
 
     Raises:
-        InputError: the folder holds a table of another identity, or parts without a manifest.
+        InputError: the folder holds a table with another identity, or files without a manifest.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
@@ -85,22 +85,22 @@ class PreferenceTable:
         path = folder / TABLE
         if not path.is_file():
             if any(folder.glob("part-*.parquet")):
-                raise InputError(str(folder), f"holds parts of a table, but no {TABLE}", "an empty folder")
+                raise InputError(str(folder), f"holds files of a table, but no {TABLE}", "an empty folder")
             self._waves: dict[str, dict[str, int]] = {}
             self._write()
             return
-        kept = read_json(path)
-        if not isinstance(kept, dict) or not {"identity", "waves"} <= set(kept):
-            raise InputError(str(path), "is no manifest of a preference table", "one; or delete the folder")
+        manifest = read_json(path)
+        if not isinstance(manifest, dict) or not {"identity", "waves"} <= set(manifest):
+            raise InputError(str(path), "is not the manifest of a preference table", "one; or delete the folder")
         for name, value in identity.items():
-            before = kept["identity"].get(name)
+            before = manifest["identity"].get(name)
             if before != value:
                 raise InputError(
                     str(folder),
                     f"holds a table of another {name} ({before}, now {value})",
                     "the same judge and distil settings as before, or an empty folder (--out)",
                 )
-        self._waves = kept["waves"]
+        self._waves = manifest["waves"]
 
     def _write(self) -> None:
         write_json(self.folder / TABLE, {"identity": self.identity, "waves": self._waves})
@@ -108,35 +108,39 @@ class PreferenceTable:
     def _part(self, wave: int, step: int | None = None) -> Path:
         return self.folder / (f"part-{wave:05d}.parquet" if step is None else f"part-{wave:05d}-{step:05d}.parquet")
 
-    def whole(self, wave: int) -> bool:
-        """Whether a wave is finished, and its part as it was left."""
-        path, known = self._part(wave), self._waves.get(str(wave))
-        if known is None or not path.is_file():
-            return False
-        if path.stat().st_size == known["bytes"]:
-            self._forget_steps(wave)  # left by a run that was killed between the manifest and this
-            return True
-        raise InputError(str(path), f"has {path.stat().st_size} bytes", f"{known['bytes']}; delete it to ask again")
+    def is_complete(self, wave: int) -> bool:
+        """Whether a wave is finished and its file unchanged.
 
-    def step(self, wave: int, step: int) -> pa.Table | None:
-        """A stored step; None where it is not there."""
+        Raises:
+            InputError: the file's size differs from the manifest.
+        """
+        path, entry = self._part(wave), self._waves.get(str(wave))
+        if entry is None or not path.is_file():
+            return False
+        if path.stat().st_size == entry["bytes"]:
+            self._remove_steps(wave)  # left over if a run was killed after it had written the manifest
+            return True
+        raise InputError(str(path), f"has {path.stat().st_size} bytes", f"{entry['bytes']}; delete it to ask again")
+
+    def read_step(self, wave: int, step: int) -> pa.Table | None:
+        """Rows of a stored step; None if it is not stored."""
         path = self._part(wave, step)
         return read_part(path) if path.is_file() else None
 
-    def add(self, wave: int, step: int, rows: pa.Table) -> None:
-        """Write an answered step, so that a killed run finds it."""
+    def write_step(self, wave: int, step: int, rows: pa.Table) -> None:
+        """Store an answered step, from which an interrupted run resumes."""
         self._write_part(self._part(wave, step), rows)
 
-    def close(self, wave: int, steps: list[pa.Table]) -> None:
-        """Make one part of all steps of a finished wave."""
+    def finish_wave(self, wave: int, steps: list[pa.Table]) -> None:
+        """Merge all steps of a finished wave into one file."""
         table = pa.concat_tables(steps).sort_by([("session", "ascending"), ("step", "ascending")])
         path = self._part(wave)
         self._write_part(path, table)
         self._waves[str(wave)] = {"rows": table.num_rows, "bytes": path.stat().st_size}
         self._write()
-        self._forget_steps(wave)
+        self._remove_steps(wave)
 
-    def _forget_steps(self, wave: int) -> None:
+    def _remove_steps(self, wave: int) -> None:
         for path in self.folder.glob(f"part-{wave:05d}-*.parquet"):
             path.unlink()
 
@@ -146,23 +150,27 @@ class PreferenceTable:
 
 
 def preference_rows(columns: dict[str, Any]) -> pa.Table:
-    """Columns in the table's schema."""
+    """A table in the schema :data:`PREFERENCES` from columns by name."""
     return pa.table([pa.array(columns[f.name]).cast(f.type) for f in PREFERENCES], schema=PREFERENCES)
 
 
 def read_part(path: Path) -> pa.Table:
-    """One part, or an :class:`InputError` if it is not one."""
+    """Read one file of a table.
+
+    Raises:
+        InputError: the file is not Parquet, or has another schema.
+    """
     table = read_parquet(path)
     if not table.schema.equals(PREFERENCES):
-        raise InputError(str(path), "is no part of a preference table", ", ".join(PREFERENCES.names))
+        raise InputError(str(path), "is not a part of a preference table", ", ".join(PREFERENCES.names))
     return table
 
 
 def read_table(folder: Path) -> pa.Table:
-    """All finished waves, by (session, step).
+    """The rows of all finished waves, ordered by (session, step).
 
     Raises:
-        InputError: there is none, one is missing, or one is broken.
+        InputError: the folder holds no table, the table has no finished wave, or a file is missing or corrupt.
     """
     if not (folder / TABLE).is_file():
         raise InputError(str(folder), "holds no preference table", "the folder that the distillation left")
@@ -173,7 +181,7 @@ def read_table(folder: Path) -> pa.Table:
 
 
 def table_hash(folder: Path) -> str:
-    """SHA-256 over what was asked and decided, independent of how the table is cut into parts."""
+    """SHA-256 of queries and decisions (:data:`DECISIONS`), independent of the division into files."""
     digest = hashlib.sha256()
     table = read_table(folder)
     for name in DECISIONS:
@@ -186,18 +194,16 @@ def table_hash(folder: Path) -> str:
 
 
 def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label") -> Preferences:
-    """The table as transitions for training.
+    """Read the table as transitions for training, without the rows whose prompt was refused.
 
     Args:
-        folder: holds the parts.
-        history: L, how many of a session's latest items a state is made of.
-        pad: index that stands for "no item" (``catalogue.pad``).
+        folder: the table's folder.
+        history: L, number of items in a state, the session's most recent ones.
+        pad: index that represents "no item" (``catalogue.pad``).
         rewards: ``label`` (1, or 0 for None: Eq. 3) or ``probability`` (of the chosen item's label).
 
-    Rows whose prompt was refused are left out.
-
     Raises:
-        InputError: there is no table, or a part is broken.
+        InputError: the folder holds no table, or a file is missing or corrupt.
     """
     table = read_table(folder)
     last = pc.equal(table["step"], pc.max(table["step"]))
@@ -205,20 +211,20 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
     lists = table["history"].combine_chunks()
     items, lengths = lists.flatten().to_numpy(), lists.value_lengths().to_numpy()
     ends = np.cumsum(lengths)
-    places = ends[:, None] + np.arange(-history, 0)
-    inside = places >= (ends - lengths)[:, None]
-    past = np.where(inside, items[np.maximum(places, 0)], pad).astype(np.int32)
+    index = ends[:, None] + np.arange(-history, 0)
+    in_session = index >= (ends - lengths)[:, None]
+    state = np.where(in_session, items[np.maximum(index, 0)], pad).astype(np.int32)
     action, session, step = (table[n].to_numpy() for n in ("item", "session", "step"))
     candidates, reward = _lists(table, "candidates"), table["reward"].to_numpy()
     if rewards == "probability":
         reward = probability(candidates, action, _lists(table, "logprobs"))
     return Preferences(
         user=table["user"].to_numpy(),
-        history=past,
+        history=state,
         action=action,
         rejected=rejected_candidates(candidates, action),
         reward=reward,
-        next_history=np.concatenate([past[:, 1:], action[:, None]], 1),
+        next_history=np.concatenate([state[:, 1:], action[:, None]], 1),
         truncated=table["last"].to_numpy(),
         session=session,
         step=step,
@@ -226,6 +232,6 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
 
 
 def _lists(table: pa.Table, name: str) -> np.ndarray:
-    """A column of lists of one length as an array, ``(M, length)``."""
+    """A column of lists of equal length as an array ``(M, length)``."""
     flat: np.ndarray = table[name].combine_chunks().flatten().to_numpy()
     return flat.reshape(table.num_rows, len(flat) // max(table.num_rows, 1))

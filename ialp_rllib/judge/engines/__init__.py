@@ -1,0 +1,1 @@
+"""Inference engines: transformers and vLLM behind one interface."""

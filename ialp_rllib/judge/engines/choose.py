@@ -1,8 +1,8 @@
-"""The two engines that run the judge's LLM: transformers (plain, everywhere) and vLLM (fast, CPU or GPU).
+"""Construction of the inference engine: transformers (runs everywhere) or vLLM (faster, CPU or GPU).
 
-Both answer the same question with the same numbers: given prompts, the log-probability of every label as the next
-token. In float32 they agree on every label (`benchmarks/judge_agreement.py`). An engine knows texts and tokens, nothing
-of items: it can stand on another machine, and its replies can be kept.
+Both compute the log-probability of every label as the next token of a prompt. In float32 they agree on the most
+probable label of every prompt (`benchmarks/judge_agreement.py`). An engine knows texts and tokens only, nothing about
+items, so that it can run on another machine and its outputs can be cached.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def engine_name(choice: str) -> str:
-    """``auto`` becomes ``vllm`` where it is installed, else ``transformers``.
+    """Resolve ``auto`` to ``vllm`` if it is installed, else to ``transformers``.
 
     Raises:
-        InputError: ``vllm`` is asked for, but not installed.
+        InputError: ``choice`` is ``vllm``, which is not installed.
     """
     installed = importlib.util.find_spec("vllm") is not None
     if choice == "vllm" and not installed:
@@ -34,6 +34,16 @@ def engine_name(choice: str) -> str:
 
 
 def make_engine(judge: JudgeSettings, answers: LabelFormat, model: str) -> Engine:
-    """The engine that ``judge.engine`` names, with ``model`` (a folder or a hub id) loaded."""
-    kind = VllmEngine if engine_name(judge.engine) == "vllm" else TransformersEngine
-    return kind(judge, answers, model)
+    """The engine selected by ``judge.engine``, with the model loaded.
+
+    Args:
+        judge: the judge's settings.
+        answers: answer stem and labels.
+        model: a model folder or a Hugging Face model id.
+
+    Raises:
+        InputError: the engine is not installed, the model cannot be loaded, or its tokenizer splits a label into
+            several tokens.
+    """
+    engine_class = VllmEngine if engine_name(judge.engine) == "vllm" else TransformersEngine
+    return engine_class(judge, answers, model)

@@ -1,4 +1,4 @@
-"""The transformers engine: plain, runs everywhere."""
+"""The transformers engine: no dependency beyond transformers, runs everywhere."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from ialp_rllib.settings import JudgeSettings
 
 
 class TransformersEngine:
-    """Runs the model with plain transformers.
+    """An :class:`.Engine` that runs the model with transformers.
 
     Args:
-        judge: ``dtype``, ``batch``, ``batch_tokens``, ``max_length`` and ``gpus`` are read.
-        answers: labels and answer stem.
-        model: a folder or a Hugging Face id.
+        judge: ``dtype``, ``batch``, ``batch_tokens``, ``max_length`` and ``gpus`` are used.
+        answers: answer stem and labels.
+        model: a model folder or a Hugging Face model id.
 
     Raises:
-        InputError: the model cannot be loaded, or its tokenizer does not make one token of each label.
+        InputError: the model cannot be loaded, or its tokenizer splits a label into several tokens.
     """
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
         self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
         device = "cuda" if judge.gpus > 0 and torch.cuda.is_available() else "cpu"
         self.model = load_model(model, judge.dtype).to(device)
-        self.rows, self.budget = judge.batch, token_budget(judge)
+        self.max_batch, self.max_batch_tokens = judge.batch, token_budget(judge)
         self.fingerprint = model_fingerprint(model)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def ask(self, prompts: list[str]) -> EngineOutput:
-        """See :class:`Engine`. Prompts of similar length share a batch, padded on the left."""
-        ids, refused = self.prompt_tokenizer.sort_out(prompts)
-        result = np.full((len(prompts), len(self.prompt_tokenizer.labels)), np.nan, np.float32)
+        """See :meth:`.Engine.ask`. Prompts of similar length share a batch, padded on the left."""
+        ids, refused = self.prompt_tokenizer.encode_fitting(prompts)
+        labels = self.prompt_tokenizer.labels
+        logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
         for rows in self._batches({row: len(tokens) for row, tokens in ids.items()}):
             inputs = self.prompt_tokenizer.pad([ids[r] for r in rows], self.model.device)
-            with self._turn, torch.inference_mode():
-                logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[
-                    :, -1, self.prompt_tokenizer.labels
-                ]
-                result[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
-        return EngineOutput(result, refused, sum(map(len, ids.values())))
+            with self._lock, torch.inference_mode():
+                logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, labels]
+                logprobs[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
+        return EngineOutput(logprobs, refused, sum(map(len, ids.values())))
 
     def _batches(self, lengths: dict[int, int]) -> Iterator[list[int]]:
-        """Rows by length, as many at a time as the budget of (padded) tokens and of rows allows."""
+        """Batches of rows in order of length, limited in rows and in tokens (padding included)."""
         batch: list[int] = []
         for row in sorted(lengths, key=lengths.__getitem__):
-            if batch and (len(batch) == self.rows or (len(batch) + 1) * lengths[row] > self.budget):
+            full = len(batch) == self.max_batch or (len(batch) + 1) * lengths[row] > self.max_batch_tokens
+            if batch and full:
                 yield batch
                 batch = []
             batch.append(row)
@@ -61,6 +61,6 @@ class TransformersEngine:
             yield batch
 
     def close(self) -> None:
-        """See :class:`Engine`."""
+        """Free the model's memory."""
         self.model = None
         gc.collect()

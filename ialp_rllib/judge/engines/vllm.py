@@ -1,4 +1,4 @@
-"""The vLLM engine: fast, on a CPU or a GPU."""
+"""The vLLM engine: continuous batching and prefix caching, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ialp_rllib.judge.engines.tokens import PromptTokenizer, token_budget
 from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
-# vLLM reads these when it is imported. Its engine must live in this process (actors, local mode, debuggers); on CPU it
-# would otherwise ask for most of the memory and pin its threads to cores that another actor pinned, too.
+# vLLM reads these when it is imported. Its engine core must run in this process (for actors, local mode, debuggers). On
+# a CPU it would otherwise allocate most of the memory and pin its threads to cores that another actor has pinned, too.
 VLLM_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -29,9 +29,16 @@ VLLM_ENVIRONMENT = {
 
 
 class VllmEngine:
-    """Runs the model with vLLM in this process, on the CPU (`vllm-cpu`) or a GPU (`vllm`).
+    """An :class:`.Engine` that runs the model with vLLM in this process, on the CPU (`vllm-cpu`) or a GPU (`vllm`).
 
-    Arguments and errors as :class:`TransformersEngine`; ``memory_share`` and ``tensor_parallel`` are read as well.
+    Args:
+        judge: ``dtype``, ``batch``, ``batch_tokens``, ``max_length``, ``memory_share`` and ``tensor_parallel`` are
+            used.
+        answers: answer stem and labels.
+        model: a model folder or a Hugging Face model id.
+
+    Raises:
+        InputError: vLLM cannot serve the model, or its tokenizer splits a label into several tokens.
     """
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
@@ -40,24 +47,24 @@ class VllmEngine:
         import vllm
 
         self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
-        count = len(self.prompt_tokenizer.labels)
+        labels, context = self.prompt_tokenizer.labels, self.prompt_tokenizer.max_tokens + 1
         try:
-            # enforce_eager leaves some small functions of the sampler to torch.compile: 20-60 s at the first prompt.
+            # Despite enforce_eager, some functions of the sampler use torch.compile: 20-60 s at the first prompt.
             torch.compiler.set_stance("force_eager")
             self.llm: Any = vllm.LLM(
                 model=model,
-                dtype=judge.dtype,  # type: ignore[arg-type]  # its choices are checked in the settings
-                max_model_len=self.prompt_tokenizer.longest + 1,
+                dtype=judge.dtype,  # type: ignore[arg-type]  # the settings check its value
+                max_model_len=context,
                 max_num_seqs=judge.batch,
-                max_num_batched_tokens=max(token_budget(judge), self.prompt_tokenizer.longest + 1),
+                max_num_batched_tokens=max(token_budget(judge), context),
                 tensor_parallel_size=judge.tensor_parallel,
                 gpu_memory_utilization=judge.memory_share,
-                block_size=32,  # the CPU default of 128 never matches a shared beginning of 100 tokens
+                block_size=32,  # the CPU default of 128 never matches a shared prefix of 100 tokens
                 enable_prefix_caching=True,
                 enforce_eager=True,
                 distributed_executor_backend="uni" if judge.tensor_parallel == 1 else "mp",
-                max_logprobs=count,
-                # Otherwise the log-probabilities are those of the whole vocabulary, and few of them are labels.
+                max_logprobs=len(labels),
+                # Log-probabilities after masking to the labels; by default those of the whole vocabulary's top tokens.
                 logprobs_mode="processed_logprobs",
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
@@ -68,33 +75,30 @@ class VllmEngine:
             problem = f"vLLM cannot serve it ({str(error).strip().splitlines()[0]})"
             raise InputError(f"judge.model {model}", problem, expected) from error
         self.sampling = vllm.SamplingParams(
-            max_tokens=1,
-            temperature=0.0,
-            allowed_token_ids=self.prompt_tokenizer.labels,
-            logprobs=count,
-            detokenize=False,
+            max_tokens=1, temperature=0.0, allowed_token_ids=labels, logprobs=len(labels), detokenize=False
         )
         self.fingerprint = model_fingerprint(model)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def ask(self, prompts: list[str]) -> EngineOutput:
-        """See :class:`Engine`."""
-        ids, refused = self.prompt_tokenizer.sort_out(prompts)
-        rows = sorted(ids, key=ids.__getitem__)  # those that begin alike follow each other: one finds the other cached
-        result = np.full((len(prompts), len(self.prompt_tokenizer.labels)), np.nan, np.float32)
+        """See :meth:`.Engine.ask`."""
+        ids, refused = self.prompt_tokenizer.encode_fitting(prompts)
+        labels = self.prompt_tokenizer.labels
+        rows = sorted(ids, key=ids.__getitem__)  # prompts with a common prefix are adjacent, for the prefix cache
+        logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
         if rows:
-            asked = [{"prompt_token_ids": ids[row]} for row in rows]
-            with self._turn:
-                # What is cached decides how prompts are cut into batches, and so the last bits of sums: start anew.
+            inputs = [{"prompt_token_ids": ids[row]} for row in rows]
+            with self._lock:
+                # The cache's content determines how prompts are batched, and so the rounding of sums: start empty.
                 self.llm.reset_prefix_cache()
-                replies = self.llm.generate(asked, self.sampling, use_tqdm=False)
-            for row, reply in zip(rows, replies, strict=True):
-                given = reply.outputs[0].logprobs[0]
-                result[row] = [given[t].logprob if t in given else -np.inf for t in self.prompt_tokenizer.labels]
-        return EngineOutput(result, refused, sum(map(len, ids.values())))
+                outputs = self.llm.generate(inputs, self.sampling, use_tqdm=False)
+            for row, output in zip(rows, outputs, strict=True):
+                by_token = output.outputs[0].logprobs[0]
+                logprobs[row] = [by_token[t].logprob if t in by_token else -np.inf for t in labels]
+        return EngineOutput(logprobs, refused, sum(map(len, ids.values())))
 
     def close(self) -> None:
-        """See :class:`Engine`."""
+        """Free the model's memory."""
         torch.compiler.set_stance("default")
         self.llm.llm_engine.engine_core.shutdown()
         self.llm = None

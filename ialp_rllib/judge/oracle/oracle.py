@@ -1,7 +1,7 @@
-"""The oracle: a judge without an LLM, which knows the users' true answers and errs by a stated amount.
+"""The oracle: a judge without an LLM, which knows the test world's ground truth up to a controlled error.
 
-It says what a better, a worse, a biased or an adversarial judge would bring: ``judge.model=oracle``, and how much it
-knows in ``judge.oracle``.
+It shows the effect of a better, worse, biased or adversarial judge. Selected with ``judge.model=oracle``; its error is
+set in ``judge.oracle``.
 """
 
 from __future__ import annotations
@@ -16,35 +16,38 @@ from scipy.special import log_softmax, ndtri
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.answers import Answers, read_answers
-from ialp_rllib.judge.audit.measures import share
+from ialp_rllib.judge.audit.measures import accuracy_summary
 from ialp_rllib.judge.candidates import propose
 from ialp_rllib.judge.engines.protocol import EngineUsage
 from ialp_rllib.judge.oracle.truth import Truth, logged_sessions, make_truth
 from ialp_rllib.judge.protocol import PendingAnswers
 from ialp_rllib.settings import JudgeSettings, UsersSettings, fingerprint
 
-_TIES = 1e-9  # error of an oracle that makes none: equal candidates are not chosen by their letters
-_SURE = 40.0  # a belief that no candidate reaches: None at all times, or never
+_MIN_ERROR = 1e-9  # breaks ties between equal candidates at random, not by their letters
+_MAX_BELIEF = 40.0  # out of reach of any candidate: None is always chosen (+), or never (-)
 
 
 class OracleJudge:
-    r"""Believes of every candidate what is true, plus an error, and chooses the one it believes the best.
+    r"""A :class:`.protocol.PreferenceJudge` that chooses by noisy ground truth.
+
+    Its belief b about a candidate is
 
     .. math:: b = c z + \sqrt{1 - c^2}\, \epsilon, \qquad \epsilon \sim N(0, 1), \qquad
               b_{None} = \Phi^{-1}(\mathrm{none\_below})
 
-    z is the normal score of the true answer (:class:`.truth.NormalScores`) and c ``judge.oracle.correlation``. Label
-    log-probabilities are the log-softmax of the k candidates' beliefs and None's. An error depends on ``judge.seed``,
-    the candidate and (``errors: prompt``) the history, or (``errors: item``) nothing else; in a rating world on the
-    user, too: not on the letters, the wording or what was asked before.
+    where z is the normal score of the true answer (:class:`.truth.NormalScores`) and c ``judge.oracle.correlation``.
+    Label log-probabilities are the log-softmax of the k candidates' beliefs and None's.
 
-    It answers at once, in the process that asks; engines, tokens, orders, letter calibration and cache are nothing to
-    it. What it offers is what :class:`.judge.LLMJudge` does (:class:`.judge.PreferenceJudge`).
+    The error is a deterministic function of ``judge.seed``, the candidate and, with ``errors: prompt``, the history; in
+    a rating world of the user, too. It does not depend on the letters, the wording or earlier queries.
+
+    Answers are computed when the query is submitted, in the calling process. Engines, orders, letter calibration and
+    the cache are not used.
 
     Args:
-        truth: what it knows.
-        settings: ``oracle``, ``candidates`` and ``seed`` are read.
-        pad: index that stands for "no item" (``catalogue.pad``).
+        truth: the ground truth.
+        settings: ``oracle``, ``candidates`` and ``seed`` are used.
+        pad: index that represents "no item" (``catalogue.pad``).
     """
 
     capacity = 1
@@ -56,10 +59,10 @@ class OracleJudge:
     def __init__(self, truth: Truth, settings: JudgeSettings, pad: int) -> None:
         self.truth, self.settings, self._pad = truth, settings, pad
         none = float(ndtri(settings.oracle.none_below))
-        self._none = float(np.clip(none, -_SURE, _SURE))
-        self._asked = 0
+        self._none = float(np.clip(none, -_MAX_BELIEF, _MAX_BELIEF))
+        self._prompts = 0
 
-    # ---- asking
+    # ---- queries
 
     def answer(
         self,
@@ -68,7 +71,7 @@ class OracleJudge:
         frame: int | None = None,
         users: np.ndarray | None = None,
     ) -> Answers:
-        """See :meth:`.judge.LLMJudge.answer`. In a rating world it answers for ``users``, or else for their mean."""
+        """See :meth:`.PreferenceJudge.answer`. In a rating world without ``users``, the mean train user answers."""
         return self.collect(self.submit(history, candidates, frame, users))
 
     def submit(
@@ -78,77 +81,78 @@ class OracleJudge:
         frame: int | None = None,
         users: np.ndarray | None = None,
     ) -> PendingAnswers:
-        """See :meth:`.judge.LLMJudge.submit`."""
+        """See :meth:`.PreferenceJudge.submit`."""
         beliefs = self.beliefs(history, candidates, users)
         none = np.full((len(beliefs), 1), self._none)
         logprobs = log_softmax(np.concatenate([beliefs, none], 1), axis=1)
-        self._asked += len(history)
+        self._prompts += len(history)
         return PendingAnswers(history, candidates, self._keys(history, candidates, users), logprobs, {})
 
     def wait(self, pending: Sequence[PendingAnswers], seconds: float | None = None) -> list[int]:
-        """All places: every question is answered when it is given in."""
+        """All indices: every query is complete when it has been submitted."""
         return list(range(len(pending)))
 
     def collect(self, pending: PendingAnswers) -> Answers:
-        """See :meth:`.judge.LLMJudge.collect`."""
+        """See :meth:`.PreferenceJudge.collect`."""
         return read_answers(
             pending.logprobs, pending.history, pending.candidates, pad=self._pad, seed=self.settings.seed
         )
 
     def beliefs(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None = None) -> np.ndarray:
-        """``(B, k) float64``: what it believes of the candidates, None apart."""
-        known = self.settings.oracle.correlation
-        error = max(_TIES, np.sqrt(1 - known**2))
-        by = self._askers(history, users, whole=self.settings.oracle.errors == "prompt")
-        return known * self.truth.scores(history, candidates, users) + error * normal(by[:, None], candidates)
+        """Beliefs about the candidates, ``(B, k) float64``. Arguments as for :meth:`answer`."""
+        correlation = self.settings.oracle.correlation
+        error = max(_MIN_ERROR, np.sqrt(1 - correlation**2))
+        state = self._hashes(history, users, with_history=self.settings.oracle.errors == "prompt")
+        scores = self.truth.scores(history, candidates, users)
+        return correlation * scores + error * normal(state[:, None], candidates)
 
-    def _askers(self, history: np.ndarray, users: np.ndarray | None, whole: bool) -> np.ndarray:
-        """``(B,) uint64``: hashes of the seed, of the user where users differ, and of the ``whole`` history or none."""
+    def _hashes(self, history: np.ndarray, users: np.ndarray | None, with_history: bool) -> np.ndarray:
+        """``(B,) uint64``: hashes of the seed, of the user if the truth depends on it, and optionally the history."""
         state = fold(np.zeros(len(history), np.uint64), np.full(len(history), self.settings.seed))
-        if self.truth.knows_users:
+        if self.truth.depends_on_user:
             state = fold(state, np.full(len(history), -1) if users is None else users)
-        for items in history.T if whole else ():
+        for items in history.T if with_history else ():
             state = np.where(items == self._pad, state, fold(state, items))
         return state
 
     def _keys(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None) -> list[bytes]:
-        """16 bytes that tell prompts apart."""
-        past = self._askers(history, users, whole=True)
-        shown = past
+        """Keys of the prompts, 16 bytes each."""
+        without_candidates = self._hashes(history, users, with_history=True)
+        complete = without_candidates
         for items in candidates.T:
-            shown = fold(shown, items)
-        return [row.tobytes() for row in np.stack([past, shown], 1)]
+            complete = fold(complete, items)
+        return [row.tobytes() for row in np.stack([without_candidates, complete], 1)]
 
-    # ---- around it
+    # ---- quality and metadata
 
     def evaluate(self, catalogue: Catalogue, n: int) -> dict[str, Any]:
-        """How good it is, measured on n prompts: sessions from the train users' log, k uniform other items.
+        """Measure the oracle's accuracy on n queries: sessions from the train users' log, k uniform candidates.
 
         Returns:
             - ``oracle``: its settings and seed;
-            - ``oracle_accuracy``: share of prompts in which the candidate that it believes the best (whether it then
-              names it or answers None) is the truly best one, or as good; ``oracle_accuracy_interval``, 95%, and
-              ``oracle_accuracy_by_chance``: that of a candidate drawn at random;
-            - ``oracle_correlation``: of its beliefs with the true scores; null where all of one are equal.
+            - ``oracle_accuracy``: fraction of queries whose candidate with the highest belief (even if the answer is
+              None) has the highest true score; ``oracle_accuracy_interval``: its 95% interval;
+              ``oracle_accuracy_by_chance``: the accuracy of a random choice;
+            - ``oracle_correlation``: Pearson correlation of beliefs and true scores; null if either is constant.
         """
         rng = np.random.default_rng([self.settings.seed, 5])
         users, history = logged_sessions(catalogue, n, self.settings.history, rng)
-        held = np.where(history == self._pad, history[:, -1:], history)
-        candidates = propose(held, catalogue.n_items, self.settings.candidates, rng)
+        without_padding = np.where(history == self._pad, history[:, -1:], history)
+        candidates = propose(without_padding, catalogue.n_items, self.settings.candidates, rng)
         beliefs, true = self.beliefs(history, candidates, users), self.truth.scores(history, candidates, users)
         best = true == true.max(1, keepdims=True)
-        found = share(np.take_along_axis(best, beliefs.argmax(1)[:, None], 1)[:, 0])
+        accuracy = accuracy_summary(np.take_along_axis(best, beliefs.argmax(1)[:, None], 1)[:, 0])
         spread = min(beliefs.std(), true.std())
         return {
             "oracle": {**asdict(self.settings.oracle), "seed": self.settings.seed},
-            "oracle_accuracy": found["accuracy"],
-            "oracle_accuracy_interval": found["interval"],
+            "oracle_accuracy": accuracy["accuracy"],
+            "oracle_accuracy_interval": accuracy["interval"],
             "oracle_accuracy_by_chance": float(best.mean()),
             "oracle_correlation": float(np.corrcoef(beliefs.ravel(), true.ravel())[0, 1]) if spread else None,
         }
 
     def info(self) -> dict[str, str]:
-        """Fingerprints of what it knows and how it errs; it reads no prompt."""
+        """As :meth:`.PreferenceJudge.info`. The fingerprint covers the ground truth and the error."""
         oracle = self.settings.oracle
         return {
             "model_fingerprint": fingerprint(oracle, self.settings.seed, self.truth.fingerprint),
@@ -158,43 +162,45 @@ class OracleJudge:
         }
 
     def usage(self) -> EngineUsage:
-        """What was asked of it in this process: no tokens, no engines."""
-        return EngineUsage(self._asked, 0, 0.0, engines=0, dispatched=self._asked)
+        """Number of prompts answered in this process; there are no tokens and no engines."""
+        return EngineUsage(self._prompts, 0, 0.0, engines=0, dispatched=self._prompts)
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Nothing to free."""
 
 
 def make_oracle(judge: JudgeSettings, users: UsersSettings, catalogue: Catalogue, folder: Path) -> OracleJudge:
     """The oracle of a run.
 
     Args:
-        folder: where stage ``users`` left its models.
+        judge: the judge's settings.
+        users: the simulated users' settings.
+        catalogue: items, log and, in a rating world, the rating matrix.
+        folder: output folder of stage ``users``.
 
     Raises:
-        InputError: as :func:`.truth.make_truth`.
+        InputError: no user model has been fitted, or there is no rating matrix.
     """
     return OracleJudge(make_truth(catalogue, users, folder), judge, catalogue.pad)
 
 
-# ---- random numbers that depend on what they are for, not on their order
+# ---- counter-based random numbers: a function of what they are for, independent of the order of calls
 
 
 def fold(state: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Hashes ``uint64`` of what ``state`` is a hash of, followed by the whole number ``value``; shapes broadcast."""
+    """Extend the hashes ``state``, ``uint64``, by the integers ``value``. Shapes broadcast."""
     return _mix(_mix(state + np.uint64(0x9E3779B97F4A7C15)) ^ value.astype(np.int64).astype(np.uint64))
 
 
 def normal(state: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Standard normal numbers, one for each hash and value; shapes broadcast."""
+    """Standard normal numbers, a function of hash and integer: inverse transform of 52 hash bits. Shapes broadcast."""
     bits = fold(state, value) >> np.uint64(12)
     result: np.ndarray = ndtri((bits + 0.5) * 2.0**-52)
     return result
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """Scramble 64 bits: the finaliser of SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
-    generators")."""
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014, *Fast Splittable Pseudorandom Number Generators*)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""What the oracle knows: the test world's answers, as normal scores."""
+"""The ground truth that the oracle knows: the test world's answers as normal scores."""
 
 from __future__ import annotations
 
@@ -16,36 +16,46 @@ from ialp_rllib.settings import UsersSettings
 from ialp_rllib.users.sequence import SequenceModel, load_sequence
 from ialp_rllib.users.worlds import require_truth
 
-_SESSIONS, _ITEMS = 2048, 16  # of the reference sample of a sequence world
-_CELLS = 1 << 16  # of that of a rating world
+_SESSIONS, _ITEMS = 2048, 16  # reference sample of a sequence world: sessions, and items per session
+_CELLS = 1 << 16  # reference sample of a rating world: cells of the rating matrix
 
 
 class Truth(Protocol):
-    """True answers as normal scores.
+    """The test world's answers as normal scores.
 
     Attributes:
-        fingerprint: of all that they depend on.
-        knows_users: whether users with the same history answer differently.
+        fingerprint: identifies everything that the scores depend on.
+        depends_on_user: whether users with the same history answer differently.
     """
 
     fingerprint: str
-    knows_users: bool
+    depends_on_user: bool
 
     def scores(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None) -> np.ndarray:
-        """``(B, L)`` histories, ``(B, k)`` items, ``(B,)`` users -> ``(B, k) float64``, see :class:`NormalScores`."""
+        """Normal scores (:class:`NormalScores`) of the answers to candidates.
+
+        Args:
+            history: ``(B, L)`` items, padded on the left.
+            candidates: ``(B, k)`` items.
+            users: ``(B,)``, or None if unknown.
+
+        Returns:
+            ``(B, k) float64``.
+        """
 
 
 class NormalScores:
-    r"""Normal scores: of a random item's answer, standard normal.
+    r"""Rank-based normal scores: answers transformed so that those of random items are standard normal.
 
-    .. math:: z(r) = \Phi^{-1}(\text{share of the sample below } r + \tfrac12 \text{ of its share equal to } r) / s
+    .. math:: z(r) = \Phi^{-1}(F(r^-) + \tfrac12 (F(r) - F(r^-))) / s
 
-    s makes their root mean square in the sample 1, which it is not by itself where answers are equal. Between answers
-    of the sample z is linear, and beyond them it goes on with the mean slope: it tells apart any two answers, be they
-    better than all of the sample, as a trained policy's proposals are.
+    with F the empirical distribution function of a reference sample, and s such that the scores' root mean square over
+    the sample is 1 also in the presence of ties. Between the sample's answers z is interpolated linearly; outside
+    their range it is extrapolated with the mean slope, so that answers better than the whole sample (as for a trained
+    policy's proposals) are still ranked.
 
     Args:
-        sample: ``(n,)`` finite answers.
+        sample: ``(n,)`` finite answers of the reference sample.
     """
 
     def __init__(self, sample: np.ndarray) -> None:
@@ -57,24 +67,24 @@ class NormalScores:
         self._slope = (self._scores[-1] - self._scores[0]) / self._range if self._range else 1.0
 
     def __call__(self, answers: np.ndarray) -> np.ndarray:
-        """Scores of answers of any shape; minus infinity (an item of the session) gets a low, finite one."""
+        """Scores of answers, of any shape. Minus infinity (an item of the session) gets a finite score, the lowest."""
         low, high = self._answers[0], self._answers[-1]
         answers = np.maximum(answers, low - max(1.0, self._range))
-        beyond = np.minimum(answers - low, 0) + np.maximum(answers - high, 0)
-        scores: np.ndarray = np.interp(answers, self._answers, self._scores) + self._slope * beyond
+        outside = np.minimum(answers - low, 0) + np.maximum(answers - high, 0)
+        scores: np.ndarray = np.interp(answers, self._answers, self._scores) + self._slope * outside
         return scores
 
 
 class SequenceTruth:
-    """A sequence world: logits of the model that answers in the test world, without tastes, dislikes and drift.
+    """Ground truth of a sequence world: logits of the test world's user model, without tastes, dislikes and drift.
 
     Args:
-        model: on the CPU.
-        fingerprint: of its file.
-        catalogue: the reference sample is uniform items after sessions from the train users' log.
+        model: the user model, on the CPU.
+        fingerprint: hash of the model's file.
+        catalogue: source of the reference sample: uniform items after sessions from the train users' log.
     """
 
-    knows_users = False
+    depends_on_user = False
 
     def __init__(self, model: SequenceModel, fingerprint: str, catalogue: Catalogue) -> None:
         self.fingerprint, self._model = fingerprint, model.eval()
@@ -86,7 +96,7 @@ class SequenceTruth:
         self._score = NormalScores(sample[np.isfinite(sample)])
 
     def scores(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None) -> np.ndarray:
-        """See :class:`Truth`. Users with the same session are alike."""
+        """See :meth:`Truth.scores`. ``users`` is ignored: users with the same session answer alike."""
         return self._score(self._logits(history, candidates))
 
     def _logits(self, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -98,13 +108,16 @@ class SequenceTruth:
 
 
 class RatingTruth:
-    """A rating world: the completed rating matrix.
+    """Ground truth of a rating world: the completed rating matrix.
 
     Args:
-        catalogue: holds it; the reference sample is random items of the train users.
+        catalogue: holds the matrix. The reference sample is random cells of the train users.
+
+    Raises:
+        InputError: there is no rating matrix.
     """
 
-    knows_users = True
+    depends_on_user = True
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._ratings = require_truth(catalogue)
@@ -116,26 +129,28 @@ class RatingTruth:
         self._score_mean = NormalScores(self._mean)
 
     def scores(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None) -> np.ndarray:
-        """See :class:`Truth`. Where nobody says which user: of the train users' mean ratings, among these."""
+        """See :meth:`Truth.scores`. Without ``users``: scores of the train users' mean ratings among these."""
         if users is None:
             return self._score_mean(self._mean[candidates])
         return self._score(self._ratings[users[:, None], candidates])
 
 
 def make_truth(catalogue: Catalogue, users: UsersSettings, folder: Path) -> Truth:
-    """The test world's answers.
+    """The ground truth of the test world.
 
     Args:
-        folder: where :func:`ialp_rllib.users.worlds.fit_users` left its models.
+        catalogue: items, log and, in a rating world, the rating matrix.
+        users: the simulated users' settings.
+        folder: output folder of :func:`ialp_rllib.users.worlds.fit_users`.
 
     Raises:
-        InputError: there is no fitted model, or no rating matrix.
+        InputError: no user model has been fitted, or there is no rating matrix.
     """
     if users.world == "rating":
         return RatingTruth(catalogue)
     weights = folder / "test" / "model.safetensors"
     if not weights.is_file():
-        raise InputError("judge.model oracle", "the users that it knows are not fitted yet", "run `ialp users` first")
+        raise InputError("judge.model oracle", "the user models have not been fitted yet", "run `ialp users` first")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return SequenceTruth(load_sequence(folder / "test", catalogue), digest, catalogue)
 
@@ -143,19 +158,25 @@ def make_truth(catalogue: Catalogue, users: UsersSettings, folder: Path) -> Trut
 def logged_sessions(
     catalogue: Catalogue, n: int, width: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of train users up to random places.
+    """Sessions of train users, from the log up to and including a random interaction.
+
+    Args:
+        catalogue: holds the log.
+        n: number of sessions.
+        width: maximum number of items.
+        rng: random generator.
 
     Returns:
-        users ``(n,)``, their items so far ``(n, width) int32``, the latest last, ``pad`` where there is none.
+        users ``(n,)`` and their items ``(n, width) int32``, most recent last, padded with ``pad`` on the left.
 
     Raises:
-        InputError: no train user has a log.
+        InputError: no train user has an interaction.
     """
     rows = np.nonzero(np.isin(catalogue.user, catalogue.train_users))[0]
     if not len(rows):
         raise InputError("interactions", "no train user has any", "a log with users of both worlds")
     rows = rng.choice(rows, n)
     users = catalogue.user[rows]
-    places = rows[:, None] + np.arange(1 - width, 1)
-    inside = places >= catalogue.offsets()[users, None]
-    return users, np.where(inside, catalogue.item[np.maximum(places, 0)], catalogue.pad).astype(np.int32)
+    previous = rows[:, None] + np.arange(1 - width, 1)
+    same_user = previous >= catalogue.offsets()[users, None]
+    return users, np.where(same_user, catalogue.item[np.maximum(previous, 0)], catalogue.pad).astype(np.int32)

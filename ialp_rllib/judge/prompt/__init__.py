@@ -1,0 +1,1 @@
+"""The judge's prompt, its labels, and corrections of letter bias. Imports neither Ray nor torch."""

@@ -1,7 +1,8 @@
-"""The judge's prompt: what the LLM is told about the user, the items, the history and the candidates.
+"""The judge's prompt: instruction, history of the user, and lettered candidate items.
 
 Parts and their order follow Table 1 of *Large Language Model driven Policy Exploration for Recommender Systems* (Wang
-et al., WSDM 2025); the wording is ours. What all prompts share comes first, so that an engine's prefix cache serves it.
+et al., WSDM 2025); the wording is ours. The instruction comes first, so that all prompts share a prefix, which an
+engine's prefix cache computes once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ialp_rllib.settings import JudgeSettings, fingerprint
 
 NONE = "None"
 
-# Wordings of the instruction, chosen by `judge.frame`. They say the same: what a judge answers should not hang on them.
+# Paraphrases of the instruction, selected by `judge.frame`. A judge's answers should not depend on the paraphrase.
 _FRAMES = (
     "You are a user of {platform}. "
     "Each {noun} is written as {fields}. "
@@ -37,16 +38,21 @@ _FRAMES = (
 
 
 class PromptBuilder:
-    """Turns histories and candidates into prompt texts.
+    """Builds prompt texts from histories and candidates.
 
     Args:
-        catalogue: its ``item_texts`` are what the judge reads of an item.
-        judge: ``platform``, ``item_noun``, ``candidates`` (k), ``history`` (the latest items shown) and ``frame`` (the
-            wording of the instruction; nothing else depends on it) are read.
-        attributes: names of the item attributes, in order; empty: all of the catalogue.
+        catalogue: ``item_texts`` describe the items.
+        judge: ``platform``, ``item_noun``, ``candidates`` (k), ``history`` (maximum number of items shown, the most
+            recent ones) and ``frame`` (paraphrase of the instruction; affects nothing else) are used.
+        attributes: names of the item attributes shown, in order; empty: all.
+
+    Attributes:
+        frame: the instruction, with which every prompt begins.
+        stem: the end of every prompt, up to the label.
+        item_texts: ``(I,)`` the line that represents each item.
 
     Raises:
-        InputError: the catalogue lacks one of the attributes.
+        InputError: the catalogue does not have one of the attributes.
     """
 
     def __init__(self, catalogue: Catalogue, judge: JudgeSettings, attributes: tuple[str, ...] = ()) -> None:
@@ -58,7 +64,7 @@ class PromptBuilder:
         self.n_candidates, self.n_history, self.pad = judge.candidates, judge.history, catalogue.pad
         self.letters = string.ascii_lowercase[: judge.candidates]
         self.none_letter = string.ascii_lowercase[judge.candidates]
-        # Without any attribute the id is all that an item has to say.
+        # Items without attributes are represented by their ids.
         columns = [catalogue.item_texts[name] for name in attributes] or [catalogue.item_ids]
         self.item_texts = np.array([_tuple_text(row) for row in zip(*columns, strict=True)], object)
         fields = _tuple_text(attributes or ("id",)).strip()
@@ -71,37 +77,40 @@ class PromptBuilder:
 
     @property
     def labels(self) -> list[str]:
-        """The ``k + 1`` answers as they follow the prompt, the None label last; the blank belongs to them."""
+        """The ``k + 1`` possible continuations of the prompt, None last. Each begins with a space."""
         return [f" {letter}" for letter in self.letters + self.none_letter]
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the wording, the attributes shown, and the number of candidates or history items."""
+        """Identifies wording, item texts, k and the maximum history length."""
         texts = [self.frame, self.history_head, self.history_mark, self.candidates_head, self.stem]
         return fingerprint("prompt", texts, list(self.labels), self.n_history, self.item_texts.tolist())
 
     def build(self, history: np.ndarray, candidates: np.ndarray) -> list[str]:
-        """Write one prompt per row.
+        """Build one prompt per row.
 
         Args:
-            history: ``(B, L)`` items, the latest last; ``pad`` entries are skipped wherever they stand.
-            candidates: ``(B, k)`` items.
+            history: ``(B, L)`` items, most recent last; ``pad`` entries are skipped at any position.
+            candidates: ``(B, k)`` items, in the order of their letters.
 
         Returns:
-            ``B`` texts, each ending just before the label.
+            B texts, each ending just before the label.
+
+        Raises:
+            ValueError: the shapes do not match, or k differs from the settings.
         """
         if candidates.ndim != 2 or candidates.shape[1] != self.n_candidates or len(history) != len(candidates):
             raise ValueError(f"history {history.shape} and candidates {candidates.shape}, k = {self.n_candidates}")
         marks = [f" {letter}." for letter in self.letters]
         prompts = []
-        for past, offered in zip(history, candidates, strict=True):
-            shown = self.item_texts[past[past != self.pad][-self.n_history :]]
-            lines = "".join([self.history_mark + text for text in shown]) or f"{self.history_mark} {NONE}\n"
-            lettered = "".join([m + t for m, t in zip(marks, self.item_texts[offered], strict=True)])
-            prompts.append(self.frame + self.history_head + lines + self.candidates_head + lettered + self.stem)
+        for items, options in zip(history, candidates, strict=True):
+            shown = self.item_texts[items[items != self.pad][-self.n_history :]]
+            past = "".join([self.history_mark + text for text in shown]) or f"{self.history_mark} {NONE}\n"
+            lettered = "".join([mark + text for mark, text in zip(marks, self.item_texts[options], strict=True)])
+            prompts.append(self.frame + self.history_head + past + self.candidates_head + lettered + self.stem)
         return prompts
 
 
 def _tuple_text(values: tuple[str, ...]) -> str:
-    """One line with a leading blank: `` (a, b, c)``; an empty value says that it is unknown."""
+    """One line with a leading space: `` (a, b, c)``; an empty value becomes ``unknown``."""
     return " (" + ", ".join(" ".join(str(v).split()) or "unknown" for v in values) + ")\n"

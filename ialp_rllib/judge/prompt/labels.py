@@ -1,14 +1,27 @@
-"""Label tokens: the answers that the judge may give, found through the model's own tokenizer, in place."""
+"""Label tokens: the token ids of the k + 1 answers, determined with the model's own tokenizer, in context."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ialp_rllib.errors import InputError
 
 
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer's interface that is used here."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Token ids of a text."""
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        """The tokens themselves."""
+
+
 class LabelFormat(Protocol):
-    """What an engine must know of the prompts: a :class:`PromptBuilder` has it, so has :class:`AnswerFormat`."""
+    """What an engine needs to know about the prompts: how they end, and which answers are allowed.
+
+    Implemented by :class:`.builder.PromptBuilder` and :class:`AnswerFormat`.
+    """
 
     @property
     def stem(self) -> str:
@@ -16,53 +29,53 @@ class LabelFormat(Protocol):
 
     @property
     def labels(self) -> list[str]:
-        """``k + 1`` texts, each with its leading blank, the None label last."""
+        """``k + 1`` texts, each with a leading space, None last."""
 
 
 class AnswerFormat(NamedTuple):
-    """Stem and labels without the catalogue behind them, to be sent to an engine elsewhere."""
+    """A :class:`LabelFormat` as plain data, without the catalogue: cheap to send to an engine in another process."""
 
     stem: str
     labels: list[str]
 
 
-def label_tokens(tokenizer: Any, stem: str, labels: list[str], model: str) -> list[int]:
-    """The token of each label as it follows the answer stem.
+def label_tokens(tokenizer: Tokenizer, stem: str, labels: list[str], model: str) -> list[int]:
+    """Token id of each label as a continuation of the answer stem.
 
-    What a tokenizer makes of `` a`` alone says little: it may merge with what stands before it. So each label is
-    encoded behind the stem, where it must add exactly one token and leave the others as they were.
+    A tokenizer may merge `` a`` with the text before it, so encoding the label alone would not tell. Each label is
+    encoded together with the stem, to which it must add exactly one token and leave the other tokens unchanged.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         stem: the end of the prompt, up to the label.
-        labels: ``k + 1`` texts, each with its leading blank.
-        model: path or id of the model, for the message.
+        labels: ``k + 1`` texts, each with a leading space.
+        model: path or id of the model, for the error message.
 
     Returns:
         ``k + 1`` distinct token ids.
 
     Raises:
-        InputError: a label is not one token of its own.
+        InputError: a label is not exactly one token, or shares its token with another label.
     """
     before = tokenizer.encode(stem, add_special_tokens=False)
     tokens: list[int] = []
     for label in labels:
         after = tokenizer.encode(stem + label, add_special_tokens=False)
         if after[: len(before)] != before or len(after) != len(before) + 1:
-            added = tokenizer.convert_ids_to_tokens(after[_common(before, after) :])
-            _refuse(model, label, f"is {len(added)} tokens after the answer stem ({', '.join(map(repr, added))})")
+            added = tokenizer.convert_ids_to_tokens(after[_common_prefix(before, after) :])
+            raise _error(model, label, f"is {len(added)} tokens after the answer stem ({', '.join(map(repr, added))})")
         if after[-1] in tokens:
-            _refuse(model, label, f"is the same token as label {labels[tokens.index(after[-1])]!r}")
+            raise _error(model, label, f"is the same token as label {labels[tokens.index(after[-1])]!r}")
         tokens.append(after[-1])
     return tokens
 
 
-def _common(first: list[int], second: list[int]) -> int:
-    """Length of the common beginning."""
+def _common_prefix(first: list[int], second: list[int]) -> int:
+    """Length of the common prefix of two token sequences."""
     pairs = zip(first, second, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
-def _refuse(model: str, label: str, problem: str) -> None:
+def _error(model: str, label: str, problem: str) -> InputError:
     expected = "a tokenizer that makes one token of each label: another judge.model, or fewer judge.candidates"
-    raise InputError(f"tokenizer of {model}, label {label!r}", problem, expected)
+    return InputError(f"tokenizer of {model}, label {label!r}", problem, expected)

@@ -1,9 +1,9 @@
-"""Training prompts whose answer is known as a probability: histories of the log, next items drawn from the tastes.
+"""Training queries with soft targets: histories from the log, next items sampled from the :class:`.NextItemModel`.
 
-A fresh draw in every batch. The history is what some train user did up to some point; with probability 1 - none_share
-the next item that :class:`Tastes` draws for it stands among uniform ones. So the probability of every letter, and of
-None, follows from Bayes' rule, and the judge learns from it rather than from one letter drawn by it: the same in
-expectation, with less noise.
+Every batch is sampled anew. A history is a train user's log up to a random point; with probability 1 - none_share a
+next item sampled from the model is hidden among uniform negatives. The posterior probability of every letter and of
+None then follows from Bayes' rule. Training on the posterior has the same expected gradient as training on sampled
+letters, with less variance.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import numpy as np
 import torch
 
 from ialp_rllib.judge.tiny.log import TrainLog
-from ialp_rllib.judge.tiny.tastes import Tastes
+from ialp_rllib.judge.tiny.next_item import NextItemModel
 
 
 class TaskBatch(NamedTuple):
-    """B prompts and what is right.
+    """B queries and their soft targets.
 
     Attributes:
-        history: ``(B, L)``, I where there is no item; candidates: ``(B, k)``.
-        weights: ``(B, k)`` float32, probability of each candidate if one of them is right.
-        answers: ``(B, k + 1, k + 1)`` float32; row j, for j < k, is the answer if only the candidates up to j are known
-            (the last entry: none of these), row k the answer to the prompt.
+        history: ``(B, L) int64`` items; I represents "no item".
+        candidates: ``(B, k) int64`` items.
+        weights: ``(B, k) float32``, posterior probability of each candidate, given that one of them is correct.
+        answers: ``(B, k + 1, k + 1) float32``, posterior over the labels. Row j < k conditions on the candidates 0..j
+            only (last entry: the correct answer is none of these); row k is the target of the complete prompt.
     """
 
     history: np.ndarray
@@ -34,44 +35,52 @@ class TaskBatch(NamedTuple):
 
 
 class TaskSampler:
-    """Draws tasks.
+    """Samples training queries.
 
     Args:
-        train: whose histories; tastes: what comes next in them.
-        length: items of a history, at most.
-        none_share: of the prompts that hold no right candidate.
+        train: source of the histories.
+        next_item: source of the next items.
+        length: maximum number of items of a history.
+        none_share: fraction of queries without a correct candidate.
+        seed: seed of all draws.
     """
 
-    def __init__(self, train: TrainLog, tastes: Tastes, length: int, none_share: float, seed: int) -> None:
-        self.train, self.tastes, self.length, self.none_share = train, tastes, length, none_share
+    def __init__(self, train: TrainLog, next_item: NextItemModel, length: int, none_share: float, seed: int) -> None:
+        self.train, self.next_item, self.length, self.none_share = train, next_item, length, none_share
         self.rng = np.random.default_rng([seed, 2])
         self._before = np.arange(len(train.item)) - train.first
         self._lengths = np.minimum(self._before[self._before > 0], length)
 
     def draw(self, batch: int, k: int) -> TaskBatch:
-        """A task of ``batch`` prompts with k candidates; no history is longer than one drawn for all of them."""
+        """Sample ``batch`` queries with k candidates. The maximum history length is drawn once for the whole batch."""
         rng, n_items = self.rng, self.train.n_items
         row = rng.integers(0, len(self.train.item), batch)
         history = self.train.before(row, row + rng.integers(0, 2, batch), int(rng.choice(self._lengths)))
-        p = self._next(history)
+        p = self._next_item_probabilities(history)
         target = np.minimum((p.cumsum(1) < rng.random((batch, 1)) * p.sum(1, keepdims=True)).sum(1), n_items - 1)
         order = rng.random((batch, n_items + 1))
         np.put_along_axis(order, history, 2.0, 1)
         np.put_along_axis(order, target[:, None], 2.0, 1)
         candidates = np.argpartition(order[:, :-1], k, axis=1)[:, :k]
-        right = np.nonzero(rng.random(batch) >= self.none_share)[0]
-        candidates[right, rng.integers(0, k, batch)[right]] = target[right]
-        return self._answered(history, candidates, np.take_along_axis(p, candidates, 1) * n_items)
+        with_target = np.nonzero(rng.random(batch) >= self.none_share)[0]
+        candidates[with_target, rng.integers(0, k, batch)[with_target]] = target[with_target]
+        return self._with_targets(history, candidates, np.take_along_axis(p, candidates, 1) * n_items)
 
-    def _next(self, history: np.ndarray) -> np.ndarray:
-        """``(B, I)`` probabilities of the next item, none of the history again."""
-        logits = self.tastes.logits(torch.from_numpy(history))
+    def _next_item_probabilities(self, history: np.ndarray) -> np.ndarray:
+        """``(B, I) float32``, with items of the history masked."""
+        logits = self.next_item.logits(torch.from_numpy(history))
         allowed = torch.nn.functional.pad(logits, (0, 1)).scatter_(1, torch.from_numpy(history), -1e9)[:, :-1]
         p: np.ndarray = torch.softmax(allowed, 1).numpy()
         return p
 
-    def _answered(self, history: np.ndarray, candidates: np.ndarray, likelihood: np.ndarray) -> TaskBatch:
-        """``likelihood``: ``(B, k)``, how much more probable the candidate is as the next item than by chance."""
+    def _with_targets(self, history: np.ndarray, candidates: np.ndarray, likelihood: np.ndarray) -> TaskBatch:
+        """Targets by Bayes' rule.
+
+        Args:
+            history: ``(B, L)`` items.
+            candidates: ``(B, k)`` items.
+            likelihood: ``(B, k)``, probability of each candidate as the next item, relative to a uniform negative.
+        """
         batch, k = candidates.shape
         letter = torch.from_numpy(likelihood * (1 - self.none_share) / k).float() + 1e-9
         read = torch.cat([torch.ones(k, k).tril(), torch.ones(1, k)])

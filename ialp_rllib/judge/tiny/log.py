@@ -1,4 +1,4 @@
-"""What the tiny judge may learn from: the train users' interactions, in order."""
+"""The log that the tiny judge is trained on: the train users' interactions, in order."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from ialp_rllib.errors import InputError
 
 
 class TrainLog:
-    """Interactions of the train users that count.
+    """The train users' M interactions that are not held out or rated low.
+
+    Args:
+        catalogue: holds the log.
+        min_rating: interactions rated lower are left out.
 
     Attributes:
-        user, item: ``(M,)`` int64, ascending by user and position.
-        first: ``(M,)``, the row at which each row's user begins.
-        n_items: I; it also stands for "no item" in a history.
+        user: ``(M,) int64``, ascending.
+        item: ``(M,) int64``, for each user in the order of the log.
+        first: ``(M,) int64``, first row of each row's user.
+        n_items: I. As an item of a history it represents "no item".
+
+    Raises:
+        InputError: no train user has two such interactions.
     """
 
     def __init__(self, catalogue: Catalogue, min_rating: float = 0.0) -> None:
-        chosen = (catalogue.split == 0) & ~(catalogue.rating < min_rating)  # an absent rating, NaN, is no low one
+        chosen = (catalogue.split == 0) & ~(catalogue.rating < min_rating)  # NaN, no rating, does not count as low
         chosen &= np.isin(catalogue.user, catalogue.train_users)
         self.user, self.item = catalogue.user[chosen].astype(np.int64), catalogue.item[chosen].astype(np.int64)
         self.first = np.searchsorted(self.user, self.user)
@@ -28,7 +36,16 @@ class TrainLog:
             raise InputError("interactions", "no train user has two that count", expected)
 
     def before(self, row: np.ndarray, end: np.ndarray, length: int) -> np.ndarray:
-        """``(n, length)`` items of the same user before row ``end`` (``row`` or later), ``n_items`` on the left."""
-        place = end[:, None] + np.arange(-length, 0)
-        there = place >= self.first[row, None]
-        return np.where(there, self.item[np.maximum(place, 0)], self.n_items)
+        """Items of a user before a row of the log.
+
+        Args:
+            row: ``(n,)`` rows, which determine the users.
+            end: ``(n,)`` first rows that are not included, ``row`` or later.
+            length: maximum number of items.
+
+        Returns:
+            ``(n, length) int64``, padded with ``n_items`` on the left.
+        """
+        previous = end[:, None] + np.arange(-length, 0)
+        same_user = previous >= self.first[row, None]
+        return np.where(same_user, self.item[np.maximum(previous, 0)], self.n_items)

@@ -1,4 +1,4 @@
-"""A judge for machines without a GPU, made from a scenario's own texts and log: tokenizer, model, training, measure."""
+"""Making of a tiny judge from a scenario's own texts and log: tokenizer, model, training, evaluation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.curriculum import TaskSampler
 from ialp_rllib.judge.tiny.log import TrainLog
-from ialp_rllib.judge.tiny.measure import accuracies, references
-from ialp_rllib.judge.tiny.pieces import Pieces
-from ialp_rllib.judge.tiny.tastes import Tastes, fit_tastes, token_vectors
+from ialp_rllib.judge.tiny.measure import accuracies, baselines
+from ialp_rllib.judge.tiny.next_item import NextItemModel, fit_next_item_model, token_vectors
+from ialp_rllib.judge.tiny.pieces import PromptPieces
 from ialp_rllib.judge.tiny.tokenizer import catalogue_tokenizer
 from ialp_rllib.judge.tiny.training import train
 from ialp_rllib.progress import Progress
@@ -34,31 +34,33 @@ from ialp_rllib.settings.tiny import TinySettings
 from ialp_rllib.storage import Stage, write_json
 
 CHECKPOINT, TRAINING = "checkpoint.pt", "training.json"
-_KNOWN = 0.75  # of a token's numbers say what is known of it; one says how popular it is; the others are free
-_LENGTH, _POPULARITY, _NOISE = 0.6, 0.2, 0.01  # of a start vector; of popularity in it; of the free numbers
-_SPREAD = 0.05  # of the other weights; transformers' 0.02 never leaves chance at this size
+# Initial token embeddings: a fraction of the dimensions holds the item vector, one dimension the item's popularity, and
+# the others noise.
+_VECTOR_DIMENSIONS = 0.75
+_VECTOR_NORM, _POPULARITY_SCALE, _NOISE = 0.6, 0.2, 0.01
+_INITIALIZER_RANGE = 0.05  # of the other weights. With transformers' 0.02 a model of this size never leaves chance
 
 
 def make_tiny_judge(
     settings: Settings, tiny: TinySettings, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Make a tiny judge for a scenario, or go on where a killed call with the same settings stopped.
+    """Train a tiny judge for a scenario, or resume an interrupted call with the same settings.
 
-    Leaves a folder in Hugging Face's layout (``MistralForCausalLM``, safetensors) that `judge.model` accepts, with
-    ``training.json`` in it. Only the train users' logs are learnt from.
+    Writes a model folder in Hugging Face's layout (``MistralForCausalLM``, safetensors) that `judge.model` accepts,
+    with ``training.json`` in it. It is trained on the train users' logs only.
 
     Args:
-        settings: of the scenario; its ``catalogue`` and the wording of its ``judge`` are read.
-        tiny: of the training.
-        out: the folder.
-        progress: is told how far it is.
+        settings: the scenario's settings; its ``catalogue`` and the wording of its ``judge`` are used.
+        tiny: settings of the training.
+        out: the model folder.
+        progress: receives the fraction of the training that is done.
 
     Returns:
-        What ``training.json`` says: settings, updates, seconds, and on held-out users the accuracy and what it is to be
-        compared with (:func:`.measure.accuracies`, :func:`.measure.references`).
+        The content of ``training.json``: settings, updates, minutes, and the accuracy on held-out users beside that of
+        baselines (:func:`.measure.accuracies`, :func:`.measure.baselines`).
 
     Raises:
-        InputError: the data cannot be used or are too few; ``out`` holds what is not ours.
+        InputError: the data cannot be used or are too few, or ``out`` contains files of something else.
     """
     progress = progress or Progress()
     if tiny.width % 64:
@@ -78,18 +80,19 @@ def make_tiny_judge(
         stage.open()
         words = _words(catalogue, attributes)
         train_log = TrainLog(catalogue, judge.min_rating)
-        tastes = fit_tastes(train_log, words, judge.history, int(_KNOWN * tiny.width), tiny.seed)
+        dimensions = int(_VECTOR_DIMENSIONS * tiny.width)
+        next_item = fit_next_item_model(train_log, words, judge.history, dimensions, tiny.seed)
         tokenizer = catalogue_tokenizer(catalogue, attributes, builders)
-        pieces = Pieces(tokenizer, builders)
-        tasks = TaskSampler(train_log, tastes, judge.history, tiny.none_share, tiny.seed)
+        pieces = PromptPieces(tokenizer, builders)
+        tasks = TaskSampler(train_log, next_item, judge.history, tiny.none_share, tiny.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(tiny.seed)
-            model = new_model(tokenizer, pieces, tastes, tiny)
-            at = train(model, pieces, tasks, judge.candidates, tiny, out / CHECKPOINT, partial(_tell, progress))
+            model = new_model(tokenizer, pieces, next_item, tiny)
+            state = train(model, pieces, tasks, judge.candidates, tiny, out / CHECKPOINT, partial(_report, progress))
         transformers_logging.disable_progress_bar()  # the command line draws its own
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
-        (out / "model.safetensors").chmod(0o644)  # written for the owner only
+        (out / "model.safetensors").chmod(0o644)  # save_pretrained makes it readable for the owner only
         facts = {
             "scenario": settings.scenario,
             "settings": to_dict(tiny),
@@ -97,10 +100,10 @@ def make_tiny_judge(
             "history": judge.history,
             "parameters": model.num_parameters(),
             "tokens": len(tokenizer),
-            "updates": at.update,
-            "minutes": at.seconds / 60,
-            "cpu_minutes": at.cpu_seconds / 60,
-            "held_out": _measured(catalogue, settings, tiny, words, tastes, out),
+            "updates": state.update,
+            "minutes": state.seconds / 60,
+            "cpu_minutes": state.cpu_seconds / 60,
+            "held_out": _evaluate(catalogue, settings, tiny, words, next_item, out),
         }
         write_json(out / TRAINING, facts)
         (out / CHECKPOINT).unlink(missing_ok=True)
@@ -108,14 +111,21 @@ def make_tiny_judge(
     return facts
 
 
-def _tell(progress: Progress, share: float) -> None:
-    progress.update("training", round(1000 * share), 1000)
+def _report(progress: Progress, fraction: float) -> None:
+    progress.update("training", round(1000 * fraction), 1000)
 
 
 def new_model(
-    tokenizer: PreTrainedTokenizerFast, pieces: Pieces, tastes: Tastes, tiny: TinySettings
+    tokenizer: PreTrainedTokenizerFast, pieces: PromptPieces, next_item: NextItemModel, tiny: TinySettings
 ) -> MistralForCausalLM:
-    """A model whose tokens begin with what is known of them, and whose attention begins at what is alike."""
+    """An untrained model with item vectors as token embeddings, and attention that starts out comparing tokens.
+
+    Args:
+        tokenizer: its tokenizer.
+        pieces: token ids of the items.
+        next_item: source of the item vectors.
+        tiny: width and number of layers.
+    """
     config = MistralConfig(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=tiny.width,
@@ -127,42 +137,49 @@ def new_model(
         max_position_embeddings=8192,
         sliding_window=None,
         tie_word_embeddings=True,
-        initializer_range=_SPREAD,
+        initializer_range=_INITIALIZER_RANGE,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     model = MistralForCausalLM(config)
     with torch.no_grad():
-        _start_tokens(model.model.embed_tokens.weight, pieces, tastes)
-        for layer in model.model.layers:  # a query meets the keys that are like it (Trockman & Kolter 2023)
+        _init_embeddings(model.model.embed_tokens.weight, pieces, next_item)
+        # Mimetic initialisation: queries attend to similar keys (Trockman & Kolter 2023).
+        for layer in model.model.layers:
             query, key = layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight
             groups = len(query) // len(key)
             query.copy_(2 * key.view(-1, 32, tiny.width).repeat_interleave(groups, 0).reshape(query.shape))
     return model
 
 
-def _start_tokens(table: torch.Tensor, pieces: Pieces, tastes: Tastes) -> None:
-    """Fill the rows of tokens that stand in items. An item's first token is its own, as a rule: it gets its vector."""
-    dim = tastes.vectors.shape[1]
-    vectors = tastes.vectors / tastes.vectors.norm(dim=1).mean()
+def _init_embeddings(table: torch.Tensor, pieces: PromptPieces, next_item: NextItemModel) -> None:
+    """Fill the rows of tokens that occur in items, in place.
+
+    An item's first token, which usually occurs in no other item, gets the item's vector; the other tokens get the mean
+    over their items.
+    """
+    dim = next_item.vectors.shape[1]
+    vectors = next_item.vectors / next_item.vectors.norm(dim=1).mean()
     shared = torch.from_numpy(token_vectors(pieces.items, vectors.numpy(), len(table)))
     known = shared.norm(dim=1) > 0
     first = torch.tensor([int(ids[0]) for ids in pieces.items])
     shared[first] = vectors
-    popularity = (tastes.popularity - tastes.popularity.mean()) / tastes.popularity.std().clamp(min=1e-6)
-    table[known] *= _NOISE / _SPREAD
-    table[known, :dim] = _LENGTH * shared[known]
-    table[first, dim] = _LENGTH * _POPULARITY * popularity
+    logit = next_item.popularity
+    popularity = (logit - logit.mean()) / logit.std().clamp(min=1e-6)
+    table[known] *= _NOISE / _INITIALIZER_RANGE
+    table[known, :dim] = _VECTOR_NORM * shared[known]
+    table[first, dim] = _VECTOR_NORM * _POPULARITY_SCALE * popularity
 
 
 def _words(catalogue: Catalogue, attributes: tuple[str, ...]) -> Tokens:
+    """Bags of words of the items."""
     names = attributes or tuple(catalogue.item_texts)
     return tokens_of({name: catalogue.item_texts[name] for name in names} or {"id": catalogue.item_ids})
 
 
 def _check(catalogue: Catalogue, settings: Settings) -> None:
-    """Refuse before the training what would fail after it."""
+    """Raise before the training what would otherwise fail after it."""
     judge = settings.judge
     needed = judge.candidates + judge.history + 2
     if catalogue.n_items < needed:
@@ -173,19 +190,25 @@ def _check(catalogue: Catalogue, settings: Settings) -> None:
 
 
 def _fingerprint(catalogue: Catalogue, builders: list[PromptBuilder], settings: Settings, tiny: TinySettings) -> str:
+    """Identifies everything that the weights depend on."""
     logged = hashlib.sha256()
     for column in (catalogue.user, catalogue.item, catalogue.rating, catalogue.split, catalogue.test_users):
         logged.update(np.ascontiguousarray(column).tobytes())
     prompts = [builder.fingerprint for builder in builders]
-    tiny_there = to_dict(replace(tiny, threads=1, checkpoint_every=1))
-    return fingerprint("tiny judge", prompts, logged.hexdigest(), settings.judge.min_rating, tiny_there)
+    training = to_dict(replace(tiny, threads=1, checkpoint_every=1))
+    return fingerprint("tiny judge", prompts, logged.hexdigest(), settings.judge.min_rating, training)
 
 
-def _measured(
-    catalogue: Catalogue, settings: Settings, tiny: TinySettings, words: Tokens, tastes: Tastes, folder: Path
+def _evaluate(
+    catalogue: Catalogue,
+    settings: Settings,
+    tiny: TinySettings,
+    words: Tokens,
+    next_item: NextItemModel,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Accuracy of the folder's model on test users, as an engine serves it."""
-    found: dict[str, Any] = {}
+    """Accuracy of the saved model on test users, with and without None prompts, and of the baselines."""
+    results: dict[str, Any] = {}
     for name, none_share in (("all_with_the_true_item", 0.0), ("a_share_without", tiny.none_share)):
         examples = draw_examples(
             catalogue,
@@ -197,7 +220,7 @@ def _measured(
             history=settings.judge.history,
             min_rating=settings.judge.min_rating,
         )
-        found[name] = accuracies(examples, catalogue, settings, folder)
+        results[name] = accuracies(examples, catalogue, settings, folder)
         if not none_share:
-            found["compare"] = references(examples, catalogue, words, tastes)
-    return found
+            results["compare"] = baselines(examples, catalogue, words, next_item)
+    return results

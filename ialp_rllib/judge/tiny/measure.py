@@ -1,4 +1,4 @@
-"""How often a tiny judge is right on users whose log it never saw, and how often simpler rules are."""
+"""Accuracy of a tiny judge on held-out users, and of simpler baselines."""
 
 from __future__ import annotations
 
@@ -15,41 +15,43 @@ from ialp_rllib.catalogue.features import Tokens
 from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.examples import Examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
-from ialp_rllib.judge.tiny.tastes import Tastes, weighted
+from ialp_rllib.judge.tiny.next_item import NextItemModel, tf_idf
 from ialp_rllib.settings import Settings
 
 
 def accuracies(examples: Examples, catalogue: Catalogue, settings: Settings, folder: Path) -> dict[str, Any]:
-    """Ask the model in ``folder`` the real prompts, on the plain engine.
+    """Accuracy of the model in ``folder`` on complete prompts, with the transformers engine in float32.
 
     Returns:
-        ``prompts``; ``accuracy``; ``standard_error`` of it; ``none_rate``: share of prompts answered None.
+        ``prompts``: their number; ``accuracy`` and its ``standard_error``; ``none_rate``: fraction answered None.
     """
     builder = PromptBuilder(catalogue, settings.judge, settings.catalogue.attributes)
     judge = replace(settings.judge, dtype="float32", gpus=0.0)
     engine = TransformersEngine(judge, builder, str(folder))
     answer = engine.ask(builder.build(examples.history, examples.candidates)).logprobs.argmax(1)
     engine.close()
-    right, n = float((answer == examples.label).mean()), len(answer)
+    accuracy, n = float((answer == examples.label).mean()), len(answer)
     none_rate = float((answer == settings.judge.candidates).mean())
-    error = float(np.sqrt(right * (1 - right) / n))
-    return {"prompts": n, "accuracy": right, "standard_error": error, "none_rate": none_rate}
+    error = float(np.sqrt(accuracy * (1 - accuracy) / n))
+    return {"prompts": n, "accuracy": accuracy, "standard_error": error, "none_rate": none_rate}
 
 
-def references(examples: Examples, catalogue: Catalogue, words: Tokens, tastes: Tastes) -> dict[str, float]:
-    """Accuracy on the same prompts, all of which hold the true item, of
+def baselines(examples: Examples, catalogue: Catalogue, words: Tokens, next_item: NextItemModel) -> dict[str, float]:
+    """Accuracy of baselines on queries that all contain the true item.
 
-    ``chance``; ``popularity`` among the train users; ``tf_idf``: likeness in words to the history; ``vectors``: the
-    tastes from which the judge was taught.
+    Returns:
+        ``chance``; ``popularity``: the most frequent candidate among train users; ``tf_idf``: the candidate whose words
+        are most similar to the history's; ``vectors``: the most probable candidate under the next-item model that
+        generated the training queries.
     """
     history, candidates = examples.history.astype(np.int64), examples.candidates.astype(np.int64)
-    of_train = np.isin(catalogue.user, catalogue.train_users)
-    often = np.bincount(catalogue.item[of_train], minlength=catalogue.n_items)
-    row, place = np.nonzero(words.codes < words.size)
-    bags = weighted(row, words.codes[row, place], (catalogue.n_items, words.size))
+    is_train = np.isin(catalogue.user, catalogue.train_users)
+    counts = np.bincount(catalogue.item[is_train], minlength=catalogue.n_items)
+    row, slot = np.nonzero(words.codes < words.size)
+    bags = tf_idf(row, words.codes[row, slot], (catalogue.n_items, words.size))
     padded = sparse.vstack([bags, sparse.csr_matrix((1, words.size))]).tocsr()
-    like = [padded[offered] @ padded[past].sum(0).T for past, offered in zip(history, candidates, strict=True)]
-    expected = tastes.logits(torch.from_numpy(history)).gather(1, torch.from_numpy(candidates)).numpy()
-    scores = {"popularity": often[candidates], "tf_idf": np.array(like)[..., 0], "vectors": expected}
-    found = {name: float((score.argmax(1) == examples.label).mean()) for name, score in scores.items()}
-    return {"chance": 1 / candidates.shape[1], **found}
+    similarity = [padded[options] @ padded[items].sum(0).T for items, options in zip(history, candidates, strict=True)]
+    logits = next_item.logits(torch.from_numpy(history)).gather(1, torch.from_numpy(candidates)).numpy()
+    scores = {"popularity": counts[candidates], "tf_idf": np.array(similarity)[..., 0], "vectors": logits}
+    accuracy = {name: float((score.argmax(1) == examples.label).mean()) for name, score in scores.items()}
+    return {"chance": 1 / candidates.shape[1], **accuracy}

@@ -1,8 +1,8 @@
-"""The tiny judge's tokenizer: any text can be encoded, and an attribute's whole value is one token.
+"""The tiny judge's tokenizer: byte-level BPE for any text, with one token for each value of an item attribute.
 
-A line of the prompt is `` (title, category, brand)``. Spelled in words, the 20 products of a prompt are 600 tokens: too
-many to learn from on a laptop. So each value, with the blank or bracket before it and the comma or bracket behind, is a
-token of its own, and a product is three. What its words say is in the vector that it begins with (:mod:`.tastes`).
+An item's line in the prompt is `` (title, category, brand)``. Split into words, the 20 items of a prompt take 600
+tokens: too long to train on with a laptop. So each value, with the space or bracket before it and the comma or bracket
+after it, is a token, and an item takes three. The meaning of its words is in its initial embedding (:mod:`.next_item`).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 
 LETTERS = [f" {letter}." for letter in string.ascii_lowercase]  # for scenarios with up to 25 candidates
-# A letter before a full stop stands alone (so that " a" is the same token in a candidate's line and in the answer);
-# every other word keeps its punctuation and its line end.
+# A letter before a full stop is split off, so that " a" is the same token in a candidate's line and in the answer. All
+# other words keep their punctuation and line break.
 PIECES = r" ?[a-z](?=\.)|\.\n?| ?[^\s.]+\n?|\s"
-WORDS, VALUES = 2048, 32_768  # most tokens for words and their pieces, the 256 bytes included; most whole values
-_READ = 5000  # lines that the words are learnt from
+WORDS, VALUES = 2048, 32_768  # maximum number of BPE tokens, the 256 bytes included, and of attribute values
+_SAMPLE = 5000  # lines that the BPE merges are trained on
 
 
 def make_tokenizer(texts: list[str], words: int, values: list[str] | None = None) -> PreTrainedTokenizerFast:
-    """Byte-level BPE that never merges across words, and whole values.
+    """Byte-level BPE that never merges across words, with added tokens.
 
     Args:
-        texts: what the words are learnt from; those that stand there most often are one token each.
-        words: most tokens for words and their pieces, the 256 bytes included.
-        values: texts that are one token wherever they stand; the longest that fits wins.
+        texts: training texts of the BPE merges.
+        words: maximum number of BPE tokens, the 256 bytes included.
+        values: added tokens. A text that starts with several of them is split at the longest.
     """
     bpe = Tokenizer(models.BPE(unk_token=None))
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -61,30 +61,37 @@ def make_tokenizer(texts: list[str], words: int, values: list[str] | None = None
 def catalogue_tokenizer(
     catalogue: Catalogue, attributes: tuple[str, ...], builders: list[PromptBuilder]
 ) -> PreTrainedTokenizerFast:
-    """The tokenizer for a catalogue's prompts; of more than :data:`VALUES` values, those that are logged most often."""
+    """Train the tokenizer for a catalogue's prompts.
+
+    Args:
+        catalogue: items and log. If there are more than :data:`VALUES` values, the most frequent in the log are kept.
+        attributes: item attributes shown in the prompt; empty: all.
+        builders: builders of the same prompts with different wordings of the instruction.
+    """
     lines, builder = builders[0].item_texts, builders[0]
-    often = np.bincount(catalogue.item, minlength=catalogue.n_items)
+    frequency = np.bincount(catalogue.item, minlength=catalogue.n_items)
     counts: Counter[str] = Counter()
     for item, parts in enumerate(_values(catalogue, attributes)):
         if "".join(parts) != lines[item]:
-            raise AssertionError(f"the prompt's line {lines[item]!r} does not consist of {parts}")
+            raise AssertionError(f"the prompt's line {lines[item]!r} is not the concatenation of {parts}")
         for part in parts:
-            counts[part] += int(often[item]) + 1
-    read = np.random.default_rng(0).permutation(len(lines))[:_READ]
+            counts[part] += int(frequency[item]) + 1
+    sample = np.random.default_rng(0).permutation(len(lines))[:_SAMPLE]
     shared = [b.frame for b in builders] + [builder.history_head, builder.candidates_head, builder.stem, *LETTERS]
-    texts = lines[read].tolist() + shared * (len(read) + 2)  # so often that what all prompts share comes first
+    texts = lines[sample].tolist() + shared * (len(sample) + 2)  # repeated, so that the shared texts are merged first
     return make_tokenizer(texts, WORDS, [value for value, _ in counts.most_common(VALUES)])
 
 
 def _values(catalogue: Catalogue, attributes: tuple[str, ...]) -> list[list[str]]:
-    """Each item's line of the prompt, cut behind every value."""
+    """Each item's line of the prompt, split after every value."""
     names = attributes or tuple(catalogue.item_texts)
     columns = [catalogue.item_texts[name] for name in names] or [catalogue.item_ids]
-    return [_cut([" ".join(str(v).split()) or "unknown" for v in row]) for row in zip(*columns, strict=True)]
+    return [_punctuate([" ".join(str(v).split()) or "unknown" for v in row]) for row in zip(*columns, strict=True)]
 
 
-def _cut(values: list[str]) -> list[str]:
-    cut = [f" {value}," for value in values]
-    cut[0] = f" ({values[0]},"
-    cut[-1] = cut[-1][:-1] + ")\n"
-    return cut
+def _punctuate(values: list[str]) -> list[str]:
+    """Values with the punctuation of an item's line: `` (a,``, `` b,``, `` c)``."""
+    parts = [f" {value}," for value in values]
+    parts[0] = f" ({values[0]},"
+    parts[-1] = parts[-1][:-1] + ")\n"
+    return parts

@@ -1,0 +1,1 @@
+"""LoRA tuning of the judge on logged interactions."""

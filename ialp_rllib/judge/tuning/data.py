@@ -1,4 +1,4 @@
-"""What the judge is tuned on: prompts with a known answer, of this run's users and of other runs, some held out."""
+"""Data of the judge's tuning: prompts with known answers from this run and other runs, split by user."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ialp_rllib.storage import MANIFEST
 
 log = logging.getLogger(__name__)
 
-PREPARED, RESOLVED = "prepare", "settings.yaml"  # what a run leaves, read here of other runs
+PREPARED, RESOLVED = "prepare", "settings.yaml"  # stage folder and settings file of a run
 
 
 class LabelledPrompts(NamedTuple):
-    """Prompts and what is to be answered.
+    """Tokenised prompts and their correct labels.
 
     Attributes:
-        ids: ``n`` lists of token ids, not padded.
-        answers: ``(n,) int64``, the token of the right label.
+        ids: n lists of token ids, not padded.
+        answers: ``(n,) int64``, token id of the correct label.
     """
 
     ids: list[list[int]]
@@ -37,7 +37,13 @@ class LabelledPrompts(NamedTuple):
 
 
 class TuningData(NamedTuple):
-    """Prompts to train on, prompts of held-out users, and how many prompts did not fit the model."""
+    """Data of a tuning run.
+
+    Attributes:
+        train: prompts to train on.
+        held_out: prompts of other users, for the validation loss.
+        skipped: number of prompts that are too long for the model.
+    """
 
     train: LabelledPrompts
     held_out: LabelledPrompts
@@ -45,7 +51,7 @@ class TuningData(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """Changes with any token."""
+        """Hash of all tokens, 16 hex digits."""
         digest = hashlib.sha256()
         for prompts in (self.train, self.held_out):
             digest.update(repr((prompts.ids, prompts.answers.tolist())).encode())
@@ -53,7 +59,14 @@ class TuningData(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """One data set: where errors place it, its settings, its log, and the attributes shown of its items."""
+    """A data set.
+
+    Attributes:
+        where: prefix of its error messages; empty for this run.
+        judge: the judge's settings for its prompts.
+        catalogue: its items and log.
+        attributes: item attributes shown in its prompts; empty: all.
+    """
 
     where: str
     judge: JudgeSettings
@@ -62,41 +75,43 @@ class _Source(NamedTuple):
 
 
 def tuning_data(
-    judge: JudgeSettings, catalogue: Catalogue, tokens: PromptTokenizer, attributes: tuple[str, ...] = ()
+    judge: JudgeSettings, catalogue: Catalogue, tokenizer: PromptTokenizer, attributes: tuple[str, ...] = ()
 ) -> TuningData:
-    """Draw ``judge.tune.interactions`` prompts of each data set: this catalogue's, then those of ``judge.tune.also``.
+    """Draw ``judge.tune.interactions`` prompts from each data set: this run's and those of ``judge.tune.also``.
 
-    A share ``held_out`` of them comes from users of whom nothing else is drawn, so that a model that learns users by
-    heart is found out. All draws follow from ``judge.seed``.
+    A fraction ``held_out`` of them comes from users that contribute no training prompt, so that memorisation of users
+    shows as a higher held-out loss. All draws are determined by ``judge.seed``.
 
     Args:
-        judge: this run's settings: candidates, history and share of None are the same for all data sets.
+        judge: this run's settings. Candidates, history and fraction of None prompts apply to all data sets.
         catalogue: this run's items and log.
-        tokens: the tokenizer, and which prompts fit the model.
-        attributes: this run's item attributes to show; empty: all.
+        tokenizer: the model's tokenizer and maximum prompt length.
+        attributes: item attributes shown in this run's prompts; empty: all.
 
     Raises:
-        InputError: another run is not there or not prepared, a data set is too small, or no prompt fits the model.
+        InputError: another run does not exist or is not prepared, a data set is too small, or no prompt fits the model.
     """
     sources = [_Source("", judge, catalogue, attributes), *(_other_run(judge, name) for name in judge.tune.also)]
     train, held_out = LabelledPrompts([], np.zeros(0, np.int64)), LabelledPrompts([], np.zeros(0, np.int64))
     refused: list[str] = []
-    for place, source in enumerate(sources):
-        rng = np.random.default_rng([judge.seed, 1, place])
+    for index, source in enumerate(sources):
+        rng = np.random.default_rng([judge.seed, 1, index])
         count = min(round(judge.tune.held_out * judge.tune.interactions), judge.tune.interactions - 1)
-        learnt_from, measured_by = _split(source, judge.tune.held_out if count else 0.0, rng)
-        count = count if len(measured_by) else 0
-        train = _add(train, source, learnt_from, judge.tune.interactions - count, tokens, rng, refused)
-        held_out = _add(held_out, source, measured_by, count, tokens, rng, refused)
+        train_users, held_out_users = _split(source, judge.tune.held_out if count else 0.0, rng)
+        count = count if len(held_out_users) else 0
+        train = _add(train, source, train_users, judge.tune.interactions - count, tokenizer, rng, refused)
+        held_out = _add(held_out, source, held_out_users, count, tokenizer, rng, refused)
     if refused:
-        log.warning("%d tuning prompts are skipped, the first for %s", len(refused), refused[0])
+        log.warning("skipping %d tuning prompts; the first has %s", len(refused), refused[0])
     if not train.ids:
-        raise InputError("judge.max_length", f"no tuning prompt fits ({refused[0]})", "prompts that the model can read")
+        raise InputError(
+            "judge.max_length", f"no tuning prompt fits ({refused[0]})", "shorter prompts, or a larger limit"
+        )
     return TuningData(train, held_out, len(refused))
 
 
 def _other_run(judge: JudgeSettings, name: str) -> _Source:
-    """The data of another run, in its own words."""
+    """The data of another run, with its own wording and rating threshold."""
     folder = Path(name).expanduser()
     where = f"judge.tune.also {name}"
     if not folder.is_dir():
@@ -104,19 +119,19 @@ def _other_run(judge: JudgeSettings, name: str) -> _Source:
     if not (folder / RESOLVED).is_file() or not (folder / PREPARED / MANIFEST).is_file():
         raise InputError(where, "this run's data are not prepared", f"`ialp prepare` with `--out {name}` first")
     other = load(str(folder / RESOLVED))
-    # What counts as liked belongs to the ratings of that log, as its words belong to its items.
-    words = {field: getattr(other.judge, field) for field in ("platform", "item_noun", "min_rating")}
+    # The rating threshold belongs to that log's scale, as the wording belongs to its items.
+    own = {field: getattr(other.judge, field) for field in ("platform", "item_noun", "min_rating")}
     catalogue = read_catalogue(folder / PREPARED)
-    return _Source(where, replace(judge, **words), catalogue, other.catalogue.attributes)
+    return _Source(where, replace(judge, **own), catalogue, other.catalogue.attributes)
 
 
-def _split(source: _Source, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The train users in two: to learn from, and to measure by (empty where there are too few to tell)."""
-    log_ = source.catalogue
-    chosen = (log_.split == 0) & ~(log_.rating < source.judge.min_rating)
-    long_enough = np.bincount(log_.user[chosen], minlength=log_.n_users) >= 2
-    users = rng.permutation(log_.train_users[long_enough[log_.train_users]])
-    count = min(max(round(share * len(users)), 1), len(users) - 1) if share > 0 and len(users) > 1 else 0
+def _split(source: _Source, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Split the train users into users to train on and held-out users (none if there are fewer than two users)."""
+    catalogue = source.catalogue
+    counted = (catalogue.split == 0) & ~(catalogue.rating < source.judge.min_rating)
+    long_enough = np.bincount(catalogue.user[counted], minlength=catalogue.n_users) >= 2
+    users = rng.permutation(catalogue.train_users[long_enough[catalogue.train_users]])
+    count = min(max(round(fraction * len(users)), 1), len(users) - 1) if fraction > 0 and len(users) > 1 else 0
     return np.sort(users[count:]), np.sort(users[:count])
 
 
@@ -125,17 +140,17 @@ def _add(
     source: _Source,
     users: np.ndarray,
     n: int,
-    tokens: PromptTokenizer,
+    tokenizer: PromptTokenizer,
     rng: np.random.Generator,
     refused: list[str],
 ) -> LabelledPrompts:
-    """``prompts`` and n more of these users; why a prompt does not fit the model goes to ``refused``."""
+    """Append n prompts of these users. Reasons why prompts do not fit the model are appended to ``refused``."""
     if n == 0:
         return prompts
     judge = source.judge
     try:
         builder = PromptBuilder(source.catalogue, judge, source.attributes)
-        past, candidates, label, _ = draw_examples(
+        history, candidates, label, _ = draw_examples(
             source.catalogue,
             users,
             n,
@@ -149,7 +164,7 @@ def _add(
         if not source.where:
             raise
         raise InputError(f"{source.where}: {error.where}", error.problem, error.expected) from error
-    ids, why_not = tokens.sort_out(builder.build(past, candidates))
-    refused += why_not.values()
-    answers = np.array(tokens.labels)[label[np.array(list(ids), int)]]
+    ids, reasons = tokenizer.encode_fitting(builder.build(history, candidates))
+    refused += reasons.values()
+    answers = np.array(tokenizer.labels)[label[np.array(list(ids), int)]]
     return LabelledPrompts(prompts.ids + list(ids.values()), np.concatenate([prompts.answers, answers]))

@@ -1,8 +1,8 @@
-"""LoRA tuning: the judge learns to answer with one label, from logged interactions.
+"""LoRA tuning of the judge on logged interactions, so that it answers with a single label.
 
-Low-rank adapters: Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models* (ICLR 2022), by peft. With
-``judge.tune.quantize=4bit`` the frozen base is held in four bits: Dettmers et al., *QLoRA: Efficient Finetuning of
-Quantized LLMs* (NeurIPS 2023), by bitsandbytes.
+Low-rank adapters: Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models* (ICLR 2022), as implemented by peft.
+With ``judge.tune.quantize=4bit`` the frozen base model is quantised to four bits: Dettmers et al., *QLoRA: Efficient
+Finetuning of Quantized LLMs* (NeurIPS 2023), as implemented by bitsandbytes.
 """
 
 from __future__ import annotations
@@ -40,50 +40,52 @@ def tune_judge(
     attributes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Tune on ``judge.tune.interactions`` logged interactions of the train users, and of each run in ``also``.
+    """Tune on ``judge.tune.interactions`` logged interactions of the train users, and as many of each run in ``also``.
 
-    Leaves ``out/adapter`` (a PEFT adapter) and ``out/merged`` (the whole model with the adapter merged in, and the
-    tokenizer). The merged one is served: on a CPU it answers nine times as many prompts as model and adapter apart.
-    Until both are there, ``out/checkpoint`` holds what a killed tuning goes on from, to the same end.
+    Writes ``out/adapter`` (a PEFT adapter) and ``out/merged`` (the model with the adapter merged, and the tokenizer).
+    The merged model is the one to serve: on a CPU it has nine times the throughput of base model and adapter. Until
+    both are written, ``out/checkpoint`` holds the state from which an interrupted run resumes.
 
     Args:
-        judge: its settings.
+        judge: the judge's settings.
         catalogue: items and log.
-        model: `tiny`, a folder, or a Hugging Face id.
-        out: folder for the results.
-        attributes: item attributes to show; empty: all.
-        progress: called with updates done and updates in all; early stopping may end before all are done.
+        model: `tiny`, a model folder, or a Hugging Face model id.
+        out: output folder.
+        attributes: item attributes shown in the prompt; empty: all.
+        progress: called with the number of updates done and in total; early stopping may end before the total.
 
     Returns:
-        ``loss`` and ``accuracy`` (lists, one number per update, before it), ``updates``, ``held_out_loss`` (one number
-        per pass, after it), ``kept_pass`` (whose adapter was kept, from 1), ``examples``, ``held_out`` and ``skipped``
-        (prompts learnt from, measured by, too long), ``trainable`` and ``parameters`` (counts).
+        ``loss`` and ``accuracy`` (one number per update, before it), ``updates``, ``held_out_loss`` (one number per
+        epoch, after it), ``kept_pass`` (the epoch whose adapter was kept, from 1), ``examples``, ``held_out`` and
+        ``skipped`` (numbers of training, held-out and too long prompts), ``trainable`` and ``parameters`` (numbers of
+        parameters).
 
     Raises:
-        InputError: the model cannot be loaded or quantised, its labels are not single tokens, it has no such
-            ``targets``, another run's data are not there, no prompt fits, the loss diverges, or a GPU's memory is full.
+        InputError: the model cannot be loaded or quantised, its tokenizer splits a label into several tokens, it has no
+            layers named ``targets``, another run's data are missing, no prompt fits, the loss diverges, or the GPU runs
+            out of memory.
     """
     model = resolve_model(model)
-    tokens = PromptTokenizer(judge, PromptBuilder(catalogue, judge, attributes), model)
-    data = tuning_data(judge, catalogue, tokens, attributes)
-    # What else the result depends on: when checkpoints are written, it does not; `also` is in the data.
+    tokenizer = PromptTokenizer(judge, PromptBuilder(catalogue, judge, attributes), model)
+    data = tuning_data(judge, catalogue, tokenizer, attributes)
+    # The result does not depend on `checkpoint_every`; `also` is covered by the data's fingerprint.
     settings = asdict(replace(judge.tune, checkpoint_every=1, also=()))
     marks = (settings, judge.seed, judge.dtype, model_fingerprint(model), data.fingerprint)
     checkpoint = Checkpoint(out / CHECKPOINT / "tuning.safetensors", fingerprint("tuning", *marks))
     with torch.random.fork_rng():
-        torch.manual_seed(judge.seed)  # the adapter's start, and dropout
+        torch.manual_seed(judge.seed)  # initialisation of the adapter, and dropout
         try:
             lora = model_with_adapter(model, judge)
-            curves, kept = fit(lora, tokens, data, judge, checkpoint, progress)
+            curves, kept = fit(lora, tokenizer, data, judge, checkpoint, progress)
         except torch.OutOfMemoryError as error:
             expected = "a smaller judge.tune.batch (and more accumulate), gradient_checkpointing, or quantize=4bit"
-            raise InputError("judge.tune", "the GPU's memory is full", expected) from error
+            raise InputError("judge.tune", "the GPU is out of memory", expected) from error
     trainable, parameters = lora.get_nb_trainable_parameters()
     lora.save_pretrained(out / ADAPTER)
     del lora
     _free_memory()
     _export_merged(model, judge.dtype, out)
-    tokens.tokenizer.save_pretrained(out / MERGED)
+    tokenizer.tokenizer.save_pretrained(out / MERGED)
     shutil.rmtree(checkpoint.path.parent)
     return {
         **asdict(curves),
@@ -98,29 +100,35 @@ def tune_judge(
 
 
 def model_with_adapter(model: str, judge: JudgeSettings) -> Any:
-    """The frozen model in ``judge.dtype``, or in 4 bits, with a new adapter in float32, ready to be trained.
+    """The frozen base model in ``judge.dtype`` or 4 bits, with a new trainable adapter in float32.
+
+    Args:
+        model: a model folder or a Hugging Face model id.
+        judge: ``dtype``, ``gpus`` and ``tune`` are used.
 
     Raises:
-        InputError: the model cannot be loaded or quantised, or lacks what ``judge.tune`` asks of it.
+        InputError: the model cannot be loaded or quantised, does not support gradient checkpointing, or has no layers
+            named ``targets``.
     """
     from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
 
     tune = judge.tune
     base = load_model(model, judge.dtype, tune.quantize)
     if tune.gradient_checkpointing and not base.supports_gradient_checkpointing:
-        raise InputError("judge.tune.gradient_checkpointing", f"{type(base).__name__} does not offer it", "false")
-    # The reentrant kind wants an input with a gradient, which a frozen embedding does not give: nothing would learn.
-    plain = {"use_reentrant": False}
+        raise InputError("judge.tune.gradient_checkpointing", f"{type(base).__name__} does not support it", "false")
+    # Reentrant checkpointing needs an input that requires a gradient. Behind a frozen embedding there is none, and
+    # nothing would be trained.
+    options = {"use_reentrant": False}
     if tune.quantize == "4bit":
-        base = prepare_model_for_kbit_training(base, tune.gradient_checkpointing, plain)
+        base = prepare_model_for_kbit_training(base, tune.gradient_checkpointing, options)
     else:
         base = base.to("cuda" if judge.gpus > 0 and torch.cuda.is_available() else "cpu")
         if tune.gradient_checkpointing:
-            base.gradient_checkpointing_enable(plain)
+            base.gradient_checkpointing_enable(options)
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=tune.rank,
-        lora_alpha=tune.lora_alpha,  # type: ignore[arg-type]  # a fraction works as well
+        lora_alpha=tune.lora_alpha,  # type: ignore[arg-type]  # fractions work as well
         lora_dropout=tune.dropout,
         target_modules=_targets(base, tune.targets),
     )
@@ -128,12 +136,12 @@ def model_with_adapter(model: str, judge: JudgeSettings) -> Any:
 
 
 def _targets(model: Any, targets: tuple[str, ...]) -> str | list[str]:
-    """``judge.tune.targets`` as peft wants them: endings of the names of linear layers, each of which there must be."""
+    """``judge.tune.targets`` for peft: suffixes of names of linear layers, each of which must match a layer."""
     from transformers.pytorch_utils import Conv1D
 
     if targets == ("all-linear",):
-        return "all-linear"  # all but the output layer, whatever the architecture calls them
-    # The output layer often shares its weights with the embedding: merging would change what goes in, too.
+        return "all-linear"  # all but the output layer, whatever their names
+    # The output layer often shares its weights with the embedding, which merging would change, too.
     output = model.get_output_embeddings()
     layers = [
         name
@@ -151,10 +159,10 @@ def _targets(model: Any, targets: tuple[str, ...]) -> str | list[str]:
 
 
 def _export_merged(model: str, dtype: str, out: Path) -> None:
-    """Write the model with ``out/adapter`` merged in.
+    """Write ``out/merged``: the model with the adapter in ``out/adapter`` merged.
 
-    Into the base as it came, loaded again: a base in 4 bits has lost what rounding took away, and merging into it would
-    round once more, to a model that serves neither fast nor well.
+    The base model is loaded again in full precision. Merging into a 4-bit base would add a second rounding error and
+    leave a quantised model, which is slow to serve.
     """
     from peft import PeftModel
 
@@ -163,7 +171,7 @@ def _export_merged(model: str, dtype: str, out: Path) -> None:
 
 
 def _free_memory() -> None:
-    """Give cached memory back: the judge is served next, perhaps on the same GPU."""
+    """Free cached memory: the judge is served next, possibly on the same GPU."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

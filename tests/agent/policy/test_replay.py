@@ -142,7 +142,7 @@ def test_preference_table_as_transitions_with_hard_and_soft_rewards(table: Path)
 
 
 def test_preference_table_without_answers_raises(tmp_path: Path) -> None:
-    PreferenceTable(tmp_path, {}).close(0, [PREFERENCES.empty_table()])
+    PreferenceTable(tmp_path, {}).finish_wave(0, [PREFERENCES.empty_table()])
     with pytest.raises(InputError, match="holds no answered prompt"):
         preference_transitions(tmp_path, 7, 300)
 

@@ -1,4 +1,4 @@
-"""The audit's numbers, on judges whose bias is known, and of the tiny one."""
+"""The audit of judges with known biases, and of the tiny judge."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def first_by_alphabet(prompt: str) -> int:
     return int(np.argmin([text.split(". ", 1)[1] for text in lines]))
 
 
-class ToldJudge:
-    """Was told the right answer to every prompt, wherever its candidates stand. Some answers it cannot give.
+class InformedJudge:
+    """A judge that knows the correct answer to every prompt, in any order of the candidates, and refuses some prompts.
 
     Args:
-        p: the probability that it gives its answer.
-        lost: how many of the first prompts it refuses.
+        p: probability of the correct label in its log-probabilities.
+        n_refused: how many of the first prompts it refuses.
     """
 
-    def __init__(self, settings, catalogue, p: float, lost: int = 0) -> None:
-        self.p, self.pad, self.right, self.lost, self.frames = p, catalogue.pad, {}, set(), []
+    def __init__(self, settings, catalogue, p: float, n_refused: int = 0) -> None:
+        self.p, self.pad, self.correct, self.refused, self.frames = p, catalogue.pad, {}, set(), []
         for popular in (False, True):
-            drawn = draw_examples(
+            examples = draw_examples(
                 catalogue,
                 catalogue.test_users,
                 settings.audit_prompts,
@@ -59,13 +59,14 @@ class ToldJudge:
                 min_rating=settings.min_rating,
                 popular=popular,
             )
-            for row, (past, shown, label, _) in enumerate(zip(*drawn, strict=True)):
-                self.right[self.key(past, shown)] = shown[label] if label < len(shown) else None
-                if row < lost:
-                    self.lost.add(self.key(past, shown))
+            for row, (history, candidates, label, _) in enumerate(zip(*examples, strict=True)):
+                key = self.key(history, candidates)
+                self.correct[key] = candidates[label] if label < len(candidates) else None
+                if row < n_refused:
+                    self.refused.add(key)
 
-    def key(self, past, shown):
-        return tuple(past), frozenset(shown.tolist())
+    def key(self, history, candidates):
+        return tuple(history), frozenset(candidates.tolist())
 
     def answer(self, history, candidates, frame=None, users=None) -> Answers:
         self.frames.append(frame)
@@ -73,14 +74,14 @@ class ToldJudge:
         p = np.full((len(history), k + 1), (1 - self.p) / k)
         keys = [self.key(*row) for row in zip(history, candidates, strict=True)]
         for row, key in enumerate(keys):
-            item = self.right[key]
+            item = self.correct[key]
             p[row, k if item is None else candidates[row].tolist().index(item)] = self.p
-        refused = np.array([key in self.lost for key in keys])
+        refused = np.array([key in self.refused for key in keys])
         p[refused] = np.nan
         return read_answers(np.log(p), history, candidates, pad=self.pad, seed=0, refused=refused)
 
 
-def test_an_engine_that_always_says_c(audit):
+def test_engine_that_always_answers_c(audit):
     facts = audit(lambda prompt: 2)
     assert facts["accuracy"] == pytest.approx(0.09, abs=0.04)
     assert facts["accuracy_none"] == 0.0
@@ -93,10 +94,10 @@ def test_an_engine_that_always_says_c(audit):
     assert facts["position"]["letters"] == [0, 0, 10, 0, 0, 0, 0, 0, 0, 0]
     assert facts["frames"]["agreement"] == 1.0
     assert facts["label_entropy"] == 0.0
-    assert facts["calibration"]["ece"] == pytest.approx(1 - facts["accuracy"], abs=1e-6)  # it is sure of everything
+    assert facts["calibration"]["ece"] == pytest.approx(1 - facts["accuracy"], abs=1e-6)  # confidence 1
 
 
-def test_an_engine_that_reads_but_ignores_letters(audit):
+def test_engine_without_letter_bias(audit):
     facts = audit(first_by_alphabet)
     assert facts["permutation_agreement"] > 0.98  # two candidates may have the same attributes
     assert facts["position"]["letters"] == pytest.approx([1.0] * 10, abs=0.15)
@@ -105,7 +106,7 @@ def test_an_engine_that_reads_but_ignores_letters(audit):
     assert facts["answer_entropy"] < 0.01
 
 
-def test_an_engine_that_never_likes_anything(audit):
+def test_engine_that_always_answers_none(audit):
     facts = audit(lambda prompt: 10)
     assert facts["accuracy"] == facts["none_planted"] == facts["none_precision"]
     assert (facts["accuracy_items"], facts["accuracy_none"], facts["none_rate"]) == (0.0, 1.0, 1.0)
@@ -114,7 +115,7 @@ def test_an_engine_that_never_likes_anything(audit):
     assert facts["permutation_agreement"] == 1.0
 
 
-def test_an_engine_that_minds_the_wording(audit):
+def test_engine_that_depends_on_the_wording(audit):
     facts = audit(lambda prompt: 3 if "Somebody" in prompt else 5)["frames"]
     assert facts["prompts"] == 100 and facts["agreement"] == 0.0 and facts["used"] == 0
     assert [row["same"] for row in facts["frames"]] == [1.0, 1.0, 0.0]
@@ -124,53 +125,53 @@ def test_an_engine_that_minds_the_wording(audit):
 
 
 @pytest.fixture(scope="module")
-def oracle(settings, catalogue):
-    judge = ToldJudge(settings, catalogue, p=0.8)
+def informed(settings, catalogue):
+    judge = InformedJudge(settings, catalogue, p=0.8)
     return judge, audit_judge(judge, settings, catalogue)
 
 
-def test_an_oracle_is_always_right(oracle):
-    judge, facts = oracle
+def test_informed_judge_is_always_correct(informed):
+    judge, facts = informed
     assert facts["accuracy"] == facts["accuracy_items"] == facts["accuracy_none"] == facts["none_precision"] == 1.0
     assert facts["none_rate"] == facts["none_planted"]
     assert facts["accuracy_interval"][0] > 0.98
     assert facts["permutation_agreement"] == facts["frames"]["agreement"] == 1.0
-    assert facts["calibration"]["ece"] == pytest.approx(0.2)  # it said 80% and was right in all
+    assert facts["calibration"]["ece"] == pytest.approx(0.2)  # confidence 0.8, accuracy 1
     for kind in ("uniform", "popular"):
-        found = facts["negatives"][kind]
-        assert (found["prompts"], found["accuracy"], found["items"]["accuracy"]) == (400, 1.0, 1.0)
-        assert 2 <= len(found["by_history"]) <= 4 and 2 <= len(found["by_popularity"]) <= 4
-        assert all(group["accuracy"] == 1.0 for name in ("by_history", "by_popularity") for group in found[name])
-        assert sum(group["prompts"] for group in found["by_history"]) == 400
-        assert sum(group["prompts"] for group in found["by_popularity"]) == found["items"]["prompts"]
-    assert set(judge.frames) == {None, 1, 2}  # the wording in use is not asked again
+        result = facts["negatives"][kind]
+        assert (result["prompts"], result["accuracy"], result["items"]["accuracy"]) == (400, 1.0, 1.0)
+        assert 2 <= len(result["by_history"]) <= 4 and 2 <= len(result["by_popularity"]) <= 4
+        assert all(group["accuracy"] == 1.0 for name in ("by_history", "by_popularity") for group in result[name])
+        assert sum(group["prompts"] for group in result["by_history"]) == 400
+        assert sum(group["prompts"] for group in result["by_popularity"]) == result["items"]["prompts"]
+    assert set(judge.frames) == {None, 1, 2}  # the wording in use is asked only once
 
 
-def test_popularity_is_that_of_the_true_item(oracle, catalogue):
-    groups = oracle[1]["negatives"]["uniform"]["by_popularity"]
+def test_popularity_is_that_of_the_true_item(informed, catalogue):
+    groups = informed[1]["negatives"]["uniform"]["by_popularity"]
     counts = np.bincount(catalogue.item)
     assert groups[0]["low"] >= counts.min() and groups[-1]["high"] <= counts.max()
     assert all(a["high"] < b["low"] for a, b in pairwise(groups))
 
 
-def test_refused_prompts_are_left_out_everywhere(settings, catalogue):
-    facts = audit_judge(ToldJudge(settings, catalogue, p=0.8, lost=30), settings, catalogue)
+def test_refused_prompts_are_excluded_everywhere(settings, catalogue):
+    facts = audit_judge(InformedJudge(settings, catalogue, p=0.8, n_refused=30), settings, catalogue)
     assert facts["prompts"] == facts["negatives"]["popular"]["prompts"] == 370
     assert facts["accuracy"] == facts["negatives"]["popular"]["accuracy"] == 1.0
     assert sum(facts["label_histogram"]) == pytest.approx(1.0)
-    assert facts["position"]["prompts"] == 0 and facts["permutation_agreement"] is None  # 22, all of the first 30
+    assert facts["position"]["prompts"] == 0 and facts["permutation_agreement"] is None  # all 22 are among the first 30
     assert facts["frames"]["prompts"] == 70
     assert facts["refused"] == 30 + 30 + 22 * 9 + 30 * 2
     json.dumps(facts, allow_nan=False)
 
 
-def test_a_judge_that_refuses_everything(settings, catalogue):
+def test_judge_that_refuses_all_prompts(settings, catalogue):
     with pytest.raises(InputError, match="all 400 prompts"):
-        audit_judge(ToldJudge(settings, catalogue, p=0.8, lost=400), settings, catalogue)
+        audit_judge(InformedJudge(settings, catalogue, p=0.8, n_refused=400), settings, catalogue)
 
 
-class Noting:
-    """An engine that remembers its prompts and gives replies without any label."""
+class RecordingEngine:
+    """An engine that records its prompts and returns outputs without any label."""
 
     fingerprint = "noting"
 
@@ -186,10 +187,10 @@ class Noting:
 
 
 @pytest.mark.filterwarnings("error")
-def test_cost_progress_and_replies_that_are_no_label(settings, catalogue):
+def test_cost_progress_and_outputs_without_label(settings, catalogue):
     asked = {}
     for brief in (False, True):
-        engine, seen = Noting(), []
+        engine, seen = RecordingEngine(), []
         judge = LLMJudge(InProcessClient(engine), catalogue, settings)
         report = lambda *now, seen=seen: seen.append(now)  # noqa: E731
         facts = audit_judge(judge, settings, catalogue, brief=brief, progress=report)
@@ -201,11 +202,11 @@ def test_cost_progress_and_replies_that_are_no_label(settings, catalogue):
         assert ("frames" in facts, "popular" in facts["negatives"]) == (not brief, not brief)
     assert len(asked[False]) == pytest.approx(3 * 400, rel=0.02)
     assert len(asked[True]) == pytest.approx(0.75 * 400, rel=0.02)
-    assert asked[True][:200] == asked[False][:200]  # the same prompts, whoever is asked
+    assert asked[True][:200] == asked[False][:200]  # the prompts do not depend on the judge
     assert set(asked[True]) <= set(asked[False])
 
 
-def test_few_prompts_and_many_candidates(settings):
+def test_size_with_few_prompts_or_many_candidates(settings):
     for n, k in ((1, 2), (1, 25), (10_000, 25), (1000, 10)):
         plan = audit_size(dataclasses.replace(settings, audit_prompts=n, candidates=k))
         assert min(plan) >= 1 and max(plan.rotated, plan.reworded) <= n

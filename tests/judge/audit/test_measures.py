@@ -1,4 +1,4 @@
-"""The audit's measures, against numbers worked out by hand."""
+"""Statistics of the audit, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_wilson_covers_the_truth():
     assert ((ends[:, 0] <= 0.1) & (ends[:, 1] >= 0.1)).mean() == pytest.approx(0.95, abs=0.03)
 
 
-def test_share_of_nothing():
-    assert measures.share(np.zeros(0, bool)) == {"prompts": 0, "accuracy": None, "interval": None}
+def test_accuracy_summary_without_prompts():
+    assert measures.accuracy_summary(np.zeros(0, bool)) == {"prompts": 0, "accuracy": None, "interval": None}
 
 
-def test_groups_adapt_to_the_data_and_never_cut_equal_values():
+def test_groups_have_similar_size_and_keep_ties_together():
     values = np.repeat([1, 2, 3, 10], [25, 25, 20, 130])
     starts = measures.group_starts(values, 4)
     assert starts.tolist() == [1, 3, 10]
@@ -43,28 +43,30 @@ def test_groups_adapt_to_the_data_and_never_cut_equal_values():
     assert even.tolist() == [0, 25, 50, 75]
     assert measures.group_starts(np.full(9, 5), 4).tolist() == [5]
     below = measures.by_group(np.array([0, 7]), np.array([True, False]), np.array([5]))
-    assert [(g["low"], g["high"]) for g in below] == [(0, 7)]  # what lies below all starts is in the first group
+    assert [(g["low"], g["high"]) for g in below] == [(0, 7)]  # values below all starts are in the first group
 
 
 def test_calibration_by_hand():
     p = np.repeat([0.5, 0.9], [40, 60])
-    right = np.concatenate([np.arange(40) < 10, np.arange(60) < 54])
-    found = measures.calibration(p, right)
-    assert found["bins"] == [
+    correct = np.concatenate([np.arange(40) < 10, np.arange(60) < 54])
+    result = measures.calibration(p, correct)
+    assert result["bins"] == [
         {"predicted": pytest.approx(0.5), "observed": 0.25, "count": 40},
         {"predicted": pytest.approx(0.9), "observed": 0.9, "count": 60},
     ]
-    assert found["ece"] == pytest.approx(0.4 * 0.25)
+    assert result["ece"] == pytest.approx(0.4 * 0.25)
     assert measures.calibration(np.zeros(0), np.zeros(0, bool)) == {"bins": [], "ece": None, "ece_by_chance": None}
 
 
 def test_calibration_error_by_chance():
-    rng, found = np.random.default_rng(0), []
+    rng, results = np.random.default_rng(0), []
     for _ in range(60):
         p = rng.uniform(0.2, 1.0, 1000)
-        found.append(measures.calibration(p, rng.random(1000) < p))
-    assert [b["count"] for b in found[0]["bins"]] == [100] * 10
-    assert np.mean([f["ece"] for f in found]) == pytest.approx(np.mean([f["ece_by_chance"] for f in found]), rel=0.1)
+        results.append(measures.calibration(p, rng.random(1000) < p))
+    assert [b["count"] for b in results[0]["bins"]] == [100] * 10
+    assert np.mean([r["ece"] for r in results]) == pytest.approx(
+        np.mean([r["ece_by_chance"] for r in results]), rel=0.1
+    )
 
 
 def test_letter_bias_is_the_distance_from_uniform():
@@ -75,35 +77,35 @@ def test_letter_bias_is_the_distance_from_uniform():
     assert measures.letter_bias(np.full(5, 4), 4, np.random.default_rng(0)) == (0.0, 0.0, 0.0)
 
 
-def test_few_unbiased_answers_exceed_the_limit():
+def test_unbiased_answers_rarely_exceed_the_limit():
     rng = np.random.default_rng(1)
-    found = [measures.letter_bias(rng.integers(0, 10, 200), 10, rng) for _ in range(200)]
-    assert 0.01 < np.mean([bias > limit for bias, _, limit in found]) < 0.12
-    assert np.mean([bias for bias, _, _ in found]) == pytest.approx(found[0][1], rel=0.1)
+    results = [measures.letter_bias(rng.integers(0, 10, 200), 10, rng) for _ in range(200)]
+    assert 0.01 < np.mean([bias > limit for bias, _, limit in results]) < 0.12
+    assert np.mean([bias for bias, _, _ in results]) == pytest.approx(results[0][1], rel=0.1)
 
 
-def test_positions_of_a_judge_that_knows_what_it_wants():
+def test_position_bias_of_a_consistent_judge():
     order = cyclic_orders(4, 4)
-    wanted = np.array([2, 0, 3])
-    label = np.array([[np.flatnonzero(order[j] == want)[0] for j in range(4)] for want in wanted])
-    found = measures.positions(label, order)
-    assert (found["prompts"], found["orders"], found["agreement"]) == (3, 4, 1.0)
-    assert found["letters"] == [1.0] * 4
+    preferred = np.array([2, 0, 3])
+    label = np.array([[np.flatnonzero(order[j] == item)[0] for j in range(4)] for item in preferred])
+    result = measures.position_bias(label, order)
+    assert (result["prompts"], result["orders"], result["agreement"]) == (3, 4, 1.0)
+    assert result["letters"] == [1.0] * 4
 
 
-def test_positions_of_a_judge_that_looks_at_letters_only():
-    found = measures.positions(np.full((5, 4), 1), cyclic_orders(4, 4))
-    assert found["agreement"] == 0.0
-    assert found["letters"] == [0.0, 4.0, 0.0, 0.0]
+def test_position_bias_of_a_judge_that_sees_letters_only():
+    result = measures.position_bias(np.full((5, 4), 1), cyclic_orders(4, 4))
+    assert result["agreement"] == 0.0
+    assert result["letters"] == [0.0, 4.0, 0.0, 0.0]
 
 
-def test_positions_and_none():
+def test_position_bias_with_none_answers():
     label = np.array([[4, 4, 4, 4], [4, 4, 0, 0]])
-    found = measures.positions(label, cyclic_orders(4, 4))
-    assert found["agreement"] == pytest.approx((1 + 1 / 6) / 2)  # of six pairs, only the two Nones name the same
-    assert found["interval"][0] <= found["agreement"] <= found["interval"][1]
-    assert measures.positions(np.full((2, 4), 4), cyclic_orders(4, 4))["letters"] is None
-    assert measures.positions(np.zeros((0, 4), int), cyclic_orders(4, 4))["agreement"] is None
+    result = measures.position_bias(label, cyclic_orders(4, 4))
+    assert result["agreement"] == pytest.approx((1 + 1 / 6) / 2)  # second prompt: one pair of six
+    assert result["interval"][0] <= result["agreement"] <= result["interval"][1]
+    assert measures.position_bias(np.full((2, 4), 4), cyclic_orders(4, 4))["letters"] is None
+    assert measures.position_bias(np.zeros((0, 4), int), cyclic_orders(4, 4))["agreement"] is None
 
 
 def test_entropy():

@@ -1,4 +1,4 @@
-"""Distillation: the same table however often it was interrupted, and nothing asked twice."""
+"""Distillation: content of the table, resumption of interrupted runs, and the table as transitions."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ def stop_after(count: int):
     return progress
 
 
-def test_the_table_holds_what_was_played(judge, catalogue, tmp_path):
-    seen = []
-    assert distil(judge, PLAN, catalogue, tmp_path, seen.append).asked == 120
-    assert (seen[-1].done, seen[-1].total) == (120, 120)
+def test_table_contains_the_sessions(judge, catalogue, tmp_path):
+    reported = []
+    assert distil(judge, PLAN, catalogue, tmp_path, reported.append).asked == 120
+    assert (reported[-1].done, reported[-1].total) == (120, 120)
     assert sorted(p.name for p in tmp_path.iterdir()) == [*(f"part-0000{w}.parquet" for w in range(3)), TABLE]
     table = read_table(tmp_path).to_pydict()
     users, starts = session_starts(catalogue, PLAN)
     assert set(users) <= set(catalogue.train_users)
-    played: dict[int, list[int]] = {s: [int(starts[s])] for s in range(20)}
+    sessions: dict[int, list[int]] = {s: [int(starts[s])] for s in range(20)}
     for row in range(120):
         session = table["session"][row]
-        past, offered, label = played[session], table["candidates"][row], table["label"][row]
+        history, candidates, label = sessions[session], table["candidates"][row], table["label"][row]
         assert table["user"][row] == users[session]
-        assert table["history"][row] == past
-        assert len(set(offered)) == 10
-        assert not set(offered) & set(past)
+        assert table["history"][row] == history
+        assert len(set(candidates)) == 10
+        assert not set(candidates) & set(history)
         assert table["reward"][row] == float(label < 10)
-        assert table["item"][row] in offered if label == 10 else table["item"][row] == offered[label]
+        assert table["item"][row] in candidates if label == 10 else table["item"][row] == candidates[label]
         assert int(np.argmax(table["logprobs"][row])) == label
-        past.append(table["item"][row])
+        history.append(table["item"][row])
     assert set(table["model_fingerprint"]) == {"rule"}
 
 
-def test_resumed_equals_uninterrupted(judge, catalogue, tmp_path):
+def test_resumed_run_equals_uninterrupted_run(judge, catalogue, tmp_path):
     distil(judge, PLAN, catalogue, tmp_path / "whole")
     judge.client.engine.asked = 0
     for count in (24, 70):
@@ -83,10 +83,10 @@ def test_resumed_equals_uninterrupted(judge, catalogue, tmp_path):
         "part-00001-00002.parquet",
         "part-00001-00003.parquet",
     ]
-    # Killed between the manifest and the removal of the steps that it makes superfluous:
+    # As if killed after writing the manifest, before removing the step files that it makes redundant:
     shutil.copy(tmp_path / "cut" / steps[1], tmp_path / "cut" / "part-00000-00002.parquet")
     distil(judge, PLAN, catalogue, tmp_path / "cut")
-    assert judge.client.engine.asked == 120 + 2 * 8, "but for the two questions under way, nothing is asked twice"
+    assert judge.client.engine.asked == 120 + 2 * 8, "only the two queries in flight are asked twice"
     assert table_hash(tmp_path / "cut") == table_hash(tmp_path / "whole")
     assert distil(judge, PLAN, catalogue, tmp_path / "cut").asked == 0
     assert not list((tmp_path / "cut").glob("part-*-*.parquet"))
@@ -95,7 +95,7 @@ def test_resumed_equals_uninterrupted(judge, catalogue, tmp_path):
     assert table_hash(tmp_path / "other") != table_hash(tmp_path / "whole")
 
 
-def test_a_table_of_another_model_prompt_or_plan_is_refused(judge, make, catalogue, tmp_path, rule_engine):
+def test_table_of_another_model_prompt_or_plan_is_rejected(judge, make, catalogue, tmp_path, rule_engine):
     with pytest.raises(Killed):
         distil(judge, PLAN, catalogue, tmp_path, stop_after(16))
     engine = rule_engine(lambda prompt: 0)
@@ -114,22 +114,21 @@ def test_a_table_of_another_model_prompt_or_plan_is_refused(judge, make, catalog
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         distil(judge, PLAN, catalogue, tmp_path)
     (tmp_path / TABLE).unlink()
-    with pytest.raises(InputError, match=r"parts of a table, but no preferences\.json"):
+    with pytest.raises(InputError, match=r"files of a table, but no preferences\.json"):
         distil(judge, PLAN, catalogue, tmp_path)
 
 
-def test_a_changed_part_is_not_taken_for_the_one_that_was_written(judge, catalogue, tmp_path):
+def test_modified_file_is_detected(judge, catalogue, tmp_path):
     distil(judge, PLAN, catalogue, tmp_path)
     part = tmp_path / "part-00001.parquet"
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"part-00001\.parquet: has \d+ bytes"):
         distil(judge, PLAN, catalogue, tmp_path)
     part.unlink()
-    whole = distil(judge, PLAN, catalogue, tmp_path)
-    assert whole.asked == 48
+    assert distil(judge, PLAN, catalogue, tmp_path).asked == 48
 
 
-class Refusing:
+class RefusingEngine:
     """An engine that refuses some prompts."""
 
     fingerprint = "refusing"
@@ -147,8 +146,8 @@ class Refusing:
         pass
 
 
-def test_refused_prompts_are_left_out(make, catalogue, tmp_path):
-    judge = make(Refusing(lambda prompt: sum(prompt.encode()) % 5 == 0))
+def test_refused_prompts_are_excluded_from_transitions(make, catalogue, tmp_path):
+    judge = make(RefusingEngine(lambda prompt: sum(prompt.encode()) % 5 == 0))
     distil(judge, PLAN, catalogue, tmp_path)
     table = read_table(tmp_path)
     label = table["label"].to_numpy()
@@ -158,7 +157,7 @@ def test_refused_prompts_are_left_out(make, catalogue, tmp_path):
     assert len(read.action) == (label != REFUSED).sum()
     np.testing.assert_array_equal(read.truncated, read.step == 6)
     with pytest.raises(InputError, match="every prompt of a wave was refused: too long"):
-        distil(make(Refusing(lambda prompt: True)), PLAN, catalogue, tmp_path / "none")
+        distil(make(RefusingEngine(lambda prompt: True)), PLAN, catalogue, tmp_path / "none")
 
 
 def test_preferences_as_transitions(judge, catalogue, tmp_path):
@@ -166,8 +165,8 @@ def test_preferences_as_transitions(judge, catalogue, tmp_path):
     table, pad = read_table(tmp_path).to_pydict(), catalogue.pad
     read = read_preferences(tmp_path, 4, pad)
     assert read.history.shape == read.next_history.shape == (120, 4)
-    for row, past in enumerate(table["history"]):
-        expected = ([pad] * 4 + past)[-4:]
+    for row, history in enumerate(table["history"]):
+        expected = ([pad] * 4 + history)[-4:]
         assert read.history[row].tolist() == expected
         assert read.next_history[row].tolist() == [*expected[1:], table["item"][row]]
         assert read.rejected[row].tolist() == [c for c in table["candidates"][row] if c != table["item"][row]]
@@ -175,19 +174,19 @@ def test_preferences_as_transitions(judge, catalogue, tmp_path):
     np.testing.assert_array_equal(read.reward, table["reward"])
     soft = read_preferences(tmp_path, 4, pad, rewards="probability").reward
     for row in range(120):
-        place = table["candidates"][row].index(table["item"][row])
-        np.testing.assert_allclose(soft[row], np.exp(table["logprobs"][row][place]), rtol=1e-5)
+        index = table["candidates"][row].index(table["item"][row])
+        np.testing.assert_allclose(soft[row], np.exp(table["logprobs"][row][index]), rtol=1e-5)
 
 
-@pytest.mark.parametrize("n_items", [12, 30])  # among few items others are drawn than among many
+@pytest.mark.parametrize("n_items", [12, 30])  # small catalogues have an algorithm of their own
 def test_proposals_are_uniform_distinct_and_in_random_order(n_items):
     rng = np.random.default_rng(0)
     history = np.tile([3, 7], (20_000, 1))
     drawn = propose(history, n_items, 5, rng)
     assert not np.isin(drawn, [3, 7]).any()
     assert all(len(set(row)) == 5 for row in drawn[:200].tolist())
-    for place in range(5):
-        counts = np.delete(np.bincount(drawn[:, place], minlength=n_items), [3, 7])
+    for slot in range(5):
+        counts = np.delete(np.bincount(drawn[:, slot], minlength=n_items), [3, 7])
         expected = 20_000 / (n_items - 2)
         assert ((counts - expected) ** 2 / expected).sum() < chi2.ppf(0.999, n_items - 3)
 
@@ -197,6 +196,6 @@ def test_too_few_items(judge, catalogue, tmp_path):
         distil(judge, dataclasses.replace(PLAN, steps=295), catalogue, tmp_path)
 
 
-def test_no_table(tmp_path):
+def test_folder_without_a_table(tmp_path):
     with pytest.raises(InputError, match="holds no preference table"):
         read_preferences(tmp_path, 4, 300)

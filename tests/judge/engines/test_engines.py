@@ -1,4 +1,4 @@
-"""Label tokens, the two engines' agreement, and what they say to models that cannot serve."""
+"""Label tokens, agreement of the two engines, and errors for unsuitable models."""
 
 from __future__ import annotations
 
@@ -22,55 +22,55 @@ from ialp_rllib.judge.prompt.labels import label_tokens
 
 
 def label_entropy(logprobs: np.ndarray) -> float:
-    shares = np.bincount(logprobs.argmax(1), minlength=11) / len(logprobs)
-    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+    p = np.bincount(logprobs.argmax(1), minlength=11) / len(logprobs)
+    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
 
 
-def agree(first, second, builder, questions, n: int) -> None:
-    prompts = builder.build(questions.history[:n], questions.candidates[:n])
+def assert_agree(first, second, builder, examples, n: int) -> None:
+    prompts = builder.build(examples.history[:n], examples.candidates[:n])
     a, b = first.ask(prompts).logprobs, second.ask(prompts).logprobs
-    assert label_entropy(a) > 2.0, "agreement on one letter for every prompt says nothing"
+    assert label_entropy(a) > 2.0, "agreement is trivial if all prompts have the same label"
     np.testing.assert_array_equal(a.argmax(1), b.argmax(1))
     np.testing.assert_allclose(a, b, atol=2e-3)
     np.testing.assert_allclose(np.exp(a).sum(1), 1.0, atol=1e-4)
     np.testing.assert_allclose(np.exp(b).sum(1), 1.0, atol=1e-4)
 
 
-def test_engines_agree(vllm_engine, transformers_engine, builder, questions):
-    agree(vllm_engine, transformers_engine, builder, questions, 128)
+def test_engines_agree(vllm_engine, transformers_engine, builder, examples):
+    assert_agree(vllm_engine, transformers_engine, builder, examples, 128)
     assert vllm_engine.fingerprint == transformers_engine.fingerprint
 
 
 @pytest.mark.slow
-def test_engines_agree_on_1000(vllm_engine, transformers_engine, builder, questions):
-    agree(vllm_engine, transformers_engine, builder, questions, 1000)
+def test_engines_agree_on_1000(vllm_engine, transformers_engine, builder, examples):
+    assert_agree(vllm_engine, transformers_engine, builder, examples, 1000)
 
 
-def test_vllm_gives_the_same_bits_whatever_was_asked_before(vllm_engine, builder, questions):
-    prompts = builder.build(questions.history[:48], questions.candidates[:48])
+def test_vllm_is_deterministic(vllm_engine, builder, examples):
+    prompts = builder.build(examples.history[:48], examples.candidates[:48])
     first = vllm_engine.ask(prompts).logprobs
     vllm_engine.ask(prompts[::-2])
     np.testing.assert_array_equal(first, vllm_engine.ask(prompts).logprobs)
 
 
-def test_padding_does_not_change_an_answer(transformers_engine, builder, questions):
-    prompts = builder.build(questions.history[:16], questions.candidates[:16])
+def test_padding_does_not_change_logprobs(transformers_engine, builder, examples):
+    prompts = builder.build(examples.history[:16], examples.candidates[:16])
     alone = np.concatenate([transformers_engine.ask([p]).logprobs for p in prompts])
     np.testing.assert_allclose(transformers_engine.ask(prompts).logprobs, alone, atol=1e-4)
 
 
-def test_most_answers_are_right(transformers_engine, builder, questions):
-    logprobs = transformers_engine.ask(builder.build(questions.history[:300], questions.candidates[:300])).logprobs
-    assert (logprobs.argmax(1) == questions.label[:300]).mean() >= 0.70
+def test_accuracy_on_test_users(transformers_engine, builder, examples):
+    logprobs = transformers_engine.ask(builder.build(examples.history[:300], examples.candidates[:300])).logprobs
+    assert (logprobs.argmax(1) == examples.label[:300]).mean() >= 0.70
 
 
-def test_label_tokens_in_place(transformers_engine, builder):
+def test_label_tokens_in_context(transformers_engine, builder):
     tokenizer = transformers_engine.prompt_tokenizer.tokenizer
     tokens = label_tokens(tokenizer, builder.stem, builder.labels, "tiny")
     assert [tokenizer.decode([t]) for t in tokens] == builder.labels
 
 
-def test_labels_of_several_tokens_are_refused(tmp_path: Path, sample, catalogue):
+def test_labels_of_several_tokens_are_rejected(tmp_path: Path, sample, catalogue):
     shutil.copytree(resolve_model("tiny"), tmp_path / "model")
     bytes_only = Tokenizer(models.BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
     bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -84,7 +84,7 @@ def test_labels_of_several_tokens_are_refused(tmp_path: Path, sample, catalogue)
     assert "one token of each label" in caught.value.expected
 
 
-def test_models_that_are_not_there(tmp_path: Path, sample, catalogue):
+def test_missing_and_broken_models(tmp_path: Path, sample, catalogue):
     judge = dataclasses.replace(sample.judge, engine="transformers")
     with pytest.raises(InputError, match="no such folder"):
         local_judge(judge, catalogue, str(tmp_path / "missing"))
@@ -101,22 +101,22 @@ def test_models_that_are_not_there(tmp_path: Path, sample, catalogue):
 
 
 @pytest.mark.parametrize("kind", [TransformersEngine, VllmEngine])
-def test_a_prompt_that_is_too_long_is_refused_alone(kind, sample, builder, questions):
+def test_too_long_prompt_is_refused_alone(kind, sample, builder, examples):
     if kind is VllmEngine:
         pytest.importorskip("vllm")
-    prompts = builder.build(questions.history[:8], questions.candidates[:8])
+    prompts = builder.build(examples.history[:8], examples.candidates[:8])
     engine = kind(dataclasses.replace(sample.judge, max_length=300), builder, resolve_model("tiny"))
-    replies = engine.ask([*prompts[:3], prompts[3] * 3, *prompts[4:]])
+    output = engine.ask([*prompts[:3], prompts[3] * 3, *prompts[4:]])
     others = engine.ask([*prompts[:3], *prompts[4:]])
     engine.close()
-    assert list(replies.refused) == [3]
-    assert re.match(r"\d+ tokens, at most 300 fit", replies.refused[3])
-    assert np.isnan(replies.logprobs[3]).all()
-    np.testing.assert_allclose(np.delete(replies.logprobs, 3, 0), others.logprobs, atol=1e-4)
-    assert replies.tokens == others.tokens > 0
+    assert list(output.refused) == [3]
+    assert re.match(r"\d+ tokens, at most 300 fit", output.refused[3])
+    assert np.isnan(output.logprobs[3]).all()
+    np.testing.assert_allclose(np.delete(output.logprobs, 3, 0), others.logprobs, atol=1e-4)
+    assert output.tokens == others.tokens > 0
 
 
-def test_batches_keep_to_the_budget_of_tokens(sample, builder):
+def test_batches_respect_the_token_budget(sample, builder):
     settings = dataclasses.replace(sample.judge, batch=4, batch_tokens=1000)
     engine = TransformersEngine(settings, builder, resolve_model("tiny"))
     lengths = dict(enumerate([900, 10, 300, 400, 20, 30, 40, 50, 600]))
@@ -126,7 +126,7 @@ def test_batches_keep_to_the_budget_of_tokens(sample, builder):
     assert [lengths[r] for b in batches for r in b] == sorted(lengths.values())
 
 
-def test_fingerprint_follows_the_weights(tmp_path: Path):
+def test_fingerprint_covers_the_weights(tmp_path: Path):
     shutil.copytree(resolve_model("tiny"), tmp_path / "model")
     assert model_fingerprint(str(tmp_path / "model")) == model_fingerprint(resolve_model("tiny"))
     weights = tmp_path / "model" / "model.safetensors"

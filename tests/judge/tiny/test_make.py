@@ -1,4 +1,4 @@
-"""A tiny judge made from the sample: tokenizer, tasks, training that can be killed, and both engines."""
+"""Training of a tiny judge from the sample: tokenizer, training queries, resumption, and both engines."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from ialp_rllib.judge.prompt.labels import label_tokens
 from ialp_rllib.judge.tiny import make_tiny_judge
 from ialp_rllib.judge.tiny.curriculum import TaskSampler
 from ialp_rllib.judge.tiny.log import TrainLog
-from ialp_rllib.judge.tiny.pieces import Pieces
-from ialp_rllib.judge.tiny.tastes import fit_tastes, token_vectors
+from ialp_rllib.judge.tiny.next_item import fit_next_item_model, token_vectors
+from ialp_rllib.judge.tiny.pieces import PromptPieces
 from ialp_rllib.judge.tiny.tokenizer import catalogue_tokenizer
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings.tiny import TinySettings
 
-SMALL = TinySettings(updates=250, minutes=0.0, batch=32, width=64, layers=2, prompts=300, learning_rate=3e-3)
+SMALL = TinySettings(updates=400, minutes=0.0, batch=32, width=64, layers=2, prompts=300, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def train_log(catalogue) -> TrainLog:
 
 
 @pytest.fixture(scope="module")
-def tastes(train_log, catalogue):
+def next_item(train_log, catalogue):
     with torch.random.fork_rng():
-        return fit_tastes(train_log, tokens_of(catalogue.item_texts), 4, 48, 0)
+        return fit_next_item_model(train_log, tokens_of(catalogue.item_texts), 4, 48, 0)
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def made(two, tmp_path_factory) -> tuple[Path, dict]:
 # --- tokenizer and prompts
 
 
-def test_any_text_comes_back(tokenizer, builders):
+def test_tokenizer_round_trip(tokenizer, builders):
     prompt = builders[0].build(np.array([[1, 2, 3]]), np.array([[4, 5]]))[0]
     for text in (prompt, "Größe 7½\n — (x, y)", "  \t日本 a.b. Z"):
         assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
 
 
-def test_a_value_is_one_token_and_so_is_a_label(tokenizer, builders, two):
+def test_values_and_labels_are_single_tokens(tokenizer, builders, two):
     values = len(two.catalogue.attributes)
     assert {len(ids) for ids in tokenizer(builders[0].item_texts.tolist(), add_special_tokens=False)["input_ids"]} == {
         values
@@ -88,7 +88,7 @@ def test_a_value_is_one_token_and_so_is_a_label(tokenizer, builders, two):
     assert [tokenizer.decode([t]) for t in tokens] == [" a", " b", " c"]
 
 
-def test_25_candidates_have_a_token_each(two, catalogue):
+def test_labels_of_25_candidates_are_distinct_tokens(two, catalogue):
     judge = dataclasses.replace(two.judge, candidates=25)
     builder = PromptBuilder(catalogue, judge, two.catalogue.attributes)
     tokenizer = catalogue_tokenizer(catalogue, two.catalogue.attributes, [builder])
@@ -96,42 +96,42 @@ def test_25_candidates_have_a_token_each(two, catalogue):
 
 
 @pytest.mark.parametrize("frame", [0, 2])
-def test_composed_prompts_are_the_real_ones(tokenizer, builders, catalogue, frame):
+def test_composed_prompts_equal_tokenised_prompts(tokenizer, builders, catalogue, frame):
     rng = np.random.default_rng(0)
     history, candidates = rng.integers(0, catalogue.n_items, (6, 4)), rng.integers(0, catalogue.n_items, (6, 2))
     history[1, :3], history[2] = catalogue.pad, catalogue.pad
-    ids, places = Pieces(tokenizer, builders).compose(history, candidates, frame)
-    for row, place, prompt in zip(ids, places, builders[frame].build(history, candidates), strict=True):
-        assert row[: place[-1] + 1].tolist() == tokenizer.encode(prompt)
-        assert tokenizer.decode(row[: place[0] + 1]).endswith(prompt[prompt.index(" a. (") : prompt.index(" b. (")])
+    ids, positions = PromptPieces(tokenizer, builders).compose(history, candidates, frame)
+    for row, position, prompt in zip(ids, positions, builders[frame].build(history, candidates), strict=True):
+        assert row[: position[-1] + 1].tolist() == tokenizer.encode(prompt)
+        assert tokenizer.decode(row[: position[0] + 1]).endswith(prompt[prompt.index(" a. (") : prompt.index(" b. (")])
 
 
-# --- what is learnt
+# --- training data
 
 
-def test_tastes_predict_better_than_popularity(tastes, catalogue, train_log):
+def test_next_item_model_beats_popularity(next_item, catalogue, train_log):
     examples = draw_examples(catalogue, catalogue.test_users, 500, 2, 0.0, np.random.default_rng(0), history=4)
     history, candidates = torch.from_numpy(examples.history).long(), torch.from_numpy(examples.candidates).long()
-    right = (tastes.logits(history).gather(1, candidates).argmax(1).numpy() == examples.label).mean()
-    often = np.bincount(train_log.item, minlength=catalogue.n_items)[examples.candidates]
-    assert right > 0.85 > 0.65 > (often.argmax(1) == examples.label).mean()
+    accuracy = (next_item.logits(history).gather(1, candidates).argmax(1).numpy() == examples.label).mean()
+    counts = np.bincount(train_log.item, minlength=catalogue.n_items)[examples.candidates]
+    assert accuracy > 0.85 > 0.65 > (counts.argmax(1) == examples.label).mean()
 
 
-def test_a_lesson_holds_what_bayes_says(tastes, train_log):
-    """Answers drawn by the lesson's own probabilities are as frequent as they say, and no candidate was chosen yet."""
-    lesson = TaskSampler(train_log, tastes, 4, 0.3, seed=1).draw(4000, 5)
-    assert not (lesson.candidates[:, :, None] == lesson.history[:, None]).any()
-    assert all(len(set(row)) == 5 for row in lesson.candidates[:200])
-    torch.testing.assert_close(lesson.answers.sum(2), torch.ones(4000, 6))
-    final = lesson.answers[:, -1]
+def test_targets_follow_bayes_rule(next_item, train_log):
+    """Mean target probabilities equal the sampling frequencies, and no candidate is in the history."""
+    task = TaskSampler(train_log, next_item, 4, 0.3, seed=1).draw(4000, 5)
+    assert not (task.candidates[:, :, None] == task.history[:, None]).any()
+    assert all(len(set(row)) == 5 for row in task.candidates[:200])
+    torch.testing.assert_close(task.answers.sum(2), torch.ones(4000, 6))
+    final = task.answers[:, -1]
     assert final[:, -1].mean().item() == pytest.approx(0.3, abs=0.02)
-    torch.testing.assert_close(final[:, :-1] / final[:, :-1].sum(1, keepdim=True), lesson.weights, atol=1e-4, rtol=1e-3)
-    first = lesson.answers[:, 0]
+    torch.testing.assert_close(final[:, :-1] / final[:, :-1].sum(1, keepdim=True), task.weights, atol=1e-4, rtol=1e-3)
+    first = task.answers[:, 0]
     assert (first[:, 1:-1] == 0).all()
     assert first[:, 0].mean().item() == pytest.approx(0.7 / 5, abs=0.02)
 
 
-def test_only_train_users_are_learnt_from(train_log, catalogue):
+def test_log_contains_train_users_only(train_log, catalogue):
     assert set(np.unique(train_log.user)) <= set(catalogue.train_users)
     history = train_log.before(np.arange(50), np.arange(50), 3)
     for row in range(50):
@@ -140,23 +140,23 @@ def test_only_train_users_are_learnt_from(train_log, catalogue):
         assert known.tolist() == train_log.item[start:row].tolist()
 
 
-def test_a_token_begins_as_the_mean_of_its_items():
+def test_token_vector_is_the_mean_of_its_items():
     vectors = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    found = token_vectors([np.array([0, 1]), np.array([1])], vectors, 3)
-    np.testing.assert_allclose(found, [[1, 0], [2**-0.5, 2**-0.5], [0, 0]], atol=1e-6)
+    result = token_vectors([np.array([0, 1]), np.array([1])], vectors, 3)
+    np.testing.assert_allclose(result, [[1, 0], [2**-0.5, 2**-0.5], [0, 0]], atol=1e-6)
 
 
-# --- the whole
+# --- training
 
 
-def test_training_lifts_it_above_chance(made):
+def test_training_beats_chance(made):
     _, facts = made
     accuracy = facts["held_out"]["all_with_the_true_item"]["accuracy"]
-    assert accuracy > 0.7, "of two candidates, chance gives 0.5 with a standard error of 0.03"
+    assert accuracy > 0.7, "chance is 0.5 with two candidates, with a standard error of 0.03"
     assert facts["updates"] == SMALL.updates
 
 
-def test_training_json_says_how_it_was_made(made):
+def test_training_json_records_the_training(made):
     folder, facts = made
     assert json.loads((folder / "training.json").read_text()) == facts
     assert facts["settings"]["seed"] == SMALL.seed
@@ -165,21 +165,21 @@ def test_training_json_says_how_it_was_made(made):
     assert not (folder / "checkpoint.pt").exists()
 
 
-def test_both_engines_serve_it(made, two, builders, catalogue):
+def test_both_engines_serve_the_model(made, two, builders, catalogue):
     folder = str(made[0])
     assert resolve_model(folder) == folder
     assert load_tokenizer(folder).padding_side == "left"
     examples = draw_examples(catalogue, catalogue.test_users, 40, 2, 0.1, np.random.default_rng(1), history=4)
     prompts = builders[0].build(examples.history, examples.candidates)
     plain = TransformersEngine(two.judge, builders[0], folder).ask(prompts).logprobs
-    assert len(set(plain.argmax(1))) > 1, "agreement on one letter for every prompt says nothing"
+    assert len(set(plain.argmax(1))) > 1, "agreement is trivial if all prompts have the same label"
     pytest.importorskip("vllm")
     engine = VllmEngine(two.judge, builders[0], folder)
     np.testing.assert_allclose(engine.ask(prompts).logprobs, plain, atol=2e-3)
     engine.close()
 
 
-def test_a_finished_judge_is_not_made_again(made, two):
+def test_finished_judge_is_not_trained_again(made, two):
     folder, facts = made
     before = (folder / "model.safetensors").stat().st_mtime_ns
     assert make_tiny_judge(two, SMALL, folder) == facts
@@ -187,7 +187,7 @@ def test_a_finished_judge_is_not_made_again(made, two):
 
 
 class Killed(Progress):
-    """Ends the program after so many updates."""
+    """Interrupts the training after ``after`` of 8 updates."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class Killed(Progress):
             raise KeyboardInterrupt
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(two, tmp_path):
+def test_resumed_training_gives_the_same_weights(two, tmp_path):
     tiny = dataclasses.replace(SMALL, updates=8, batch=4, prompts=5, checkpoint_every=3)
     killed, damaged, whole = (tmp_path / name for name in ("killed", "damaged", "whole"))
     with pytest.raises(KeyboardInterrupt):
@@ -214,14 +214,14 @@ def test_a_killed_training_goes_on_to_the_same_weights(two, tmp_path):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
-# --- bad input
+# --- invalid input
 
 
-def test_a_folder_of_other_files_is_not_touched(two, tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
+def test_folder_with_other_files_is_rejected(two, tmp_path):
+    (tmp_path / "thesis.txt").write_text("text")
     with pytest.raises(InputError, match="holds files that no run left here"):
         make_tiny_judge(two, SMALL, tmp_path)
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "thesis.txt").read_text() == "text"
 
 
 def test_too_few_items(sample, tmp_path):
@@ -231,7 +231,7 @@ def test_too_few_items(sample, tmp_path):
     assert not (tmp_path / "judge").exists()
 
 
-def test_the_command(tmp_path, sample):
+def test_command_line(tmp_path, sample):
     call = ["init", "sample", "--out", str(tmp_path / "judge")]
     result = CliRunner().invoke(cli_judge.app, call)
     assert isinstance(result.exception, InputError)
@@ -244,5 +244,5 @@ def test_the_command(tmp_path, sample):
     assert result.exit_code == 0, result.output
     assert "tf-idf" in result.stdout
     facts = json.loads((tmp_path / "judge" / "training.json").read_text())
-    assert facts["updates"] < facts["settings"]["updates"], "the time was over"
+    assert facts["updates"] < facts["settings"]["updates"], "stopped by the time limit"
     assert (tmp_path / "judge" / "config.json").is_file()

@@ -1,4 +1,4 @@
-"""Tunings that last a second: three candidates, two items of history. Run as a program, to be killed."""
+"""Tuning runs of about a second: three candidates, two items of history. Also a program, for tests that kill it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sample() -> tuple[settings.Settings, Catalogue]:
 
 
 def small_judge(**tune: Any) -> JudgeSettings:
-    """The sample's judge with other ``judge.tune`` settings."""
+    """The sample's judge settings with three candidates, two items of history, and ``judge.tune`` as given."""
     judge = sample()[0].judge
     tune = {"interactions": 20, "batch": 4, "epochs": 2, "learning_rate": 2e-3, "held_out": 0.2, **tune}
     return dataclasses.replace(judge, candidates=3, history=2, tune=dataclasses.replace(judge.tune, **tune))

@@ -1,4 +1,4 @@
-"""What the judge is tuned on: whose prompts, of which data sets, and which are left out."""
+"""Data of the tuning: users, data sets, and skipped prompts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.judge.tuning.small import learn, sample, small_judge
 
 
 def books(users: int = 20, each: int = 6) -> Catalogue:
-    """Every user reads books that nobody else reads, so that a history says whose it is; ratings are 1, 5, 1, 5 ..."""
+    """A catalogue in which users share no items, so that a history identifies its user. Ratings: 1, 5, 1, 5 ..."""
     n = users * each
     return Catalogue(
         item_ids=np.array([f"b{i}" for i in range(n)]),
@@ -45,18 +45,19 @@ def tokens_of(judge: JudgeSettings, catalogue: Catalogue) -> PromptTokenizer:
     return PromptTokenizer(judge, PromptBuilder(catalogue, judge), resolve_model("tiny"))
 
 
-def texts(lessons: LabelledPrompts, tokens: PromptTokenizer) -> list[str]:
-    return tokens.tokenizer.batch_decode(lessons.ids)
+def texts(prompts: LabelledPrompts, tokens: PromptTokenizer) -> list[str]:
+    return tokens.tokenizer.batch_decode(prompts.ids)
 
 
-def readers(lessons: LabelledPrompts, tokens: PromptTokenizer) -> set[str]:
+def users_of(prompts: LabelledPrompts, tokens: PromptTokenizer) -> set[str]:
     """The users whose histories the prompts show."""
-    pasts = [text.split("History")[1].split("Candidates")[0] for text in texts(lessons, tokens)]
-    return {word.strip("() ") for past in pasts for word in past.split("\n") if "x)" in word for word in [word[2:]]}
+    histories = [text.split("History")[1].split("Candidates")[0] for text in texts(prompts, tokens)]
+    lines = [line for history in histories for line in history.split("\n") if "x)" in line]
+    return {line[2:].strip("() ") for line in lines}
 
 
 def prepared(folder: Path, catalogue: Catalogue, **judge: object) -> str:
-    """A run whose data are prepared."""
+    """Write a run folder with prepared data and return its path."""
     loaded = sample()[0]
     source = dataclasses.replace(loaded.catalogue, attributes=tuple(catalogue.item_texts))
     settings = dataclasses.replace(
@@ -70,66 +71,66 @@ def prepared(folder: Path, catalogue: Catalogue, **judge: object) -> str:
     return str(folder)
 
 
-def test_held_out_users_are_not_learnt_from() -> None:
+def test_held_out_users_are_not_trained_on() -> None:
     catalogue, judge = books(), small_judge(interactions=60, held_out=0.25, none_share=0.0)
     data, tokens = draw(judge, catalogue), tokens_of(judge, catalogue)
     assert (len(data.train.ids), len(data.held_out.ids), data.skipped) == (45, 15, 0)
-    learnt, held = readers(data.train, tokens), readers(data.held_out, tokens)
-    assert learnt and held and not learnt & held
-    assert not {"u0x", "u1x"} & (learnt | held)  # the test world's users
+    train, held_out = users_of(data.train, tokens), users_of(data.held_out, tokens)
+    assert train and held_out and not train & held_out
+    assert not {"u0x", "u1x"} & (train | held_out)  # the test world's users
     assert len(draw(small_judge(interactions=60, held_out=0.0), catalogue).held_out.ids) == 0
-    alone = dataclasses.replace(books(3), test_users=np.arange(2))  # one user: nobody to hold out
-    for share in (0.25, 0.9):
-        assert len(draw(small_judge(interactions=60, held_out=share), alone).train.ids) == 60
-    assert [len(lessons.ids) for lessons in draw(small_judge(interactions=1, held_out=0.9), catalogue)[:2]] == [1, 0]
+    alone = dataclasses.replace(books(3), test_users=np.arange(2))  # one train user: none is held out
+    for held_out_fraction in (0.25, 0.9):
+        assert len(draw(small_judge(interactions=60, held_out=held_out_fraction), alone).train.ids) == 60
+    assert [len(prompts.ids) for prompts in draw(small_judge(interactions=1, held_out=0.9), catalogue)[:2]] == [1, 0]
 
 
 def test_the_answer_is_the_label_of_the_next_item() -> None:
     catalogue, judge = books(), small_judge(interactions=60, none_share=0.3)
     data, tokens = draw(judge, catalogue), tokens_of(judge, catalogue)
     for text, answer in zip(texts(data.train, tokens), data.train.answers, strict=True):
-        past, rest = text.split("History")[1].split("Candidates")
+        history, rest = text.split("History")[1].split("Candidates")
         lines = [line for line in rest.split("\n") if "x)" in line]
-        user = past.split("(")[1].split(")")[0]
-        right = [place for place, line in enumerate(lines) if f"({user})" in line]
-        assert answer == tokens.labels[right[0] if right else 3]
+        user = history.split("(")[1].split(")")[0]
+        correct = [index for index, line in enumerate(lines) if f"({user})" in line]
+        assert answer == tokens.labels[correct[0] if correct else 3]
     assert 0.1 < np.mean(data.train.answers == tokens.labels[3]) < 0.5
 
 
-def test_draws_follow_from_the_seed() -> None:
+def test_draws_are_determined_by_the_seed() -> None:
     catalogue, judge = books(), small_judge()
     first = draw(judge, catalogue).fingerprint
     assert draw(judge, catalogue).fingerprint == first
     assert draw(dataclasses.replace(judge, seed=1), catalogue).fingerprint != first
 
 
-def test_other_runs_are_learnt_from_in_their_own_words(tmp_path: Path) -> None:
-    """Three candidates and two items of history as here; what counts as liked as there."""
+def test_prompts_of_other_runs_keep_their_wording(tmp_path: Path) -> None:
+    """Candidates and history length are this run's, wording and rating threshold the other run's."""
     words = {"platform": "a library", "item_noun": "book", "min_rating": 3.0}
     judge = small_judge(interactions=40, held_out=0.25, none_share=0.0, also=(prepared(tmp_path, books(), **words),))
     catalogue = sample()[1]
     tokens = tokens_of(judge, catalogue)
     data = draw(judge, catalogue, ("genre", "mood"))
-    for lessons, each in ((data.train, 30), (data.held_out, 10)):
-        found = texts(lessons, tokens)
-        assert len(found) == 2 * each
-        assert sum("a music platform" in text and "(genre, mood)" in text for text in found) == each
-        theirs = [text for text in found if "a library" in text]
-        assert len(theirs) == each
-        for text in theirs:
+    for prompts, each in ((data.train, 30), (data.held_out, 10)):
+        all_texts = texts(prompts, tokens)
+        assert len(all_texts) == 2 * each
+        assert sum("a music platform" in text and "(genre, mood)" in text for text in all_texts) == each
+        other_texts = [text for text in all_texts if "a library" in text]
+        assert len(other_texts) == each
+        for text in other_texts:
             assert "Each book is written as (title)" in text
             assert "3 candidates" in text
             assert text.split("History")[1].split("Candidates")[0].count("x)") <= 2
-    # Of six ratings 1, 5, 1, 5, 1, 5 three count: two of them can be answers, so 18 users have 36 for 40 prompts.
+    # Of the six ratings 1, 5, 1, 5, 1, 5 three count. Two of them can be answers: 18 users have 36 for 40 prompts.
     liked = draw(dataclasses.replace(judge, tune=dataclasses.replace(judge.tune, held_out=0.0)), catalogue)
     assert len({tuple(ids) for ids in liked.train.ids}) == 80
-    pasts = [text.split("History")[1].split("Candidates")[0] for text in texts(liked.train, tokens)]
-    counts = [past.count("x)") for past in pasts if "x)" in past]
+    histories = [text.split("History")[1].split("Candidates")[0] for text in texts(liked.train, tokens)]
+    counts = [history.count("x)") for history in histories if "x)" in history]
     assert sorted(set(counts)) == [1, 2] and counts.count(1) in range(18, 23)
 
 
-def test_a_tuning_on_two_data_sets_learns_both(tmp_path: Path) -> None:
-    """In the books a user's next title is the same as the last: easily learnt, but not from the sample."""
+def test_tuning_on_two_data_sets_learns_both(tmp_path: Path) -> None:
+    """A book's title is the same for all books of a user: easy to learn, but not from the sample."""
     other = prepared(tmp_path / "books", books(), platform="a library", item_noun="book")
     options = {"interactions": 40, "held_out": 0.5, "none_share": 0.0, "epochs": 3, "batch": 4}
     facts = learn(tmp_path / "out", small_judge(also=(other,), **options))
@@ -137,7 +138,7 @@ def test_a_tuning_on_two_data_sets_learns_both(tmp_path: Path) -> None:
     assert facts["held_out_loss"][-1] < 0.9 * facts["held_out_loss"][0]
 
 
-def test_a_run_that_is_not_there_or_not_prepared_is_named(tmp_path: Path) -> None:
+def test_error_names_a_missing_or_unprepared_run(tmp_path: Path) -> None:
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     empty.mkdir()
     for folder in (missing, empty):
@@ -150,7 +151,7 @@ def test_a_run_that_is_not_there_or_not_prepared_is_named(tmp_path: Path) -> Non
         draw(small_judge(also=(str(half),)), books())
 
 
-def test_another_run_with_too_few_items_is_named(tmp_path: Path) -> None:
+def test_error_names_a_run_with_too_few_items(tmp_path: Path) -> None:
     folder = prepared(tmp_path, books(users=3, each=2))
     judge = dataclasses.replace(small_judge(also=(folder,)), candidates=5)
     with pytest.raises(InputError) as error:
@@ -158,7 +159,7 @@ def test_another_run_with_too_few_items_is_named(tmp_path: Path) -> None:
     assert error.value.where.startswith(f"judge.tune.also {folder}: ")
 
 
-def test_prompts_that_do_not_fit_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_too_long_prompts_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     catalogue, judge = books(), small_judge(interactions=60, none_share=0.0)
     whole = draw(judge, catalogue)
     lengths = [len(ids) for ids in whole.train.ids + whole.held_out.ids]
@@ -167,8 +168,8 @@ def test_prompts_that_do_not_fit_are_skipped_and_counted(tmp_path: Path, caplog:
     fitting = draw(dataclasses.replace(judge, max_length=limit), catalogue)
     assert fitting.skipped == sum(length > limit for length in lengths) > 0
     assert fitting.train.ids == [ids for ids in whole.train.ids if len(ids) <= limit]
-    kept = [answer for ids, answer in zip(*whole.train, strict=True) if len(ids) <= limit]
-    assert fitting.train.answers.tolist() == kept
+    answers = [answer for ids, answer in zip(*whole.train, strict=True) if len(ids) <= limit]
+    assert fitting.train.answers.tolist() == answers
     assert len(caplog.records) == 1 and "judge.max_length" in caplog.text
     with pytest.raises(InputError, match=r"judge\.max_length"):
         draw(dataclasses.replace(judge, max_length=16), catalogue)

@@ -1,4 +1,4 @@
-"""The tuning loop: batches, passes, early stopping, and a tuning that is killed."""
+"""The tuning loop: batches, epochs, early stopping, and resumption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.small_run import environment
 
 
 class Stopped(Exception):
-    """What ends a tuning in the middle."""
+    """Interrupts a tuning run."""
 
 
 def stop_after(updates: int):
@@ -46,15 +46,15 @@ def assert_same(left: Path, right: Path) -> None:
 
 
 def exported_loss(out: Path, judge) -> float:
-    """Label loss of the merged model on the prompts that the tuning held out."""
+    """Label loss of the merged model on the held-out prompts."""
     _, catalogue = sample()
     tokens = PromptTokenizer(judge, PromptBuilder(catalogue, judge, ("genre",)), resolve_model("tiny"))
     data = tuning_data(judge, catalogue, tokens, ("genre",))
     return label_loss(load_model(str(out / "merged"), "float32"), tokens, data.held_out, 8)
 
 
-def test_accumulated_batches_give_the_update_of_one_large_batch(tmp_path: Path) -> None:
-    """46 prompts: two updates of 23, which four forward passes share as 6, 6, 6 and 5."""
+def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
+    """46 prompts: two updates of 23 prompts, in four forward passes of 6, 6, 6 and 5."""
     options = {"interactions": 46, "held_out": 0.0, "epochs": 1}
     one = learn(tmp_path / "one", small_judge(batch=32, **options))
     four = learn(tmp_path / "four", small_judge(batch=8, accumulate=4, **options))
@@ -67,7 +67,7 @@ def test_accumulated_batches_give_the_update_of_one_large_batch(tmp_path: Path) 
     assert max(weight.abs().max() for name, weight in whole.items() if "lora_B" in name) > 1e-3
 
 
-def test_early_stopping_ends_the_tuning_and_exports_the_best_pass(tmp_path: Path) -> None:
+def test_early_stopping_exports_the_best_epoch(tmp_path: Path) -> None:
     judge = small_judge(interactions=24, held_out=0.5, epochs=12, early_stopping=2, learning_rate=2e-2, batch=12)
     facts = learn(tmp_path, judge)
     curve = facts["held_out_loss"]
@@ -77,7 +77,7 @@ def test_early_stopping_ends_the_tuning_and_exports_the_best_pass(tmp_path: Path
     assert max(curve) > min(curve) + 0.1
 
 
-def test_without_early_stopping_the_last_pass_is_exported(tmp_path: Path) -> None:
+def test_without_early_stopping_the_last_epoch_is_exported(tmp_path: Path) -> None:
     judge = small_judge(interactions=24, held_out=0.5, epochs=3, early_stopping=0, learning_rate=2e-2, batch=12)
     facts = learn(tmp_path, judge)
     curve = facts["held_out_loss"]
@@ -86,14 +86,14 @@ def test_without_early_stopping_the_last_pass_is_exported(tmp_path: Path) -> Non
     assert curve[-1] > min(curve) + 0.1
 
 
-def test_nothing_held_out_means_all_passes(tmp_path: Path) -> None:
+def test_without_held_out_prompts_all_epochs_run(tmp_path: Path) -> None:
     facts = learn(tmp_path, small_judge(interactions=4, held_out=0.0, epochs=4, early_stopping=1))
     assert (facts["examples"], facts["held_out"], facts["held_out_loss"]) == (4, 0, [])
     assert (facts["updates"], facts["kept_pass"]) == (4, 4)
 
 
-def test_a_diverged_tuning_says_so(tmp_path: Path) -> None:
-    """Weights that overflow float16: everything after is no number."""
+def test_divergence_is_reported(tmp_path: Path) -> None:
+    """The weights overflow float16, and the loss becomes NaN."""
     judge = dataclasses.replace(small_judge(learning_rate=1.0, epochs=20, warmup=0.0), dtype="float16")
     with pytest.raises(InputError, match="diverged") as error:
         learn(tmp_path, judge)
@@ -107,8 +107,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]
     return out, learn(out, small_judge(**LONG))
 
 
-def test_a_tuning_killed_by_the_system_ends_as_if_it_had_not_been(uninterrupted, tmp_path: Path) -> None:
-    """With dropout: the random generator is where it was, too."""
+def test_killed_tuning_resumes_to_the_same_result(uninterrupted, tmp_path: Path) -> None:
+    """With dropout, so that the random generator's state matters, too."""
     program = [sys.executable, "-m", "tests.judge.tuning.small", str(tmp_path)]
     process = subprocess.Popen(program, env=environment(), cwd=REPOSITORY)
     deadline = time.time() + 120
@@ -120,67 +120,67 @@ def test_a_tuning_killed_by_the_system_ends_as_if_it_had_not_been(uninterrupted,
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "adapter").exists()
     whole, facts = uninterrupted
-    begun: list[int] = []
-    again = learn(tmp_path, small_judge(**LONG), lambda done, total: begun.append(done))
-    assert 4 < begun[0] < facts["updates"]  # it went on, and did not start anew
-    assert again == facts
+    updates: list[int] = []
+    resumed = learn(tmp_path, small_judge(**LONG), lambda done, total: updates.append(done))
+    assert 4 < updates[0] < facts["updates"], "it must resume, not restart"
+    assert resumed == facts
     assert_same(tmp_path, whole)
     assert not checkpoint(tmp_path).parent.exists()
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.3])
 def three_passes(request, tmp_path_factory: pytest.TempPathFactory):
-    """Three passes of four updates, without and with dropout: its judge, what it left, and what it said."""
+    """A tuning run of three epochs of four updates, without and with dropout: settings, output folder, result."""
     judge = small_judge(epochs=3, dropout=request.param, checkpoint_every=1, early_stopping=2)
     out = tmp_path_factory.mktemp("whole")
     return judge, out, learn(out, judge)
 
 
 @pytest.mark.parametrize("updates", [3, 9])
-def test_a_tuning_goes_on_from_any_place(three_passes, tmp_path: Path, updates: int) -> None:
-    """Within the first pass, and at the first update of the third."""
+def test_tuning_resumes_from_any_update(three_passes, tmp_path: Path, updates: int) -> None:
+    """Within the first epoch, and at the first update of the third."""
     judge, whole, facts = three_passes
     assert facts["updates"] == 12
-    again: list[int] = []
+    reported: list[int] = []
     with pytest.raises(Stopped):
         learn(tmp_path, judge, stop_after(updates))
-    assert learn(tmp_path, judge, lambda done, total: again.append(done)) == facts
-    assert again == list(range(updates, 13))  # the update that was cut short once more
+    assert learn(tmp_path, judge, lambda done, total: reported.append(done)) == facts
+    assert reported == list(range(updates, 13))  # the interrupted update is repeated
     assert_same(tmp_path, whole)
 
 
-def test_a_tuning_that_could_not_export_only_exports(three_passes, tmp_path: Path) -> None:
+def test_failed_export_is_repeated_without_training(three_passes, tmp_path: Path) -> None:
     judge, whole, facts = three_passes
-    in_the_way = tmp_path / "adapter"
-    in_the_way.write_text("not a folder")
+    obstacle = tmp_path / "adapter"
+    obstacle.write_text("not a folder")
     with pytest.raises(ValueError, match="not a file"):
         learn(tmp_path, judge)
-    in_the_way.unlink()
-    again: list[int] = []
-    assert learn(tmp_path, judge, lambda done, total: again.append(done)) == facts
-    assert again == []
+    obstacle.unlink()
+    reported: list[int] = []
+    assert learn(tmp_path, judge, lambda done, total: reported.append(done)) == facts
+    assert reported == []
     assert_same(tmp_path, whole)
 
 
-def test_a_checkpoint_of_something_else_is_not_used(tmp_path: Path) -> None:
+def test_checkpoint_of_other_settings_is_ignored(tmp_path: Path) -> None:
     judge = small_judge(epochs=1, checkpoint_every=1)
     with pytest.raises(Stopped):
         learn(tmp_path, judge, stop_after(3))
-    left = checkpoint(tmp_path).read_bytes()
+    saved = checkpoint(tmp_path).read_bytes()
     for change in ({"learning_rate": 1e-3}, {"none_share": 0.5}):
         checkpoint(tmp_path).parent.mkdir(exist_ok=True)
-        checkpoint(tmp_path).write_bytes(left)
-        begun: list[int] = []
-        learn(tmp_path, small_judge(**{"epochs": 1, **change}), lambda done, total, b=begun: b.append(done))
-        assert begun[0] == 1
+        checkpoint(tmp_path).write_bytes(saved)
+        reported: list[int] = []
+        learn(tmp_path, small_judge(**{"epochs": 1, **change}), lambda done, total, r=reported: r.append(done))
+        assert reported[0] == 1
     checkpoint(tmp_path).parent.mkdir()
-    checkpoint(tmp_path).write_bytes(left)
-    begun = []
-    learn(tmp_path, small_judge(epochs=1, checkpoint_every=7), lambda done, total: begun.append(done))
-    assert begun[0] == 3  # how often one is written does not matter
+    checkpoint(tmp_path).write_bytes(saved)
+    reported = []
+    learn(tmp_path, small_judge(epochs=1, checkpoint_every=7), lambda done, total: reported.append(done))
+    assert reported[0] == 3  # the interval between checkpoints does not matter
 
 
-def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_checkpoint_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     judge = small_judge(epochs=1, checkpoint_every=1)
     with pytest.raises(Stopped):
         learn(tmp_path, judge, stop_after(3))

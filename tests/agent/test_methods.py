@@ -141,7 +141,7 @@ def test_pg_separates_episodes_of_two_runners(tmp_path: Path) -> None:
 def test_masked_items_are_never_recommended(name: str) -> None:
     changes: dict[str, Any] = {"agent": {"mask_recent": 8, "batch": 8, "warmup": 8, "history": 8}}
     if METHODS[name].judge_selects:
-        changes["propose"] = 4
+        changes["candidates"] = 4
     algorithm = make_method(name, **changes)
     runner = algorithm.env_runner_group.local_env_runner
     if not METHODS[

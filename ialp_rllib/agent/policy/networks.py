@@ -156,7 +156,7 @@ class Head(nn.Module):
     .. math:: f(s)_i = h(s) \cdot e_i + b_i
 
     Tied item embeddings let the agent generalise over similar items: with an untied output layer as wide as the
-    catalogue it never learnt when users leave.
+    catalogue, agents failed to learn in worlds where users leave.
     """
 
     def __init__(self, width: int, dim: int, n_items: int) -> None:

@@ -108,7 +108,8 @@ class SavedPolicy:
         self, history: Sequence[Any], *, user: Any = None, answers: Sequence[int] | None = None, indices: bool = False
     ) -> np.ndarray:
         """What items are ranked by, ``(I,)`` float32: probabilities, of DQN Q-values; -inf where an item is masked."""
-        return self.scores_many([history], users=_one(user), answers=_one(answers), indices=indices)[0]
+        scores: np.ndarray = self.scores_many([history], users=_one(user), answers=_one(answers), indices=indices)[0]
+        return scores
 
     def scores_many(
         self,
@@ -126,7 +127,10 @@ class SavedPolicy:
         self, history: Sequence[Any], *, user: Any = None, answers: Sequence[int] | None = None, indices: bool = False
     ) -> np.ndarray:
         """Probability of each item when the policy samples, ``(I,)`` float32, sum 1; of DQN with its last epsilon."""
-        return self.probabilities_many([history], users=_one(user), answers=_one(answers), indices=indices)[0]
+        probs: np.ndarray = self.probabilities_many(
+            [history], users=_one(user), answers=_one(answers), indices=indices
+        )[0]
+        return probs
 
     def probabilities_many(
         self,

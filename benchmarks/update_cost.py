@@ -71,7 +71,7 @@ def _algorithm(n_items: int, name: str, block_items: int) -> Any:
     from ray.tune.registry import register_env
 
     from ialp_rllib.agent.methods import METHODS as ENTRIES
-    from ialp_rllib.agent.methods import options, part
+    from ialp_rllib.agent.methods import options, resolve
     from ialp_rllib.agent.rllib.algorithm import IALPConfig
     from ialp_rllib.agent.trainer import build
     from ialp_rllib.settings import AgentSettings, PatienceSettings, Settings
@@ -97,9 +97,9 @@ def _algorithm(n_items: int, name: str, block_items: int) -> Any:
     config = IALPConfig().environment("cost")
     config.ialp(
         agent=agent,
-        module_class=part(entry.module),
-        objective=part(entry.objective),
-        memory_class=part(entry.memory),
+        module_class=resolve(entry.module),
+        objective=resolve(entry.objective),
+        buffer_class=resolve(entry.buffer),
         options=options(Settings(), entry),
     )
     algorithm = build(config, 0)
@@ -143,11 +143,11 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     from ialp_rllib.compare.page.figures import as_file
     from ialp_rllib.report.kit import svg
-    from ialp_rllib.report.kit.names import methods
+    from ialp_rllib.report.kit.names import method_styles
 
     with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "both"}):
         figure, axes = svg.empty("One update on one CPU core, batch 64", "items in the catalogue", "milliseconds")
-        for entry in methods(row["method"] for row in rows).values():
+        for entry in method_styles(row["method"] for row in rows).values():
             mine = [row for row in rows if row["method"] == entry.id]
             style = (0, entry.dash) if entry.dash else "-"
             x, y = [row["items"] for row in mine], [row["update"] for row in mine]

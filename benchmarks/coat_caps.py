@@ -22,7 +22,7 @@ from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import load
 from ialp_rllib.users import deepfm
 from ialp_rllib.users.leaving import close_pairs, lookback
-from ialp_rllib.users.references import Think, play
+from ialp_rllib.users.references import ScoreFunction, rollout_scores
 from ialp_rllib.users.worlds import require_truth
 
 RIDGE, NOISE, SHRINK = 30.0, 0.5, 0.2
@@ -37,7 +37,7 @@ def main() -> None:
     settings = load("coat", [f"catalogue.data={options.data}"])
     catalogue = read_source(settings.catalogue)
     model, _ = deepfm.fit_deepfm(catalogue, settings.users.deepfm, options.seed)
-    predicted = {kappa: deepfm.train_ratings(model, deepfm.Fields.of(catalogue), kappa) for kappa in (0.0, 1.0)}
+    predicted = {kappa: deepfm.pessimistic_ratings(model, deepfm.Fields.of(catalogue), kappa) for kappa in (0.0, 1.0)}
     rows = [caps(options.data, part, predicted) for part in range(5)]
     names = list(rows[0])
     print("| part | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1))
@@ -69,7 +69,7 @@ def caps(data: str, part: int, predicted: dict[float, np.ndarray]) -> dict[str, 
     model_covariance = known_apart.T @ known_apart / len(train) + MODEL_ERROR * np.eye(catalogue.n_items)
 
     test = catalogue.test_users
-    thinking: dict[str, np.ndarray | Think] = {
+    thinking: dict[str, np.ndarray | ScoreFunction] = {
         "one ranking": np.broadcast_to(mean, (len(test), len(mean))),
         "attributes": mean + known[test] @ weights,
         "answers so far": posterior(np.broadcast_to(mean, truth.shape)[test], covariance, NOISE, truth[test]),
@@ -78,10 +78,10 @@ def caps(data: str, part: int, predicted: dict[float, np.ndarray]) -> dict[str, 
         "pessimistic": predicted[1.0][test],
         "user model and answers": posterior(model[test], model_covariance, MODEL_NOISE, truth[test]),
     }
-    return {name: play(scores, truth[test], close, back)[0] for name, scores in thinking.items()}
+    return {name: rollout_scores(scores, truth[test], close, back)[0] for name, scores in thinking.items()}
 
 
-def posterior(prior: np.ndarray, covariance: np.ndarray, noise: float, truth: np.ndarray) -> Think:
+def posterior(prior: np.ndarray, covariance: np.ndarray, noise: float, truth: np.ndarray) -> ScoreFunction:
     """What is believed of each user after the answers so far: the mean of a normal model.
 
     Args:

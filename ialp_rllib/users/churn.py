@@ -1,4 +1,4 @@
-"""Churn across visits: who was pleased comes back."""
+"""Return visits: the higher the rewards of a visit, the more likely the user returns."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from ialp_rllib.settings import ChurnSettings
 
 
 class Churn:
-    r"""Whether a user who has left comes back for another visit.
+    r"""Model of whether users who leave return for another visit.
 
-    .. math:: P(\text{back}) = \mathrm{highest} \cdot
+    .. math:: P(\text{return}) = \mathrm{highest} \cdot
               \sigma\!\left(\mathrm{slope} \cdot \left(\tfrac{\bar r}{\mathrm{scale}} - \mathrm{middle}\right)\right)
 
-    :math:`\bar r` is the mean reward of the visit just ended. After ``sessions`` visits nobody comes back. An episode
-    is all visits of a user: it terminates when he does not come back, and the step limit truncates it as ever.
+    :math:`\bar r` is the mean reward of the visit that ended. A user makes at most ``sessions`` visits. An episode
+    spans all visits of a user: it terminates when the user does not return; the step limit holds over all visits.
 
     Args:
-        scale: the largest reward.
-        n: users side by side.
+        settings: ``highest``, ``slope``, ``middle``, ``sessions``.
+        scale: maximum reward.
+        n: number of environment slots, N.
     """
 
     def __init__(self, settings: ChurnSettings, scale: float, n: int) -> None:
@@ -30,26 +31,35 @@ class Churn:
         self._steps = np.zeros(n, np.int64)
         self._sum = np.zeros(n)
 
-    def chance(self, mean: np.ndarray) -> np.ndarray:
-        """P(back) after visits with these mean rewards."""
+    def return_probability(self, mean: np.ndarray) -> np.ndarray:
+        """Return probability ``(N,)`` after visits with mean rewards ``(N,)``."""
         s = self._settings
         return s.highest / (1 + np.exp(-s.slope * (mean / self._scale - s.middle)))
 
-    def reset(self, who: np.ndarray) -> None:
-        """New users at ``who`` (``(N,) bool``)."""
-        self._visits[who] = 1
-        self._steps[who] = self._sum[who] = 0
+    def reset(self, slots: np.ndarray) -> None:
+        """New users in ``slots``, ``(N,) bool``."""
+        self._visits[slots] = 1
+        self._steps[slots] = self._sum[slots] = 0
 
     def step(self, left: np.ndarray, reward: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Who comes back, ``(N,) bool``, of those who ``left`` (``(N,) bool``) after the answers ``reward``."""
+        """Draw which of the users who leave return, and count the visits.
+
+        Args:
+            left: ``(N,) bool``, users who leave after this step.
+            reward: ``(N,) float32``, rewards of this step.
+
+        Returns:
+            ``(N,) bool``, users who return.
+        """
         self._steps += 1
         self._sum += reward
-        back = left & (self._visits < self._settings.sessions)
-        if back.any():
-            back[back] = rng.random(int(back.sum())) < self.chance(self._sum[back] / self._steps[back])
-            self._visits += back
-            self._steps[back] = self._sum[back] = 0
-        return back
+        returning = left & (self._visits < self._settings.sessions)
+        if returning.any():
+            probability = self.return_probability(self._sum[returning] / self._steps[returning])
+            returning[returning] = rng.random(len(probability)) < probability
+            self._visits += returning
+            self._steps[returning] = self._sum[returning] = 0
+        return returning
 
     def get_state(self) -> Any:
         return {"visits": self._visits.copy(), "steps": self._steps.copy(), "sum": self._sum.copy()}

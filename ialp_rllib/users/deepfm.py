@@ -1,14 +1,13 @@
-"""The user model of a rating world: DeepFM (Guo et al. 2017) on ids and attributes, fitted to logged ratings.
+"""User model of rating worlds: DeepFM (Guo et al. 2017) on ids and attributes, fitted to logged ratings.
 
-Or several of them, whose predictions are averaged: what is learnt from the model exploits its errors, and the mean of
-several makes smaller ones (Lakshminarayanan et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using
-Deep Ensembles").
+Or an ensemble of several, with averaged predictions (Lakshminarayanan et al. 2017, "Simple and Scalable Predictive
+Uncertainty Estimation using Deep Ensembles"): policies exploit the errors of a reward model, and those of the mean are
+smaller.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,25 +15,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.settings import DeepFMSettings
+from ialp_rllib.users.model_files import load_config, load_weights, save_model
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fields:
-    """The categorical fields of a (user, item) pair, each with its own range of rows in one embedding table."""
+    """Categorical fields of users and items, as rows of one embedding table with a separate range per field.
 
-    user: np.ndarray  # (U, F_u) int64, column 0 = the user's id
-    item: np.ndarray  # (I, F_i) int64, column 0 = the item's id
+    Attributes:
+        user: ``(U, F_u) int64``; column 0 is the user id.
+        item: ``(I, F_i) int64``; column 0 is the item id.
+        size: rows of the embedding table.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
     size: int
 
     @staticmethod
     def of(catalogue: Catalogue) -> Fields:
+        """The fields of a catalogue: ids and attributes."""
         start, blocks = 0, []
         for count, texts in ((catalogue.n_users, catalogue.user_texts), (catalogue.n_items, catalogue.item_texts)):
             codes, sizes = catalogue.codes(texts)
@@ -46,16 +52,16 @@ class Fields:
 
 
 class DeepFM(nn.Module):
-    r"""Factorisation machine and deep network over shared field embeddings.
+    r"""Factorisation machine and MLP with shared field embeddings.
 
     .. math:: \hat y = b + \sum_f w_f + \sum_{f<g} v_f \cdot v_g + \mathrm{DNN}([v_1, \ldots, v_F])
 
     Args:
-        size: rows of the embedding table (all values of all fields).
-        n_fields: fields of a pair.
+        size: rows of the embedding table (number of values of all fields).
+        n_fields: number of fields of a (user, item) pair, F.
         dim: embedding size.
-        hidden: widths of the deep part.
-        dropout: share of the embeddings' and the deep part's entries dropped while fitting.
+        hidden: layer widths of the MLP.
+        dropout: dropout rate of embeddings and hidden layers during training.
 
     Source: Guo et al. 2017, "DeepFM: A Factorization-Machine based Neural Network for CTR Prediction", Eqs. 1-4.
     """
@@ -82,7 +88,7 @@ class DeepFM(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """The mean of several DeepFMs of the same sizes."""
+    """Mean prediction of several DeepFMs of the same sizes."""
 
     def __init__(self, members: list[DeepFM]) -> None:
         super().__init__()
@@ -95,7 +101,7 @@ class Ensemble(nn.Module):
 
 @torch.no_grad()
 def predict_all(model: DeepFM | Ensemble, fields: Fields) -> np.ndarray:
-    """``(U, I) float32``: the predicted rating of every pair."""
+    """Predicted ratings of all pairs, ``(U, I) float32``."""
     items = torch.from_numpy(fields.item)
     rows = []
     for user in torch.from_numpy(fields.user):
@@ -104,60 +110,70 @@ def predict_all(model: DeepFM | Ensemble, fields: Fields) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
-def train_ratings(model: Ensemble, fields: Fields, pessimism: float) -> np.ndarray:
-    """``(U, I) float32``: what the train world answers, the members' mean less ``pessimism`` times their deviation.
+def pessimistic_ratings(model: Ensemble, fields: Fields, pessimism: float) -> np.ndarray:
+    r"""Pessimistic predictions of all pairs, ``(U, I) float32``: the rewards of the train world.
 
-    Whoever learns from the mean recommends what the model overrates; where the members agree it is overrated less.
+    .. math:: r_{ui} = \operatorname{mean}_m \hat y^m_{ui} - \mathrm{pessimism} \cdot \operatorname{std}_m \hat y^m_{ui}
+
+    Policies exploit items that the model overestimates; members tend to disagree on these.
 
     Source: the penalised reward of Yu et al. 2020, "MOPO: Model-based Offline Policy Optimization".
     """
-    each = np.stack([predict_all(member, fields) for member in model.members])  # type: ignore[arg-type]
-    return np.asarray(each.mean(0) - np.float32(pessimism) * each.std(0))
+    predictions = np.stack([predict_all(member, fields) for member in model.members])  # type: ignore[arg-type]
+    return np.asarray(predictions.mean(0) - np.float32(pessimism) * predictions.std(0))
 
 
-_MEANS = ("epochs", "held_out_rmse", "held_out_correlation")
+_AVERAGED = ("epochs", "held_out_rmse", "held_out_correlation")
 
 
 def fit_deepfm(
     catalogue: Catalogue, settings: DeepFMSettings, seed: int, device: str = "cpu"
 ) -> tuple[Ensemble, dict[str, Any]]:
-    """Fit ``members`` models to the self-selected ratings (``split == 0``), each to another part of them.
+    r"""Fit an ensemble to the self-selected ratings (``split`` 0), each member with another seed and held-out part.
 
-    The loss is the squared error on ratings plus, for ``negatives`` unobserved pairs per rating, the squared error to 0
-    (the published set-up). ``debias`` weights ratings by inverse propensity (Schnabel et al. 2016, "Recommendations as
-    Treatments"), so that the model is fitted to all pairs rather than to those that users chose to rate.
+    .. math:: L = \frac{\sum_{(u, i) \in B} w_{ui} (\hat y_{ui} - y_{ui})^2}{\sum_{(u, i) \in B} w_{ui}}
+              + \lambda \operatorname{mean}_{(u, j) \in N} \hat y_{uj}^2
+
+    B is a batch of ratings, N the ``negatives`` sampled pairs per rating that are unobserved, as in the published code,
+    and :math:`\lambda` the ``negative_weight``. With ``debias``, w is the inverse propensity (Schnabel et al. 2016,
+    "Recommendations as Treatments"), which makes the loss unbiased over all pairs; otherwise it is 1.
+
+    Args:
+        seed: the seeds of the members are ``members * seed`` and the following.
+        device: device of the training.
 
     Returns:
-        The models of the best epoch, on the CPU, and their quality: mean RMSE and correlation of the members on the
-        ratings that each held out and, where the source has uniformly drawn ratings (``split == 1``), those of the
-        ensemble on these. ``held_out_losses`` are the first member's by epoch.
+        The ensemble, each member with the weights of its best epoch, on the CPU; and its quality: mean over the members
+        of ``epochs``, ``held_out_rmse`` and ``held_out_correlation``; ``held_out_losses`` of the first member by epoch;
+        if the data have uniformly drawn ratings (``split`` 1), ``test_rmse`` and ``test_correlation`` of the ensemble
+        on them.
     """
     fields = Fields.of(catalogue)
-    members, found = [], []
+    members, qualities = [], []
     with torch.random.fork_rng(devices=[]):
         for k in range(settings.members):
-            member_seed = settings.members * seed + k  # no two ensembles share a member
+            member_seed = settings.members * seed + k  # ensembles of different seeds share no member
             model, facts = _fit_member(catalogue, fields, settings, member_seed, device)
             members.append(model)
-            found.append(facts)
+            qualities.append(facts)
     ensemble = Ensemble(members).eval()
-    quality: dict[str, Any] = {key: float(np.mean([facts[key] for facts in found])) for key in _MEANS}
+    quality: dict[str, Any] = {key: float(np.mean([facts[key] for facts in qualities])) for key in _AVERAGED}
     uniform = np.nonzero(catalogue.split == 1)[0]
     if len(uniform):
         quality |= _quality("test", ensemble, fields, catalogue, uniform)
-    return ensemble, {"held_out_losses": found[0]["held_out_losses"], **quality}
+    return ensemble, {"held_out_losses": qualities[0]["held_out_losses"], **quality}
 
 
 def _fit_member(
     catalogue: Catalogue, fields: Fields, settings: DeepFMSettings, seed: int, device: str
 ) -> tuple[DeepFM, dict[str, Any]]:
-    """One model, early stopping on a held-out share of the ratings. ``seed`` decides which, and all else."""
+    """Fit one model with early stopping on held-out ratings; ``seed`` determines these and all other random draws."""
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
-    own = np.nonzero(catalogue.split == 0)[0]
-    own = rng.permutation(own[np.isfinite(catalogue.rating[own])])
-    n_held = max(1, round(settings.held_out * len(own)))
-    held, train = own[:n_held], own[n_held:]
+    rated = np.nonzero(catalogue.split == 0)[0]
+    rated = rng.permutation(rated[np.isfinite(catalogue.rating[rated])])
+    n_held = max(1, round(settings.held_out * len(rated)))
+    held, train = rated[:n_held], rated[n_held:]
     torch.manual_seed(seed)
     n_fields = fields.user.shape[1] + fields.item.shape[1]
     model = DeepFM(fields.size, n_fields, settings.dim, settings.hidden, settings.dropout)
@@ -170,12 +186,12 @@ def _fit_member(
     user_fields, item_fields = (torch.from_numpy(x).to(device) for x in (fields.user, fields.item))
     weight = _weights(catalogue, settings).to(device)
     observed = torch.zeros(catalogue.n_users, catalogue.n_items, dtype=torch.bool, device=device)
-    observed[user[own], item[own]] = True
+    observed[user[rated], item[rated]] = True
 
     def pairs(u: Tensor, i: Tensor) -> Tensor:
         return torch.cat([user_fields[u], item_fields[i]], 1)
 
-    best, best_state, waited, losses = np.inf, {}, 0, []
+    best, best_state, stale, losses = np.inf, {}, 0, []
     for epoch in range(1, settings.epochs + 1):
         model.train()
         order = torch.from_numpy(train)[torch.randperm(len(train), generator=generator)]
@@ -185,29 +201,30 @@ def _fit_member(
             if settings.negatives:
                 u = user[rows].repeat_interleave(settings.negatives)
                 i = torch.randint(catalogue.n_items, u.shape, generator=generator).to(device)
-                unseen = ~observed[u, i]
-                wrong = model(pairs(u[unseen], i[unseen])).square()
-                loss = loss + settings.negative_weight * wrong.sum() / max(1, len(wrong))
+                unobserved = ~observed[u, i]
+                negative = model(pairs(u[unobserved], i[unobserved])).square()
+                loss = loss + settings.negative_weight * negative.sum() / max(1, len(negative))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         model.eval()
         losses.append(_rmse(model, pairs(user[held], item[held]), rating[held], weight[held]))
         if losses[-1] < best - 1e-5:
-            best, waited = losses[-1], 0
+            best, stale = losses[-1], 0
             best_state = {k: v.clone() for k, v in model.state_dict().items()}
         else:
-            waited += 1
-            if waited >= settings.early_stopping:
+            stale += 1
+            if stale >= settings.early_stopping:
                 break
     model.load_state_dict(best_state)
     model.cpu()
-    log.info("DeepFM: stopped after %d epochs, held-out RMSE %.3f", epoch, best)
+    logger.info("DeepFM: stopped after %d epochs, held-out RMSE %.3f", epoch, best)
     quality = _quality("held_out", model, fields, catalogue, held)
     return model, {"epochs": epoch, "held_out_losses": losses, **quality}
 
 
 def _weights(catalogue: Catalogue, settings: DeepFMSettings) -> Tensor:
+    """Weight of each interaction in the loss, ``(M,) float32``."""
     weight = np.ones(len(catalogue.rating), np.float32)
     if settings.debias and catalogue.propensities is not None:
         weight = 1 / catalogue.propensities[catalogue.user, catalogue.item].clip(1e-3)
@@ -231,18 +248,16 @@ def _quality(
 
 
 def save_deepfm(model: Ensemble, settings: DeepFMSettings, folder: Path) -> None:
-    """Weights as safetensors, sizes as ``config.json``."""
-    save_file(model.state_dict(), folder / "model.safetensors")
-    config = {"architecture": "DeepFM", **asdict(settings)}
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    """Save an ensemble in the format of :mod:`ialp_rllib.users.model_files`."""
+    save_model(model, {"architecture": "DeepFM", **asdict(settings)}, folder)
 
 
 def load_deepfm(folder: Path, catalogue: Catalogue) -> Ensemble:
-    """Read what :func:`save_deepfm` left, for the catalogue it was fitted on."""
-    config = json.loads((folder / "config.json").read_text())
+    """Load an ensemble that :func:`save_deepfm` saved; ``catalogue`` is the one it was fitted on."""
+    config = load_config(folder)
     fields = Fields.of(catalogue)
     n_fields = fields.user.shape[1] + fields.item.shape[1]
     sizes = (fields.size, n_fields, config["dim"], tuple(config["hidden"]))
     model = Ensemble([DeepFM(*sizes) for _ in range(config["members"])])
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval()
+    load_weights(model, folder)
+    return model

@@ -1,12 +1,17 @@
-"""The simulated users as gymnasium environments: N users side by side, or one.
+"""Gymnasium environments of the simulated users: a vector environment of N users, and one of a single user.
 
-Observation: ``int32 (1 + L,)``: the user's index (0 where the world hides it), then the last L items of the session,
-the latest last, ``n_items`` where there is none. With ``feedback`` levels F, an item's entry says how the user answered
-it, too: ``item + level * (n_items + 1)``, the level from 1 (the worst answer) to F (the best one), 0 where it is
-not known. Action: the index of an item. Reward: the user's answer. ``terminated``: the user leaves. ``truncated``: the
-step limit. ``info["final_obs"]`` holds the last observation of an episode that ended in this step (vector environment,
-autoreset in the same step). ``info["action_mask"]``: which items may be recommended after the observation that is
-returned with it.
+**Action**: index of an item.
+
+**Observation**: ``int32 (1 + L,)``: the user index (0 if the world hides it), then the last L items of the session,
+the most recent last, padded with ``n_items``. With F ``feedback`` levels, the entry of an item also encodes the user's
+reward for it: ``item + level * (n_items + 1)``, with levels from 1 (lowest reward) to F (highest), and 0 if unknown.
+
+**Reward**: the simulated user's rating of, or response to, the item.
+
+**Episode end**: ``terminated`` when the user leaves, ``truncated`` at the step limit.
+
+**Info**: ``final_obs``: the last observation of episodes that ended in this step (vector environment, same-step
+autoreset). ``action_mask``: the items that may be recommended next, given the returned observation.
 """
 
 from __future__ import annotations
@@ -22,19 +27,20 @@ from ialp_rllib.users.simulator import Simulator, World
 
 
 class UserVectorEnv(VectorEnv):
-    """N simulated users side by side, one reward-model call for all of them per step.
+    """Vector environment of N simulated users, with one call of the reward model per step.
 
     Args:
-        world: the world.
-        num_envs: N.
-        history: items in the observation, L.
-        autoreset: ``same_step`` (the default; the ended episode's last observation is in ``info["final_obs"]``) or
+        world: the world of the users.
+        num_envs: number of environment slots, N.
+        history: number of items in the observation, L.
+        autoreset: ``same_step`` (the last observation of an ended episode is in ``info["final_obs"]``) or
             ``next_step``.
-        action_mask: whether ``info["action_mask"]`` (``(N, I) bool``) says what may be recommended next. Off by
-            default: with many items it is far larger than all the rest.
-        mask_recent: the last so many items of the session may not be; -1: all of them; None: as the world has it.
-        copy: False: ``info["action_mask"]`` is the live array, which the next step changes.
-        feedback: levels of the users' answers in the observation, F; 0: the items alone.
+        action_mask: whether to return ``info["action_mask"]``, ``(N, I) bool``. Off by default, because with many
+            items it is much larger than the observations.
+        mask_recent: number of most recent items of the session that may not be recommended; -1: all; None: the
+            default of the world.
+        copy: whether to copy ``info["action_mask"]``; otherwise the next step changes the returned array in place.
+        feedback: number of reward levels in the observation, F; 0: items only.
     """
 
     def __init__(
@@ -61,19 +67,28 @@ class UserVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """New users everywhere, or at the places of ``options["reset_mask"]`` (``(N,) bool``)."""
+        """Start new episodes.
+
+        Args:
+            seed: seeds the random generator and sets the clocks of drifting tastes to 0.
+            options: ``reset_mask``: ``(N,) bool``, environment slots to reset; default: all. ``start`` and ``clock``:
+                as in :meth:`ialp_rllib.users.simulator.Simulator.reset`.
+
+        Raises:
+            ValueError: ``start`` is invalid.
+        """
         super().reset(seed=seed)
         if seed is not None:
             self.sim.rng = np.random.default_rng(seed)
-        who = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
-        self.sim.reset(who, options, _clock(seed, options))
-        self._done[who] = False
+        slots = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
+        self.sim.reset(slots, options, _clock(seed, options))
+        self._done[slots] = False
         return self.sim.observe(), self._masks()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         restart = self._done
         reward, terminated, truncated = self.sim.step(actions)
-        if restart.any():  # next-step autoreset: the action of an ended episode is void
+        if restart.any():  # next-step autoreset ignores the action after the end of an episode
             self.sim.reset(restart)
             reward = np.where(restart, 0, reward).astype(np.float32)
             terminated, truncated = terminated & ~restart, truncated & ~restart
@@ -88,29 +103,31 @@ class UserVectorEnv(VectorEnv):
         return self.sim.observe(), reward, terminated, truncated, info | self._masks()
 
     def _masks(self) -> dict[str, Any]:
-        return {"action_mask": self.sim.masks.show(self._copy)} if self.sim.masks is not None else {}
+        return {"action_mask": self.sim.masks.as_array(self._copy)} if self.sim.masks is not None else {}
 
     def get_state(self) -> dict[str, Any]:
-        """State for a checkpoint: the users that are there, and the random generator."""
+        """State for a checkpoint: the current episodes and the random generator."""
         return {**self.sim.get_state(), "done": self._done.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
+        """Restore a state that :meth:`get_state` returned, of the same world and number of slots."""
         self.sim.set_state(state)
         self._done = state["done"].copy()
 
 
 class UserEnv(gym.Env):
-    """One simulated user, by the same rules.
+    """Environment of one simulated user, with the rules of :class:`UserVectorEnv`.
 
     Args:
-        world: the world.
-        history: items in the observation, L.
-        action_mask: whether ``info["action_mask"]`` (``(I,) bool``) says what may be recommended next.
-        mask_recent: the last so many items of the session may not be; -1: all of them; None: as the world has it.
-        feedback: levels of the user's answers in the observation, F; 0: the items alone.
+        world: the world of the users.
+        history: number of items in the observation, L.
+        action_mask: whether to return ``info["action_mask"]``, ``(I,) bool``.
+        mask_recent: number of most recent items of the session that may not be recommended; -1: all; None: the
+            default of the world.
+        feedback: number of reward levels in the observation, F; 0: items only.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's own form)
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (as gymnasium declares it)
 
     def __init__(
         self,
@@ -138,14 +155,14 @@ class UserEnv(gym.Env):
         return self.sim.observe()[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._info()
 
     def action_masks(self) -> np.ndarray:
-        """``(I,) bool``: what may be recommended next, under the name that sb3-contrib's MaskablePPO asks for."""
+        """Items that may be recommended next, ``(I,) bool``. sb3-contrib's MaskablePPO requires this method name."""
         assert self.sim.masks is not None
-        return self.sim.masks.show()[0]
+        return self.sim.masks.as_array()[0]
 
     def _info(self) -> dict[str, Any]:
         return {"action_mask": self.action_masks()} if self._in_info else {}
 
 
 def _clock(seed: int | None, options: dict[str, Any] | None) -> int | None:
-    """Steps since the world began: as named, 0 where a seed starts everything anew, else time goes on."""
+    """Clock of drifting tastes after a reset: ``options["clock"]``, else 0 with a seed, else None: unchanged."""
     return (options or {}).get("clock", None if seed is None else 0)

@@ -1,4 +1,4 @@
-"""The worlds by their gymnasium names: ``ialp/Coat-v0`` and ``ialp/World-v0``."""
+"""Entry points of the registered gymnasium environments ``ialp/Coat-v0`` and ``ialp/World-v0``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ialp_rllib.users.worlds import make_world
 
 
 def _refuse_rendering(options: dict[str, Any]) -> None:
-    """Stable-Baselines3 asks for pictures first, and goes without them where it meets a TypeError."""
+    """Stable-Baselines3 first passes ``render_mode``, and retries without it after a TypeError."""
     if "render_mode" in options:
-        raise TypeError("got an unexpected keyword argument 'render_mode': there is nothing to draw")
+        raise TypeError("got an unexpected keyword argument 'render_mode': rendering is not supported")
 
 
 def _coat_world(data_dir: str, split: str, **users: Any) -> World:
-    """Coat from the original archive, rewards = the truth for both splits (no fitted model needed)."""
+    """World of the Coat archive, with the completed ratings as rewards in both splits; needs no fitted user model."""
     _refuse_rendering(users)
     catalogue = read_source(CatalogueSettings(source="coat", data=data_dir))
     tree = {"world": "rating", "protocol": "split", "horizon": 30, **users}
@@ -27,13 +27,13 @@ def _coat_world(data_dir: str, split: str, **users: Any) -> World:
 
 
 def _run_world(run_dir: str, split: str, **users: Any) -> World:
-    """The world of a prepared run (``ialp prepare`` and ``ialp users``), with its fitted user models."""
+    """World of a run's ``prepare`` and ``users`` stages, with its fitted user models; ``users`` overrides settings."""
     _refuse_rendering(users)
     root = Path(run_dir)
     tree = read_yaml(root / "settings.yaml")
-    mine = tree.setdefault("users", {})
+    tree_users = tree.setdefault("users", {})
     for name, value in users.items():
-        mine[name] = {**mine.get(name, {}), **value} if isinstance(value, dict) else value
+        tree_users[name] = {**tree_users.get(name, {}), **value} if isinstance(value, dict) else value
     settings = from_dict(Settings, tree, str(root / "settings.yaml"))
     return make_world(read_catalogue(root / "prepare"), settings.users, split, root / "users")
 
@@ -47,7 +47,17 @@ def coat_env(
     feedback: int = 0,
     **users: Any,
 ) -> UserEnv:
-    """``gymnasium.make("ialp/Coat-v0", data_dir=...)``; further keywords are settings of :class:`UsersSettings`."""
+    """``gymnasium.make("ialp/Coat-v0", data_dir=...)``: the users of the Coat archive.
+
+    Args:
+        data_dir: folder of the archive.
+        split: ``train`` or ``test``: which users.
+        history, action_mask, mask_recent, feedback: as in :class:`UserEnv`.
+        users: settings of :class:`UsersSettings`.
+
+    Raises:
+        InputError: the data or a setting are invalid.
+    """
     return UserEnv(_coat_world(data_dir, split, **users), history, action_mask, mask_recent, feedback)
 
 
@@ -63,7 +73,10 @@ def coat_vector_env(
     feedback: int = 0,
     **users: Any,
 ) -> UserVectorEnv:
-    """``gymnasium.make_vec("ialp/Coat-v0", num_envs=N, vectorization_mode="vector_entry_point", data_dir=...)``."""
+    """``gymnasium.make_vec("ialp/Coat-v0", num_envs=N, vectorization_mode="vector_entry_point", data_dir=...)``.
+
+    The arguments are those of :func:`coat_env` and :class:`UserVectorEnv`.
+    """
     world = _coat_world(data_dir, split, **users)
     return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy, feedback)
 
@@ -77,9 +90,16 @@ def run_env(
     feedback: int = 0,
     **users: Any,
 ) -> UserEnv:
-    """``gymnasium.make("ialp/World-v0", run_dir=...)``: the users of any prepared scenario.
+    """``gymnasium.make("ialp/World-v0", run_dir=...)``: the users of a run.
 
-    Further keywords replace settings of the run's users: ``churn={"sessions": 5}``.
+    Args:
+        run_dir: run folder with the ``prepare`` and ``users`` stages.
+        split: ``train`` or ``test``: which users, and which rewards.
+        history, action_mask, mask_recent, feedback: as in :class:`UserEnv`.
+        users: override settings of the run's users: ``churn={"sessions": 5}``.
+
+    Raises:
+        InputError: the run or a setting are invalid.
     """
     return UserEnv(_run_world(run_dir, split, **users), history, action_mask, mask_recent, feedback)
 
@@ -96,6 +116,9 @@ def run_vector_env(
     feedback: int = 0,
     **users: Any,
 ) -> UserVectorEnv:
-    """``gymnasium.make_vec("ialp/World-v0", num_envs=N, vectorization_mode="vector_entry_point", run_dir=...)``."""
+    """``gymnasium.make_vec("ialp/World-v0", num_envs=N, vectorization_mode="vector_entry_point", run_dir=...)``.
+
+    The arguments are those of :func:`run_env` and :class:`UserVectorEnv`.
+    """
     world = _run_world(run_dir, split, **users)
     return UserVectorEnv(world, num_envs, history, autoreset, action_mask, mask_recent, copy, feedback)

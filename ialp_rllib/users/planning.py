@@ -1,4 +1,4 @@
-"""What plain policies reach in a world: the uniform random one, and the best one that is known for a sequence world."""
+"""Reference policies in the simulated environment: uniform random, and greedy on a user model."""
 
 from __future__ import annotations
 
@@ -11,49 +11,59 @@ from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.sequence import SequenceModel, score_all
 from ialp_rllib.users.simulator import World
 
+#: Items ``(N,)`` from the environment and the mask ``(N,) bool`` of the slots whose episode has not ended.
+Policy = Callable[[UserVectorEnv, np.ndarray], np.ndarray]
+
 
 def random_policy(world: World, episodes: int, seed: int) -> dict[str, float]:
-    """The uniform random policy; see :func:`_play`."""
-    rng = np.random.default_rng([seed, 1])  # not the environment's own stream
-    return _play(world, episodes, seed, lambda session, there: rng.integers(world.n_items, size=episodes))
+    """Performance of the uniform random policy, see :func:`_summary`."""
+    rng = np.random.default_rng([seed, 1])  # independent of the environment's generator
+    return _summary(*rollout(world, lambda env, active: rng.integers(world.n_items, size=episodes), episodes, seed))
 
 
 def greedy_on_model(world: World, model: SequenceModel, episodes: int, seed: int) -> dict[str, float]:
-    """Take at every step the item outside the session that a reward model likes best; see :func:`_play`.
+    """Performance of the policy that takes the item outside the session with the highest score, see :func:`_summary`.
 
-    On the world's own model that is the best policy known (it looks no step ahead: an item also changes what the user
-    likes next). On another model it says what can be carried over from the one to the other.
+    With the world's own model this is the best policy known for sequence worlds; it ignores that an item also changes
+    later rewards. With another model it measures how well that model transfers to the world.
     """
     table = model.table()
     action = np.zeros(episodes, np.int64)
 
-    def act(session: np.ndarray, there: np.ndarray) -> np.ndarray:
-        recent = torch.from_numpy(session[there][:, -world.memory :].astype(np.int64))
-        action[there] = score_all(model, recent, table).argmax(1).numpy()  # who has left gets anything
+    def act(env: UserVectorEnv, active: np.ndarray) -> np.ndarray:
+        recent = torch.from_numpy(env.sim.session[active][:, -world.memory :].astype(np.int64))
+        action[active] = score_all(model, recent, table).argmax(1).numpy()  # the others keep their last action
         return action
 
-    return _play(world, episodes, seed, act)
+    return _summary(*rollout(world, act, episodes, seed))
 
 
-def _play(
-    world: World, episodes: int, seed: int, act: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> dict[str, float]:
-    """Mean return and length, and reward per step, over one episode per place.
+def rollout(world: World, policy: Policy, episodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Simulate one episode per environment slot.
 
     Args:
-        act: from the sessions ``(N, L)`` and who is still there ``(N,) bool`` to items ``(N,)``.
+        episodes: number of episodes, N.
+        seed: seed of the environment.
+
+    Returns:
+        Returns ``(N,)`` and lengths ``(N,)`` of the episodes.
     """
     env = UserVectorEnv(world, episodes)
     env.reset(seed=seed)
-    there, returns, lengths = np.ones(episodes, bool), np.zeros(episodes), np.zeros(episodes)
-    while there.any():
-        _, reward, terminated, truncated, _ = env.step(act(env.sim.session, there))
-        returns += reward * there
-        lengths += there
-        there &= ~(terminated | truncated)
+    active, returns, lengths = np.ones(episodes, bool), np.zeros(episodes), np.zeros(episodes)
+    while active.any():
+        _, reward, terminated, truncated, _ = env.step(policy(env, active))
+        returns += reward * active
+        lengths += active
+        active &= ~(terminated | truncated)
+    return returns, lengths
+
+
+def _summary(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Mean ``return`` and ``length``, ``reward_per_step``, and the number of ``episodes``."""
     return {
         "return": float(returns.mean()),
         "length": float(lengths.mean()),
         "reward_per_step": float(returns.sum() / lengths.sum()),
-        "episodes": episodes,
+        "episodes": len(returns),
     }

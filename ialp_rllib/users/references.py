@@ -1,8 +1,8 @@
-"""What plain policies reach in a rating world: the scale beside which a learnt policy's return is read.
+"""Returns of reference policies in a rating world, to compare learned policies with.
 
-All policies here know the leaving rule and never recommend what the user would leave for, as long as anything else is
-left. They plan greedily: with a horizon of 30 and 300 items that is within a point of the optimum. Churn and negative
-feedback (``users.churn``, ``users.dislikes``) are left out of them: whom nothing bores does not leave.
+The policies know the leaving rule and avoid items after which the user would leave, as long as others exist. They are
+greedy; with a horizon of 30 and 300 items their return is within one point of the optimum. Return visits and negative
+feedback (``users.churn``, ``users.dislikes``) are not simulated, as these policies rarely trigger them.
 """
 
 from __future__ import annotations
@@ -11,39 +11,45 @@ from collections.abc import Callable
 
 import numpy as np
 
-Think = Callable[[np.ndarray], np.ndarray]
+#: Scores ``(U, I)`` from the sessions so far, ``(U, t) int64``.
+ScoreFunction = Callable[[np.ndarray], np.ndarray]
 
 
-def play(
-    scores: np.ndarray | Think, truth: np.ndarray, close: np.ndarray, lookback: np.ndarray, *, repeats: bool = True
+def rollout_scores(
+    scores: np.ndarray | ScoreFunction,
+    truth: np.ndarray,
+    close: np.ndarray,
+    lookback: np.ndarray,
+    *,
+    repeats: bool = True,
 ) -> tuple[float, float]:
-    """Mean return and length of the policy that takes the best-scored item that does not make the user leave.
+    """Mean return and length of the policy that takes the highest-scored item after which the user does not leave.
 
     Args:
-        scores: ``(U, I)`` what the policy believes; or what it makes of the sessions so far, ``(U, t) -> (U, I)``.
-        truth: ``(U, I)`` what the user answers.
-        close: ``(I, I) bool`` which items bore after each other.
-        lookback: ``(horizon + 1,)`` see :func:`ialp_rllib.users.leaving.lookback`.
-        repeats: whether an item may be recommended again once the user has forgotten it.
+        scores: ``(U, I)``, the policy's scores; or a function that computes them from the sessions so far.
+        truth: ``(U, I)``, true rewards.
+        close: ``(I, I) bool``, pairs of similar items, see :func:`ialp_rllib.users.leaving.close_pairs`.
+        lookback: ``(horizon + 1,) int64``, see :func:`ialp_rllib.users.leaving.lookback`.
+        repeats: whether items outside the lookback may be recommended again.
 
     Returns:
-        (mean return, mean length) over the users.
+        Mean return and mean length over the users.
     """
     n_users, horizon = len(truth), len(lookback) - 1
-    everyone = np.arange(n_users)
+    users = np.arange(n_users)
     session = np.zeros((n_users, 0), np.int64)
-    returns, lengths, there = np.zeros(n_users), np.zeros(n_users), np.ones(n_users, bool)
+    returns, lengths, active = np.zeros(n_users), np.zeros(n_users), np.ones(n_users, bool)
     for t in range(horizon):
         recent = session[:, t - lookback[t] : t]
-        boring = np.asarray(close[recent].any(1)) if recent.shape[1] else np.zeros(truth.shape, bool)
-        allowed = ~boring
-        believed = scores(session) if callable(scores) else scores
+        similar = np.asarray(close[recent].any(1)) if recent.shape[1] else np.zeros(truth.shape, bool)
+        allowed = ~similar
+        values = scores(session) if callable(scores) else scores
         if not repeats and t:
             np.put_along_axis(allowed, session, False, axis=1)
-        action = np.where(allowed, believed, believed.min() - 1).argmax(1)
-        returns += truth[everyone, action] * there
-        lengths += there
-        there = there & ~boring[everyone, action]
+        action = np.where(allowed, values, values.min() - 1).argmax(1)
+        returns += truth[users, action] * active
+        lengths += active
+        active = active & ~similar[users, action]
         session = np.concatenate([session, action[:, None]], 1)
     return float(returns.mean()), float(lengths.mean())
 
@@ -51,20 +57,25 @@ def play(
 def rating_references(
     truth: np.ndarray, predicted: np.ndarray | None, close: np.ndarray, lookback: np.ndarray
 ) -> dict[str, float]:
-    """Returns of the reference policies, and the cap that a user model sets to what is learnt from it.
+    """Mean returns of the reference policies.
+
+    Args:
+        truth: ``(U, I)``, true ratings.
+        predicted: ``(U, I)``, ratings predicted by the user model, or None.
+        close, lookback: leaving rule, see :func:`rollout_scores`.
 
     Returns:
-        ``oracle``: per user on the truth. ``non_personalised``: one ranking for all, by mean true rating.
-        ``model_cap``: planning on the user model's predictions, scored on the truth; ``model_cap_non_personalised``:
-        the same on its item means.
+        ``oracle``: scores are the true ratings; ``oracle_no_repeat``: without repeated items; ``non_personalised``:
+        scores are the mean true ratings of the items. With ``predicted``, bounds for policies trained on the user
+        model: ``model_cap``: scores are its predictions; ``model_cap_non_personalised``: the item means of these.
     """
     out = {
-        "oracle": play(truth, truth, close, lookback)[0],
-        "oracle_no_repeat": play(truth, truth, close, lookback, repeats=False)[0],
-        "non_personalised": play(np.broadcast_to(truth.mean(0), truth.shape), truth, close, lookback)[0],
+        "oracle": rollout_scores(truth, truth, close, lookback)[0],
+        "oracle_no_repeat": rollout_scores(truth, truth, close, lookback, repeats=False)[0],
+        "non_personalised": rollout_scores(np.broadcast_to(truth.mean(0), truth.shape), truth, close, lookback)[0],
     }
     if predicted is not None:
-        out["model_cap"] = play(predicted, truth, close, lookback)[0]
+        out["model_cap"] = rollout_scores(predicted, truth, close, lookback)[0]
         means = np.broadcast_to(predicted.mean(0), predicted.shape)
-        out["model_cap_non_personalised"] = play(means, truth, close, lookback)[0]
+        out["model_cap_non_personalised"] = rollout_scores(means, truth, close, lookback)[0]
     return out

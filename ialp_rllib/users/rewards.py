@@ -1,4 +1,4 @@
-"""How a simulated user answers a recommendation, for all users of a step in one call."""
+"""Reward functions of the simulated users, batched over environment slots."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from ialp_rllib.users.sequence import SequenceModel
 
 
 class Reward(Protocol):
-    """Answers of N users side by side. One call is one step of all of them."""
+    """Reward function of N users. Each call is one step of all users and may change its state."""
 
     def __call__(self, user: np.ndarray, session: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """``(N,)`` users, ``(N, L)`` their sessions before this step, ``(N,)`` items -> ``(N,) float32`` rewards."""
-
-    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
-        """New users at the places ``who`` (``(N,) bool``).
+        """Rewards ``(N,) float32``.
 
         Args:
-            clock: steps of these places so far; None: time goes on from where it is.
+            user: ``(N,) int64``, users.
+            session: ``(N, L) int64``, sessions before this step, the most recent item last, padded with ``n_items``.
+            action: ``(N,) int64``, recommended items.
+        """
+
+    def reset(self, slots: np.ndarray, clock: int | None = None) -> None:
+        """New users in ``slots``, ``(N,) bool``.
+
+        Args:
+            clock: steps taken by these slots so far; None: unchanged.
         """
 
     def get_state(self) -> Any: ...
@@ -30,23 +36,26 @@ class Reward(Protocol):
 
 
 class Stateless:
-    """What an answer that remembers nothing has in place of a state."""
+    """Mixin of reward functions and tastes without state."""
 
-    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
-        """Nothing is remembered."""
+    def reset(self, slots: np.ndarray, clock: int | None = None) -> None:
+        """No state."""
 
     def get_state(self) -> Any:
         return None
 
     def set_state(self, state: Any) -> None:
-        """Nothing to restore."""
+        """No state."""
 
 
 class RatingReward(Stateless):
-    """A rating world: the reward is a cell of a matrix."""
+    """Reward of a rating world: the user's rating of the item.
+
+    Args:
+        ratings: ``(U, I) float32``, completed ratings.
+    """
 
     def __init__(self, ratings: np.ndarray) -> None:
-        """``ratings``: ``(U, I) float32``."""
         self.ratings = ratings
 
     def __call__(self, user: np.ndarray, session: np.ndarray, action: np.ndarray) -> np.ndarray:
@@ -54,61 +63,70 @@ class RatingReward(Stateless):
 
 
 class SequenceReward(Stateless):
-    """A sequence world: r = scale * p of the fitted model; 0 for an item that the session holds already."""
+    r"""Reward of a sequence world: scale times the probability that the user likes the item; 0 for repeated items.
+
+    .. math:: r(x_{1:t}, a) = \mathrm{scale} \cdot p(a \mid x_{1:t}) \cdot [a \notin x_{1:t}]
+
+    Args:
+        model: fitted user model, which gives p.
+        scale: maximum reward.
+    """
 
     def __init__(self, model: SequenceModel, scale: float) -> None:
         self.model, self.scale = model.eval(), scale
         with torch.no_grad():
-            self.table = model.table()  # fixed weights: once, not at every step
+            self.table = model.table()  # the weights are fixed: computed once
 
     def __call__(self, user: np.ndarray, session: np.ndarray, action: np.ndarray) -> np.ndarray:
-        return self.answer(self.logits(session, action), session, action)
+        return self.from_logits(self.logits(session, action), session, action)
 
     def logits(self, session: np.ndarray, action: np.ndarray) -> torch.Tensor:
-        """``(N,)``. ``session`` and ``action`` in int64 are read where they lie, without a copy."""
+        """Logits of p, ``(N,)``. int64 arrays are passed to torch without a copy."""
         window = session[:, -self.model.window :].astype(np.int64, copy=False)
         items = action.astype(np.int64, copy=False)[:, None]
         with torch.inference_mode():
-            on = self.table.rows.device
-            return self.model(torch.from_numpy(window).to(on), torch.from_numpy(items).to(on), self.table)[:, 0].cpu()
+            device = self.table.rows.device
+            history, candidates = torch.from_numpy(window).to(device), torch.from_numpy(items).to(device)
+            return self.model(history, candidates, self.table)[:, 0].cpu()
 
-    def answer(self, logits: torch.Tensor, session: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """Rewards ``(N,) float32`` of these logits."""
+    def from_logits(self, logits: torch.Tensor, session: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Rewards ``(N,) float32`` from logits ``(N,)``."""
         reward = self.scale * torch.sigmoid(logits).numpy()
         reward[(session == action[:, None]).any(1)] = 0
         return reward
 
 
 class Dislikes:
-    """Negative feedback: after ``after`` dislikes in a row each further one is answered with ``-penalty``.
+    """Negative feedback: after ``after`` disliked items in a row, the reward of each further one is ``-penalty``.
 
-    A dislike is an answer under ``threshold * scale``. The count goes back to 0 when something pleases, and for a new
-    user. Patience sees the answer with its sign: an annoyed user leaves sooner than an indifferent one.
+    An item is disliked if its reward is below ``threshold * scale``. Any other item, or a new user, resets the count.
+    The patience rule receives the negative reward, so that users with negative feedback leave earlier.
 
     Args:
-        inner: the answer without it.
-        scale: the largest reward.
-        n: users side by side.
+        inner: reward function without negative feedback.
+        settings: ``after``, ``penalty``, ``threshold``.
+        scale: maximum reward.
+        n: number of environment slots, N.
     """
 
     def __init__(self, inner: Reward, settings: DislikesSettings, scale: float, n: int) -> None:
         self.inner, self._settings, self._threshold = inner, settings, settings.threshold * scale
-        self._row = np.zeros(n, np.int64)
+        self._in_a_row = np.zeros(n, np.int64)
 
     def __call__(self, user: np.ndarray, session: np.ndarray, action: np.ndarray) -> np.ndarray:
         reward = self.inner(user, session, action)
         disliked = reward < self._threshold
-        annoyed = disliked & (self._row >= self._settings.after)
-        self._row = np.where(disliked, self._row + 1, 0)
-        return np.where(annoyed, np.float32(-self._settings.penalty), reward)
+        penalised = disliked & (self._in_a_row >= self._settings.after)
+        self._in_a_row = np.where(disliked, self._in_a_row + 1, 0)
+        return np.where(penalised, np.float32(-self._settings.penalty), reward)
 
-    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
-        self._row[who] = 0
-        self.inner.reset(who, clock)
+    def reset(self, slots: np.ndarray, clock: int | None = None) -> None:
+        self._in_a_row[slots] = 0
+        self.inner.reset(slots, clock)
 
     def get_state(self) -> Any:
-        return {"row": self._row.copy(), "inner": self.inner.get_state()}
+        return {"row": self._in_a_row.copy(), "inner": self.inner.get_state()}
 
     def set_state(self, state: Any) -> None:
-        self._row = state["row"].copy()
+        self._in_a_row = state["row"].copy()
         self.inner.set_state(state["inner"])

@@ -1,49 +1,55 @@
-"""The user model of a sequence world: the session, read by attention, against a candidate item."""
+"""User model of sequence worlds: attention over the session, with the candidate item as query."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import Tokens, text_vectors, tokens_of
 from ialp_rllib.settings import SequenceModelSettings
+from ialp_rllib.users.model_files import load_config, load_weights, save_model
 
 
-class Embedded(NamedTuple):
-    """Items as the model reads them, one row each."""
+class ItemEmbeddings(NamedTuple):
+    """Representations of n items.
 
-    rows: Tensor  # (n, d)
-    keys: Tensor  # (n, d), what attention compares with
-    text: Tensor  # (n, t), of length 1, or 0 without a text
+    Attributes:
+        rows: ``(n, d)``, embeddings.
+        keys: ``(n, d)``, attention keys, scaled by ``1 / sqrt(d)``.
+        text: ``(n, t)``, text vectors of norm 1, or 0 without tokens.
+    """
+
+    rows: Tensor
+    keys: Tensor
+    text: Tensor
 
 
 class SequenceModel(nn.Module):
-    r"""Probability that the user likes item ``a`` after the session ``x_1:t``.
+    r"""Probability p that the user likes item a after the session :math:`x_{1:t}`.
 
     .. math:: p = \sigma\left(m \left(u(a, x_{1:t}) \cdot e_a + b_a + w_1 \max_j s_{aj}
               + w_2 \frac1t \sum_j s_{aj}\right) + c\right),
               \qquad u = W_v \sum_j \mathrm{softmax}_j\!\left(\frac{W_q e_a \cdot W_k x_j}{\sqrt d} + w_3 s_{aj}
               + \rho_{t-j}\right) x_j
 
-    An item is the sum of an embedding of its id and of the tokens of its texts, so that rare items borrow from those
-    that are described alike. :math:`s_{aj}` is the cosine of two items' texts (fixed vectors, not learnt): half of a
-    catalogue is chosen too seldom to learn from. :math:`\rho` weighs the session's positions by their age. ``m`` and
-    ``c`` calibrate p (:mod:`ialp_rllib.users.sequence_fit`).
+    The embedding e of an item is the sum of an id embedding and the embeddings of its text tokens, so that the model
+    generalises from frequent items to rare ones with similar texts. :math:`s_{aj}` is the cosine similarity of the
+    fixed text vectors of a and :math:`x_j` (:func:`ialp_rllib.catalogue.features.text_vectors`), which helps with items
+    that are too rare to learn from. :math:`\rho` is a bias by the age of a position. m and c calibrate p
+    (:mod:`ialp_rllib.users.sequence_fit`).
 
     Args:
-        tokens: of the items' texts.
+        tokens: tokens of the items' texts.
         n_items: size of the catalogue, I.
         dim: embedding size, d.
-        window: items of the session that are read, the latest.
-        dropout: share of the embeddings' entries that are dropped while fitting.
+        window: number of most recent items of the session that the model attends to.
+        dropout: dropout rate of the item embeddings during training.
 
     Source: user response model of HAC (Liu et al. 2023, "Exploration and Regularization of the Latent Action Space in
     Recommendation"), candidate as query.
@@ -53,15 +59,15 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.n_items, self.window = n_items, window
         self.item = nn.Embedding(n_items + 1, dim, padding_idx=n_items)
-        nn.init.normal_(self.item.weight, std=0.01)  # small: what the texts say comes first
+        nn.init.normal_(self.item.weight, std=0.01)  # small, so that the tokens dominate at first
         self.item.weight.data[-1] = 0
         self.token = nn.Embedding(tokens.size + 1, dim, padding_idx=tokens.size) if tokens.size else None
         if self.token is not None:
             nn.init.normal_(self.token.weight, std=0.1)
             self.token.weight.data[-1] = 0
-            none = np.full((1, tokens.codes.shape[1]), tokens.size)
+            padding = np.full((1, tokens.codes.shape[1]), tokens.size)
             scale = np.append(tokens.scale, np.float32(0))[:, None]
-            self.register_buffer("codes", torch.from_numpy(np.concatenate([tokens.codes, none])), persistent=False)
+            self.register_buffer("codes", torch.from_numpy(np.concatenate([tokens.codes, padding])), persistent=False)
             self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
         self.codes: Tensor
         self.scale: Tensor
@@ -80,8 +86,8 @@ class SequenceModel(nn.Module):
         self.slope: Tensor
         self.offset: Tensor
 
-    def embed(self, items: Tensor) -> Embedded:
-        """What the model knows of the items ``(n,)``; zeros for "no item"."""
+    def embed(self, items: Tensor) -> ItemEmbeddings:
+        """Representations of items ``(n,) int64``; zeros for padding."""
         rows = self.item(items)
         if self.token is not None:
             bags = nn.functional.embedding_bag(
@@ -89,62 +95,63 @@ class SequenceModel(nn.Module):
             )
             rows = rows + bags * self.scale[items]
         rows = self.dropout(rows)
-        return Embedded(rows, self.key(rows) / rows.shape[1] ** 0.5, self.text[items])
+        return ItemEmbeddings(rows, self.key(rows) / rows.shape[1] ** 0.5, self.text[items])
 
-    def table(self) -> Embedded:
-        """All items and, last, "no item": what :meth:`forward` takes where the weights are fixed."""
+    def table(self) -> ItemEmbeddings:
+        """Representations of all items and of padding, ``I + 1`` rows, to pass to :meth:`forward`."""
         return self.embed(torch.arange(self.n_items + 1, device=self.offset.device))
 
-    def forward(self, session: Tensor, items: Tensor, table: Embedded | None = None) -> Tensor:
-        """Logits.
+    def forward(self, session: Tensor, items: Tensor, table: ItemEmbeddings | None = None) -> Tensor:
+        """Logits of p, ``(B, C)``.
 
         Args:
-            session: ``(B, L) int64``, the latest item last, ``n_items`` where there is none.
-            items: ``(B, C) int64`` candidates, or ``(1, C)``, the same for all (with a table only).
-            table: :meth:`table`, where it is at hand already.
-
-        Returns:
-            ``(B, C)``.
+            session: ``(B, L) int64``, the most recent item last, padded with ``n_items``.
+            items: ``(B, C) int64``, candidates; with a table also ``(1, C)``, the same for all sessions.
+            table: result of :meth:`table`, if the weights have not changed since; None: computed as needed.
         """
         session = session[:, -self.window :]
         width, x, a = session.shape[1], session, items
         if table is None:
-            distinct, place = torch.cat([session, items], 1).unique(return_inverse=True)
-            table, x, a = self.embed(distinct), place[:, :width], place[:, width:]
+            distinct, inverse = torch.cat([session, items], 1).unique(return_inverse=True)
+            table, x, a = self.embed(distinct), inverse[:, :width], inverse[:, width:]
         e = table.rows[a]
-        none = (session == self.n_items)[:, None]
+        padding = (session == self.n_items)[:, None]
         scores = self.query(e) @ table.keys[x].transpose(1, 2) + self.age[-width:]
         logits = self.item_bias(items).squeeze(-1)
         if self.text.shape[1]:
-            alike = table.text[a] @ table.text[x].transpose(1, 2)
-            scores = scores + self.alike[2] * alike
-            mean = alike.sum(-1) / (~none).sum(-1).clamp(min=1)  # "no item" is like nothing: 0
-            logits = logits + self.alike[0] * alike.masked_fill(none, -1).amax(-1) + self.alike[1] * mean
-        user = self.out(torch.softmax(scores.masked_fill(none, -1e9), -1) @ table.rows[x])
+            cosine = table.text[a] @ table.text[x].transpose(1, 2)
+            scores = scores + self.alike[2] * cosine
+            mean = cosine.sum(-1) / (~padding).sum(-1).clamp(min=1)  # the cosine with padding is 0
+            logits = logits + self.alike[0] * cosine.masked_fill(padding, -1).amax(-1) + self.alike[1] * mean
+        user = self.out(torch.softmax(scores.masked_fill(padding, -1e9), -1) @ table.rows[x])
         return self.slope * (logits + (user * e).sum(-1)) + self.offset
 
 
 @torch.no_grad()
-def score_all(model: SequenceModel, session: Tensor, table: Embedded) -> Tensor:
-    """Logits of the whole catalogue, ``(B, I)``, minus infinity for what the session ``(B, L) int64`` holds already."""
-    everything = torch.arange(model.n_items, device=session.device)[None]
-    rows = max(1, 250_000 // model.n_items)  # bounds the (rows, I, L) and (rows, I, d) tensors on the way
-    logits = torch.cat([model(part, everything, table) for part in session.split(rows)])
-    none = logits.new_full((len(logits), 1), -torch.inf)
-    return torch.cat([logits, none], 1).scatter_(1, session, -torch.inf)[:, :-1]
+def score_all(model: SequenceModel, session: Tensor, table: ItemEmbeddings) -> Tensor:
+    """Logits of all items, ``(B, I)``; minus infinity for the items of the session ``(B, L) int64``."""
+    items = torch.arange(model.n_items, device=session.device)[None]
+    rows = max(1, 250_000 // model.n_items)  # bounds the intermediate (rows, I, L) and (rows, I, d) tensors
+    logits = torch.cat([model(part, items, table) for part in session.split(rows)])
+    padding = logits.new_full((len(logits), 1), -torch.inf)
+    return torch.cat([logits, padding], 1).scatter_(1, session, -torch.inf)[:, :-1]
 
 
 def make_model(catalogue: Catalogue, settings: SequenceModelSettings) -> SequenceModel:
-    """An untrained model for the items of a catalogue."""
+    """An untrained model of the items of a catalogue."""
     tokens = tokens_of(catalogue.item_texts)
     return SequenceModel(tokens, catalogue.n_items, settings.dim, settings.window, settings.dropout)
 
 
 def sessions_of(catalogue: Catalogue, users: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every logged next item of these users with what came before it.
+    """Next items in the logs of some users, with the sessions before them; first items have no session.
+
+    Args:
+        users: ``(n,) int``, users.
+        window: number of items of the session, L.
 
     Returns:
-        session ``(M, window) int32`` right-aligned, item ``(M,) int64``.
+        session ``(M, L) int32``, the most recent item last, padded with ``n_items``; next item ``(M,) int64``.
     """
     offsets = catalogue.offsets()
     chosen = np.zeros(catalogue.n_users, bool)
@@ -153,23 +160,21 @@ def sessions_of(catalogue: Catalogue, users: np.ndarray, window: int) -> tuple[n
     rows = rows[chosen[catalogue.user] & (rows > offsets[catalogue.user])]
     first = offsets[catalogue.user[rows]]
     session = np.empty((len(rows), window), np.int32)
-    for column in range(window):  # a column at a time: no (M, window) array of int64 on the way
+    for column in range(window):  # by column, to avoid an int64 array of shape (M, window)
         back = rows - (window - column)
         session[:, column] = np.where(back >= first, catalogue.item[np.maximum(back, 0)], catalogue.pad)
     return session, catalogue.item[rows].astype(np.int64)
 
 
 def save_sequence(model: SequenceModel, settings: SequenceModelSettings, folder: Path) -> None:
-    """Weights as safetensors, sizes as ``config.json``."""
-    save_file({name: value.cpu() for name, value in model.state_dict().items()}, folder / "model.safetensors")
-    config = {"architecture": "SequenceModel", "n_items": model.n_items, **asdict(settings)}
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    """Save a model in the format of :mod:`ialp_rllib.users.model_files`."""
+    save_model(model, {"architecture": "SequenceModel", "n_items": model.n_items, **asdict(settings)}, folder)
 
 
 def load_sequence(folder: Path, catalogue: Catalogue) -> SequenceModel:
-    """Read what :func:`save_sequence` left, for the catalogue it was fitted on."""
-    config = json.loads((folder / "config.json").read_text())
-    known = {field.name: config[field.name] for field in fields(SequenceModelSettings)}
-    model = make_model(catalogue, SequenceModelSettings(**known))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval()
+    """Load a model that :func:`save_sequence` saved; ``catalogue`` is the one it was fitted on."""
+    config = load_config(folder)
+    settings = SequenceModelSettings(**{field.name: config[field.name] for field in fields(SequenceModelSettings)})
+    model = make_model(catalogue, settings)
+    load_weights(model, folder)
+    return model

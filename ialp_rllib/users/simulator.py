@@ -1,4 +1,4 @@
-"""What a world of simulated users is, and its rules, for N users side by side."""
+"""A world of simulated users, and the simulator of N users in it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import gymnasium as gym
 import numpy as np
 
 from ialp_rllib.users.churn import Churn
-from ialp_rllib.users.leaving import Leaving
+from ialp_rllib.users.leaving import LeavingRule
 from ialp_rllib.users.masks import ActionMasks
 from ialp_rllib.users.rewards import Reward
 
 
 @dataclass(frozen=True)
 class World:
-    """What makes up a world of simulated users, apart from who is there now.
+    """Static description of a world: users, rewards and leaving rule, without the state of the current sessions.
 
     Attributes:
-        n_items: size of the catalogue.
-        n_users: number of users that an observation can name (1 where the user is hidden).
-        users: ``(n,)`` users of this world.
-        starts: ``(n,)`` the first item of each of these users' sessions, or None: a uniform random item.
-        reward: how users answer, where an answer depends on nothing but user, session and item.
+        n_items: size of the catalogue, I.
+        n_users: number of user indices in the observation (1 if the user is hidden).
+        users: ``(n,) int``, the users of this world.
+        starts: ``(n,) int``, first item of each user's session; None: drawn uniformly.
+        reward: reward function that depends on user, session and item only.
         make_leaving: builds the leaving rule for N users.
-        horizon: step limit.
-        memory: items of the session that reward and leaving need.
-        shows_user: whether the observation names the user.
-        make_reward: builds the answers of N users where they remember something; None: ``reward``.
-        make_churn: builds who comes back of N users; None: who leaves does not.
-        mask_recent: the last so many items of the session may not be recommended; -1: all of them. What happens to an
-            agent that does so nevertheless is up to ``reward`` and the leaving rule.
-        answers: the worst and the best answer there is, as rewards: the scale of ``feedback``.
+        horizon: maximum number of steps per episode.
+        memory: number of recent items of the session that reward and leaving rule depend on.
+        shows_user: whether the observation contains the user index.
+        make_reward: builds a stateful reward function for N users; None: ``reward`` is used.
+        make_churn: builds the model of return visits for N users; None: users who leave do not return.
+        mask_recent: number of most recent items of the session that the action mask excludes; -1: all. Actions are
+            not checked against the mask: ``reward`` and the leaving rule determine the consequences.
+        reward_range: lowest and highest reward, between which the ``feedback`` levels are spaced.
     """
 
     n_items: int
@@ -41,26 +41,32 @@ class World:
     users: np.ndarray
     starts: np.ndarray | None
     reward: Reward
-    make_leaving: Callable[[int], Leaving]
+    make_leaving: Callable[[int], LeavingRule]
     horizon: int
     memory: int
     shows_user: bool
     make_reward: Callable[[int], Reward] | None = None
     make_churn: Callable[[int], Churn] | None = None
     mask_recent: int = 0
-    answers: tuple[float, float] = (0.0, 1.0)
+    reward_range: tuple[float, float] = (0.0, 1.0)
 
 
-_ARRAYS = ("user", "drawn", "steps", "shown", "session", "answered")
+_STATE_ARRAYS = ("user", "drawn", "steps", "shown", "session", "answered")
 
 
 class Simulator:
-    """N users side by side, without any reset of its own: the rules, shared by both environments.
+    """Simulates N users, one per environment slot; resets only on request. Both environments are built on it.
 
     Args:
-        masked: whether to keep action masks.
-        mask_recent: in place of the world's own.
-        feedback: levels of the users' answers that an observation tells apart, F; 0: it holds the items alone.
+        world: the world of the users.
+        n: number of environment slots, N.
+        history: number of items in the observation, L.
+        masked: whether to maintain action masks.
+        mask_recent: overrides ``world.mask_recent``; None: does not.
+        feedback: number of reward levels in the observation, F; 0: items only.
+
+    Raises:
+        ValueError: the feedback levels do not fit into an int32 observation.
     """
 
     def __init__(
@@ -79,11 +85,11 @@ class Simulator:
         self.churn = world.make_churn(n) if world.make_churn else None
         self.user = np.zeros(n, np.int64)
         self.steps = np.zeros(n, np.int64)  # of the episode
-        self.drawn = np.zeros(n, np.int64)  # position of the user in world.users
-        self.shown = np.zeros(n, np.int64)  # recommended items in the session: the steps, unless visits start afresh
+        self.drawn = np.zeros(n, np.int64)  # index of the user in world.users
+        self.shown = np.zeros(n, np.int64)  # items recommended in the session; fewer than steps after a return visit
         width = max(history, world.memory, world.horizon + 1)
-        self.session = np.full((n, width), world.n_items, np.int64)  # int64: what torch indexes with, no conversion
-        self.answered = np.zeros((n, width), np.int32)  # level of the answer to each item of the session; 0: not known
+        self.session = np.full((n, width), world.n_items, np.int64)  # int64: torch indexes with it without conversion
+        self.answered = np.zeros((n, width), np.int32)  # feedback level of each item of the session; 0: unknown
         last = (feedback + 1) * (world.n_items + 1) - 1
         if last > np.iinfo(np.int32).max:
             raise ValueError(f"feedback: {feedback} levels of {world.n_items} items do not fit an int32 observation")
@@ -93,48 +99,61 @@ class Simulator:
         recent = world.mask_recent if mask_recent is None else mask_recent
         self.masks = ActionMasks(self.session, world.n_items, recent) if masked else None
 
-    def reset(self, who: np.ndarray, options: dict[str, Any] | None = None, clock: int | None = None) -> None:
-        """New users at the places ``who`` (``(N,) bool``).
+    def reset(self, slots: np.ndarray, options: dict[str, Any] | None = None, clock: int | None = None) -> None:
+        """Start sessions of new users in some environment slots.
 
         Args:
-            options: ``{"start": (n,) int}`` names the world's users to start with (positions in ``world.users``, one
-                per place); else they are drawn.
-            clock: steps of these places so far, for tastes that turn over time; None: time goes on.
+            slots: ``(N,) bool``, slots to reset; n of them.
+            options: ``start``: ``(n,) int``, indices of the users in ``world.users``; drawn uniformly by default.
+            clock: steps taken by these slots so far, for drifting tastes; None: unchanged.
+
+        Raises:
+            ValueError: ``start`` has a wrong shape or an index out of range.
         """
-        world, count = self.world, int(who.sum())
+        world, count = self.world, int(slots.sum())
         if options and "start" in options:
             drawn = np.asarray(options["start"], np.int64)
             if drawn.shape != (count,) or ((drawn < 0) | (drawn >= len(world.users))).any():
-                raise ValueError(f"start: expected {count} positions from 0 to {len(world.users) - 1}, got {drawn!r}")
+                raise ValueError(f"start: expected {count} indices from 0 to {len(world.users) - 1}, got {drawn!r}")
         else:
             drawn = self.rng.integers(len(world.users), size=count)
-        self.drawn[who] = drawn
-        self.user[who] = world.users[drawn]
-        self.steps[who] = 0
-        self._begin_session(who)
-        self.reward.reset(who, clock)
-        self.leaving.reset(who)
+        self.drawn[slots] = drawn
+        self.user[slots] = world.users[drawn]
+        self.steps[slots] = 0
+        self._begin_session(slots)
+        self.reward.reset(slots, clock)
+        self.leaving.reset(slots)
         if self.churn is not None:
-            self.churn.reset(who)
+            self.churn.reset(slots)
 
-    def _begin_session(self, who: np.ndarray) -> None:
-        """Sessions with nothing but a first item."""
+    def _begin_session(self, slots: np.ndarray) -> None:
+        """Start sessions that contain only a first item."""
         world = self.world
         if world.starts is None:
-            first = self.rng.integers(world.n_items, size=int(who.sum()))
+            first = self.rng.integers(world.n_items, size=int(slots.sum()))
         else:
-            first = world.starts[self.drawn[who]]
+            first = world.starts[self.drawn[slots]]
         if self.masks is not None:
-            self.masks.end(who, self.session)
-        self.shown[who] = 0
-        self.session[who] = world.n_items
-        self.answered[who] = 0
-        self.session[who, -1] = first
+            self.masks.clear(slots, self.session)
+        self.shown[slots] = 0
+        self.session[slots] = world.n_items
+        self.answered[slots] = 0
+        self.session[slots, -1] = first
         if self.masks is not None:
-            self.masks.begin(who, self.session)
+            self.masks.apply(slots, self.session)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``(N,)`` items -> rewards ``(N,) float32``, terminated ``(N,) bool``, truncated ``(N,) bool``."""
+        """Recommend one item to each user.
+
+        Args:
+            action: ``(N,) int``, items.
+
+        Returns:
+            reward ``(N,) float32``, terminated ``(N,) bool``, truncated ``(N,) bool``.
+
+        Raises:
+            ValueError: ``action`` has a wrong shape or an item out of range.
+        """
         action = np.asarray(action, np.int64)
         if action.shape != (self.n,) or action.min() < 0 or action.max() >= self.world.n_items:
             raise ValueError(f"action: expected ({self.n},) items from 0 to {self.world.n_items - 1}, got {action!r}")
@@ -150,19 +169,19 @@ class Simulator:
         self.steps += 1
         self.shown += 1
         if self.churn is not None:
-            back = self.churn.step(left, reward, self.rng)
-            if back.any():
-                left = left & ~back
-                self.leaving.reset(back)
+            returning = self.churn.step(left, reward, self.rng)
+            if returning.any():
+                left = left & ~returning
+                self.leaving.reset(returning)
                 if not self.churn.keep_session:
-                    self._begin_session(back)
+                    self._begin_session(returning)
         return reward, left, ~left & (self.steps >= self.world.horizon)
 
     def observe(self) -> np.ndarray:
-        """``(N, 1 + L) int32``, a copy: the user, and the session's items, each with the answer's level.
+        """Observations ``(N, 1 + L) int32``, a copy: the user index and the session, with feedback levels.
 
-        An item's entry is ``item + level * (n_items + 1)``: level 0 where the answer is not known (the first item) or
-        ``feedback`` is 0, else 1 to F.
+        The entry of an item is ``item + level * (n_items + 1)``, with level 1 to F, or 0 if the reward is unknown (the
+        first item of a session) or ``feedback`` is 0.
         """
         out = np.zeros((self.n, 1 + self.history), np.int32)
         if self.world.shows_user:
@@ -173,30 +192,31 @@ class Simulator:
         return out
 
     def _levels(self, reward: np.ndarray) -> np.ndarray:
-        """The answers' levels, 1 for the worst one to F for the best, in equal steps, the nearest. ``(N,)``."""
-        low, high = self.world.answers
+        """Feedback levels ``(N,) int64`` of rewards: 1 to F, evenly spaced over ``reward_range``, rounded."""
+        low, high = self.world.reward_range
         return 1 + np.rint(np.clip((reward - low) / (high - low), 0, 1) * (self.feedback - 1)).astype(np.int64)
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on."""
+        """State for a checkpoint, including the random generator."""
         return {
             "rng": self.rng.bit_generator.state,
-            **{name: getattr(self, name).copy() for name in _ARRAYS},
+            **{name: getattr(self, name).copy() for name in _STATE_ARRAYS},
             "reward": self.reward.get_state(),
             "leaving": self.leaving.get_state(),
             "churn": self.churn.get_state() if self.churn is not None else None,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
+        """Restore a state that :meth:`get_state` returned, of the same world and number of slots."""
         self.rng.bit_generator.state = state["rng"]
-        everywhere = np.ones(self.n, bool)
+        all_slots = np.ones(self.n, bool)
         if self.masks is not None:
-            self.masks.end(everywhere, self.session)
-        for name in _ARRAYS:
+            self.masks.clear(all_slots, self.session)
+        for name in _STATE_ARRAYS:
             setattr(self, name, state[name].copy())
         self.reward.set_state(state["reward"])
         self.leaving.set_state(state["leaving"])
         if self.churn is not None:
             self.churn.set_state(state["churn"])
         if self.masks is not None:
-            self.masks.begin(everywhere, self.session)
+            self.masks.apply(all_slots, self.session)

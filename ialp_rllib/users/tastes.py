@@ -1,6 +1,6 @@
-"""Tastes beyond the fitted model: segments of users that like different items, and tastes that turn over time.
+"""Tastes that the fitted user model does not have: user segments with different tastes, and tastes that drift.
 
-Both shift the logit of a sequence world's answer. The agent is told neither: it has to find out.
+Both shift the logit of the reward in sequence worlds. They are not part of the observation.
 """
 
 from __future__ import annotations
@@ -17,21 +17,28 @@ from ialp_rllib.users.rewards import SequenceReward, Stateless
 
 
 class Taste(Protocol):
-    """A shift of the answer's logit. One call is one step of all users."""
+    """A shift of the logit of the reward. Each call is one step of all users."""
 
     def shift(self, user: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """``(N,)`` users, ``(N,)`` items -> ``(N,) float32``."""
+        """Shifts ``(N,) float32`` for users ``(N,)`` and items ``(N,)``."""
 
-    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
-        """As :meth:`ialp_rllib.users.rewards.Reward.reset`."""
+    def reset(self, slots: np.ndarray, clock: int | None = None) -> None:
+        """See :meth:`ialp_rllib.users.rewards.Reward.reset`."""
 
     def get_state(self) -> Any: ...
 
     def set_state(self, state: Any) -> None: ...
 
 
-class TastedReward:
-    """A sequence world's answer with shifted logits: p = sigmoid(logit + the shifts of all tastes)."""
+class TasteShiftedReward:
+    r"""Reward of a sequence world with shifted logits.
+
+    .. math:: p = \sigma\left(\mathrm{logit} + \sum_k \mathrm{shift}_k\right)
+
+    Args:
+        base: reward function without tastes.
+        tastes: the shifts.
+    """
 
     def __init__(self, base: SequenceReward, tastes: Sequence[Taste]) -> None:
         self.base, self.tastes = base, tastes
@@ -40,11 +47,11 @@ class TastedReward:
         shift = np.sum([taste.shift(user, action) for taste in self.tastes], 0, dtype=np.float32)
         with torch.inference_mode():
             logits = self.base.logits(session, action) + torch.from_numpy(shift)
-        return self.base.answer(logits, session, action)
+        return self.base.from_logits(logits, session, action)
 
-    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
+    def reset(self, slots: np.ndarray, clock: int | None = None) -> None:
         for taste in self.tastes:
-            taste.reset(who, clock)
+            taste.reset(slots, clock)
 
     def get_state(self) -> Any:
         return [taste.get_state() for taste in self.tastes]
@@ -55,11 +62,12 @@ class TastedReward:
 
 
 class Segments(Stateless):
-    """Every user belongs to a segment, and a segment has a taste: shift = strength * taste[segment of user, item].
+    """User segments: ``shift = strength * tastes[member[user], item]``.
 
     Args:
-        tastes: ``(S, I) float32``, see :func:`draw_tastes`.
-        member: ``(U,)`` segment of each user, see :func:`members`.
+        settings: ``strength``.
+        tastes: ``(S, I) float32``, tastes of the S segments, see :func:`draw_tastes`.
+        member: ``(U,) int64``, segment of each user, see :func:`assign_segments`.
     """
 
     def __init__(self, settings: SegmentsSettings, tastes: np.ndarray, member: np.ndarray) -> None:
@@ -70,30 +78,34 @@ class Segments(Stateless):
 
 
 class Drift:
-    r"""A taste that turns: :math:`\mathrm{strength} \cdot (\cos(\omega t)\, g_1[a] + \sin(\omega t)\, g_2[a])`.
+    r"""A taste that changes periodically.
 
-    :math:`\omega = 2\pi / \mathrm{period}`; t counts the steps of a place since the world began. It goes on over the
-    ends of episodes; a reset with a seed sets it to 0, a reset with ``options={"clock": t}`` to t.
+    .. math:: \mathrm{shift}(a) = \mathrm{strength} \cdot (\cos(\omega t)\, g_1[a] + \sin(\omega t)\, g_2[a]),
+              \qquad \omega = 2\pi / \mathrm{period}
+
+    The clock t counts the steps of an environment slot, over all episodes; a reset with a seed sets it to 0, a reset
+    with ``options={"clock": t}`` to t.
 
     Args:
-        tastes: ``(2, I) float32``, g_1 and g_2.
-        n: users side by side.
+        settings: ``strength``, ``period``.
+        tastes: ``(2, I) float32``, :math:`g_1` and :math:`g_2`.
+        n: number of environment slots, N.
     """
 
     def __init__(self, settings: DriftSettings, tastes: np.ndarray, n: int) -> None:
-        self._turn = 2 * np.pi / settings.period
+        self._omega = 2 * np.pi / settings.period
         self._tastes = np.float32(settings.strength) * tastes
         self._clock = np.zeros(n, np.int64)
 
     def shift(self, user: np.ndarray, action: np.ndarray) -> np.ndarray:
-        angle = self._turn * self._clock
+        angle = self._omega * self._clock
         self._clock += 1
         shift = np.cos(angle) * self._tastes[0, action] + np.sin(angle) * self._tastes[1, action]
         return shift.astype(np.float32)
 
-    def reset(self, who: np.ndarray, clock: int | None = None) -> None:
+    def reset(self, slots: np.ndarray, clock: int | None = None) -> None:
         if clock is not None:
-            self._clock[who] = clock
+            self._clock[slots] = clock
 
     def get_state(self) -> Any:
         return self._clock.copy()
@@ -103,11 +115,14 @@ class Drift:
 
 
 def draw_tastes(catalogue: Catalogue, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Tastes: over the items each has mean 0 and standard deviation 1.
+    """Draw random tastes, each with mean 0 and standard deviation 1 over the items.
 
-    Items with the same attribute values have the same taste, the sum of one draw per value, so that what is learnt of
-    one item holds for others; without attributes every item has its own. An attribute of which most items have a value
-    of their own (a title) is left out.
+    The taste of an item is the sum of a normal draw per attribute value, so that agents can generalise between items
+    with common values; without attributes it is a draw per item. Attributes with more distinct values than half of the
+    items (as titles) are ignored.
+
+    Args:
+        count: number of tastes.
 
     Returns:
         ``(count, I) float32``.
@@ -120,17 +135,17 @@ def draw_tastes(catalogue: Catalogue, count: int, rng: np.random.Generator) -> n
     return (tastes / tastes.std(1, keepdims=True)).astype(np.float32)
 
 
-def members(catalogue: Catalogue, tastes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The segment of each user: the one that likes the user's logged items best; drawn where the log has none.
+def assign_segments(catalogue: Catalogue, tastes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Segment of each user: the one with the highest sum of tastes over the user's log; random without a log.
 
-    What a user begins with, which the agent sees, thus says something about his segment.
+    The first item of a session, which the agent observes, is thus informative about the segment.
 
     Args:
-        tastes: ``(S, I)``.
+        tastes: ``(S, I) float32``, tastes of the segments.
 
     Returns:
         ``(U,) int64``.
     """
     sums = np.stack([np.bincount(catalogue.user, t[catalogue.item], catalogue.n_users) for t in tastes], 1)
-    seen = np.bincount(catalogue.user, minlength=catalogue.n_users) > 0
-    return np.where(seen, sums.argmax(1), rng.integers(len(tastes), size=catalogue.n_users))
+    has_log = np.bincount(catalogue.user, minlength=catalogue.n_users) > 0
+    return np.where(has_log, sums.argmax(1), rng.integers(len(tastes), size=catalogue.n_users))

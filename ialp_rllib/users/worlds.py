@@ -1,12 +1,13 @@
-"""The train and the test world of a scenario.
+"""The train world and the test world of a scenario; their users are disjoint.
 
-Rating worlds (Coat): ``transfer`` trains on the user model's predictions, less what its members disagree by where that
-is asked for, minus the smallest one, and tests on the truth; ``split`` takes the truth for both. Sequence worlds:
-trained on the model fitted to the train users' log, tested on a second one, of another seed, fitted to all logs. Train
-and test users are always apart.
+Rating worlds (Coat): with protocol ``transfer`` the rewards of the train world are the predictions of the user model
+(optionally reduced by the disagreement of its ensemble), shifted so that the lowest is 0, and those of the test world
+are the true ratings; with ``split`` both worlds use the true ratings. Sequence worlds: the train world uses a user
+model fitted to the log of the train users, the test world a second one with another seed, fitted to all logs.
 
-Users can be made harder to please: :mod:`ialp_rllib.users.churn`, :class:`ialp_rllib.users.rewards.Dislikes`, and, in
-sequence worlds, :mod:`ialp_rllib.users.tastes`, which are the same ones in the train and the test world.
+Optional effects: return visits (:mod:`ialp_rllib.users.churn`), negative feedback
+(:class:`ialp_rllib.users.rewards.Dislikes`) and, in sequence worlds, tastes (:mod:`ialp_rllib.users.tastes`), which are
+the same in both worlds.
 """
 
 from __future__ import annotations
@@ -24,21 +25,26 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import UsersSettings
 from ialp_rllib.users import deepfm, sequence, sequence_fit
 from ialp_rllib.users.churn import Churn
-from ialp_rllib.users.leaving import DistanceRule, Patience, close_pairs, lookback
+from ialp_rllib.users.leaving import DistanceRule, PatienceRule, close_pairs, lookback
 from ialp_rllib.users.planning import greedy_on_model, random_policy
+from ialp_rllib.users.references import rating_references
 from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward
 from ialp_rllib.users.simulator import World
-from ialp_rllib.users.tastes import Drift, Segments, Taste, TastedReward, draw_tastes, members
+from ialp_rllib.users.tastes import Drift, Segments, Taste, TasteShiftedReward, assign_segments, draw_tastes
 
-_PLANNED = 200  # episodes behind the figures of the best known policy, which scores the whole catalogue at each step
+_RANDOM_EPISODES = 2000
+_GREEDY_EPISODES = 200  # fewer: the greedy policy scores the whole catalogue at each step
 
 
 def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder: Path | None) -> World:
-    """Build a world.
+    """Build the train or test world of a scenario.
 
     Args:
-        split: ``train`` or ``test``: which users, and which reward.
-        folder: where :func:`fit_users` left its models; None only where no model is needed.
+        split: ``train`` or ``test``: which users, and which rewards.
+        folder: folder of the user models that :func:`fit_users` saved; None if the world needs none.
+
+    Raises:
+        InputError: ``split`` is invalid, the data lack a completed rating matrix, or user models are missing.
     """
     if split not in ("train", "test"):
         raise InputError("split", f"is {split!r}", "train or test")
@@ -54,26 +60,29 @@ def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder
 def sequence_world(
     catalogue: Catalogue, settings: UsersSettings, users: np.ndarray, model: sequence.SequenceModel
 ) -> World:
-    """A sequence world in which ``model`` answers; of ``users``, those with a log."""
-    offsets = catalogue.offsets()
-    users = users[offsets[users + 1] > offsets[users]]
+    """A sequence world with the rewards of ``model``.
+
+    Args:
+        users: ``(n,) int``, its users; those without a log are omitted.
+    """
+    users, starts = catalogue.first_items(users)
     scale = settings.sequence.reward_scale
     reward = SequenceReward(model, scale)
-    make_reward, make_churn = _harder(settings, reward, scale, _tastes(catalogue, settings))
+    make_reward, make_churn = _effects(settings, reward, scale, _tastes(catalogue, settings))
     return World(
         n_items=catalogue.n_items,
         n_users=1,
         users=users,
-        starts=catalogue.item[offsets[users]],
+        starts=starts,
         reward=reward,
-        make_leaving=lambda n: Patience(settings.patience, scale, n),
+        make_leaving=lambda n: PatienceRule(settings.patience, scale, n),
         horizon=settings.horizon,
         memory=settings.sequence.window,
         shows_user=False,
         make_reward=make_reward,
         make_churn=make_churn,
-        mask_recent=-1,  # what the session holds is worth nothing
-        answers=(0.0, scale),
+        mask_recent=-1,  # repeated items have reward 0
+        reward_range=(0.0, scale),
     )
 
 
@@ -86,12 +95,12 @@ def _rating_world(
         if folder is None:
             raise InputError("rating world, protocol transfer", "has no fitted user model", "run `ialp users` first")
         model, fields = deepfm.load_deepfm(folder / "train", catalogue), deepfm.Fields.of(catalogue)
-        predicted = deepfm.train_ratings(model, fields, settings.deepfm.pessimism)
+        predicted = deepfm.pessimistic_ratings(model, fields, settings.deepfm.pessimism)
         shift = float(predicted.min())
         rewards = predicted - shift
     close = close_pairs(truth, settings.distance.distance)
     reward = RatingReward(rewards.astype(np.float32))
-    make_reward, make_churn = _harder(settings, reward, float(reward.ratings.max()), [])
+    make_reward, make_churn = _effects(settings, reward, float(reward.ratings.max()), [])
     return World(
         n_items=catalogue.n_items,
         n_users=catalogue.n_users,
@@ -104,7 +113,8 @@ def _rating_world(
         shows_user=True,
         make_reward=make_reward,
         make_churn=make_churn,
-        answers=(float(truth.min()) - shift, float(truth.max()) - shift),  # a rating is the same level in both worlds
+        # shifted like the rewards, so that a rating has the same feedback level in both worlds
+        reward_range=(float(truth.min()) - shift, float(truth.max()) - shift),
     )
 
 
@@ -112,30 +122,30 @@ MakeTaste = Callable[[int], Taste]
 
 
 def _tastes(catalogue: Catalogue, settings: UsersSettings) -> list[MakeTaste]:
-    """Builders of the tastes that are on. What is drawn depends on ``users.seed`` alone: all worlds share it."""
-    found: list[MakeTaste] = []
+    """Builders of the enabled tastes. The tastes depend only on ``users.seed`` and are thus the same in all worlds."""
+    builders: list[MakeTaste] = []
     if settings.segments.strength:
         rng = np.random.default_rng([settings.seed, 1])
         tastes = draw_tastes(catalogue, settings.segments.count, rng)
-        segments = Segments(settings.segments, tastes, members(catalogue, tastes, rng))
-        found.append(lambda n: segments)
+        segments = Segments(settings.segments, tastes, assign_segments(catalogue, tastes, rng))
+        builders.append(lambda n: segments)
     if settings.drift.strength:
-        turning = draw_tastes(catalogue, 2, np.random.default_rng([settings.seed, 2]))
-        found.append(lambda n: Drift(settings.drift, turning, n))
-    return found
+        drifting = draw_tastes(catalogue, 2, np.random.default_rng([settings.seed, 2]))
+        builders.append(lambda n: Drift(settings.drift, drifting, n))
+    return builders
 
 
-def _harder(
+def _effects(
     settings: UsersSettings, reward: Reward, scale: float, tastes: list[MakeTaste]
 ) -> tuple[Callable[[int], Reward] | None, Callable[[int], Churn] | None]:
-    """``make_reward`` and ``make_churn`` of a world, None where nothing of it is on."""
+    """``make_reward`` and ``make_churn`` of a :class:`World` for the enabled effects; None without effects."""
     dislikes, churn = settings.dislikes, settings.churn
 
     def make_reward(n: int) -> Reward:
-        answer = reward
+        inner = reward
         if tastes and isinstance(reward, SequenceReward):
-            answer = TastedReward(reward, [make(n) for make in tastes])
-        return Dislikes(answer, dislikes, scale, n) if dislikes.penalty else answer
+            inner = TasteShiftedReward(reward, [make(n) for make in tastes])
+        return Dislikes(inner, dislikes, scale, n) if dislikes.penalty else inner
 
     return (
         make_reward if tastes or dislikes.penalty else None,
@@ -144,9 +154,13 @@ def _harder(
 
 
 def require_truth(catalogue: Catalogue) -> np.ndarray:
-    """The completed ratings, or an error."""
+    """The completed rating matrix, ``(U, I) float32``.
+
+    Raises:
+        InputError: the data have none.
+    """
     if catalogue.truth is None:
-        raise InputError("users.world", "rating needs a completed rating matrix, and the data hold none", "sequence")
+        raise InputError("users.world", "rating needs a completed rating matrix, and the data have none", "sequence")
     return catalogue.truth
 
 
@@ -156,19 +170,25 @@ def fit_users(
     folder: Path,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Fit what the worlds need, save it below ``folder``, and return its quality for the report.
+    """Fit the user models of both worlds and save them below ``folder``.
 
     Args:
-        progress: called with what is being fitted, the passes over the data that are done, and the most there can be.
+        progress: called with a description, the number of passes over the data so far, and their maximum number.
+
+    Returns:
+        Quality of the models and returns of reference policies, for the report.
+
+    Raises:
+        InputError: the device is not available, or the data lack a completed rating matrix.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("users.device", "is cuda, and torch sees no GPU here", "cpu, or a machine with a GPU")
+        raise InputError("users.device", "is cuda, but torch finds no GPU", "cpu, or a machine with a GPU")
     facts: dict[str, Any] = {"world": settings.world, "protocol": settings.protocol}
     fit = _fit_sequence_users if settings.world == "sequence" else _fit_rating_users
     facts.update(fit(catalogue, settings, folder, progress))
     for split in ("train", "test"):
         world = make_world(catalogue, settings, split, folder)
-        facts[f"{split}_random_policy"] = random_policy(world, 2000, settings.seed)
+        facts[f"{split}_random_policy"] = random_policy(world, _RANDOM_EPISODES, settings.seed)
     return facts
 
 
@@ -189,22 +209,20 @@ def _fit_sequence_users(
         sequence.save_sequence(models[split], settings.sequence, folder / split)
     world = make_world(catalogue, settings, "test", folder)
     for split in ("test", "train"):
-        facts[f"greedy_on_{split}_model"] = greedy_on_model(world, models[split], _PLANNED, settings.seed)
+        facts[f"greedy_on_{split}_model"] = greedy_on_model(world, models[split], _GREEDY_EPISODES, settings.seed)
     return facts
 
 
 def _fit_rating_users(
     catalogue: Catalogue, settings: UsersSettings, folder: Path, progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
-    from ialp_rllib.users.references import rating_references
-
     truth, predicted = require_truth(catalogue), None
     facts: dict[str, Any] = {}
     if settings.protocol == "transfer":
         model, facts["train"] = deepfm.fit_deepfm(catalogue, settings.deepfm, settings.seed, settings.device)
         (folder / "train").mkdir(exist_ok=True)
         deepfm.save_deepfm(model, settings.deepfm, folder / "train")
-        predicted = deepfm.train_ratings(model, deepfm.Fields.of(catalogue), settings.deepfm.pessimism)
+        predicted = deepfm.pessimistic_ratings(model, deepfm.Fields.of(catalogue), settings.deepfm.pessimism)
     close = close_pairs(truth, settings.distance.distance)
     back = lookback(settings.distance.window, settings.distance.lookback, settings.horizon)
     test = catalogue.test_users

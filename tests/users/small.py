@@ -1,4 +1,4 @@
-"""A tiny sequence world with weights that are written down, and known policies."""
+"""A tiny sequence world with fixed weights, and simple policies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.settings import UsersSettings, from_dict
 from ialp_rllib.users.env import UserVectorEnv, World
+from ialp_rllib.users.planning import rollout
 from ialp_rllib.users.rewards import SequenceReward
-from ialp_rllib.users.sequence import SequenceModel, make_model
+from ialp_rllib.users.sequence import SequenceModel, make_model, score_all
 from ialp_rllib.users.worlds import sequence_world
 
 ITEMS, USERS = 30, 10
@@ -20,7 +21,7 @@ Policy = Callable[[UserVectorEnv], np.ndarray]
 
 
 def make_catalogue(texts: dict[str, list[str]] | None = None) -> Catalogue:
-    """User u has chosen the items u and u + 10."""
+    """The log of user u has the items u and u + 10."""
     return Catalogue(
         item_ids=np.array([f"i{n}" for n in range(ITEMS)], object),
         item_texts={name: np.array(values, object) for name, values in (texts or {}).items()},
@@ -35,7 +36,7 @@ def make_catalogue(texts: dict[str, list[str]] | None = None) -> Catalogue:
 
 
 def make_model_by_hand(settings: UsersSettings) -> SequenceModel:
-    """Weights drawn by numpy, so that they are the same with every version of torch."""
+    """Weights drawn by numpy, which are the same in all versions of torch."""
     model = make_model(make_catalogue(), settings.sequence)
     rng = np.random.default_rng(0)
     with torch.no_grad():
@@ -47,7 +48,7 @@ def make_model_by_hand(settings: UsersSettings) -> SequenceModel:
 
 
 def make_world(texts: dict[str, list[str]] | None = None, **users: Any) -> World:
-    """All ten users follow their session; keywords are settings of ``users``."""
+    """A sequence world of all ten users; keywords are settings of ``users``."""
     tree = {"world": "sequence", "horizon": 8, "sequence": {"dim": 8, "window": 5}, **users}
     settings = from_dict(UsersSettings, tree, "test")
     return sequence_world(make_catalogue(texts), settings, np.arange(USERS), make_model_by_hand(settings))
@@ -63,25 +64,12 @@ def always(item: int) -> Policy:
 
 
 def greedy(env: UserVectorEnv) -> np.ndarray:
-    """What the reward model, unaware of anything that makes users harder, thinks best and the session lacks."""
-    reward, session = env.sim.world.reward, env.sim.session
+    """Items outside the session with the highest score of the user model, without the optional effects."""
+    reward = env.sim.world.reward
     assert isinstance(reward, SequenceReward)
-    items = torch.arange(ITEMS).expand(len(session), ITEMS)
-    with torch.no_grad():
-        logits = reward.model(torch.from_numpy(session[:, -reward.model.window :]), items, reward.table).numpy()
-    rows, columns = np.nonzero(session < ITEMS)
-    logits[rows, session[rows, columns]] = -np.inf
-    return logits.argmax(1)
+    return score_all(reward.model, torch.from_numpy(env.sim.session), reward.table).argmax(1).numpy()
 
 
 def play(world: World, policy: Policy, n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and lengths ``(n,)`` of one episode per place."""
-    env = UserVectorEnv(world, n)
-    env.reset(seed=seed)
-    there, returns, lengths = np.ones(n, bool), np.zeros(n), np.zeros(n)
-    while there.any():
-        _, reward, terminated, truncated, _ = env.step(policy(env))
-        returns += reward * there
-        lengths += there
-        there &= ~(terminated | truncated)
-    return returns, lengths
+    """Returns and lengths ``(n,)`` of one episode per environment slot."""
+    return rollout(world, lambda env, active: policy(env), n, seed)

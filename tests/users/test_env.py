@@ -40,13 +40,13 @@ def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
 
 
-def test_a_seed_fixes_everything_and_another_one_differs() -> None:
+def test_seed_determines_the_episodes() -> None:
     traces = [play(UserVectorEnv(make_world(), 8), seed) for seed in (1, 1, 2)]
     assert same(traces[0], traces[1])
     assert not same(traces[0], traces[2])
 
 
-def test_restored_state_goes_on_with_the_same_steps() -> None:
+def test_restored_state_continues_with_the_same_steps() -> None:
     env = UserVectorEnv(make_world(), 8)
     play(env, 1, 11)
     state = env.get_state()
@@ -60,8 +60,8 @@ def test_restored_state_goes_on_with_the_same_steps() -> None:
         assert same(list(a), list(b))
 
 
-def test_truncation_and_termination_are_told_apart() -> None:
-    env = UserVectorEnv(make_world(distance=0.0), 4)  # no item bores: every episode runs to the limit
+def test_truncation_and_termination() -> None:
+    env = UserVectorEnv(make_world(distance=0.0), 4)  # no similar items: every episode reaches the limit
     env.reset(seed=0)
     for t in range(6):
         _, _, terminated, truncated, _ = env.step(np.arange(4) * 7 % 30 + t)
@@ -73,10 +73,10 @@ def test_truncation_and_termination_are_told_apart() -> None:
     _, reward, terminated, truncated, _ = env.step(np.array([3]))  # a repeat
     assert terminated[0]
     assert not truncated[0]
-    assert reward[0] > 0  # the last reward counts
+    assert reward[0] > 0  # the last reward is kept
 
 
-def test_final_obs_is_the_last_of_the_old_episode_and_obs_the_first_of_the_new() -> None:
+def test_final_obs_belongs_to_the_ended_episode() -> None:
     env = UserVectorEnv(make_world(), 2, history=3)
     env.reset(seed=0)
     env.step(np.array([3, 4]))
@@ -84,7 +84,7 @@ def test_final_obs_is_the_last_of_the_old_episode_and_obs_the_first_of_the_new()
     assert terminated.tolist() == [True, False]
     assert info["_final_obs"].tolist() == [True, False]
     assert info["final_obs"][0, 1:].tolist()[-2:] == [3, 3]
-    assert observation[0, 1:3].tolist() == [30, 30]  # nothing but a start
+    assert observation[0, 1:3].tolist() == [30, 30]  # only the first item
     assert observation[1, -2:].tolist() == [4, 9]
 
 
@@ -101,25 +101,25 @@ def test_next_step_autoreset_ignores_the_action_of_an_ended_episode() -> None:
     assert observation[0, 1:3].tolist() == [30, 30]
 
 
-def test_feedback_is_how_the_user_answered_each_item() -> None:
+def test_feedback_encodes_the_rewards() -> None:
     world = make_world(distance=0.0, horizon=3)
-    world = World(**{**vars(world), "answers": (1.0, 5.0)})
+    world = World(**{**vars(world), "reward_range": (1.0, 5.0)})
     plain, env = UserVectorEnv(world, 4, history=4), UserVectorEnv(world, 4, history=4, feedback=5)
     actions = np.random.default_rng(0).integers(30, size=(8, 4))
-    known: list[np.ndarray] = [np.zeros(4, np.int64)]  # of the first item nothing is known
+    known: list[np.ndarray] = [np.zeros(4, np.int64)]  # unknown for the first item
     for step, action in enumerate([None, *actions]):
         if action is None:
             items, coded = plain.reset(seed=1)[0], env.reset(seed=1)[0]
         else:
             items, reward, _, truncated, _ = plain.step(action)
-            coded, mine, _, _, info = env.step(action)
-            assert np.array_equal(reward, mine)
+            coded, same_reward, _, _, info = env.step(action)
+            assert np.array_equal(reward, same_reward)
             if truncated.all():
                 final = info["final_obs"][:, 1:]
                 assert np.array_equal(final[:, 1:] // 31, np.stack([*known[1:], reward.astype(np.int64)], 1))
                 known = [np.zeros(4, np.int64)]
             else:
-                known.append(reward.astype(np.int64))  # ratings are whole: 1 to 5
+                known.append(reward.astype(np.int64))  # ratings are integers from 1 to 5
         assert np.array_equal(coded[:, 0], items[:, 0])
         assert np.array_equal(coded[:, 1:] % 31, items[:, 1:]), step
         levels = np.zeros((4, 4), np.int64)
@@ -128,7 +128,7 @@ def test_feedback_is_how_the_user_answered_each_item() -> None:
         assert env.observation_space.contains(coded)
 
 
-def test_feedback_of_a_restored_environment() -> None:
+def test_feedback_after_restoring_the_state() -> None:
     env, other = (UserVectorEnv(make_world(), 8, feedback=4) for _ in range(2))
     play(env, 1, 11)
     other.set_state(env.get_state())
@@ -138,29 +138,29 @@ def test_feedback_of_a_restored_environment() -> None:
     assert (observation[:, 1:] // 31).max() > 0
 
 
-def test_starts_can_be_named_and_wrong_ones_are_refused() -> None:
+def test_start_option() -> None:
     env = UserVectorEnv(make_world(), 4)
     observation, _ = env.reset(seed=0, options={"start": np.array([0, 9, 3, 3])})
     assert observation[:, 0].tolist() == [5, 14, 8, 8]
-    with pytest.raises(ValueError, match="4 positions from 0 to 9"):
+    with pytest.raises(ValueError, match="4 indices from 0 to 9"):
         env.reset(options={"start": np.array([0, 10, 3, 3])})
 
 
-def test_a_wrong_action_is_refused() -> None:
+def test_invalid_action_is_rejected() -> None:
     env = UserVectorEnv(make_world(), 2)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="items from 0 to 29"):
         env.step(np.array([3, 30]))
 
 
-def test_single_and_vector_environment_follow_the_same_rules() -> None:
+def test_single_and_vector_environment_agree() -> None:
     world = make_world()
     single, many = UserEnv(world), UserVectorEnv(world, 1, autoreset="next_step")
     for episode in range(10):
         start = {"start": np.array([episode])}
         one, _ = single.reset(seed=episode, options=start)
         all_, _ = many.reset(seed=episode, options=start)
-        many.sim.session[0, -1] = single.sim.session[0, -1] = episode  # the start item is drawn by different generators
+        many.sim.session[0, -1] = single.sim.session[0, -1] = episode  # drawn by different generators
         assert one[0] == all_[0, 0]
         rng = np.random.default_rng(episode)
         done = False

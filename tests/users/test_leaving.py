@@ -1,4 +1,4 @@
-"""The leaving rules, against hand-computed cases."""
+"""Leaving rules, compared with cases computed by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ialp_rllib.settings import DistanceSettings, PatienceSettings
-from ialp_rllib.users.leaving import DistanceRule, Patience, close_pairs, lookback
+from ialp_rllib.users.leaving import DistanceRule, PatienceRule, close_pairs, lookback
 
 
 def test_close_pairs_is_euclidean_distance_of_rating_columns() -> None:
@@ -17,7 +17,7 @@ def test_close_pairs_is_euclidean_distance_of_rating_columns() -> None:
         for j in range(12):
             assert close[i, j] == (np.linalg.norm(ratings[:, i] - ratings[:, j]) < 12.5)
     assert close.diagonal().all()
-    assert 0 < close.sum() - 12 < 12 * 11  # the case has pairs of both kinds
+    assert 0 < close.sum() - 12 < 12 * 11  # both kinds of pairs occur
 
 
 def test_lookback_plain_and_published() -> None:
@@ -25,7 +25,7 @@ def test_lookback_plain_and_published() -> None:
     assert lookback(7, "published", 9).tolist() == [0, 1, 2, 3, 3, 2, 1, 7, 7, 7]
 
 
-def test_published_lookback_is_the_wrapping_slice() -> None:
+def test_published_lookback_equals_the_slice() -> None:
     """The public code takes ``sequence[t - N : t]``, whose start wraps around for t < N."""
     for window in (3, 7):
         sizes = lookback(window, "published", 30)
@@ -48,10 +48,10 @@ def _leaves(rule: DistanceRule, session: list[int], steps: int, action: int) -> 
 @pytest.mark.parametrize(
     ("session", "steps", "action", "leaves"),
     [
-        ([0], 0, 0, False),  # the start was not recommended: the first step never bores
+        ([0], 0, 0, False),  # the first item was not recommended: no one leaves at step 1
         ([3, 0], 1, 0, True),  # a repeat has distance 0
-        ([3, 0], 1, 1, True),  # a close item
-        ([3, 0], 1, 3, False),  # the start is not compared with
+        ([3, 0], 1, 1, True),  # a similar item
+        ([3, 0], 1, 3, False),  # the first item is not compared with
         ([3, 0, 2, 4], 3, 1, False),  # 0 is out of the window of two
         ([3, 2, 0, 4], 3, 1, True),
     ],
@@ -60,15 +60,15 @@ def test_distance_rule(session: list[int], steps: int, action: int, leaves: bool
     assert _leaves(_rule(), session, steps, action) is leaves
 
 
-def test_patience_lasts_five_steps_of_indifference_and_ten_of_delight() -> None:
+def test_patience_lasts_five_to_ten_steps() -> None:
     for reward, steps in ((0.0, 5), (5.0, 10)):
-        rule = Patience(PatienceSettings(), reward_scale=5.0, n=1)
+        rule = PatienceRule(PatienceSettings(), reward_scale=5.0, n=1)
         left = [bool(rule.step(None, None, None, np.array([reward]))[0]) for _ in range(steps)]  # type: ignore[arg-type]
         assert left == [False] * (steps - 1) + [True]
 
 
-def test_patience_resets_only_who_is_new() -> None:
-    rule = Patience(PatienceSettings(), 5.0, 2)
+def test_patience_is_reset_only_for_new_users() -> None:
+    rule = PatienceRule(PatienceSettings(), 5.0, 2)
     rule.step(None, None, None, np.zeros(2))  # type: ignore[arg-type]
     rule.reset(np.array([True, False]))
     assert rule.get_state() is not None

@@ -1,4 +1,4 @@
-"""Action masks, against masks made anew from the sessions at every step."""
+"""Action masks, compared with masks recomputed from the sessions at every step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORLDS = {
 }
 
 
-def anew(env: UserVectorEnv, recent: int) -> np.ndarray:
+def recomputed(env: UserVectorEnv, recent: int) -> np.ndarray:
     session = env.sim.session
     window = session if recent < 0 else session[:, session.shape[1] - recent :]
     allowed = np.ones((env.num_envs, env.sim.world.n_items + 1), bool)
@@ -31,19 +31,19 @@ def test_masks_follow_the_sessions(kind: str, recent: int | None, autoreset: str
     rule = world.mask_recent if recent is None else recent
     assert rule == {"sequence": -1, "rating": 0}[kind] or recent is not None
     _, info = env.reset(seed=0)
-    assert np.array_equal(info["action_mask"], anew(env, rule))
+    assert np.array_equal(info["action_mask"], recomputed(env, rule))
     rng, ended = np.random.default_rng(1), 0
     for _ in range(60):
         _, _, terminated, truncated, info = env.step(rng.integers(8, size=6))  # few items: many repeats
         mask = info["action_mask"]
         assert mask.shape == (6, world.n_items)
-        assert np.array_equal(mask, anew(env, rule))
+        assert np.array_equal(mask, recomputed(env, rule))
         ended += int((terminated | truncated).sum())
     assert ended > 10
     assert mask.all() == (rule == 0)
 
 
-def test_a_copied_mask_stays_as_it_was_and_a_live_one_does_not() -> None:
+def test_mask_is_copied_only_on_request() -> None:
     for copy in (True, False):
         env = UserVectorEnv(small.make_world(), 2, action_mask=True, copy=copy)
         _, info = env.reset(seed=0)
@@ -52,7 +52,7 @@ def test_a_copied_mask_stays_as_it_was_and_a_live_one_does_not() -> None:
         assert np.array_equal(info["action_mask"], before) is copy
 
 
-def test_the_single_environment_shows_masks_and_the_vector_environment_only_if_asked() -> None:
+def test_masks_are_on_by_default_only_in_the_single_environment() -> None:
     world = small.make_world()
     env = UserEnv(world)
     observation, info = env.reset(seed=0)
@@ -64,10 +64,10 @@ def test_the_single_environment_shows_masks_and_the_vector_environment_only_if_a
     assert "action_mask" not in UserVectorEnv(world, 2).reset(seed=0)[1]
 
 
-def test_a_mask_always_leaves_a_choice() -> None:
+def test_mask_allows_all_items_if_none_is_left() -> None:
     world = test_env.make_world(n_items=4, horizon=6, distance=0.0)
     env = UserEnv(World(**{**vars(world), "mask_recent": -1}))
     env.reset(seed=0)
     while env.action_masks().sum() < 4:
         env.step(int(env.action_masks().argmax()))
-    assert (np.isin(np.arange(4), env.sim.session)).all()  # the session holds all items
+    assert (np.isin(np.arange(4), env.sim.session)).all()  # the session contains all items

@@ -1,4 +1,4 @@
-"""The user models: they learn what is there to be learnt, save and load, and set the worlds up as described."""
+"""User models of rating worlds, worlds, reference policies, and matrix completion."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, UsersSettings
 from ialp_rllib.users import deepfm
 from ialp_rllib.users.leaving import close_pairs, lookback
 from ialp_rllib.users.planning import random_policy
-from ialp_rllib.users.references import play, rating_references
+from ialp_rllib.users.references import rating_references, rollout_scores
 from ialp_rllib.users.worlds import fit_users, make_world
 
 
 @pytest.fixture(scope="module")
 def rated() -> Catalogue:
-    """Ratings that follow from an attribute of the user and one of the item."""
+    """Ratings that depend on an attribute of the user and one of the item."""
     rng = np.random.default_rng(0)
     users, items = 60, 40
     taste, kind = rng.integers(2, size=users), rng.integers(2, size=items)
@@ -57,7 +57,7 @@ def test_deepfm_learns_an_interaction_of_attributes(rated: Catalogue, tmp_path: 
     assert np.array_equal(deepfm.predict_all(deepfm.load_deepfm(tmp_path, rated), fields), predicted)
 
 
-def test_deepfm_is_the_formula(rated: Catalogue) -> None:
+def test_deepfm_equals_the_formula(rated: Catalogue) -> None:
     fields = deepfm.Fields.of(rated)
     torch.manual_seed(0)
     model = deepfm.DeepFM(fields.size, 4, 3, (5,))
@@ -70,7 +70,7 @@ def test_deepfm_is_the_formula(rated: Catalogue) -> None:
     assert float(model(rows).detach()[0]) == pytest.approx(float(model.bias) + linear + pairs + deep, rel=1e-4)
 
 
-def test_members_differ_and_their_mean_answers(rated: Catalogue, tmp_path: Path) -> None:
+def test_ensemble_predicts_the_mean_of_its_members(rated: Catalogue, tmp_path: Path) -> None:
     settings = dataclasses.replace(DeepFMSettings(), negatives=0, members=3, dropout=0.2, dim=4, hidden=(8,), epochs=3)
     fields = deepfm.Fields.of(rated)
     before = torch.random.get_rng_state()
@@ -90,7 +90,7 @@ def test_members_differ_and_their_mean_answers(rated: Catalogue, tmp_path: Path)
     )
 
 
-def test_pessimism_takes_off_what_the_members_disagree_by(rated: Catalogue, tmp_path: Path) -> None:
+def test_pessimism_subtracts_the_standard_deviation(rated: Catalogue, tmp_path: Path) -> None:
     deep = dataclasses.replace(DeepFMSettings(), members=3, dropout=0.2, dim=4, hidden=(8,), epochs=3, pessimism=2.0)
     users = UsersSettings(world="rating", protocol="transfer", horizon=10, deepfm=deep)
     pessimistic = fit_users(rated, users, tmp_path)["references"]["model_cap"]
@@ -102,12 +102,12 @@ def test_pessimism_takes_off_what_the_members_disagree_by(rated: Catalogue, tmp_
     assert rated.truth is not None
     truth, test = rated.truth.astype(float), rated.test_users
     close, back = close_pairs(truth, users.distance.distance), lookback(7, "plain", 10)
-    assert pessimistic == play(expected[test], truth[test], close, back)[0]
+    assert pessimistic == rollout_scores(expected[test], truth[test], close, back)[0]
     single = deepfm.Ensemble([model.members[0]])  # type: ignore[list-item]
-    assert np.array_equal(deepfm.train_ratings(single, fields, 2.0), each[0])  # one model agrees with itself
+    assert np.array_equal(deepfm.pessimistic_ratings(single, fields, 2.0), each[0])  # no deviation with one member
 
 
-def test_dropout_is_for_fitting_only(rated: Catalogue) -> None:
+def test_dropout_only_in_training(rated: Catalogue) -> None:
     fields = deepfm.Fields.of(rated)
     rows = torch.from_numpy(np.concatenate([fields.user[:9], fields.item[:9]], 1))
     model = deepfm.DeepFM(fields.size, 4, 8, (8,), 0.5)
@@ -115,8 +115,8 @@ def test_dropout_is_for_fitting_only(rated: Catalogue) -> None:
     assert torch.equal(model.eval()(rows), model(rows))
 
 
-def test_coat_user_model_beats_the_published_form(coat_data: Path) -> None:
-    """On the uniformly drawn ratings: their plain mean has 1.20, the published form 1.72."""
+def test_coat_user_model_is_better_than_the_published_one(coat_data: Path) -> None:
+    """RMSE on the uniformly drawn ratings: 1.20 for their mean, 1.72 for the published configuration."""
     scenario = load("coat", [f"catalogue.data={coat_data}"])
     settings = dataclasses.replace(scenario.users.deepfm, members=3)
     _, quality = deepfm.fit_deepfm(read_source(scenario.catalogue), settings, 0)
@@ -125,12 +125,12 @@ def test_coat_user_model_beats_the_published_form(coat_data: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_named(rated: Catalogue, tmp_path: Path) -> None:
+def test_missing_gpu_is_reported(rated: Catalogue, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"users\.device"):
         fit_users(rated, UsersSettings(world="rating", protocol="transfer", device="cuda"), tmp_path)
 
 
-def test_unobserved_pairs_pull_predictions_down(rated: Catalogue) -> None:
+def test_negatives_lower_the_predictions(rated: Catalogue) -> None:
     means = []
     for negatives in (0, 5):
         settings = dataclasses.replace(DeepFMSettings(), negatives=negatives, learning_rate=3e-3, batch=64)
@@ -139,7 +139,7 @@ def test_unobserved_pairs_pull_predictions_down(rated: Catalogue) -> None:
     assert means[1] < means[0] - 0.5
 
 
-def test_transfer_trains_on_predictions_and_tests_on_the_truth(rated: Catalogue, tmp_path: Path) -> None:
+def test_rewards_of_both_protocols(rated: Catalogue, tmp_path: Path) -> None:
     users = UsersSettings(world="rating", protocol="transfer", horizon=10)
     facts = fit_users(rated, users, tmp_path)
     train, test = (make_world(rated, users, split, tmp_path) for split in ("train", "test"))
@@ -152,28 +152,28 @@ def test_transfer_trains_on_predictions_and_tests_on_the_truth(rated: Catalogue,
     assert np.array_equal(same.reward.ratings, rated.truth)  # type: ignore[attr-defined]
 
 
-def test_references_on_a_case_that_can_be_counted() -> None:
+def test_references_of_a_small_case() -> None:
     truth = np.array([[5.0, 1, 1], [1, 1, 4]])
     close = np.eye(3, dtype=bool)
-    back = lookback(1, "plain", 4)  # a repeat bores only right after the item
-    returns, length = play(truth, truth, close, back)
+    back = lookback(1, "plain", 4)  # only an immediate repeat is similar
+    returns, length = rollout_scores(truth, truth, close, back)
     assert (returns, length) == ((5 + 1 + 5 + 1 + 4 + 1 + 4 + 1) / 2, 4)
     flat = rating_references(truth, None, close, back)
     assert flat["non_personalised"] == (5 + 1 + 5 + 1 + 1 + 4 + 1 + 4) / 2
     assert flat["oracle_no_repeat"] == (5 + 1 + 1 + 0 + 4 + 1 + 1 + 0) / 2 or flat["oracle_no_repeat"] <= flat["oracle"]
 
 
-def test_coat_references_are_the_known_ones(coat_data: Path) -> None:
-    """method.md: per-user oracle 93.3, without repeats 89.1, best non-personalised 87.8 (all users)."""
+def test_coat_references(coat_data: Path) -> None:
+    """Over all users: oracle 93.3, without repeats 89.1, best non-personalised 87.8."""
     truth = read_source(CatalogueSettings(source="coat", data=str(coat_data))).truth
     assert truth is not None
-    found = rating_references(truth, None, close_pairs(truth, 6.0), lookback(7, "plain", 30))
-    assert found["oracle"] == pytest.approx(93.3, abs=0.5)
-    assert found["oracle_no_repeat"] == pytest.approx(89.1, abs=1.2)
-    assert found["non_personalised"] == pytest.approx(87.8, abs=0.3)
+    returns = rating_references(truth, None, close_pairs(truth, 6.0), lookback(7, "plain", 30))
+    assert returns["oracle"] == pytest.approx(93.3, abs=0.5)
+    assert returns["oracle_no_repeat"] == pytest.approx(89.1, abs=1.2)
+    assert returns["non_personalised"] == pytest.approx(87.8, abs=0.3)
 
 
-def test_completion_fills_what_is_missing() -> None:
+def test_matrix_completion() -> None:
     rng = np.random.default_rng(0)
     full = np.clip(np.round(3 + rng.normal(0, 1, (50, 1)) + rng.normal(0, 1, (1, 40))), 1, 5)
     user, item = np.nonzero(rng.random(full.shape) < 0.5)
@@ -185,7 +185,7 @@ def test_completion_fills_what_is_missing() -> None:
     assert error < 0.5 * np.abs(full[user, item].mean() - full)[hidden].mean()
 
 
-def test_coat_without_its_completed_matrix_says_so(coat_data: Path, tmp_path: Path) -> None:
+def test_coat_without_the_completed_matrix(coat_data: Path, tmp_path: Path) -> None:
     for path in coat_data.rglob("*"):
         if path.is_file() and "pseudo" not in str(path):
             copy = tmp_path / path.relative_to(coat_data)
@@ -204,9 +204,9 @@ def sample() -> Catalogue:
     return read_source(load("sample").catalogue)
 
 
-def test_sequence_world_ends_after_five_to_ten_steps(sample: Catalogue, tmp_path: Path) -> None:
+def test_random_policy_in_a_sequence_world(sample: Catalogue, tmp_path: Path) -> None:
     users = load("sample", ["users.sequence.epochs=3"]).users
     fit_users(sample, users, tmp_path)
-    found = random_policy(make_world(sample, users, "test", tmp_path), 500, 0)
-    assert 0.25 < found["reward_per_step"] < 0.45
-    assert 5 <= found["length"] < 5.3
+    result = random_policy(make_world(sample, users, "test", tmp_path), 500, 0)
+    assert 0.25 < result["reward_per_step"] < 0.45
+    assert 5 <= result["length"] < 5.3

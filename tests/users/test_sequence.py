@@ -1,4 +1,4 @@
-"""The user model of a sequence world: what it learns, its quality report, its calibration, what is saved."""
+"""User model of sequence worlds: fitting, evaluation, calibration, files; token features."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fitted(sample: Catalogue) -> tuple[sequence.SequenceModel, dict]:
     return sequence_fit.fit_sequence(sample, sample.train_users, settings, 0)
 
 
-def test_logged_items_rank_first_and_the_level_is_calibrated(fitted: tuple[sequence.SequenceModel, dict]) -> None:
+def test_quality_and_calibrated_level(fitted: tuple[sequence.SequenceModel, dict]) -> None:
     _, quality = fitted
     assert quality["held_out_auc"] > 0.85
     assert quality["held_out_auc_popular"] > 0.8
@@ -38,7 +38,7 @@ def test_logged_items_rank_first_and_the_level_is_calibrated(fitted: tuple[seque
     assert quality["uniform_reward"] == pytest.approx(0.35, abs=1e-3)
 
 
-def test_a_seed_fixes_the_fit_whatever_was_drawn_before(sample: Catalogue) -> None:
+def test_seed_determines_the_fit(sample: Catalogue) -> None:
     settings = dataclasses.replace(SequenceModelSettings(), epochs=1)
     weights = []
     for before, seed in ((1, 0), (2, 0), (1, 3)):
@@ -51,7 +51,7 @@ def test_a_seed_fixes_the_fit_whatever_was_drawn_before(sample: Catalogue) -> No
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_calibration_curve_rises_and_covers_all_pairs(fitted: tuple[sequence.SequenceModel, dict]) -> None:
+def test_calibration_curve(fitted: tuple[sequence.SequenceModel, dict]) -> None:
     _, quality = fitted
     curve = quality["calibration"]
     predicted = [group["predicted"] for group in curve]
@@ -59,13 +59,11 @@ def test_calibration_curve_rises_and_covers_all_pairs(fitted: tuple[sequence.Seq
     counts = [group["count"] for group in curve]
     assert max(counts) - min(counts) <= 1
     share = sum(g["observed"] * g["count"] for g in curve) / sum(counts)
-    assert share == pytest.approx(1 / 5, abs=1e-6)  # one next item to four negatives
+    assert share == pytest.approx(1 / 5, abs=1e-6)  # one next item per four negatives
     assert quality["calibration_error"] < 0.06
 
 
-def test_what_is_saved_answers_alike(
-    sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict], tmp_path: Path
-) -> None:
+def test_save_and_load(sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict], tmp_path: Path) -> None:
     model, _ = fitted
     sequence.save_sequence(model, SequenceModelSettings(), tmp_path)
     session = torch.from_numpy(sequence.sessions_of(sample, sample.test_users, 20)[0][:50]).long()
@@ -79,9 +77,7 @@ def test_what_is_saved_answers_alike(
     assert torch.allclose(shared, with_table, atol=1e-5)
 
 
-def test_whole_catalogue_is_scored_without_the_session(
-    sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]
-) -> None:
+def test_score_all_excludes_the_session(sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]) -> None:
     model, _ = fitted
     session = torch.from_numpy(sequence.sessions_of(sample, sample.test_users, 20)[0][:30]).long()
     scores = sequence.score_all(model, session, model.table())
@@ -91,29 +87,29 @@ def test_whole_catalogue_is_scored_without_the_session(
     assert held == masked
 
 
-def test_a_repeated_item_is_worth_nothing(sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]) -> None:
+def test_repeated_items_have_no_reward(sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]) -> None:
     session = sequence.sessions_of(sample, sample.test_users, 20)[0][:50]
     reward = SequenceReward(fitted[0], 5.0)
     assert (reward(np.zeros(50), session, session[:, -1]) == 0).all()
 
 
-def test_sessions_are_what_came_before(sample: Catalogue) -> None:
+def test_sessions_precede_the_next_items(sample: Catalogue) -> None:
     users = sample.test_users[:3]
     session, item = sequence.sessions_of(sample, users, 4)
-    offsets, at = sample.offsets(), 0
+    offsets, row = sample.offsets(), 0
     for user in users:
         log = sample.item[offsets[user] : offsets[user + 1]]
-        for place in range(1, len(log)):
-            before = log[max(0, place - 4) : place].tolist()
-            assert session[at].tolist() == [sample.pad] * (4 - len(before)) + before
-            assert item[at] == log[place]
-            at += 1
-    assert at == len(item)
+        for position in range(1, len(log)):
+            before = log[max(0, position - 4) : position].tolist()
+            assert session[row].tolist() == [sample.pad] * (4 - len(before)) + before
+            assert item[row] == log[position]
+            row += 1
+    assert row == len(item)
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "popularity", "in_batch"])
-def test_negatives_come_from_where_the_setting_says(sample: Catalogue, sampling: str) -> None:
-    data = sequence_fit.Log(sample, sample.train_users, 20, 0)
+def test_distribution_of_the_negatives(sample: Catalogue, sampling: str) -> None:
+    data = sequence_fit.NextItemData(sample, sample.train_users, 20, 0)
     rows = torch.arange(len(data.item))
     drawn = data.negatives(sampling, rows, 4)
     assert drawn.shape == (len(rows), 4)
@@ -128,7 +124,7 @@ def test_negatives_come_from_where_the_setting_says(sample: Catalogue, sampling:
     assert float(popularity) == pytest.approx(float(expected[sampling]), rel=0.05)
 
 
-def test_popularity_negatives_take_popularity_out_of_the_answers(sample: Catalogue) -> None:
+def test_in_batch_negatives_remove_popularity_from_the_scores(sample: Catalogue) -> None:
     settings = dataclasses.replace(SequenceModelSettings(), epochs=3)
     correlation = {}
     for sampling in ("uniform", "in_batch"):
@@ -143,13 +139,13 @@ def test_popularity_negatives_take_popularity_out_of_the_answers(sample: Catalog
     assert correlation["in_batch"] < correlation["uniform"] - 0.2
 
 
-def test_tokens_are_values_and_shared_words() -> None:
+def test_tokens() -> None:
     texts = {
         "title": np.array(["Steel bolt M6", "steel nut", "", "Rubber"]),
         "brand": np.array(["Acme", "Acme", "Acme", "Solo"]),
     }
     tokens = tokens_of(texts)
-    assert tokens.size == 2  # brand=Acme and title:steel; all else is there once
+    assert tokens.size == 2  # brand=Acme and title:steel; all others occur once
     bags = [set(row[row < tokens.size].tolist()) for row in tokens.codes]
     assert bags[0] == bags[1] == {0, 1}
     assert len(bags[2]) == 1
@@ -157,7 +153,7 @@ def test_tokens_are_values_and_shared_words() -> None:
     assert tokens.scale.tolist() == pytest.approx([1, 1, 2**0.5, 2**0.5])
 
 
-def test_text_vectors_say_what_is_alike() -> None:
+def test_text_vectors() -> None:
     words = [
         "red steel bolt",
         "red steel nut",
@@ -167,13 +163,13 @@ def test_text_vectors_say_what_is_alike() -> None:
         "green oak desk",
     ]
     vectors = text_vectors(tokens_of({"title": np.array(words)}))
-    alike = vectors @ vectors.T
-    assert np.allclose(np.diag(alike), 1, atol=1e-5)
-    assert alike[0, 1] > 0.9 > 0.1 > abs(alike[0, 2])
+    cosine = vectors @ vectors.T
+    assert np.allclose(np.diag(cosine), 1, atol=1e-5)
+    assert cosine[0, 1] > 0.9 > 0.1 > abs(cosine[0, 2])
     assert text_vectors(tokens_of({})).shape == (0, 0)
 
 
-def test_greedy_on_its_own_model_is_far_above_random(
+def test_greedy_policy_is_far_better_than_random(
     sample: Catalogue, fitted: tuple[sequence.SequenceModel, dict]
 ) -> None:
     world = sequence_world(sample, load("sample").users, sample.test_users, fitted[0])

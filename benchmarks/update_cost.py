@@ -76,7 +76,7 @@ def _algorithm(n_items: int, name: str, block_items: int) -> Any:
     from ialp_rllib.agent.trainer import build
     from ialp_rllib.settings import AgentSettings, PatienceSettings, Settings
     from ialp_rllib.users.env import UserVectorEnv, World
-    from ialp_rllib.users.leaving import Patience
+    from ialp_rllib.users.leaving import PatienceRule
     from ialp_rllib.users.rewards import RatingReward
 
     world = World(
@@ -85,7 +85,7 @@ def _algorithm(n_items: int, name: str, block_items: int) -> Any:
         users=np.zeros(1, np.int64),
         starts=None,
         reward=RatingReward(np.random.default_rng(0).random((1, n_items), np.float32)),
-        make_leaving=lambda n: Patience(PatienceSettings(), 1.0, n),
+        make_leaving=lambda n: PatienceRule(PatienceSettings(), 1.0, n),
         horizon=20,
         memory=20,
         shows_user=False,

@@ -50,7 +50,7 @@ def compare(
 ) -> None:
     """Compare methods over scenarios and seeds; what stands from an earlier call is not run again."""
     console.configure_logging(verbose)
-    from ialp_rllib.compare import collect, plan_comparison, write
+    from ialp_rllib.compare import collect, plan_comparison, write_comparison
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
     plan = plan_comparison(
@@ -68,11 +68,11 @@ def compare(
         _train(plan, local_mode)
     measured = collect(plan)
     with console.messages.status("Estimating intervals"):
-        analysis = write(measured, plan.folder)
+        analysis = write_comparison(measured, plan.folder)
     if measured.missing:
-        from ialp_rllib.compare.page.page import missing_words
+        from ialp_rllib.compare.page.page import missing_text
 
-        console.messages.print(f"[yellow]not finished[/] {escape(missing_words(measured.missing))}", soft_wrap=True)
+        console.messages.print(f"[yellow]not finished[/] {escape(missing_text(measured.missing))}", soft_wrap=True)
     _show(analysis)
     console.messages.print(f"\nComparison: [bold]{escape(str(plan.folder / 'index.html'))}[/]", soft_wrap=True)
 
@@ -81,13 +81,13 @@ def _train(plan: Comparison, local: bool) -> None:
     """All scenarios, one after the other; the methods and seeds of each run side by side."""
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars
-    from ialp_rllib.compare import train
+    from ialp_rllib.compare import run_scenario
 
     for name in plan.runs:
         console.messages.print(f"\n[bold]{escape(name)}[/]", highlight=False)
         try:
             with Bars(console.messages, plain=local) as bars:
-                train(plan, name, bars)
+                run_scenario(plan, name, bars)
         finally:
             runtime.stop()
 

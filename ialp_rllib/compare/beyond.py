@@ -1,4 +1,4 @@
-"""Beside return and length: what is recommended, and what is forgotten. A data frame, and rows of text."""
+"""Measures beyond return and length: coverage, diversity and forgetting, as a data frame and as rows of text."""
 
 from __future__ import annotations
 
@@ -11,57 +11,54 @@ from ialp_rllib.compare.estimates import SUFFIXES
 from ialp_rllib.compare.forgetting import forgetting_by_run
 from ialp_rllib.compare.tables import format_estimate
 from ialp_rllib.report.kit.formatting import ABSENT, format_count
-from ialp_rllib.report.kit.names import label, method_styles
+from ialp_rllib.report.kit.names import label, method_order
 from ialp_rllib.results import statistics
 from ialp_rllib.results.schemas import POLICIES
 
-TITLE = "What is recommended, and what is forgotten"
+TITLE = "Coverage, diversity and forgetting"
 BEYOND = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_end", "forgetting", "steps_back")
-_SHARES = ("coverage_0", "coverage_end", "forgetting")
+_FRACTIONS = ("coverage_0", "coverage_end", "forgetting")
 
 
 def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, cross_validated: Collection[str] = ()) -> pd.DataFrame:
-    """Coverage, effective items, forgetting and recovery: interquartile means over the seeds and their intervals.
+    """Coverage, effective items, forgetting and recovery: interquartile means over the seeds with their intervals.
 
     Args:
         results: rows of ``results``.
         curves: rows of ``curves``.
-        cross_validated: the scenarios that are cross-validated: plain means.
+        cross_validated: the scenarios that are cross-validated, for which plain means are used.
 
     Returns:
-        Columns ``scenario``, ``policy``, ``method``, ``seeds``, ``followed`` (seeds that have a forgetting), ``back``
-        (how many of those end at or above where they started), and each of :data:`BEYOND` with ``_low`` and
-        ``_high``: NaN where a seed has no value (an older version measured it, or it is not back).
+        Columns ``scenario``, ``policy``, ``method``, ``seeds``, ``followed`` (number of seeds with a value of
+        forgetting), ``back`` (number of those that end at or above their initial return), and each measure of
+        :data:`BEYOND` with ``_low`` and ``_high``. A measure is NaN if a seed has no value: results of an older version
+        have no coverage, and a seed that does not recover has no ``steps_back``.
     """
-    lost = forgetting_by_run(curves)
-    keys = [
-        (s, p, m)
-        for s in dict.fromkeys(results["scenario"])
-        for p in POLICIES
-        for m in method_styles(results["method"])
-    ]
+    forgetting = forgetting_by_run(curves)
+    ids = method_order(results["method"])
+    keys = [(s, p, m) for s in dict.fromkeys(results["scenario"]) for p in POLICIES for m in ids]
     rows, cells, flags = [], [], []
     for key in keys:
-        runs, falls = _of(results, key), _of(lost, key)
+        runs, drops = _select(results, key), _select(forgetting, key)
         if len(runs):
             start, end = runs[runs["epoch"] == "0"], runs[runs["epoch"] == "end"]
             cells += [_cell(part, measure) for measure in ("coverage", "effective_items") for part in (start, end)]
-            cells += [_cell(falls, measure) for measure in ("forgetting", "steps_back")]
+            cells += [_cell(drops, measure) for measure in ("forgetting", "steps_back")]
             flags += [key[0] in cross_validated] * len(BEYOND)
-            followed, back = (int(falls[name].notna().sum()) for name in ("forgetting", "steps_back"))
+            followed, back = (int(drops[name].notna().sum()) for name in ("forgetting", "steps_back"))
             rows.append((*key, runs["seed"].nunique(), followed, back))
     table = pd.DataFrame(rows, columns=["scenario", "policy", "method", "seeds", "followed", "back"])
-    found = statistics.estimates(cells, flags).reshape(len(rows), len(BEYOND) * 3)
-    names = [measure + end for measure in BEYOND for end in SUFFIXES]
-    return pd.concat([table, pd.DataFrame(found, columns=names)], axis=1)
+    values = statistics.estimates(cells, flags).reshape(len(rows), len(BEYOND) * 3)
+    names = [measure + suffix for measure in BEYOND for suffix in SUFFIXES]
+    return pd.concat([table, pd.DataFrame(values, columns=names)], axis=1)
 
 
-def _of(table: pd.DataFrame, key: tuple[str, str, str]) -> pd.DataFrame:
+def _select(table: pd.DataFrame, key: tuple[str, str, str]) -> pd.DataFrame:
     return table[(table[["scenario", "policy", "method"]] == key).all(axis=1)]
 
 
 def _cell(runs: pd.DataFrame, measure: str) -> np.ndarray:
-    """``(S, 1)``; one NaN where there is no run."""
+    """``(S, 1)`` values by seed; ``(1, 1)`` NaN without any run."""
     values = runs.sort_values("seed")[measure].to_numpy(float)
     return values[:, None] if len(values) else np.full((1, 1), np.nan)
 
@@ -69,31 +66,31 @@ def _cell(runs: pd.DataFrame, measure: str) -> np.ndarray:
 # --- as text
 
 
-def percents(table: pd.DataFrame) -> pd.DataFrame:
-    """The shares of :func:`beyond_table` as percents."""
-    names = [measure + end for measure in _SHARES for end in SUFFIXES]
+def in_percent(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`beyond_table` with its fractions in percent."""
+    names = [measure + suffix for measure in _FRACTIONS for suffix in SUFFIXES]
     return table.assign(**{name: 100 * table[name] for name in names})
 
 
-def steps_span(row: pd.Series) -> str:
-    """The interval of the steps until a method is back; empty where there is none."""
+def steps_interval(row: pd.Series) -> str:
+    """The interval of the steps until recovery as text; empty without one."""
     low, high = row["steps_back_low"], row["steps_back_high"]
     return f"[{format_count(low)}, {format_count(high)}]" if np.isfinite([low, high]).all() else ""
 
 
-def back_words(row: pd.Series) -> str:
-    """How many seeds are back: 2 of 3; a dash where none can fall."""
+def recovered_seeds(row: pd.Series) -> str:
+    """The number of recovered seeds as text, 2 of 3; a dash if forgetting is not defined for the method."""
     return f"{row['back']} of {row['followed']}" if row["followed"] else ABSENT
 
 
 def beyond_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of :func:`beyond_table` of one policy."""
+    """Header and rows of text of :func:`beyond_table` for one policy."""
     head = ["Scenario", "Method", "Coverage % at epoch 0", "Coverage % at the end", "Effective items at epoch 0"]
-    head += ["Effective items at the end", "Forgetting %", "Steps until back", "Seeds back"]
+    head += ["Effective items at the end", "Forgetting %", "Steps to recovery", "Seeds recovered"]
     rows = [
         [row["scenario"], label(row["method"])]
         + [format_estimate(row, measure) for measure in BEYOND[:-1]]
-        + [f"{format_count(row['steps_back'])} {steps_span(row)}".rstrip(), back_words(row)]
-        for _, row in percents(table).iterrows()
+        + [f"{format_count(row['steps_back'])} {steps_interval(row)}".rstrip(), recovered_seeds(row)]
+        for _, row in in_percent(table).iterrows()
     ]
     return head, rows

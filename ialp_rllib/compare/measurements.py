@@ -1,4 +1,4 @@
-"""What the runs of a comparison left: measurements, curves, costs, and what a reader must know about them."""
+"""Measurements, curves and costs of the runs of a comparison, and notes on their limitations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.compare.plan import Comparison
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.kit.names import method_styles
+from ialp_rllib.report.kit.names import method_order
 from ialp_rllib.results.schemas import check_curves, check_results, read_curves
 from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.adapt import job_stage
@@ -33,18 +33,18 @@ COSTS = (
 
 @dataclass(frozen=True)
 class Measurements:
-    """All that the tables, figures and words are made of.
+    """Data behind the tables, figures and sentences of a comparison.
 
     Attributes:
-        result_rows: in the schema ``RESULTS``.
-        curve_rows: in the schema ``CURVES``.
+        result_rows: in the schema :data:`ialp_rllib.results.schemas.RESULTS`.
+        curve_rows: in the schema :data:`ialp_rllib.results.schemas.CURVES`.
         costs: one row per scenario, method and seed, with the columns :data:`COSTS`.
         random: scenario -> return of uniform random recommendations in the test world.
-        settings: scenario -> its settings as plain data.
-        missing: (scenario, method, seed) that are not finished.
-        notes: what a reader must know.
-        cross_validated: the scenarios that are cross-validated: each seed is tested on users of its own.
-        variants: name of a varied scenario -> the scenario, and what sets this variant apart.
+        settings: scenario -> its settings as nested plain data.
+        missing: (scenario, method, seed) of the training runs that are not finished.
+        notes: limitations of the results that a reader must know.
+        cross_validated: the scenarios that are cross-validated: each seed is tested on different users.
+        variants: name of a varied scenario -> (scenario, label of the variant).
         versions: component -> version.
     """
 
@@ -61,28 +61,30 @@ class Measurements:
 
     @cached_property
     def results(self) -> pd.DataFrame:
+        """``result_rows`` as a data frame."""
         return self.result_rows.to_pandas()
 
     @cached_property
     def curves(self) -> pd.DataFrame:
+        """``curve_rows`` as a data frame."""
         return self.curve_rows.to_pandas()
 
     @property
     def scenarios(self) -> list[str]:
-        """Those that anything was measured in, in the order of the command line."""
+        """The scenarios with measurements, in the order of the command line."""
         return list(dict.fromkeys(self.results["scenario"]))
 
     @property
     def methods(self) -> list[str]:
-        """Those that were measured, in the order of the tables."""
-        return list(method_styles(self.results["method"]))
+        """The methods with measurements, in the order of the tables."""
+        return method_order(self.results["method"])
 
 
 def collect(plan: Comparison) -> Measurements:
-    """Gather what is finished.
+    """Collect the results of all finished training runs.
 
     Raises:
-        InputError: nothing is finished with these settings.
+        InputError: no training run is finished with these settings.
     """
     finished = plan.finished()
     if not any(finished.values()):
@@ -100,7 +102,7 @@ def collect(plan: Comparison) -> Measurements:
         result_rows=check_results(pa.concat_tables([results for results, _ in tables])),
         curve_rows=check_curves(pa.concat_tables([curves for _, curves in tables])),
         costs=pd.DataFrame(costs, columns=list(COSTS)),
-        random=random.groupby(0)[1].mean().to_dict(),  # of the users that are tested on, as often as they are
+        random=random.groupby(0)[1].mean().to_dict(),  # test parts are weighted by their number of training runs
         settings=_settings(plan),
         missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
         cross_validated=frozenset(name for name, parts in plan.scenarios().items() if len(parts) > 1),
@@ -111,14 +113,14 @@ def collect(plan: Comparison) -> Measurements:
 
 
 def _settings(plan: Comparison) -> dict[str, dict[str, Any]]:
-    """Of each scenario; where it is cross-validated, with the seeds and the parts of all its runs."""
-    found = {}
+    """Scenario -> its settings; with the seeds and test parts of all its runs if it is cross-validated."""
+    settings = {}
     for name, parts in plan.scenarios().items():
-        found[name] = tree = to_dict(parts[0].settings)
+        settings[name] = tree = to_dict(parts[0].settings)
         if len(parts) > 1:
             tree["seeds"] = sorted(seed for run in parts for seed in run.settings.seeds)
             tree["catalogue"]["test_part"] = [run.settings.catalogue.test_part for run in parts]
-    return found
+    return settings
 
 
 def _random(run: RunFolder) -> float:
@@ -126,25 +128,25 @@ def _random(run: RunFolder) -> float:
 
 
 def _notes(plan: Comparison) -> list[str]:
-    """Of all scenarios; what holds for several is said once."""
-    said: dict[str, list[str]] = {}
+    """Notes of all scenarios; a note that holds for several scenarios is listed once."""
+    scenarios: dict[str, list[str]] = {}
     for run in plan.runs.values():
         for note in [*run.facts("prepare").get("notes", []), *notes(run.settings)]:
-            said.setdefault(str(note), []).append(run.settings.scenario)
+            scenarios.setdefault(str(note), []).append(run.settings.scenario)
     for name, parts in plan.scenarios().items():
         if len(parts) > 1:
-            users = f"of {len(parts)} parts of {parts[0].settings.catalogue.test_share:g} of the users each"
-            said.setdefault(f"Cross-validated: a seed is tested on one {users}.", []).append(name)
+            fold = f"one of {len(parts)} parts with {parts[0].settings.catalogue.test_share:g} of the users each"
+            scenarios.setdefault(f"Cross-validated: each seed is tested on {fold}.", []).append(name)
             if Path(parts[0].settings.judge.model).is_dir():
-                known = "The judge was made before: what it learnt from may hold users that a part is tested on."
-                said.setdefault(known, []).append(name)
-    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in said.items()]
+                leak = "The judge was trained beforehand: its training data may include test users."
+                scenarios.setdefault(leak, []).append(name)
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in scenarios.items()]
 
 
 def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
-    """What one method and seed took: online, and before that for its pre-trained policy and the judge's preferences."""
+    """Cost of one training run, including its share of pre-training and of the preference table."""
     stage = job_stage(run, name, seed)
-    online, cpu = _taken(stage)
+    online, cpu = _training_cost(stage)
     row = {
         "scenario": run.settings.scenario,
         "method": name,
@@ -159,22 +161,22 @@ def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
         "judge_seconds": online.get("judge_seconds", 0.0),
     }
     if METHODS[name].pretrained:
-        before, cpu_before = _taken(Stage(run.root / "pretrain" / f"seed-{seed}", "pretrain", ""))
-        distilled = run.facts("distil")
-        row["pretrain_updates"] = before.get("updates", np.nan)
-        row["pretrain_seconds"] = before.get("train_seconds", np.nan)
-        row["cpu_seconds"] += cpu_before
-        row["judge_prompts"] += distilled.get("prompts", 0) + before.get("judge_prompts", 0)
-        row["judge_seconds"] += distilled.get("seconds_asking", 0.0) + before.get("judge_seconds", 0.0)
+        offline, offline_cpu = _training_cost(Stage(run.root / "pretrain" / f"seed-{seed}", "pretrain", ""))
+        table = run.facts("distil")
+        row["pretrain_updates"] = offline.get("updates", np.nan)
+        row["pretrain_seconds"] = offline.get("train_seconds", np.nan)
+        row["cpu_seconds"] += offline_cpu
+        row["judge_prompts"] += table.get("prompts", 0) + offline.get("judge_prompts", 0)
+        row["judge_seconds"] += table.get("seconds_asking", 0.0) + offline.get("judge_seconds", 0.0)
     return row
 
 
-def _taken(stage: Stage) -> tuple[dict[str, Any], float]:
-    """The facts of a training run, and its CPU seconds: NaN where they are not known."""
+def _training_cost(stage: Stage) -> tuple[dict[str, Any], float]:
+    """Facts of a training run, and its CPU seconds (NaN if not known)."""
     manifest = stage.manifest()
     facts = manifest["facts"] if manifest else {}
     if not facts.get("updates"):
-        return facts, 0.0  # nothing was trained
+        return facts, 0.0  # without training
     curves = stage.folder / "curves.parquet"
     cpu = pc.max(read_curves(curves)["cpu_seconds"]).as_py() if curves.is_file() else None
     return facts, np.nan if cpu is None else float(cpu)

@@ -1,4 +1,4 @@
-"""What is compared: one run per scenario, all with the same methods and seeds."""
+"""Plan of a comparison: one run per scenario, all with the same methods and seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ialp_rllib.agent.methods import METHODS, method
 from ialp_rllib.compare.variants import Variant, folder_name, reuse_finished, variants
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
-from ialp_rllib.report.kit.names import method_styles
+from ialp_rllib.report.kit.names import method_order
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
@@ -19,7 +19,8 @@ from ialp_rllib.stages.run import RunFolder
 
 FOLDER = "comparison"
 SEEDS = 5
-_ELSEWHERE = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the arguments"}
+_OPTIONS = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the arguments"}
+"""Settings that an option of ``ialp compare`` sets."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Comparison:
     """The runs of a comparison.
 
     Attributes:
-        out: holds a folder per scenario, and ``comparison``.
-        runs: scenario -> run; a varied scenario stands there once for each :class:`.Variant`, by its words, and a
-            cross-validated one once for each part of its users: those have ``scenario`` of their settings in common,
-            under which their results are put together.
-        variants: of the varied ones: their names -> the scenario, and the variant.
+        out: folder with one folder per run, and ``comparison``.
+        runs: name -> run. A varied scenario has one run for each :class:`.Variant`, and a cross-validated one has one
+            run for each test part. The runs of all test parts have the same ``scenario`` in their settings, by which
+            their results are merged.
+        variants: name of a varied scenario -> (scenario, variant).
     """
 
     out: Path
@@ -40,39 +41,43 @@ class Comparison:
 
     @property
     def folder(self) -> Path:
-        """Where the comparison's own files go."""
+        """Folder of the tables, figures and page."""
         return self.out / FOLDER
 
     def scenarios(self) -> dict[str, list[RunFolder]]:
-        """Scenario -> its run, or its runs on parts of the users."""
-        found: dict[str, list[RunFolder]] = {}
+        """Scenario -> its run, or its runs for all test parts."""
+        scenarios: dict[str, list[RunFolder]] = {}
         for run in self.runs.values():
-            found.setdefault(run.settings.scenario, []).append(run)
-        return found
+            scenarios.setdefault(run.settings.scenario, []).append(run)
+        return scenarios
 
     def jobs(self) -> dict[str, list[tuple[str, int]]]:
-        """Scenario -> (method, seed) of all that is to be trained."""
+        """Name of a run -> (method, seed) of its training runs."""
         return {
             name: [(m, seed) for m in run.settings.adapt.methods for seed in run.settings.seeds]
             for name, run in self.runs.items()
         }
 
     def finished(self) -> dict[str, list[tuple[str, int]]]:
-        """Scenario -> those of :meth:`jobs` that stand with these settings."""
+        """Name of a run -> its training runs that are up to date with these settings."""
         return {
             name: [job for job in jobs if job_stage(self.runs[name], *job).up_to_date()]
             for name, jobs in self.jobs().items()
         }
 
     def check(self) -> None:
-        """Raise what would stop a later scenario, such as missing data, before hours are spent on the first one."""
+        """Check all runs, for example for missing data, before hours are spent on the first one.
+
+        Raises:
+            InputError: a run cannot be started.
+        """
         for run in self.runs.values():
             _ = run.fingerprints
 
 
 def default_methods() -> tuple[str, ...]:
-    """All methods that ask no judge online: those cost many times the others' time."""
-    return tuple(method_styles(name for name, spec in METHODS.items() if not spec.judge_selects))
+    """All methods without a judge online; a judge online takes many times as long."""
+    return tuple(method_order(name for name, spec in METHODS.items() if not spec.judge_selects))
 
 
 def plan_comparison(
@@ -86,94 +91,94 @@ def plan_comparison(
     vary: Sequence[str] = (),
     cross_validate: bool = False,
 ) -> Comparison:
-    """The plan that a command line speaks of.
+    """Plan a comparison from the arguments of ``ialp compare``.
 
     Args:
-        scenarios: names of scenarios of the package, or paths of YAML files.
+        scenarios: names of built-in scenarios, or paths of YAML files.
         out: folder of the comparison.
-        seeds: so many, from 0.
-        methods: names with commas between them; empty: :func:`default_methods`.
-        data: ``NAME=DIR``, the data folders of scenarios.
-        overrides: ``key=value``, settings of all scenarios; ``NAME:key=value``, of one.
-        vary: ``key=[a, b]``: each scenario once with each of the values; several: with all combinations.
-        cross_validate: whether each seed has other test users: of parts of ``catalogue.test_share``, one after the
-            other. With as many seeds as there are parts, every user is tested on once.
+        seeds: number of seeds, which are 0, 1, ...
+        methods: comma-separated names; empty: :func:`default_methods`.
+        data: ``NAME=DIR``: data folder of a scenario.
+        overrides: ``key=value``: a setting for all scenarios; ``NAME:key=value``: for one.
+        vary: ``key=[a, b]``: run each scenario with each value; several: with all combinations.
+        cross_validate: whether to test each seed on different users: seed s uses test part s modulo their number,
+            1 / ``catalogue.test_share``. With as many seeds as parts, every user is a test user once.
 
     Raises:
-        InputError: an unknown scenario, method or setting; one that is named twice; data of a scenario that is not
+        InputError: an unknown scenario, method or setting; a duplicate; or data or settings for a scenario that is not
             compared.
     """
     if seeds < 1:
-        raise InputError("--seeds", f"is {seeds}", "at least 1; 5 or more for intervals that can be trusted")
+        raise InputError("--seeds", f"is {seeds}", "at least 1; 5 or more for reliable intervals")
     combinations = variants(vary)
-    elsewhere = _ELSEWHERE | ({"catalogue.test_part": "--cross-validate"} if cross_validate else {})
+    reserved = _OPTIONS | ({"catalogue.test_part": "--cross-validate"} if cross_validate else {})
     for option, key in [
         *(("--set", text.partition("=")[0].rpartition(":")[2]) for text in overrides),
         *(("--vary", key) for key in combinations[0].values),
     ]:
-        if key in elsewhere:
-            raise InputError(f"{option} {key}", "is not set here", f"{elsewhere[key]} of ialp compare")
+        if key in reserved:
+            raise InputError(f"{option} {key}", "is not set here", f"{reserved[key]} of ialp compare")
     chosen = _methods(methods)
-    folders, own = _folders(data), _own(overrides)
+    folders, by_scenario = _folders(data), _overrides_by_scenario(overrides)
     runs: dict[str, RunFolder] = {}
-    named: list[str] = []
+    names: list[str] = []
     varied: dict[str, tuple[str, Variant]] = {}
     for scenario in scenarios:
         base = load(scenario).scenario or Path(scenario).stem
-        given = next((folders.pop(key) for key in (base, scenario) if key in folders), None)
-        mine = [*own.get("", ()), *(own.pop(base, None) or own.pop(scenario, []))]
+        folder = next((folders.pop(key) for key in (base, scenario) if key in folders), None)
+        own = [*by_scenario.get("", ()), *(by_scenario.pop(base, None) or by_scenario.pop(scenario, []))]
         for variant in combinations:
-            plain = load(scenario, [*mine, *variant.overrides()])
+            plain = load(scenario, [*own, *variant.overrides()])
             name = variant.scenario_name(base)
-            if name in named:
+            if name in names:
                 raise InputError(f"scenario {scenario!r}", f"{base!r} is named twice", "every scenario once")
             if name == FOLDER:
-                problem = f"is called {name!r}, as the folder of the results"
+                problem = f"is named {name!r}, like the folder of the results"
                 raise InputError(f"scenario {scenario!r}", problem, "another name")
             settings = dataclasses.replace(
                 plain,
                 scenario=name,
                 seeds=tuple(range(seeds)),
                 adapt=dataclasses.replace(plain.adapt, methods=chosen),
-                catalogue=dataclasses.replace(plain.catalogue, data=given) if given else plain.catalogue,
+                catalogue=dataclasses.replace(plain.catalogue, data=folder) if folder else plain.catalogue,
             )
-            named.append(name)
-            for key, part in _parts(settings).items() if cross_validate else [(name, settings)]:
+            names.append(name)
+            for key, part in _test_parts(settings).items() if cross_validate else [(name, settings)]:
                 runs[key] = RunFolder(part, (out / folder_name(key)).resolve())
             if variant.values:
                 varied[name] = (base, variant)
-    names = list(dict.fromkeys(base for base, _ in varied.values())) or named
+    compared = list(dict.fromkeys(base for base, _ in varied.values())) or names
     if folders:
-        raise InputError(f"--data {next(iter(folders))}=…", "is not compared", f"one of {', '.join(names)}")
-    if left := set(own) - {""}:
-        raise InputError(f"--set {min(left)}:…", "is not compared", f"one of {', '.join(names)}")
+        raise InputError(f"--data {next(iter(folders))}=…", "is not compared", f"one of {', '.join(compared)}")
+    if unused := set(by_scenario) - {""}:
+        raise InputError(f"--set {min(unused)}:…", "is not compared", f"one of {', '.join(compared)}")
     return Comparison(out.resolve(), runs, varied)
 
 
-def _parts(settings: Settings) -> dict[str, Settings]:
-    """One run for each part of the users, with the seeds that are tested on them."""
+def _test_parts(settings: Settings) -> dict[str, Settings]:
+    """Name -> settings of the run for each test part, with the seeds that are tested on it."""
     share = settings.catalogue.test_share
     count = round(1 / share)
     if count < 2 or abs(count * share - 1) > 0.01:
         raise InputError(
             "--cross-validate", f"catalogue.test_share is {share:g}", "1/2, 1/3, 1/4, 1/5, ... of the users"
         )
-    found = {}
+    parts = {}
     for part in range(min(count, len(settings.seeds))):
         catalogue = dataclasses.replace(settings.catalogue, test_part=part)
         seeds = settings.seeds[part::count]
-        found[f"{settings.scenario}, part {part}"] = dataclasses.replace(settings, catalogue=catalogue, seeds=seeds)
-    return found
+        parts[f"{settings.scenario}, part {part}"] = dataclasses.replace(settings, catalogue=catalogue, seeds=seeds)
+    return parts
 
 
-def _own(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Scenario -> its settings; under "" those of all."""
-    found: dict[str, list[str]] = {"": []}
+def _overrides_by_scenario(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """Scenario -> its overrides; those for all scenarios under ""."""
+    by_scenario: dict[str, list[str]] = {"": []}
     for text in overrides:
         key, equals, value = text.partition("=")
         scenario, _, key = key.rpartition(":")
-        found.setdefault(scenario, []).append(f"{key}{equals}{value}")
-    return found
+        by_scenario.setdefault(scenario, []).append(f"{key}{equals}{value}")
+    return by_scenario
 
 
 def _methods(text: str) -> tuple[str, ...]:
@@ -182,11 +187,11 @@ def _methods(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in METHODS:
-            raise InputError("--methods", f"names {name!r}", f"any of {', '.join(METHODS)}, with commas between them")
+            raise InputError("--methods", f"names {name!r}", f"any of {', '.join(METHODS)}, separated by commas")
         if names.count(name) > 1:
             raise InputError("--methods", f"names {name!r} twice", "every method once")
         method(name)
-    return tuple(method_styles(names))
+    return tuple(method_order(names))
 
 
 def _folders(data: Sequence[str]) -> dict[str, str]:
@@ -201,13 +206,21 @@ def _folders(data: Sequence[str]) -> dict[str, str]:
     return folders
 
 
-def train(plan: Comparison, name: str, progress: Progress) -> None:
-    """Run all stages of one scenario; what stands, here or in another variant of it, is not run again."""
+def run_scenario(plan: Comparison, name: str, progress: Progress) -> None:
+    """Run all stages of one run of the plan.
+
+    Stages and training runs that are up to date are not run again; those of other variants of the same scenario are
+    copied if their fingerprints are equal.
+
+    Args:
+        plan: the comparison.
+        name: name of the run (:attr:`Comparison.runs`).
+        progress: receives the progress.
+    """
     run = plan.runs[name]
     if run.settings.scenario in plan.variants:
         base, _ = plan.variants[run.settings.scenario]
-        alike = {n for n, (of, _) in plan.variants.items() if of == base}
-        reuse_finished(
-            run, [other for other in plan.runs.values() if other.settings.scenario in alike and other != run]
-        )
+        siblings = {n for n, (scenario, _) in plan.variants.items() if scenario == base}
+        others = [other for other in plan.runs.values() if other.settings.scenario in siblings and other != run]
+        reuse_finished(run, others)
     run_all(run, progress)

@@ -1,4 +1,4 @@
-"""Settings that are varied: ``--vary KEY=[A, B]`` makes one scenario into several that differ in this alone."""
+"""Varied settings: ``--vary KEY=[A, B]`` runs a scenario once with each value."""
 
 from __future__ import annotations
 
@@ -21,35 +21,41 @@ from ialp_rllib.storage import Stage
 
 @dataclass(frozen=True)
 class Variant:
-    """One combination of the varied settings.
+    """One combination of values of the varied settings.
 
     Attributes:
-        values: dotted key -> value.
+        values: dotted name of a setting -> value; empty if nothing is varied.
     """
 
     values: dict[str, Any]
 
     @property
     def label(self) -> str:
-        """``exploration=greedy, epsilon=0.1``; empty where nothing is varied."""
+        """The values as text: ``exploration=greedy, epsilon=0.1``; empty if nothing is varied.
+
+        A setting is named by the last part of its name, or by its full name if two settings have the same last part.
+        """
         last = [key.rpartition(".")[2] for key in self.values]
         keys = [name if last.count(name) == 1 else key for name, key in zip(last, self.values, strict=True)]
         return ", ".join(f"{key}={format_value(value)}" for key, value in zip(keys, self.values.values(), strict=True))
 
     def overrides(self) -> list[str]:
-        """As ``--set`` takes them."""
+        """The values as arguments of ``--set``."""
         return [f"{key}={json.dumps(value)}" for key, value in self.values.items()]
 
     def scenario_name(self, scenario: str) -> str:
-        """The name of a scenario with this variant."""
+        """Name of this variant of a scenario."""
         return f"{scenario}, {self.label}" if self.values else scenario
 
 
 def variants(texts: Sequence[str]) -> list[Variant]:
-    """All combinations of what ``--vary`` names; one that varies nothing where it names nothing.
+    """All combinations of the values given to ``--vary``; a single one without values if nothing is varied.
+
+    Args:
+        texts: ``key=[a, b, ...]``.
 
     Raises:
-        InputError: a text is not ``key=[a, b, ...]``, or a key is named twice.
+        InputError: a text has another form, or a key or a value is named twice.
     """
     choices: dict[str, list[Any]] = {}
     for text in texts:
@@ -58,48 +64,56 @@ def variants(texts: Sequence[str]) -> list[Variant]:
         if not equals or not key:
             raise InputError(f"--vary {text}", "is not KEY=[A, B]", expected)
         try:
-            found = parse_yaml(values)
+            parsed = parse_yaml(values)
         except yaml.YAMLError as error:
             raise InputError(f"--vary {text}", "the values are not valid YAML", expected) from error
-        if not isinstance(found, list) or not found:
+        if not isinstance(parsed, list) or not parsed:
             raise InputError(f"--vary {text}", "names no list of values", expected)
         if key in choices:
             raise InputError(f"--vary {text}", f"{key} is named twice", "every setting once")
-        if len({format_value(value) for value in found}) < len(found):
+        if len({format_value(value) for value in parsed}) < len(parsed):
             raise InputError(f"--vary {text}", "names a value twice", "every value once")
-        choices[key] = found
+        choices[key] = parsed
     return [Variant(dict(zip(choices, values, strict=True))) for values in itertools.product(*choices.values())]
 
 
 def format_value(value: Any) -> str:
-    """A value as people write it."""
+    """A value as text: strings without quotation marks, others as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def folder_name(name: str) -> str:
-    """A scenario's name as the name of a folder."""
+    """The name of a run with all characters replaced that are unusual in file names."""
     return re.sub(r"[^\w.=+-]+", "-", name).strip("-") or "x"
 
 
 def reuse_finished(run: RunFolder, others: Sequence[RunFolder]) -> None:
-    """Take over what other variants finished with the same fingerprint: their data, users, judge, policies, runs."""
+    """Copy stages and training runs that other runs have finished with the same fingerprint.
+
+    Args:
+        run: the run that receives the copies.
+        others: runs to copy from, in order of preference.
+
+    Raises:
+        InputError: the run's folder cannot be written to, or contains files of no run.
+    """
     for other in others:
         for name in STAGES:
             if name not in ("adapt", "report"):
-                _take(run.stage(name), other.stage(name))
+                _copy_stage(other.stage(name), run.stage(name))
         for method in run.settings.adapt.methods:
             for seed in run.settings.seeds:
-                _take(job_stage(run, method, seed), job_stage(other, method, seed))
+                _copy_stage(job_stage(other, method, seed), job_stage(run, method, seed))
 
 
-def _take(mine: Stage, theirs: Stage) -> None:
-    if mine.fingerprint != theirs.fingerprint or mine.up_to_date() or not theirs.up_to_date():
+def _copy_stage(source: Stage, target: Stage) -> None:
+    if target.fingerprint != source.fingerprint or target.up_to_date() or not source.up_to_date():
         return
-    temporary = mine.folder.with_name(f".{mine.folder.name}.tmp")
-    with storage_errors(mine.folder):
+    temporary = target.folder.with_name(f".{target.folder.name}.tmp")
+    with storage_errors(target.folder):
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(theirs.folder, temporary)
-        if mine.folder.exists():
-            mine.open()  # empties it, or refuses where no run left it
-            shutil.rmtree(mine.folder)
-        temporary.rename(mine.folder)
+        shutil.copytree(source.folder, temporary)
+        if target.folder.exists():
+            target.open()  # empties the folder, or raises if it contains files of no run
+            shutil.rmtree(target.folder)
+        temporary.rename(target.folder)

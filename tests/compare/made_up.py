@@ -1,4 +1,4 @@
-"""A made-up comparison: no run produced these numbers."""
+"""Synthetic measurements of a comparison: no run produced these numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ialp_rllib.compare.measurements import COSTS, Measurements
 from ialp_rllib.settings import Settings, to_dict
 from tests.report.made_up import STEPS, curves_table, point, result, results_table
 
-LEVELS = {  # of a scenario's best return: before any step, and at the end
+LEVELS = {  # returns relative to TOPS: before any step, and at the end
     "dqn": (0.3, 0.7),
     "pg": (0.28, 0.75),
     "a2c": (0.32, 0.85),
@@ -32,7 +32,7 @@ def made_up(
     noise: float = 0.04,
     **more: Any,
 ) -> Measurements:
-    """Measurements, curves and costs of these scenarios, methods and seeds."""
+    """Measurements, curves and costs of these scenarios, methods and seeds; ``more``: fields of Measurements."""
     rng = np.random.default_rng(0)
     rows, points, costs = [], [], []
     for scenario in scenarios:
@@ -41,7 +41,7 @@ def made_up(
             start, end = LEVELS[method]
             for seed in range(seeds):
                 shift = noise * rng.standard_normal()
-                who = {"scenario": scenario}
+                name = {"scenario": scenario}
 
                 def level(share: float, start: float = start, end: float = end, shift: float = shift) -> float:
                     return top * (start + (end - start) * share + shift)  # noqa: B023
@@ -49,14 +49,14 @@ def made_up(
                 for policy, factor in (("sampled", 0.95), ("greedy", 1.0)):
                     for epoch, share in _SHARES.items():
                         value = factor * level(share)
-                        also = {"reward_per_step": value / 10, **_spread(share)}
-                        rows.append(result(method, seed, epoch, value, policy, **also, **who))
+                        others = {"reward_per_step": value / 10, **_diversity(share)}
+                        rows.append(result(method, seed, epoch, value, policy, **others, **name))
                 for step in range(0, STEPS["end"] + 1, 5000) if end != start else (0,):
                     share = 1 - np.exp(-step / 12_000)
                     for series in ("train", "test_sampled", "test_greedy"):
                         if series != "train" or end != start:
-                            seen = {} if series == "train" else _spread(share)
-                            points.append(point(method, seed, step, level(share), series, **seen, **who))
+                            others = {} if series == "train" else _diversity(share)
+                            points.append(point(method, seed, step, level(share), series, **others, **name))
                 costs.append(_cost(scenario, method, seed))
     return Measurements(
         result_rows=results_table(rows),
@@ -69,7 +69,7 @@ def made_up(
 
 
 def settings(scenarios: tuple[str, ...]) -> Mapping[str, Mapping[str, Any]]:
-    """Settings that differ in one point besides the name."""
+    """Settings that differ in the horizon and the name."""
     trees = {}
     for index, name in enumerate(scenarios):
         trees[name] = to_dict(Settings()) | {"scenario": name}
@@ -78,7 +78,7 @@ def settings(scenarios: tuple[str, ...]) -> Mapping[str, Mapping[str, Any]]:
     return trees
 
 
-def _spread(share: float) -> dict[str, float]:
+def _diversity(share: float) -> dict[str, float]:
     return {"coverage": 0.5 - 0.3 * share, "effective_items": 40.0 - 25 * share}
 
 

@@ -1,4 +1,4 @@
-"""Forgetting on curves made by hand, and the table of what is recommended and forgotten."""
+"""Forgetting on hand-made curves, and the table of coverage, diversity and forgetting."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.report.made_up import results_table as rows_table
 
 
 def curve(values: list[float], method: str = "aialp_ft", seed: int = 0, series: str = "test_sampled") -> pd.DataFrame:
-    """Measurements every 1,000 steps from 0 on."""
+    """A curve with a measurement every 1,000 steps, from step 0 on."""
     return curves_table([point(method, seed, 1000 * i, float(v), series) for i, v in enumerate(values)]).to_pandas()
 
 
 @pytest.mark.parametrize(
-    ("values", "share", "back"),
+    ("values", "drop", "recovery"),
     [
         ([10, 11, 12], 0.0, 0.0),
         ([10, 10, 10], 0.0, 0.0),
         ([10, 8, 9, 10, 12], 0.2, 3000.0),
-        ([10, 12, 5, 11, 9, 10, 20], 0.5, 5000.0),  # back at 3,000, but not for good
+        ([10, 12, 5, 11, 9, 10, 20], 0.5, 5000.0),  # recovered at 3,000, but not lastingly
         ([10, 8, 12, 9], 0.2, np.nan),  # below at the end
         ([10, -5], 1.5, np.nan),
         ([10], np.nan, np.nan),
@@ -32,19 +32,19 @@ def curve(values: list[float], method: str = "aialp_ft", seed: int = 0, series: 
         ([10, np.nan, 12], np.nan, np.nan),
     ],
 )
-def test_forgetting_by_hand(values, share, back):
-    found = forgetting(curve(values).sample(frac=1, random_state=0))
-    assert found == pytest.approx((share, back), nan_ok=True)
+def test_forgetting_by_hand(values, drop, recovery):
+    shuffled = curve(values).sample(frac=1, random_state=0)
+    assert forgetting(shuffled) == pytest.approx((drop, recovery), nan_ok=True)
 
 
-def test_forgetting_needs_the_start_and_takes_one_point_per_step():
+def test_forgetting_needs_step_0_and_uses_one_point_per_step():
     assert np.isnan(forgetting(curve([10, 8, 12]).iloc[1:])).all()
     twice = pd.concat([curve([10, 8, 12]), curve([10, 8, 12])])
     assert forgetting(twice) == (pytest.approx(0.2), 2000.0)
 
 
-def test_only_what_starts_pretrained_and_learns_can_forget():
-    parts = [curve([10, 5, 10], name) for name in ("a2c", "aialp_ft", "aialp_ap", "dqn", "a_plugin_of_mine")]
+def test_only_pretrained_methods_that_learn_can_forget():
+    parts = [curve([10, 5, 10], name) for name in ("a2c", "aialp_ft", "aialp_ap", "dqn", "unknown_plugin")]
     parts += [curve([10], "ialp"), curve([10, 2], "aialp_ft", series="train"), curve([20, 5], series="test_greedy")]
     table = forgetting_by_run(pd.concat(parts))
     assert table[["policy", "method", "forgetting"]].values.tolist() == [
@@ -82,14 +82,14 @@ def test_the_table_by_hand():
     assert rows[1][-3:] == ["20.0 [0.00, 40.0]", "1,667 [0, 3,000]", "3 of 3"]
 
 
-def test_no_steps_where_one_seed_is_not_back():
+def test_no_steps_to_recovery_if_one_seed_does_not_recover():
     curves = pd.concat([curve([10, 8, 10], seed=0), curve([10, 6, 7], seed=1)])
     row = beyond_table(results(("aialp_ft",), 2), curves).iloc[0]
     assert np.isnan(row["steps_back"]) and row["forgetting"] == pytest.approx(0.3)
     assert beyond_text(row.to_frame().T)[1][0][-2:] == ["–", "1 of 2"]
 
 
-def test_no_curves_at_all():
+def test_without_curves():
     row = beyond_table(results(("aialp_ft",), 1), curves_table([]).to_pandas()).iloc[0]
     assert (
         np.isnan(row["forgetting"]) and row["coverage_end"] == pytest.approx(0.1) and np.isnan(row["coverage_end_low"])

@@ -10,7 +10,7 @@ HEAD = ["Scenario", "R_avg", "R"]
 ROWS = [["a|b_c", "4.08 [3.90, 4.20]", "–"], ["[x]", "1%", "2"]]
 
 
-def test_markdown_keeps_its_columns():
+def test_markdown_escapes_pipes():
     lines = markdown(HEAD, ROWS).splitlines()
     assert lines[:2] == ["| Scenario | R\\_avg | R |", "| --- | --- | --- |"]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4}
@@ -26,14 +26,14 @@ def test_latex_is_escaped_and_balanced():
     assert bare.count("{") == bare.count("}")
 
 
-def test_latex_leaves_out_columns_that_say_nothing():
+def test_latex_leaves_out_empty_columns():
     code = latex([*HEAD, "published"], [[*row, "–"] for row in ROWS], "c", "n", 1)
     assert "published" not in code
     assert r"\begin{tabular}{lrr}" in code
     assert r"a\textbar{}b\_c & 4.08 [3.90, 4.20] & --" in code
 
 
-def test_latex_prints_what_stands_there():
+def test_latex_escapes_special_characters():
     assert latex_escape(r"a_b & 5% {x} \y ^~#$") == (
         r"a\_b \& 5\% \{x\} \textbackslash{}y \textasciicircum{}\textasciitilde{}\#\$"
     )

@@ -1,4 +1,4 @@
-"""The comparison's folder: page, tables and figures from made-up measurements."""
+"""The files of a comparison: page, tables and figures from synthetic measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ialp_rllib.compare import write
+from ialp_rllib.compare import write_comparison
 from ialp_rllib.results.schemas import CURVES, RESULTS, check_curves, check_results
 from tests.report.reading import Page
 
@@ -23,7 +23,7 @@ METHODS = ("popularity", "a2c", "ialp", "aialp_ft", "aialp_ap")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("made-up") / "comparison"
-    write(made_up(("coat", "sample"), METHODS, missing=(("coat", "a2c", 5), ("coat", "a2c", 6))), path)
+    write_comparison(made_up(("coat", "sample"), METHODS, missing=(("coat", "a2c", 5), ("coat", "a2c", 6))), path)
     return path
 
 
@@ -31,20 +31,20 @@ def read(folder: Path) -> Page:
     return Page((folder / "index.html").read_text(encoding="utf-8"))
 
 
-def test_what_is_written(folder):
+def test_the_files(folder):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    kinds = ("table3", "table4", "table5", "ratios", "beyond")
-    tables = {f"{name}.{kind}" for name in kinds for kind in ("csv", "md", "tex")}
+    stems = ("table3", "table4", "table5", "ratios", "beyond")
+    tables = {f"{name}.{suffix}" for name in stems for suffix in ("csv", "md", "tex")}
     others = {"index.html", "results.parquet", "curves.parquet", "contrasts.csv", "aggregate.csv", "costs.csv"}
     assert tables | others == {name for name in names if not name.startswith("figures/")}
     assert pq.read_schema(folder / "results.parquet").equals(RESULTS)
     assert pq.read_schema(folder / "curves.parquet").equals(CURVES)
     assert {"figures/coat-return-train.svg", "figures/sample-length-test_sampled.svg"} <= names
-    assert {f"figures/{s}-{what}.svg" for s in ("coat", "sample") for what in ("coverage", "diversity")} <= names
+    assert {f"figures/{s}-{name}.svg" for s in ("coat", "sample") for name in ("coverage", "diversity")} <= names
     assert pd.read_csv(folder / "table5.csv")["published_return"].notna().sum() == 12  # Coat's, for both policies
 
 
-def test_figures_are_files_of_their_own(folder):
+def test_figures_are_valid_svg_files(folder):
     for path in (folder / "figures").iterdir():
         root = ET.parse(path).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.get("viewBox")
@@ -57,7 +57,7 @@ def test_the_page(folder):
     )
     for expected in (
         "Before any online step, iALP is better than the best baseline (Popularity) in 2 of 2 scenarios",
-        "not in any figure: coat: A2C (seeds 5, 6).",
+        "Not finished, and not included: coat: A2C (seeds 5, 6).",
         "sample: The judge is the tiny one.",
         "users.horizon",
         "agent.gamma",
@@ -65,13 +65,13 @@ def test_the_page(folder):
         "P(X > A2C)",
         "1.2.0",
         "20,000",
-        "What is recommended, and what is forgotten",
-        "Steps until back",
+        "Coverage, diversity and forgetting",
+        "Steps to recovery",
     ):
         assert expected in page.text, expected
 
 
-def test_nothing_is_loaded_from_elsewhere(folder):
+def test_no_external_resources(folder):
     page = read(folder)
     assert page.links and all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert [name for name, n in page.ids.items() if n > 1] == []
@@ -82,22 +82,23 @@ def test_nothing_is_loaded_from_elsewhere(folder):
 def test_one_seed_and_hostile_names(tmp_path):
     evil = "<script>alert('x')</script>/.."
     measured = made_up((evil, "sample"), ("a2c", "ialp"), seeds=1, notes=(evil,))
-    write(replace(measured, settings={evil: {evil: evil}, "sample": {}}), tmp_path)
+    write_comparison(replace(measured, settings={evil: {evil: evil}, "sample": {}}), tmp_path)
     page = read(tmp_path)
     assert page.tags["script"] == 0 and page.text.count("alert('x')") > 4
-    assert "One seed: no interval can be given" in page.text and "better" not in page.text.split("How to read")[0]
+    assert "One seed: there are no intervals" in page.text and "better" not in page.text.split("Glossary")[0]
+    assert not re.search(r">(better|worse)<", (tmp_path / "index.html").read_text())  # nor in a cell of a table
     assert {path.parent for path in tmp_path.rglob("*.svg")} == {tmp_path / "figures"}
 
 
 def test_results_of_an_older_version_have_dashes(tmp_path):
     measured = made_up(("sample",), ("a2c", "ialp", "aialp_ft"), seeds=3)
-    lost = ["coverage", "effective_items"]
+    new = ["coverage", "effective_items"]
     old = replace(
         measured,
-        result_rows=check_results(measured.result_rows.drop_columns(lost)),
-        curve_rows=check_curves(measured.curve_rows.drop_columns(lost)),
+        result_rows=check_results(measured.result_rows.drop_columns(new)),
+        curve_rows=check_curves(measured.curve_rows.drop_columns(new)),
     )
-    write(old, tmp_path)
+    write_comparison(old, tmp_path)
     table = pd.read_csv(tmp_path / "beyond.csv")
     assert table["coverage_end"].isna().all() and table["effective_items_0"].isna().all()
     rows = [line.split("|")[2:-1] for line in (tmp_path / "beyond.md").read_text().splitlines() if "| sample |" in line]
@@ -105,20 +106,20 @@ def test_results_of_an_older_version_have_dashes(tmp_path):
     assert cells[0] == ["A2C", *["–"] * 7] and cells[1] == ["iALP", *["–"] * 7]
     assert cells[2] == ["A-iALP\\_ft", *["–"] * 4, "0.00 \\[0.00, 0.00\\]", "0 \\[0, 0\\]", "3 of 3"]
     assert not {path.stem for path in (tmp_path / "figures").iterdir()} & {"sample-coverage", "sample-diversity"}
-    section = read(tmp_path).text.split("What is recommended, and what is forgotten")[1].split("What one run")[0]
+    section = read(tmp_path).text.split("Coverage, diversity and forgetting")[1].split("Cost of one training run")[0]
     assert "0.00 [0.00, 0.00]" in section and section.count("–") > 14
 
 
 def test_no_curves_no_baseline_no_random(tmp_path):
     measured = made_up(("sample",), ("ialp", "aialp_ap"), seeds=2)
     bare = replace(measured, curve_rows=CURVES.empty_table(), random={}, settings={}, versions={}, notes=())
-    write(bare, tmp_path)
+    write_comparison(bare, tmp_path)
     page = read(tmp_path)
     assert "can be compared with a baseline yet" in page.text and "No normalised returns" in page.text
     assert not {"curves", "ratios", "settings", "versions"} & set(page.ids)
 
 
-def test_the_same_input_gives_the_same_page(tmp_path):
+def test_equal_input_gives_equal_pages(tmp_path):
     for name in ("a", "b"):
-        write(made_up(("sample",), ("a2c", "ialp"), seeds=2), tmp_path / name)
+        write_comparison(made_up(("sample",), ("a2c", "ialp"), seeds=2), tmp_path / name)
     assert (tmp_path / "a" / "index.html").read_bytes() == (tmp_path / "b" / "index.html").read_bytes()

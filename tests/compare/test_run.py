@@ -11,7 +11,7 @@ import pytest
 
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli import main as cli
-from ialp_rllib.compare import Comparison, collect, plan_comparison, train, write
+from ialp_rllib.compare import Comparison, collect, plan_comparison, run_scenario, write_comparison
 from ialp_rllib.compare.plan import default_methods
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
@@ -35,18 +35,18 @@ def plan(out: Path, seeds: int = 2) -> Comparison:
     return plan_comparison(["sample"], out, seeds=seeds, methods="popularity, a2c", overrides=SETS)
 
 
-def words(out: Path, methods: str, seeds: int) -> list[str]:
-    """The command line of a small comparison."""
+def arguments(out: Path, methods: str, seeds: int) -> list[str]:
+    """Command-line arguments of a small comparison."""
     sets = [part for text in SETS for part in ("--set", text)]
     return ["compare", "sample", "--out", str(out), "--seeds", str(seeds), "--methods", methods, *sets]
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison of two methods and two seeds on the sample; in one process, for Ray's would take longer to start."""
+    """A comparison of two methods and two seeds on the sample, in one process: starting Ray's would take longer."""
     out = tmp_path_factory.mktemp("compared")
-    said = finish([*words(out, "popularity,a2c", 2), "--local-mode"])
-    assert "R at the end" in said and (out / "comparison" / "index.html").is_file()
+    output = finish([*arguments(out, "popularity,a2c", 2), "--local-mode"])
+    assert "R at the end" in output and (out / "comparison" / "index.html").is_file()
     return out
 
 
@@ -56,9 +56,9 @@ def times(out: Path) -> dict[str, int]:
 
 def test_results_of_all_runs(compared):
     measured = collect(plan(compared))
-    analysis = write(measured, plan(compared).folder)
-    spreads = measured.results[["coverage", "effective_items"]]
-    assert spreads.notna().all(axis=None) and (spreads > 0).all(axis=None) and (spreads["coverage"] <= 1).all()
+    analysis = write_comparison(measured, plan(compared).folder)
+    diversity = measured.results[["coverage", "effective_items"]]
+    assert diversity.notna().all(axis=None) and (diversity > 0).all(axis=None) and (diversity["coverage"] <= 1).all()
     assert measured.curves.loc[measured.curves["series"] == "train", "coverage"].isna().all()
     assert analysis.beyond["coverage_end"].notna().all() and analysis.beyond["forgetting"].isna().all()
     assert measured.missing == () and len(measured.results) == 2 * 2 * 4 * 2  # methods, seeds, epochs, policies
@@ -70,38 +70,38 @@ def test_results_of_all_runs(compared):
 
 
 def test_a_cross_validated_comparison(tmp_path):
-    """Seeds with test users of their own are runs of one scenario."""
-    finish([*words(tmp_path, "popularity", 2), "--cross-validate", "--local-mode"])
+    """The runs of all test parts are merged into one scenario."""
+    finish([*arguments(tmp_path, "popularity", 2), "--cross-validate", "--local-mode"])
     halves = plan_comparison(["sample"], tmp_path, seeds=2, methods="popularity", overrides=SETS, cross_validate=True)
     measured = collect(halves)
     assert measured.scenarios == ["sample"] and measured.missing == ()
     assert sorted(measured.results["seed"].unique()) == [0, 1]
     ends = measured.results[measured.results["epoch"] == "end"].groupby("seed")["return"].mean()
-    assert ends[0] != ends[1]  # a fixed policy, another user each
-    apart = [run.facts("users")["test_random_policy"]["return"] for run in halves.runs.values()]
-    assert apart[0] != apart[1] and measured.random == {"sample": pytest.approx(sum(apart) / 2)}
+    assert ends[0] != ends[1]  # the same policy on different users
+    random = [run.facts("users")["test_random_policy"]["return"] for run in halves.runs.values()]
+    assert random[0] != random[1] and measured.random == {"sample": pytest.approx(sum(random) / 2)}
     assert measured.settings["sample"]["seeds"] == [0, 1]
     assert measured.settings["sample"]["catalogue"]["test_part"] == [0, 1]
     page = Page((tmp_path / "comparison" / "index.html").read_text()).text
     assert "catalogue.test_part" in page and "part 1" not in page
-    assert "sample: Cross-validated: a seed is tested on one of 2 parts of 0.2 of the users each." in page
+    assert "sample: Cross-validated: each seed is tested on one of 2 parts with 0.2 of the users each." in page
 
 
 def test_a_second_call_trains_nothing(compared):
     before, progress = times(compared), Progress()
-    train(plan(compared), "sample", progress)
+    run_scenario(plan(compared), "sample", progress)
     assert progress.ran == [] and times(compared) == before
 
 
-def test_a_report_half_way(compared, monkeypatch, capsys):
+def test_a_report_of_an_unfinished_comparison(compared, monkeypatch, capsys):
     before = times(compared)
-    monkeypatch.setattr(sys, "argv", ["ialp", *words(compared, "a2c,popularity,pg", 3), "--only-report"])
+    monkeypatch.setattr(sys, "argv", ["ialp", *arguments(compared, "a2c,popularity,pg", 3), "--only-report"])
     with pytest.raises(SystemExit) as end:
         cli.main()
     out, err = capsys.readouterr()
     assert not end.value.code and times(compared) == before
-    said = " ".join(err.split())
-    assert "not finished" in said and "A2C (seed 2)" in said and "PG (seeds 0, 1, 2)" in said
+    messages = " ".join(err.split())
+    assert "not finished" in messages and "A2C (seed 2)" in messages and "PG (seeds 0, 1, 2)" in messages
     assert "Popularity" in out and "A2C (seed 2)" in Page((compared / "comparison" / "index.html").read_text()).text
 
 
@@ -110,19 +110,20 @@ def test_nothing_is_finished(tmp_path):
         collect(plan(tmp_path))
 
 
-def test_runs_of_other_settings_do_not_count(compared):
+def test_runs_with_other_settings_do_not_count(compared):
     other = plan_comparison(["sample"], compared, seeds=2, methods="a2c", overrides=[*SETS, "agent.gamma=0.5"])
     assert other.finished() == {"sample": []}
 
 
 def test_the_plan(tmp_path):
-    (tmp_path / "mine.yaml").write_text("catalogue: {data: 'package:sample'}\n")
-    made = plan_comparison([str(tmp_path / "mine.yaml"), "coat"], tmp_path, data=[f"coat={tmp_path}"])
-    assert list(made.runs) == ["mine", "coat"] and made.runs["mine"].settings.scenario == "mine"
-    assert made.runs["coat"].settings.catalogue.data == str(tmp_path)
-    assert made.runs["mine"].root == tmp_path / "mine" and made.runs["mine"].settings.seeds == (0, 1, 2, 3, 4)
+    (tmp_path / "shop.yaml").write_text("catalogue: {data: 'package:sample'}\n")
+    comparison = plan_comparison([str(tmp_path / "shop.yaml"), "coat"], tmp_path, data=[f"coat={tmp_path}"])
+    runs = comparison.runs
+    assert list(runs) == ["shop", "coat"] and runs["shop"].settings.scenario == "shop"
+    assert runs["coat"].settings.catalogue.data == str(tmp_path)
+    assert runs["shop"].root == tmp_path / "shop" and runs["shop"].settings.seeds == (0, 1, 2, 3, 4)
     assert set(default_methods()) == set(METHODS) - {"llm_online"}
-    json.dumps(made.jobs())
+    json.dumps(comparison.jobs())
 
 
 @pytest.mark.parametrize(
@@ -142,19 +143,19 @@ def test_the_plan(tmp_path):
         ({"overrides": ["agent.gama=1"]}, "agent.gamma"),
     ],
 )
-def test_bad_input(tmp_path, options, message):
+def test_invalid_arguments(tmp_path, options, message):
     scenarios = options.pop("scenarios", ["sample"])
     with pytest.raises(InputError) as error:
         plan_comparison(scenarios, tmp_path, **options)
     assert message in str(error.value)
 
 
-def test_data_that_are_not_there_are_missed_before_anything_runs(tmp_path):
+def test_missing_data_are_reported_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         plan_comparison(["sample", "coat"], tmp_path, data=[f"coat={tmp_path / 'nowhere'}"]).check()
 
 
-def test_a_folder_that_is_called_as_the_results(tmp_path):
+def test_a_scenario_with_the_name_of_the_results_folder(tmp_path):
     (tmp_path / "comparison.yaml").write_text("catalogue: {data: 'package:sample'}\n")
     with pytest.raises(InputError, match="the folder of the results"):
         plan_comparison([str(tmp_path / "comparison.yaml")], tmp_path)

@@ -1,4 +1,4 @@
-"""Varied settings: their combinations and names, and what one variant takes over from another."""
+"""Varied settings: combinations and names of variants, and the reuse of finished stages between variants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_all_combinations_by_name():
     ]
     assert found[0].overrides() == ['agent.exploration="greedy"', "adapt.alpha.start=0.1"]
     both = variants(["adapt.dqn.double=[true, false]", "users.seed=[0]", "judge.seed=[1]"])
-    assert both[0].label == "double=true, users.seed=0, judge.seed=1"  # two are called seed
+    assert both[0].label == "double=true, users.seed=0, judge.seed=1"  # two settings end with "seed"
     assert folder_name(both[0].scenario_name("coat")) == "coat-double=true-users.seed=0-judge.seed=1"
 
 
@@ -64,7 +64,7 @@ def test_a_cross_validated_plan(tmp_path):
     tested = [set(run.catalogue.test_users) for run in runs[:5]]
     assert len(set.union(*tested)) == sum(len(users) for users in tested) == runs[0].catalogue.n_users
     reuse_finished(runs[8], runs[:5])
-    assert runs[8].stage("prepare").up_to_date()  # taken from the same part of the other variant
+    assert runs[8].stage("prepare").up_to_date()  # copied from the same test part of the other variant
     fewer = plan_comparison(["sample"], tmp_path, seeds=2, methods="a2c", cross_validate=True)
     assert list(fewer.runs) == ["sample, part 0", "sample, part 1"] and not fewer.variants
     for bad, message in (
@@ -75,7 +75,7 @@ def test_a_cross_validated_plan(tmp_path):
             plan_comparison(["sample"], tmp_path, overrides=[bad], cross_validate=True)
 
 
-def test_variants_take_over_what_is_the_same_in_both(tmp_path):
+def test_finished_stages_with_equal_fingerprints_are_copied(tmp_path):
     plan = plan_comparison(["sample"], tmp_path, seeds=1, methods="a2c,aialp_ap", vary=["adapt.alpha.start=[0.1, 0.5]"])
     first, second = plan.runs.values()
     run_stage(first, "prepare", Progress())
@@ -85,10 +85,10 @@ def test_variants_take_over_what_is_the_same_in_both(tmp_path):
         stage.finish({}, 0.0)
     reuse_finished(second, [first])
     assert second.stage("prepare").up_to_date() and second.catalogue.n_items == first.catalogue.n_items
-    assert not second.stage("users").up_to_date()  # nobody has fitted them
+    assert not second.stage("users").up_to_date()  # not run in either variant
     a2c = job_stage(second, "a2c", 0)
     assert a2c.up_to_date() and (a2c.folder / "curves.parquet").read_text() == "a2c"
-    assert not job_stage(second, "aialp_ap", 0).up_to_date()  # alpha is another one
+    assert not job_stage(second, "aialp_ap", 0).up_to_date()  # depends on alpha
     assert not job_stage(second, "aialp_ap", 0).folder.exists()
 
 
@@ -104,12 +104,12 @@ def test_variants_take_over_what_is_the_same_in_both(tmp_path):
         ("seeds=[1, 2]", "--seeds of ialp compare"),
     ],
 )
-def test_bad_variations(tmp_path, vary, message):
+def test_invalid_variations(tmp_path, vary, message):
     with pytest.raises(InputError) as error:
         plan_comparison(["sample"], tmp_path, vary=[vary])
     assert message in str(error.value)
 
 
-def test_a_setting_of_a_scenario_that_is_not_compared(tmp_path):
+def test_a_setting_for_a_scenario_that_is_not_compared(tmp_path):
     with pytest.raises(InputError, match="--set lastfm:…: is not compared"):
         plan_comparison(["sample"], tmp_path, overrides=["lastfm:agent.dim=8"])

@@ -1,4 +1,4 @@
-"""What a varied setting changes: the table, the figures, and their place on the page."""
+"""Effect of a varied setting: the table, the figures, and the section of the page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from ialp_rllib.compare.analysis import analyse
 from ialp_rllib.compare.varied import varied_figures, varied_table, varied_text
-from ialp_rllib.compare.write import write
+from ialp_rllib.compare.write import write_comparison
 from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, WORSE
 from tests.compare.made_up import made_up
 from tests.report.reading import Page
@@ -35,11 +35,11 @@ def test_each_variant_against_the_best_of_the_others() -> None:
     assert table.loc["start=0.1", "difference"] == pytest.approx(-2.0)
     assert table.loc["start=0.1", "difference_low"] < -2.0 < table.loc["start=0.1", "difference_high"] < 0
     assert (table["scenario"] == "coat").all()
-    alone = varied_table(results({low: (1.0, 1.1), high: (3.0, 3.1)}), NAMES).set_index("variant")
-    assert alone.loc["start=1", "verdict"] == BETTER
+    two = varied_table(results({low: (1.0, 1.1), high: (3.0, 3.1)}), NAMES).set_index("variant")
+    assert two.loc["start=1", "verdict"] == BETTER
 
 
-def test_a_method_with_the_same_runs_everywhere_is_left_out_and_a_run_that_diverged_is_never_the_best() -> None:
+def test_equal_results_are_left_out_and_a_variant_with_a_diverged_run_is_never_the_best() -> None:
     low, middle, high = NAMES
     both = pd.concat(
         [
@@ -56,17 +56,17 @@ def test_a_method_with_the_same_runs_everywhere_is_left_out_and_a_run_that_diver
     assert rows[2][6] == "–"
 
 
-def test_on_the_page_and_on_the_disk(tmp_path) -> None:
+def test_page_and_files(tmp_path) -> None:
     measured = made_up(tuple(NAMES), ("a2c", "aialp_ap"), seeds=3, variants=NAMES)
     analysis = analyse(measured)
     assert list(varied_figures(analysis.summary, NAMES, "sampled")) == ["coat"]
-    write(measured, tmp_path)
+    write_comparison(measured, tmp_path)
     page = Page((tmp_path / "index.html").read_text())
-    assert "What was varied" in page.text and "Best other variant" in page.text
+    assert "Varied settings" in page.text and "Best other variant" in page.text
     assert {path.name for path in (tmp_path / "figures").glob("varied*")} == {
         f"varied-0-epoch-{epoch}.svg" for epoch in ("0", "1", "end")
     }
     assert set(pd.read_csv(tmp_path / "varied.csv")["variant"]) == {"start=0.1", "start=0.5", "start=1"}
     plain = tmp_path / "plain"
-    write(made_up(("coat",), ("a2c", "aialp_ap"), seeds=2), plain)
-    assert "What was varied" not in (plain / "index.html").read_text() and not (plain / "varied.csv").exists()
+    write_comparison(made_up(("coat",), ("a2c", "aialp_ap"), seeds=2), plain)
+    assert "Varied settings" not in (plain / "index.html").read_text() and not (plain / "varied.csv").exists()

@@ -1,4 +1,4 @@
-"""Tables of text as Markdown and as LaTeX (booktabs)."""
+"""Tables of text as Markdown and LaTeX (booktabs)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _LATEX = {
 
 
 def latex_escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Text with LaTeX's special characters escaped."""
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A pipe table."""
+    """A Markdown table with pipes; special characters in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(_markdown_cell(cell) for cell in line)} |\n" for line in lines)
 
@@ -44,16 +44,19 @@ def _markdown_cell(text: str) -> str:
 
 
 def latex(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, name: str, texts: int) -> str:
-    """A ``table*`` environment; needs the packages ``booktabs`` and ``graphicx`` (it is scaled to the text's width).
+    """A ``table*`` environment, scaled to the text width; it needs the packages ``booktabs`` and ``graphicx``.
+
+    A rule separates rows with different first cells; columns of numbers without any value are left out.
 
     Args:
-        texts: so many columns from the left are words; the others are numbers, set flush right.
-        name: of its label, ``tab:NAME``.
-
-    A rule stands where the first cell differs from the one above; a column in which no row says anything is left out.
+        head: header.
+        rows: cells of each row.
+        caption: caption of the table.
+        name: its label is ``tab:NAME``.
+        texts: number of columns of text, from the left; the others are numbers, aligned to the right.
     """
-    said = [c for c in range(len(head)) if c < texts or any(row[c] != ABSENT for row in rows)]
-    head, rows = [head[c] for c in said], [[row[c] for c in said] for row in rows]
+    shown = [c for c in range(len(head)) if c < texts or any(row[c] != ABSENT for row in rows)]
+    head, rows = [head[c] for c in shown], [[row[c] for c in shown] for row in rows]
     body = []
     for index, row in enumerate(rows):
         if index and row[0] != rows[index - 1][0]:
@@ -78,6 +81,6 @@ def latex(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, name
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    # Braces: a row that begins with "[" would be read as the optional argument of the \\ before it.
+    # Braces, since a row that begins with "[" would be read as the optional argument of the \\ before it.
     first, *others = (latex_escape(cell) for cell in cells)
     return " & ".join([f"{{{first}}}" if first.startswith("[") else first, *others]) + r" \\"

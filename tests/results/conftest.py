@@ -1,4 +1,4 @@
-"""The made-up measurements of the report's tests."""
+"""The synthetic measurements of the tests of the reports."""
 
 from tests.report.conftest import curves, results
 

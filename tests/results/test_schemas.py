@@ -1,4 +1,4 @@
-"""The declared schemas are enforced, and a refusal says where."""
+"""Tables are checked against their schemas, and errors name row and field."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ialp_rllib.results.schemas import CURVES, RESULTS, check_curves, check_resu
 from tests.report.made_up import curves_table, point, result, results_table
 
 
-def test_what_fits_passes_unchanged(results, curves):
+def test_valid_tables_are_unchanged(results, curves):
     assert check_results(results).equals(results)
     assert check_curves(curves).equals(curves)
 
@@ -27,19 +27,19 @@ def test_a_missing_column_is_named(results, column):
 
 
 @pytest.mark.parametrize(("field", "value"), [("epoch", "3"), ("policy", "argmax")])
-def test_an_unknown_word_is_named_with_its_row(field, value):
+def test_an_unknown_value_is_named_with_its_row(field, value):
     rows = [result("a2c", 0, "0", 1.0), result("a2c", 1, "0", 1.0) | {field: value}]
     with pytest.raises(InputError, match=rf"row 2, field '{field}'.*'{value}'"):
         check_results(results_table(rows))
 
 
-def test_text_where_a_number_belongs(results):
+def test_text_instead_of_numbers(results):
     index = results.schema.get_field_index("return")
     with pytest.raises(InputError, match="field 'return'"):
         check_results(results.set_column(index, "return", results["return"].cast(pa.string())))
 
 
-def test_the_same_measurement_twice():
+def test_a_duplicate_measurement():
     with pytest.raises(InputError, match=r"row 2: .* twice"):
         check_results(results_table([result("a2c", 0, "0", 1.0), result("a2c", 0, "0", 2.0)]))
 

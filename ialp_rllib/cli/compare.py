@@ -1,4 +1,4 @@
-"""``ialp compare``: all methods over several scenarios and seeds, beside the published figures."""
+"""``ialp compare``: compare methods over several scenarios and seeds, and with published results."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 
 def compare(
-    scenarios: Annotated[list[str], typer.Argument(help="Scenarios of the package (sample, coat), or scenario YAMLs.")],
+    scenarios: Annotated[
+        list[str], typer.Argument(help="Names of built-in scenarios (sample, coat), or paths of YAML files.")
+    ],
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="NAME=DIR", help="Data folder of a scenario; once for each.")
+        list[str] | None, typer.Option("--data", metavar="NAME=DIR", help="Data folder of a scenario.")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Training runs per method and scenario.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", help="Number of training runs per method and scenario.")] = 5,
     methods: Annotated[
-        str, typer.Option("--methods", metavar="A,B,C", help="Default: all that ask no judge online.")
+        str, typer.Option("--methods", metavar="A,B,C", help="Default: all methods without a judge online.")
     ] = "",
-    out: Annotated[Path, typer.Option("--out", help="Folder: one folder per scenario in it, and `comparison`.")] = Path(
-        "runs/compare"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for one folder per scenario, and `comparison` with the results.")
+    ] = Path("runs/compare"),
     only_report: Annotated[
-        bool, typer.Option("--only-report", help="Train nothing: compare what is finished, and say what is missing.")
+        bool,
+        typer.Option("--only-report", help="Train nothing: compare finished training runs, and list missing ones."),
     ] = False,
     set_: Annotated[
         list[str] | None,
@@ -39,16 +42,22 @@ def compare(
     ] = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option("--vary", metavar="KEY=[A,B]", help="Each scenario with each of the values; several: combined."),
+        typer.Option(
+            "--vary",
+            metavar="KEY=[A,B]",
+            help="Run each scenario with each value of a setting; given several times: with all combinations.",
+        ),
     ] = None,
     cross_validate: Annotated[
         bool,
-        typer.Option("--cross-validate", help="Each seed with other test users: five seeds test on every user once."),
+        typer.Option(
+            "--cross-validate", help="Test each seed on different users: with five seeds, every user is tested once."
+        ),
     ] = False,
     local_mode: console.Local = False,
     verbose: console.Verbose = False,
 ) -> None:
-    """Compare methods over scenarios and seeds; what stands from an earlier call is not run again."""
+    """Compare methods over scenarios and seeds. Training runs that are up to date are not run again."""
     console.configure_logging(verbose)
     from ialp_rllib.compare import collect, plan_comparison, write_comparison
 
@@ -66,19 +75,20 @@ def compare(
     plan.check()
     if not only_report:
         _train(plan, local_mode)
-    measured = collect(plan)
+    measurements = collect(plan)
     with console.messages.status("Estimating intervals"):
-        analysis = write_comparison(measured, plan.folder)
-    if measured.missing:
+        analysis = write_comparison(measurements, plan.folder)
+    if measurements.missing:
         from ialp_rllib.compare.page.page import missing_text
 
-        console.messages.print(f"[yellow]not finished[/] {escape(missing_text(measured.missing))}", soft_wrap=True)
+        missing = escape(missing_text(measurements.missing))
+        console.messages.print(f"[yellow]not finished[/] {missing}", soft_wrap=True)
     _show(analysis)
     console.messages.print(f"\nComparison: [bold]{escape(str(plan.folder / 'index.html'))}[/]", soft_wrap=True)
 
 
 def _train(plan: Comparison, local: bool) -> None:
-    """All scenarios, one after the other; the methods and seeds of each run side by side."""
+    """Run all scenarios, one after the other; the methods and seeds of a scenario are trained in parallel."""
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.compare import run_scenario
@@ -93,7 +103,7 @@ def _train(plan: Comparison, local: bool) -> None:
 
 
 def _show(analysis: Analysis) -> None:
-    """The verdict, and the returns at the end."""
+    """Print the returns at the end with their verdicts, and the findings."""
     from ialp_rllib.compare.tables import format_estimate, verdict_text
     from ialp_rllib.report.kit.names import label
 

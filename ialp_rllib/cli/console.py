@@ -1,4 +1,4 @@
-"""What all verbs share: the console for messages, the common options, and opening the run that they speak of."""
+"""Shared parts of the commands: consoles, common options, and access to a run."""
 
 from __future__ import annotations
 
@@ -16,26 +16,41 @@ if TYPE_CHECKING:
     from ialp_rllib.stages.run import RunFolder
 
 messages = Console(stderr=True)
-"""Progress and messages go to standard error; results go to standard output."""
+"""Console for progress and messages: standard error. Results go to standard output, see :func:`results`."""
 
-Scenario = Annotated[str, typer.Argument(help="A scenario of the package (sample, coat), or a scenario YAML.")]
+Scenario = Annotated[str, typer.Argument(help="Name of a built-in scenario (sample, coat), or path of a YAML file.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the scenario's data (catalogue.data).")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/SCENARIO.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. agent.gamma=0.95.")
 ]
-Local = Annotated[bool, typer.Option("--local-mode", help="Run everything in one process, for breakpoints.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what the stages do.")]
+Local = Annotated[bool, typer.Option("--local-mode", help="Run everything in one process, for debugging.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log messages of the stages.")]
 
 
 def results(width: int = 140) -> Console:
-    """The console for results: standard output, wide where it is a file, so that no cell is broken."""
+    """Console for results: standard output.
+
+    Args:
+        width: columns if standard output is not a terminal, so that the cells of tables are not wrapped.
+    """
     console = Console()
     return console if console.is_terminal else Console(width=width)
 
 
 def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list[str] | None, local: bool) -> RunFolder:
-    """The run that the options of a command line describe."""
+    """The run that the options of a command describe.
+
+    Args:
+        scenario: name of a built-in scenario, or path of a YAML file.
+        data: folder of its data; None: the scenario's.
+        out: folder of the run; None: ``runs/SCENARIO``.
+        overrides: ``key=value``.
+        local: whether to run everything in one process.
+
+    Raises:
+        InputError: an unknown scenario or setting, or an invalid value.
+    """
     from ialp_rllib.settings import load
     from ialp_rllib.stages.run import RunFolder
 
@@ -49,7 +64,10 @@ def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list
 
 
 def configure_logging(verbose: bool) -> None:
-    """Show our own messages only: the libraries' deprecation notes are not for our users."""
+    """Log to standard error: warnings of this package, or everything from level INFO on if ``verbose``.
+
+    Unless ``verbose``, warnings of libraries (mostly deprecations) are hidden, in Ray's workers, too.
+    """
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(message)s",
@@ -57,6 +75,6 @@ def configure_logging(verbose: bool) -> None:
     )
     if not verbose:
         warnings.filterwarnings("ignore")
-        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # Ray's workers, too
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # inherited by Ray's workers
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

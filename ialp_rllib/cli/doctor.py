@@ -1,4 +1,4 @@
-"""``ialp doctor``: what is wrong with this machine or this installation, in plain words."""
+"""``ialp doctor``: check the machine and the installation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ialp_rllib.cli import console
+
 
 def doctor(
-    out: Annotated[Path, typer.Option("--out", help="Folder that results shall go to.")] = Path("runs"),
-    deep: Annotated[bool, typer.Option("--deep", help="Also import the heavy libraries (up to a minute).")] = False,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results of a run.")] = Path("runs"),
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also import transformers, peft and vLLM (up to a minute).")
+    ] = False,
 ) -> None:
-    """Check this machine, and say in plain words what is wrong and how to mend it."""
+    """Check this machine and the installation. Exit code 1 if there is a problem that would make a run fail."""
     from ialp_rllib.cli import checks
 
-    found = checks.checks(out, deep=deep)
-    Console().print(checks.render(found))
-    raise typer.Exit(checks.exit_code(found))
+    results = checks.checks(out, deep=deep)
+    table = checks.render(results)
+    width = Console(width=10_000).measure(table).maximum  # in a file or a pipe: one line per row
+    console.results(width).print(table)
+    raise typer.Exit(checks.exit_code(results))

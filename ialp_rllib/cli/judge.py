@@ -1,4 +1,4 @@
-"""``ialp judge``: make a judge, and see how good one is."""
+"""``ialp judge``: create and audit judges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ialp_rllib.errors import InputError
 if TYPE_CHECKING:
     from ialp_rllib.report.audit.section import Cell
 
-app = typer.Typer(help="Make a judge, and see how good one is.", no_args_is_help=True)
+app = typer.Typer(help="Create and audit judges.", no_args_is_help=True)
 
 
 @app.command()
@@ -26,23 +26,25 @@ def audit(
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="Who is audited: tiny, oracle, a folder, or a Hugging Face id. Default: the run's."
+            "--model", help="Judge to audit: tiny, oracle, a folder, or a Hugging Face id. Default: the run's judge."
         ),
     ] = "",
     prompts: Annotated[
         int | None,
         typer.Option(
-            "--prompts", min=1, help="Held-out prompts, instead of judge.audit_prompts; thrice as many in all."
+            "--prompts",
+            min=1,
+            help="Number of held-out prompts, instead of judge.audit_prompts; about three times as many in total.",
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", help="File for the page. Default: audit/index.html of the run.")
+        Path | None, typer.Option("--html", help="File for the page. Default: audit/index.html in the run's folder.")
     ] = None,
     set_: console.Set = None,
     local_mode: console.Local = False,
     verbose: console.Verbose = False,
 ) -> None:
-    """Measure how good a run's judge is, and what it answers for reasons of letter, wording or popularity."""
+    """Measure the accuracy of a run's judge, its calibration, and its biases: position, wording, popularity."""
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.report.audit.run import audit_run
@@ -51,29 +53,29 @@ def audit(
     run = console.open_run(scenario, data, out, set_, local_mode)
     try:
         with Bars(console.messages, plain=local_mode) as bars:
-            found, page = audit_run(run, bars, model=model, prompts=prompts or 0, page=html and html.expanduser())
+            result, page = audit_run(run, bars, model=model, prompts=prompts or 0, page=html and html.expanduser())
     finally:
         runtime.stop()
-    _show_audit(found)
+    _show_audit(result)
     console.messages.print(f"\nAudit: [bold]{escape(str(page))}[/]", soft_wrap=True)
 
 
-def _show_audit(found: dict[str, Any]) -> None:
-    """What the audit found, as a table on standard output."""
+def _show_audit(result: dict[str, Any]) -> None:
+    """Print an audit as a table and sentences."""
     from ialp_rllib.report.audit.section import engine, rows
     from ialp_rllib.report.audit.sentences import finding, remarks
 
-    table = Table("measure", title=f"judge: {escape(engine(found))}", title_justify="left")
-    before = found.get("before") or {}
+    table = Table("measure", title=f"judge: {escape(engine(result))}", title_justify="left")
+    before = result.get("before") or {}
     for name in ("before tuning", "as used") if before else ("value",):
         table.add_column(name, no_wrap=True)
-    table.add_column("to compare with")
-    for row in rows(found):
+    table.add_column("reference")
+    for row in rows(result):
         values = (row.before, row.now) if before else (row.now,)
         table.add_row(row.name, *map(_cell, values), row.note)
     out = console.results()
     out.print(table)
-    for sentence in filter(None, (finding(found), *remarks(found, before))):
+    for sentence in filter(None, (finding(result), *remarks(result, before))):
         out.print(escape(sentence), highlight=False)
 
 
@@ -84,30 +86,30 @@ def _cell(cell: Cell) -> str:
 @app.command()
 def init(
     scenario: console.Scenario,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the judge: what judge.model is to be set to.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the judge, to be used as judge.model.")],
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="A small one, made from the scenario's own texts and log.")
+        bool, typer.Option("--tiny", help="Train a small judge on the texts and the log of the scenario.")
     ] = False,
     data: console.Data = None,
-    updates: Annotated[int | None, typer.Option("--updates", help="Updates of the training. Default: 1500.")] = None,
+    updates: Annotated[int | None, typer.Option("--updates", help="Number of gradient updates. Default: 1500.")] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Time after which it ends with fewer. Default: 40; 0: no limit.")
+        float | None, typer.Option("--minutes", help="Time limit of the training. Default: 40; 0: no limit.")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", help="Threads of the training. Default: 2.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads of the training. Default: 2.")] = None,
     prompts: Annotated[
-        int | None, typer.Option("--prompts", help="Held-out prompts for its accuracy. Default: 2000.")
+        int | None, typer.Option("--prompts", help="Number of held-out prompts for its accuracy. Default: 2000.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all randomness. Default: 0.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Random seed. Default: 0.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the scenario.")
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log how the training goes.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of the training.")] = False,
 ) -> None:
-    """Make a judge for machines without a GPU; a killed call goes on where it was."""
+    """Create a judge for machines without a GPU. The same command resumes an interrupted training."""
     console.configure_logging(verbose)
     if not tiny:
-        expected = "--tiny; a large one needs no making: --set judge.model=HUB_ID_OR_FOLDER"
-        raise InputError("ialp judge init", "no kind of judge is named", expected)
+        expected = "--tiny; a large judge is used without training: --set judge.model=HUB_ID_OR_FOLDER"
+        raise InputError("ialp judge init", "no kind of judge is given", expected)
     import torch
 
     from ialp_rllib.cli.bars import Bars
@@ -124,24 +126,28 @@ def init(
     with Bars(console.messages) as bars:
         facts = make_tiny_judge(settings, chosen, folder, bars)
     _show_tiny(facts)
-    given_data = "" if data is None else f" --data {data}"
-    command = f"ialp run {scenario}{given_data} --set judge.model={folder}"
+    data_option = "" if data is None else f" --data {data}"
+    command = f"ialp run {scenario}{data_option} --set judge.model={folder}"
     console.messages.print(f"\nNext: {escape(command)}", highlight=False, soft_wrap=True)
 
 
 def _show_tiny(facts: dict[str, Any]) -> None:
-    """How good the tiny judge is, beside what it is to be compared with."""
+    """Print the accuracy of a tiny judge, with the accuracies of simple rules for comparison."""
     held_out, k = facts["held_out"], facts["candidates"]
-    table = Table("on held-out users", title=f"{k} candidates, the others uniform", title_justify="left")
-    table.add_column("right", justify="right")
-    table.add_column("answered None", justify="right")
-    for name, key in (("tiny judge", "all_with_the_true_item"), ("tiny judge, some without", "a_share_without")):
-        found = held_out[key]
-        table.add_row(name, f"{found['accuracy']:.3f} ± {found['standard_error']:.3f}", f"{found['none_rate']:.1%}")
+    title = f"held-out users, {k} candidates, uniform negatives"
+    table = Table("", title=title, title_justify="left")
+    table.add_column("accuracy", justify="right")
+    table.add_column("None rate", justify="right")
+    for name, key in (
+        ("tiny judge", "all_with_the_true_item"),
+        ("tiny judge, some prompts without true item", "a_share_without"),
+    ):
+        measured = held_out[key]
+        accuracy = f"{measured['accuracy']:.3f} ± {measured['standard_error']:.3f}"
+        table.add_row(name, accuracy, f"{measured['none_rate']:.1%}")
     for name, accuracy in held_out["compare"].items():
         table.add_row(name.replace("_", "-"), f"{accuracy:.3f}", "")
-    shown = console.results()
-    shown.print(table)
-    spent = f"{facts['minutes']:.1f} minutes ({facts['cpu_minutes']:.1f} of CPU)"
-    said = f"{facts['updates']} updates in {spent}, {facts['parameters']:,} parameters"
-    shown.print(said, highlight=False)
+    out = console.results()
+    out.print(table)
+    time = f"{facts['minutes']:.1f} minutes ({facts['cpu_minutes']:.1f} CPU minutes)"
+    out.print(f"{facts['updates']} updates in {time}, {facts['parameters']:,} parameters", highlight=False)

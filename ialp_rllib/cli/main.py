@@ -1,4 +1,4 @@
-"""``ialp``: the command line, put together from one file per group of verbs."""
+"""``ialp``: entry point of the command line, which combines the commands of this package."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ app.command()(doctor.doctor)
 
 
 def main() -> None:
-    """Entry point: an error of ours becomes one message and its exit code."""
+    """Run the command line. An :class:`IalpError` becomes a message on standard error and its exit code."""
     atexit.register(_end_quietly)
     try:
         app(standalone_mode=True)
     except IalpError as error:
-        message = Text.assemble(("error", "bold red"), f" {error}")  # as plain text: it quotes data
+        message = Text.assemble(("error", "bold red"), f" {error}")  # without markup, since it may quote data
         console.messages.print(message, soft_wrap=True)
         sys.exit(error.exit_code)
 
 
 def _end_quietly() -> None:
-    """Close standard error before the interpreter shuts down.
+    """Redirect standard error to the null device before the interpreter shuts down.
 
-    DuckDB's bindings print dozens of lines about objects that other libraries still hold at that point.
+    At that point DuckDB's bindings print dozens of lines about objects to which other libraries still hold references.
     """
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

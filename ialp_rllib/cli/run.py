@@ -1,4 +1,4 @@
-"""``ialp run``, and one verb per stage."""
+"""``ialp run``, and one command per stage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ialp_rllib.stages.titles import TITLES
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
+    """Add the commands to the command line."""
     app.command()(run)
     for name, title in TITLES.items():
-        app.command(name, help=f"{title}.")(_stage_verb(name))
+        app.command(name, help=f"{title}.")(_stage_command(name))
 
 
 def run(
@@ -27,11 +27,11 @@ def run(
     local_mode: console.Local = False,
     verbose: console.Verbose = False,
 ) -> None:
-    """Run all stages of a scenario; a stage that is up to date is not run again."""
+    """Run all stages of a scenario. Stages that are up to date are not run again."""
     _execute(scenario, data, out, set_, local_mode, verbose)
 
 
-def _stage_verb(name: str) -> Callable[..., None]:
+def _stage_command(name: str) -> Callable[..., None]:
     def command(
         scenario: console.Scenario,
         data: console.Data = None,
@@ -54,7 +54,7 @@ def _execute(
     verbose: bool,
     *names: str,
 ) -> None:
-    """Run stages of a scenario and print where the report is."""
+    """Run stages of a scenario, and print the path of the report."""
     console.configure_logging(verbose)
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars

@@ -1,4 +1,4 @@
-"""`ialp judge audit` with the real tiny judge: as it came, and before and after tuning."""
+"""`ialp judge audit` with the tiny judge: without tuning, and before and after tuning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = {
     "judge.tune.learning_rate": 1.0e-5,
 }
 
-# One process and one Ray for all: most of the time goes to starting them.
+# One process and one Ray instance for all audits: most of the time goes into starting them.
 DRIVER = """
 import json, sys
 from pathlib import Path
@@ -50,7 +50,7 @@ main()
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A run whose judge was audited as it came, tuned, and audited again; and what was printed."""
+    """A run whose judge was audited without tuning, tuned, and audited again; and what was printed."""
     out = tmp_path_factory.mktemp("audited")
     overrides = [f"{key}={value}" for key, value in SMALL.items()]
     done = subprocess.run(
@@ -69,9 +69,9 @@ def page(path: Path) -> str:
     return Page(path.read_text(encoding="utf-8")).text
 
 
-def test_the_judge_as_it_came(audited: tuple[Path, str]) -> None:
+def test_the_judge_without_tuning(audited: tuple[Path, str]) -> None:
     out, _ = audited
-    assert (out / "run" / "prepare" / "manifest.json").is_file()  # data were prepared for it
+    assert (out / "run" / "prepare" / "manifest.json").is_file()  # the audit ran the stage that it reads
     text = page(out / "as-it-came.html")
     assert "of 4 held-out prompts" in text and "Before tuning" not in text
     assert "Imagine that you visit a music platform." in text
@@ -92,21 +92,21 @@ def test_before_and_after_tuning(audited: tuple[Path, str]) -> None:
     assert "model: tune/merged, engine: TransformersEngine" in printed
     assert "before tuning" in printed and "letter bias" in printed
     text = page(out / "run" / "audit" / "index.html")
-    assert "Tuning took its accuracy from" in text and "Before tuning 6 prompts were asked" in text
+    assert "Tuning changed its accuracy from" in text and "Before tuning the judge was asked 6 prompts" in text
 
 
-def test_what_cannot_be_audited_is_told_at_once(tmp_path: Path) -> None:
+def test_an_unknown_model_fails_before_anything_is_written(tmp_path: Path) -> None:
     run = RunFolder(settings.load("sample"), tmp_path / "run")
     with pytest.raises(InputError, match="no-such-model: no such folder"):
         audit_run(run, Progress(), model="./no-such-model")
     assert not run.root.exists()
 
 
-def test_wrong_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, said in ((["--prompts", "0"], "--prompts"), (["--set", "judge.frame=3"], "judge.frame")):
-        monkeypatch.setattr(sys, "argv", ["ialp", "judge", "audit", "sample", *words])
+def test_invalid_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, message in ((["--prompts", "0"], "--prompts"), (["--set", "judge.frame=3"], "judge.frame")):
+        monkeypatch.setattr(sys, "argv", ["ialp", "judge", "audit", "sample", *options])
         with pytest.raises(SystemExit) as end:
             cli.main()
         out, err = capsys.readouterr()
         assert end.value.code == 2
-        assert said in out + err and "Traceback" not in err
+        assert message in out + err and "Traceback" not in err

@@ -55,8 +55,8 @@ def gini(counts: np.ndarray) -> float:
 
 def _top(counts: np.ndarray, share: float) -> float:
     """Fraction of the total that the largest ``share`` of the counts have."""
-    most = max(1, round(share * len(counts)))
-    return float(np.sort(counts)[::-1][:most].sum() / max(1, counts.sum()))
+    n_top = max(1, round(share * len(counts)))
+    return float(np.sort(counts)[::-1][:n_top].sum() / max(1, counts.sum()))
 
 
 def _distinct_pairs(catalogue: Catalogue) -> int:

@@ -27,16 +27,16 @@ class Tokens:
     scale: np.ndarray
 
 
-def tokens_of(texts: dict[str, np.ndarray], *, min_rows: int = 2, most: int = 32) -> Tokens:
+def tokens_of(texts: dict[str, np.ndarray], *, min_rows: int = 2, max_tokens: int = 32) -> Tokens:
     """Tokenise attribute texts.
 
-    The tokens of a value are the whole value ("brand=acme corp") and, if it has several words, each of them
-    ("title:steel"), in lower case.
+    The tokens of a value are the whole value ("brand=Acme Corp") and, if it has several words, each word in lower case
+    ("title:steel").
 
     Args:
         texts: attribute name -> ``(rows,) str``; an empty text has no tokens.
         min_rows: tokens that occur in fewer rows are dropped.
-        most: maximum number of tokens per row; the rarest, which are the most specific, are kept.
+        max_tokens: maximum number of tokens per row; the rarest, which are the most specific, are kept.
     """
     rows = len(next(iter(texts.values()))) if texts else 0
     bags: list[set[str]] = [set() for _ in range(rows)]
@@ -48,7 +48,9 @@ def tokens_of(texts: dict[str, np.ndarray], *, min_rows: int = 2, most: int = 32
     counts = Counter(token for bag in bags for token in bag)
     vocabulary = sorted(token for token, count in counts.items() if count >= min_rows)
     code = {token: n for n, token in enumerate(vocabulary)}
-    kept = [sorted((t for t in bag if t in code), key=lambda token: (counts[token], token))[:most] for bag in bags]
+    kept = [
+        sorted((t for t in bag if t in code), key=lambda token: (counts[token], token))[:max_tokens] for bag in bags
+    ]
     width = max((len(bag) for bag in kept), default=0)
     codes = np.full((rows, width), len(vocabulary), np.int64)
     for row, bag in enumerate(kept):

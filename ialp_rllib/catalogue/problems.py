@@ -1,4 +1,4 @@
-"""Problems in the data: raised at once (``ialp prepare``) or collected (:func:`.validate.validate`)."""
+"""Problems in the data: raised at once (``ialp prepare``) or collected (:func:`.sources.validate.validate`)."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ class Findings:
             self.add(Problem(error.where, error.problem, error.expected))
 
 
-def clip(text: str, most: int = 200) -> str:
-    """Text from a file, shortened to ``most`` characters and one line, for messages."""
-    line = text[: most + 1].replace("\r", "\\r").replace("\n", "\\n")
-    return line if len(text) <= most else f"{line[:most]}..."
+def clip(text: str, max_chars: int = 200) -> str:
+    """Text from a file, shortened to ``max_chars`` characters and one line, for messages."""
+    line = text[: max_chars + 1].replace("\r", "\\r").replace("\n", "\\n")
+    return line if len(text) <= max_chars else f"{line[:max_chars]}..."
 
 
 def location(path: Path | str, row: int | None = None, column: str = "") -> str:

@@ -88,7 +88,7 @@ def describe(scenario: Scenario, data: Data = None, set_: Set = None, json_: Jso
 def validate(scenario: Scenario, data: Data = None, set_: Set = None, json_: Json = False) -> None:
     """List all that is wrong or odd in a scenario's data. Exit code 2 where `ialp prepare` would refuse them."""
     settings = _load(scenario, data, set_)
-    from ialp_rllib.catalogue.validate import validate as find_problems
+    from ialp_rllib.catalogue.sources.validate import validate as find_problems
 
     found = find_problems(settings.catalogue)
     errors = sum(problem.severity == "error" for problem in found)

@@ -2,7 +2,7 @@
 
 The policies know the leaving rule and avoid items after which the user would leave, as long as others exist. They are
 greedy; with a horizon of 30 and 300 items their return is within one point of the optimum. Return visits and negative
-feedback (``users.churn``, ``users.dislikes``) are not simulated, as these policies rarely trigger them.
+feedback (``users.churn``, ``users.dislikes``) are not simulated.
 """
 
 from __future__ import annotations

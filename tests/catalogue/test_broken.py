@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ialp_rllib.catalogue.validate import validate
+from ialp_rllib.catalogue.sources.validate import validate
 from ialp_rllib.errors import InputError
 from tests.catalogue.made_up import LOG, Rows, read, settings_for, write, zstd
 

@@ -10,7 +10,7 @@ import pytest
 
 from ialp_rllib.catalogue.describe import describe, gini
 from ialp_rllib.catalogue.sources.read import read_source
-from ialp_rllib.catalogue.validate import validate
+from ialp_rllib.catalogue.sources.validate import validate
 from ialp_rllib.settings import load
 from tests.catalogue.made_up import LOG, USERS, csv, read, settings_for, write
 

@@ -25,7 +25,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.problems import Problem
 from ialp_rllib.catalogue.sources.read import read_source
-from ialp_rllib.catalogue.validate import validate
+from ialp_rllib.catalogue.sources.validate import validate
 from ialp_rllib.cli import main as cli
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import FilterSettings, Settings, load

@@ -9,7 +9,7 @@ import pytest
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.sources.read import read_source
-from ialp_rllib.catalogue.validate import validate
+from ialp_rllib.catalogue.sources.validate import validate
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages.pipeline import run_stage

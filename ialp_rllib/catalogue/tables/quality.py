@@ -1,4 +1,4 @@
-"""Warnings of :func:`ialp_rllib.catalogue.validate.validate`: data that are accepted, but probably not intended."""
+"""Warnings of :func:`.sources.validate.validate`: data that are accepted, but probably not intended."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.sources.amazon import clean
 from ialp_rllib.catalogue.sources.read import read_source, source_files
-from ialp_rllib.catalogue.validate import validate
+from ialp_rllib.catalogue.sources.validate import validate
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
 from tests.catalogue.made_up import read, sequences, settings_for

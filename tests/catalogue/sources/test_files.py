@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ialp_rllib.catalogue.sources.read import read_source, source_files
-from ialp_rllib.catalogue.validate import validate
+from ialp_rllib.catalogue.sources.validate import validate
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
 from ialp_rllib.stages.run import source_digest

@@ -92,9 +92,8 @@ class AnswerCache:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
         except sqlite3.Error as error:
-            raise InputError(
-                str(self.path), f"cannot be written ({error})", "free space on its disk, or judge.cache empty"
-            ) from error
+            expected = "free space on its disk, or judge.cache empty"
+            raise InputError(str(self.path), f"cannot be written ({error})", expected) from error
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])

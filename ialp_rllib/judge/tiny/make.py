@@ -38,7 +38,7 @@ CHECKPOINT, TRAINING = "checkpoint.pt", "training.json"
 # the others noise.
 _VECTOR_DIMENSIONS = 0.75
 _VECTOR_NORM, _POPULARITY_SCALE, _NOISE = 0.6, 0.2, 0.01
-_INITIALIZER_RANGE = 0.05  # of the other weights. With transformers' 0.02 a model of this size never leaves chance
+_INITIALIZER_RANGE = 0.05  # all other weights; with transformers' 0.02 a model of this size stays at chance
 
 
 def make_tiny_judge(

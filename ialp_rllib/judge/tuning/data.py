@@ -104,9 +104,7 @@ def tuning_data(
     if refused:
         log.warning("skipping %d tuning prompts; the first has %s", len(refused), refused[0])
     if not train.ids:
-        raise InputError(
-            "judge.max_length", f"no tuning prompt fits ({refused[0]})", "shorter prompts, or a larger limit"
-        )
+        raise InputError("judge.max_length", f"no tuning prompt fits ({refused[0]})", "a larger value")
     return TuningData(train, held_out, len(refused))
 
 

@@ -22,7 +22,7 @@ from rich.progress import (
 from ialp_rllib.progress import Progress as StageProgress
 from ialp_rllib.stages.titles import TITLES
 
-_TITLES = {**TITLES, "audit": "Audit the judge", "tiny": "Make a tiny judge"}
+_TITLES = {**TITLES, "audit": "Audit the judge", "tiny": "Make a tiny judge", "trials": "Run the trials"}
 
 
 class Bars(StageProgress):

@@ -1,4 +1,4 @@
-"""The sweep over alpha's schedules on real Ray Tune, and its analysis."""
+"""The sweep over schedules of alpha on Ray Tune, and its analysis."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ STUDY = REPOSITORY / "tune_experiments" / "alpha_schedules"
 
 
 def call(script: str, *arguments: str, code: int = 0) -> str:
+    """Run a script of the study; it must end with exit code ``code``."""
     done = subprocess.run(
         [sys.executable, str(STUDY / script), *arguments],
         env=environment(),
@@ -29,6 +30,11 @@ def call(script: str, *arguments: str, code: int = 0) -> str:
     )
     assert done.returncode == code, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("script", ["sweep.py", "analysis.py"])
+def test_the_scripts_start(script: str) -> None:
+    assert "usage:" in call(script, "--help")
 
 
 @pytest.mark.slow  # three sweeps: about a minute of one core
@@ -55,13 +61,13 @@ def test_sweep_and_analysis(tmp_path: Path) -> None:
     assert (tmp_path / "curves.svg").is_file()
 
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")}
-    assert len(before) == 5 + 1 + 2  # the shared stages, the seed of pre-training, two trials
+    assert len(before) == 5 + 1 + 2  # shared stages, the seed of pre-training, trials
     call("sweep.py", *sweep)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")} == before
 
     weights = next((tmp_path / "base" / "pretrain").rglob("policy.safetensors"))
-    weights.write_bytes(bytes(weights.stat().st_size))  # the trials cannot start from this
+    weights.write_bytes(bytes(weights.stat().st_size))  # invalid: a trial that starts from it fails
     output = call("sweep.py", *sweep, "--starts", "0.7", "--shapes", "linear", code=1)
-    assert "1 of 1 trials failed" in output  # another grid in the same folder is another experiment, not the old one
+    assert "1 of 1 trials failed" in output  # another grid in the same folder is a new experiment
     assert "Traceback" not in output.split("1 of 1 trials failed")[1]
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")} == before

@@ -1,10 +1,10 @@
-"""What the sweep over alpha's schedules shows: a table and a figure.
+"""Table and figure of the sweep over schedules of alpha.
 
     python tune_experiments/alpha_schedules/analysis.py [--out runs/alpha-schedules]
 
-Leaves ``table.csv``, ``table.md``, ``curves.png`` and ``curves.svg`` in OUT. Returns: sampled policy, test world, means
-over the seeds. "Lowest" is the lowest return of the first two epochs as a share of the trial's own R@0. Only trials of
-the latest sweep that are finished count.
+Writes ``table.csv``, ``table.md``, ``curves.png`` and ``curves.svg`` to OUT. Returns: sampled policy, test world, means
+over the seeds. ``lowest`` is the lowest return of the first two epochs relative to R@0 of the same trial. Only finished
+trials of the latest sweep are included.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6
 
 
 def read(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measurements and curves of all finished trials, with their start, shape and seed."""
+    """Measurements and curves of all finished trials, with columns ``start``, ``shape`` and ``seed``."""
     sweep = out / "sweep.json"
     if not sweep.is_file():
-        raise SystemExit(f"{out} holds no sweep: run sweep.py --out {out} first")
+        raise SystemExit(f"{out} contains no sweep: run sweep.py --out {out} first")
     trials = json.loads(sweep.read_text())
     measured, curves = [], []
     for trial in trials:
@@ -39,18 +39,23 @@ def read(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         manifest = folder / "manifest.json"
         if not manifest.is_file() or json.loads(manifest.read_text())["fingerprint"] != trial["fingerprint"]:
             continue
-        who = {name: trial[name] for name in ("start", "shape", "seed")}
-        measured.append(read_measurements(folder / "measurements.parquet").to_pandas().assign(**who))
-        curves.append(read_curves(folder / "curves.parquet").to_pandas().assign(**who))
+        key = {name: trial[name] for name in ("start", "shape", "seed")}
+        measured.append(read_measurements(folder / "measurements.parquet").to_pandas().assign(**key))
+        curves.append(read_curves(folder / "curves.parquet").to_pandas().assign(**key))
     if not measured:
-        raise SystemExit(f"{out} holds no finished trial: run sweep.py --out {out} first")
+        raise SystemExit(f"{out} contains no finished trial: run sweep.py --out {out} first")
     if len(measured) < len(trials):
         print(f"{len(measured)} of {len(trials)} trials are finished: the others are left out", file=sys.stderr)
     return pd.concat(measured), pd.concat(curves)
 
 
 def summarise(measured: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """One row per schedule: R at each epoch, the lowest early R against R@0, and the way to 90% of the final R."""
+    """One row per schedule, sorted by the return at the end: see README.md for the columns.
+
+    Args:
+        measured: measurements of all trials.
+        curves: curves of all trials.
+    """
     rows = []
     sampled = measured[(measured.policy == "sampled") & (measured.epoch != "")]
     for (start, shape), trial in sampled.groupby(["start", "shape"]):
@@ -74,19 +79,19 @@ def summarise(measured: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def cells(summary: pd.DataFrame) -> list[list[str]]:
-    """The table as text."""
+    """Rows of the table as text."""
     rows = summary.itertuples(index=False)
     return [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
 
 
 def markdown(summary: pd.DataFrame) -> str:
-    """The table for a note or a README."""
+    """The table in Markdown."""
     lines = [list(summary.columns), ["---"] * summary.shape[1], *cells(summary)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def draw(curves: pd.DataFrame, out: Path) -> None:
-    """Return over environment steps, one line per schedule, and the schedules below."""
+    """Write the figure: return over environment steps, one line per schedule, and alpha below."""
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(7.5, 6), sharex=True, height_ratios=(2, 1), layout="constrained"
     )

@@ -1,10 +1,11 @@
-"""Which hand-over serves A-iALP_ap best? Start value x shape of alpha, all from one pre-trained policy, on Ray Tune.
+"""Grid search over the schedule of A-iALP_ap's mixture (start value x shape of alpha) on Ray Tune.
 
     python tune_experiments/alpha_schedules/sweep.py [--starts 0.1 0.5] [--shapes linear cosine] [--seeds 0] ...
 
-The stages before adaptation run once, into OUT/base; a trial is one run of A-iALP_ap in OUT/trials/START-SHAPE-SEED. A
-sweep that was killed goes on with the same command: finished trials stand, the others continue from their checkpoints.
-OUT/sweep.json names the trials of the latest sweep, for analysis.py.
+The stages before adaptation run once, in OUT/base; all trials start from the same pre-trained policy. A trial is one
+training run of A-iALP_ap in OUT/trials/START-SHAPE-SEED. The same command resumes a sweep that was killed: finished
+trials are not run again, and the others continue from their checkpoints. OUT/sweep.json lists the trials of the latest
+sweep for analysis.py.
 """
 
 from __future__ import annotations
@@ -30,35 +31,38 @@ from ialp_rllib.errors import IalpError
 from ialp_rllib.settings import Settings, fingerprint, load
 from ialp_rllib.stages.adapt import job_stage, train_job
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import STAGES, RunFolder
+from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage, read_json, write_json
 
 BASE = ("prepare", "users", "tune", "distil", "pretrain")
 METHOD = "aialp_ap"
-TITLES = {**STAGES, "trials": replace(STAGES["adapt"], title="Run the trials")}
 
 
 def trial_settings(settings: Settings, start: float, shape: str) -> Settings:
-    """The settings of one trial: what varies is here."""
+    """Settings of a trial; this function defines what varies."""
     alpha = replace(settings.adapt.alpha, start=start, shape=shape)
     return replace(settings, adapt=replace(settings.adapt, alpha=alpha, methods=(METHOD,)))
 
 
 def trial_stage(settings: Settings, out: Path, start: float, shape: str, seed: int) -> Stage:
-    """Where a trial leaves its curves: the same folder every time, so that it can be continued."""
+    """Stage of a trial, with a folder that depends only on what varies, so that the trial can be resumed."""
     stage = job_stage(RunFolder(trial_settings(settings, start, shape), out / "base"), METHOD, seed)
     return replace(stage, folder=out / "trials" / f"{start:g}-{shape}-{seed}")
 
 
 def trial(config: dict[str, Any]) -> None:
-    """One trial: A-iALP_ap goes online with this schedule; every point of the curve goes to Tune."""
+    """Train A-iALP_ap with one schedule, and report every point of the training curve to Tune.
+
+    Args:
+        config: ``start``, ``shape``, ``seed``, ``settings`` and ``out``.
+    """
     settings = trial_settings(config["settings"], config["start"], config["shape"])
     out = Path(config["out"])
     stage = trial_stage(settings, out, config["start"], config["shape"], config["seed"])
     latest: dict[str, Any] = {"env_steps": 0}
 
     def report(point: dict[str, Any]) -> None:
-        if point["return"] is not None:  # before the first episode has ended there is nothing to say
+        if point["return"] is not None:  # None before the end of the first episode
             latest.update({k: point[k] for k in ("env_steps", "return", "length", "alpha")})
             tune.report(dict(latest))
 
@@ -89,18 +93,26 @@ def main() -> None:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    """Run the stages that all trials share, then the trials."""
+    """Run the stages that all trials share, then the trials.
+
+    Args:
+        options: the parsed command line.
+
+    Raises:
+        InputError: an invalid setting.
+        IalpError: a trial failed.
+    """
     overrides = [*options.set, f"seeds={options.seeds}", f"runtime.local_mode={str(options.local_mode).lower()}"]
     if options.data:
         overrides.append(f"catalogue.data={options.data.resolve()}")
     settings, out = load(options.scenario, overrides), options.out.resolve()
-    if not settings.catalogue.data.startswith("package:"):  # Tune runs a trial in a working folder of its own
+    if not settings.catalogue.data.startswith("package:"):  # Tune runs each trial in another working directory
         data = str(Path(settings.catalogue.data).expanduser().resolve())
         settings = replace(settings, catalogue=replace(settings.catalogue, data=data))
     for start, shape in itertools.product(options.starts, options.shapes):
-        # a wrong value is answered before hours are spent
+        # an invalid value fails before the shared stages run
         load(options.scenario, [*overrides, f"adapt.alpha.start={start}", f"adapt.alpha.shape={shape}"])
-    with Bars(Console(stderr=True), TITLES, plain=options.local_mode) as bars:
+    with Bars(Console(stderr=True), plain=options.local_mode) as bars:
         run_all(RunFolder(settings, out / "base"), bars, BASE)
         grid = list(itertools.product(options.starts, options.shapes, options.seeds))
         stages = [trial_stage(settings, out, *point) for point in grid]
@@ -123,7 +135,7 @@ def sweep(options: argparse.Namespace) -> None:
             "settings": settings,
             "out": str(out),
         }
-        # Tune restores an experiment with the trials that it had: another grid, or other settings, is another one.
+        # Tune restores an experiment with its original trials: another grid, or other settings, is a new experiment.
         experiment = out / "tune" / fingerprint([stage.fingerprint for stage in stages])[:12]
         with bars.stage("trials"), progress(bars, stages, settings.adapt.env_steps):
             errors = runtime.fit(trial, space, experiment)
@@ -132,21 +144,27 @@ def sweep(options: argparse.Namespace) -> None:
         last = str(failed[0]).strip().splitlines()[-1]
         raise IalpError(
             f"{len(failed)} of {len(errors)} trials failed; the first one: {last}\n"
-            f"  whole errors: {experiment}/*/error.txt; the same command goes on with these trials"
+            f"  full errors: {experiment}/*/error.txt; the same command resumes these trials"
         )
 
 
 @contextmanager
 def progress(bars: Bars, stages: Sequence[Stage], steps: int) -> Iterator[None]:
-    """Draw how far the trials are while Tune runs them, from the files that they leave."""
-    over = threading.Event()
+    """Show the progress of the trials, from their progress files, while Tune runs them.
+
+    Args:
+        bars: the display.
+        stages: stages of the trials.
+        steps: environment steps of a trial.
+    """
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.5):
+        while not finished.wait(0.5):
             for stage in stages:
                 try:
                     done = steps if stage.up_to_date() else read_json(stage.folder / PROGRESS)["done"]
-                except OSError:  # not started, or it has just finished
+                except OSError:  # not started, or just finished
                     continue
                 bars.update(stage.folder.name, done, steps)
 
@@ -155,7 +173,7 @@ def progress(bars: Bars, stages: Sequence[Stage], steps: int) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 

@@ -147,7 +147,7 @@ def _expressions(table: Table, column: str) -> tuple[list[str], str]:
     except InputError as error:
         text, error_text = "NULL::VARCHAR", error.problem
     try:
-        identifier = f"CASE WHEN NOT {table.no_id(column)} THEN {table.id(column)} END"
+        identifier = f"CASE WHEN NOT {table.invalid_id(column)} THEN {table.id(column)} END"
     except InputError:
         identifier = "NULL::VARCHAR"
     if kind.endswith("]") or not (kind.startswith(_SCALAR) or kind.endswith(("INT", "INTEGER"))):

@@ -77,7 +77,7 @@ def load_texts(
         f"{table.text(column)} AS a{n}" if exists else f"NULL::VARCHAR AS a{n}"
         for n, (column, exists) in enumerate(zip(columns, present[1:], strict=True))
     ]
-    bad_id = f"{table.no_id(key)} AS bad_id"
+    bad_id = f"{table.invalid_id(key)} AS bad_id"
     select = ", ".join(["row", f"{table.malformed} AS malformed", f"{table.id(key)} AS id", bad_id, *texts])
     where = f" WHERE id IN ({only}) OR id IS NULL" if only else ""
     with data_errors(table.path, table.kind):
@@ -122,8 +122,8 @@ def load_log(con: Connection, table: Table, columns: LogColumns, filters: Filter
         f"{table.malformed} AS malformed",
         f"{table.id(columns.user)} AS user_id",
         f"{table.id(columns.item)} AS item_id",
-        f"{table.no_id(columns.user)} AS bad_user",
-        f"{table.no_id(columns.item)} AS bad_item",
+        f"{table.invalid_id(columns.user)} AS bad_user",
+        f"{table.invalid_id(columns.item)} AS bad_item",
     ]
     for target, (column, convert, kind) in numbers.items():
         select.append(f"{convert(column) if column else 'NULL'}::{kind} AS {target}")

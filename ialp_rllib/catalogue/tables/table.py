@@ -42,7 +42,7 @@ class Table:
             return "false"
         return f"(coalesce(json_type(json) <> 'OBJECT', true) OR {_has_duplicate_keys('json')})"
 
-    def no_id(self, column: str) -> str:
+    def invalid_id(self, column: str) -> str:
         """SQL condition: the value of an id column is neither a string nor an integer (JSON lines)."""
         if self.kind != "JSON lines":
             return "false"

@@ -1,11 +1,11 @@
-"""Coat, A2C from scratch: return in the test world, by protocol and by form of the actor's loss.
+"""Coat, A2C from random weights: return in the test world by protocol and form of the actor loss.
 
     python benchmarks/coat_a2c.py --data DIR [--updates 10000] [--seeds 0 1 2] [--out runs/bench-coat]
 
-For each protocol and form: mean over the seeds of the return at the end (greedy and sampled), its length, the best mean
-on the way, and CPU-seconds until the mean return reaches 80. Beside them the references: the uniform random policy, the
-best non-personalised policy and the per-user oracle on the same test users, and in protocol transfer what the fitted
-user model allows (perfect planning on it, scored on the truth). The runs stay in --out and are not run again.
+For each protocol and form: return and length at the end (means over the seeds, greedy and sampled), the highest mean
+return during training, and the CPU seconds until the mean return reaches 80. References on the same test users: the
+uniform random policy, the best non-personalised policy and the per-user oracle; for protocol transfer also perfect
+planning on the fitted user model, evaluated on the truth. The runs are kept in --out and reused.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def compare(protocol: str, form: str, extra: list[str], options: argparse.Namespace) -> None:
-    """Train one form under one protocol with every seed and print what came out."""
+    """Train one form under one protocol with every seed, and print the results."""
     settings = load(
         "coat",
         [
@@ -87,17 +87,19 @@ def compare(protocol: str, form: str, extra: list[str], options: argparse.Namesp
     curves = pd.concat([read_curves(f / "curves.parquet").to_pandas().assign(seed=f.name) for f in folders])
     for policy in ("greedy", "sampled"):
         test = curves[curves.series == f"test_{policy}"]
-        by_place = test.groupby("updates")[["return", "length", "cpu_seconds"]].mean()
+        means = test.groupby("updates")[["return", "length", "cpu_seconds"]].mean()
         last = test.groupby("seed").tail(1)
-        reached = by_place[by_place["return"] >= 80]
+        reached = means[means["return"] >= 80]
         seconds = f"{reached.cpu_seconds.iloc[0]:.0f}" if len(reached) else "not reached"
         ends = " ".join(f"{value:.1f}" for value in last["return"])
         print(
             f"   {policy:8} end R {last['return'].mean():.2f} (seeds {ends}), length {last['length'].mean():.1f};"
-            f" best mean {by_place['return'].max():.2f}; CPU-seconds to R 80: {seconds}"
+            f" best mean {means['return'].max():.2f}; CPU seconds to R 80: {seconds}"
         )
-        shown = by_place.iloc[:: max(1, len(by_place) // 8)]
-        print("            curve:", "  ".join(f"{place}: {r:.1f}" for place, r in shown["return"].items()), flush=True)
+        points = means.iloc[:: max(1, len(means) // 8)]
+        print(
+            "            curve:", "  ".join(f"{update}: {r:.1f}" for update, r in points["return"].items()), flush=True
+        )
 
 
 if __name__ == "__main__":

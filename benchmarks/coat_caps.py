@@ -1,15 +1,15 @@
-"""What can be known of Coat's test users, and what return that is worth.
+"""Upper bounds on Coat: the return that different kinds of information about the test users allow.
 
     python benchmarks/coat_caps.py --data DIR [--seed N]
 
-For each fifth of the users (`catalogue.test_part`) the return of a policy that knows the leaving rule and takes, at
-each step, the item that it thinks best of those that do not make the user leave.
+For each fifth of the users (`catalogue.test_part`), the return of a policy that knows the leaving rule and takes, at
+each step, the item with the highest estimate among those that do not make the user leave.
 
-Protocol split, where the train users' true ratings are to be had: it thinks so by one ranking for everybody (their
-mean rating), by the user's attributes (ridge regression), by the covariance of their ratings and how the user answered
-so far (the posterior mean of a normal model: what `agent.feedback` makes possible), or by the truth. Protocol transfer,
-where there are logged ratings alone: by the user model's mean, by that less what its members disagree by
-(`users.deepfm.pessimism`), or by the mean, its covariance over the train users and the answers so far.
+Protocol split, with the true ratings of the train users: estimates by one ranking for all users (mean rating), by the
+user's attributes (ridge regression), by the covariance of the ratings and the user's answers so far (posterior mean of
+a normal model: what `agent.feedback` makes possible), and by the truth. Protocol transfer, with logged ratings only: by
+the user model's mean, by its mean minus the disagreement of its members (`users.deepfm.pessimism`), and by its mean,
+its covariance over the train users and the answers so far.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ialp_rllib.users.references import ScoreFunction, rollout_scores
 from ialp_rllib.users.worlds import require_truth
 
 RIDGE, NOISE, SHRINK = 30.0, 0.5, 0.2
-MODEL_NOISE, MODEL_ERROR = 0.1, 0.5  # variances: of an answer, and of what the user model does not know of an item
+MODEL_NOISE, MODEL_ERROR = 0.1, 0.5  # variances: of an answer, and of the user model's error per item
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="Coat's folder")
-    parser.add_argument("--seed", type=int, default=0, help="of the user model")
+    parser.add_argument("--data", required=True, help="folder of the Coat archive")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the user model")
     options = parser.parse_args()
     settings = load("coat", [f"catalogue.data={options.data}"])
     catalogue = read_source(settings.catalogue)
@@ -47,7 +47,13 @@ def main() -> None:
 
 
 def caps(data: str, part: int, predicted: dict[float, np.ndarray]) -> dict[str, float]:
-    """Mean returns over the test users of a part. ``predicted``: the user model's ratings by pessimism, ``(U, I)``."""
+    """Mean return over the test users of a part, by kind of information.
+
+    Args:
+        data: folder of the Coat archive.
+        part: ``catalogue.test_part``.
+        predicted: pessimism -> ratings predicted by the user model, ``(U, I)``.
+    """
     settings = load("coat", [f"catalogue.data={data}", f"catalogue.test_part={part}"])
     catalogue = read_source(settings.catalogue)
     truth = require_truth(catalogue).astype(float)
@@ -55,18 +61,18 @@ def caps(data: str, part: int, predicted: dict[float, np.ndarray]) -> dict[str, 
     close = close_pairs(truth, distance.distance)
     back = lookback(distance.window, distance.lookback, settings.users.horizon)
     mean = truth[train].mean(0)
-    apart = truth[train] - mean
+    residual = truth[train] - mean
 
     codes, sizes = catalogue.codes(catalogue.user_texts)
     known = np.concatenate([np.eye(size)[codes[:, f]] for f, size in enumerate(sizes)], 1)
     known = known - known[train].mean(0)
-    weights = np.linalg.solve(known[train].T @ known[train] + RIDGE * np.eye(known.shape[1]), known[train].T @ apart)
+    weights = np.linalg.solve(known[train].T @ known[train] + RIDGE * np.eye(known.shape[1]), known[train].T @ residual)
 
-    covariance = apart.T @ apart / len(train)
+    covariance = residual.T @ residual / len(train)
     covariance = (1 - SHRINK) * covariance + SHRINK * np.diag(np.diag(covariance))
     model = predicted[0.0].astype(float)
-    known_apart = model[train] - model[train].mean(0)
-    model_covariance = known_apart.T @ known_apart / len(train) + MODEL_ERROR * np.eye(catalogue.n_items)
+    model_residual = model[train] - model[train].mean(0)
+    model_covariance = model_residual.T @ model_residual / len(train) + MODEL_ERROR * np.eye(catalogue.n_items)
 
     test = catalogue.test_users
     thinking: dict[str, np.ndarray | ScoreFunction] = {
@@ -82,22 +88,22 @@ def caps(data: str, part: int, predicted: dict[float, np.ndarray]) -> dict[str, 
 
 
 def posterior(prior: np.ndarray, covariance: np.ndarray, noise: float, truth: np.ndarray) -> ScoreFunction:
-    """What is believed of each user after the answers so far: the mean of a normal model.
+    """Estimates of each user's answers after the answers so far: posterior mean of a normal model.
 
     Args:
-        prior: ``(U, I)`` what is believed before any.
-        covariance: ``(I, I)`` of the items' ratings over users.
+        prior: ``(U, I)`` estimates before the first answer.
+        covariance: ``(I, I)`` covariance of the items' ratings over users.
         noise: variance of an answer.
-        truth: ``(U, I)`` the answers.
+        truth: ``(U, I)`` answers.
     """
 
     def think(sessions: np.ndarray) -> np.ndarray:
-        believed = prior.copy()
+        mean = prior.copy()
         for user, session in enumerate(sessions):
             seen = np.unique(session)
-            among = covariance[np.ix_(seen, seen)] + noise * np.eye(len(seen))
-            believed[user] += covariance[:, seen] @ np.linalg.solve(among, truth[user, seen] - prior[user, seen])
-        return believed
+            observed = covariance[np.ix_(seen, seen)] + noise * np.eye(len(seen))
+            mean[user] += covariance[:, seen] @ np.linalg.solve(observed, truth[user, seen] - prior[user, seen])
+        return mean
 
     return think
 

@@ -1,4 +1,4 @@
-"""Coat, uniform random policy: mean return and length over many episodes, with both forms of the leaving rule's memory.
+"""Coat, uniform random policy: mean return and length with both windows of the leaving rule.
 
 python benchmarks/coat_random.py --data DIR [--episodes 2000] [--seed 0]
 """
@@ -22,8 +22,8 @@ def main() -> None:
     for form in ("plain", "published"):
         for split in ("train", "test"):
             env = coat_vector_env(str(options.data), split, distance={"lookback": form})
-            found = random_policy(env.sim.world, options.episodes, options.seed)
-            print(f"{form:9} window, {split:5} users: R {found['return']:.2f}, length {found['length']:.2f}")
+            means = random_policy(env.sim.world, options.episodes, options.seed)
+            print(f"{form:9} window, {split:5} users: R {means['return']:.2f}, length {means['length']:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast is distillation, end to end? Beside the same engine fed one big list, transformers, and a second pass.
+"""Throughput of distillation, end to end, compared with the bare engine, transformers, and cached answers.
 
 Usage: ``python benchmarks/distillation.py [--sessions 512] [--steps 6] [--scenario sample] [--folder DIR]``
 
-Every way answers the same prompts (those of the distilled table), turn by turn, ``--rounds`` times; medians:
+All variants answer the same prompts (those of the distilled table), in turn, ``--rounds`` times; medians are printed:
 
-- *distillation*: engine in a Ray actor, prompts written, sent, answered, read, and the table put on disk;
+- *distillation*: engine in a Ray actor; prompts are built, sent, answered and parsed, and the table is written to disk;
 - *one list*: the same kind of engine in this process, given all prompts of the table as one list;
 - *transformers*: ``generate()`` of one token, batches of 64 prompts of similar length padded on the left, float32;
 - *second pass*: distillation into an empty folder with the answers in the cache.
@@ -49,7 +49,7 @@ def table_prompts(folder: Path, builder: PromptBuilder, pad: int) -> list[str]:
 
 @torch.inference_mode()
 def generate(lm: Any, tokens: PromptTokenizer, prompts: list[str], batch: int = 64) -> None:
-    """Plain batched generation, as a person would write it with transformers."""
+    """Plain batched generation with transformers."""
     ids = sorted(tokens.encode(prompts), key=len)
     for start in range(0, len(ids), batch):
         inputs = tokens.pad(ids[start : start + batch], lm.device)
@@ -57,7 +57,7 @@ def generate(lm: Any, tokens: PromptTokenizer, prompts: list[str], batch: int = 
 
 
 def measure(scenario: Settings, catalogue: Catalogue, model: str, root: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, turn by turn, so that whatever else the machine does meets all of them."""
+    """Seconds of each variant in each round. Variants run in turn, so that other load affects all of them."""
     judge, builder = scenario.judge, PromptBuilder(catalogue, scenario.judge)
     runtime.start(scenario.runtime)
     plain = start_judge(judge, catalogue, model)
@@ -69,19 +69,19 @@ def measure(scenario: Settings, catalogue: Catalogue, model: str, root: Path, ro
         f"{len(prompts)} prompts of {np.mean([len(ids) for ids in tokens.encode(prompts)]):.0f} tokens, {judge.dtype}"
     )
     engine, lm = make_engine(judge, builder, model), load_model(model, judge.dtype)
-    ways: dict[str, Callable[[int], Any]] = {
+    variants: dict[str, Callable[[int], Any]] = {
         "distillation": lambda n: distil(plain, scenario.distil, catalogue, root / f"plain-{n}"),
         "one list": lambda n: engine.ask(prompts),
         "transformers": lambda n: generate(lm, tokens, prompts),
         "second pass": lambda n: distil(cached, scenario.distil, catalogue, root / f"again-{n}"),
     }
     engine.ask(prompts[:8])
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for n in range(rounds):
-        for way, run in ways.items():
-            began = time.perf_counter()
+        for name, run in variants.items():
+            start = time.perf_counter()
             run(n)
-            seconds[way].append(time.perf_counter() - began)
+            seconds[name].append(time.perf_counter() - start)
     engine.close()
     plain.close()
     runtime.stop()
@@ -105,11 +105,11 @@ def main() -> None:
     catalogue, model = read_source(scenario.catalogue), resolve_model(arguments.model)
     with tempfile.TemporaryDirectory() as folder:
         seconds = measure(scenario, catalogue, model, Path(folder), arguments.rounds)
-    median = {way: statistics.median(values) for way, values in seconds.items()}
+    median = {name: statistics.median(values) for name, values in seconds.items()}
     total = scenario.distil.sessions * scenario.distil.steps
-    for way, value in sorted(median.items(), key=lambda item: item[1]):
+    for name, value in sorted(median.items(), key=lambda item: item[1]):
         ratio = value / median["distillation"]
-        print(f"{way:14} {value:8.2f} s {total / value:10,.0f} prompts/s   distillation is {ratio:6.2f} x as fast")
+        print(f"{name:14} {value:8.2f} s {total / value:10,.0f} prompts/s   distillation is {ratio:6.2f} x as fast")
 
 
 if __name__ == "__main__":

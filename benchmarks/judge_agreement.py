@@ -1,9 +1,9 @@
-"""How good is the judge on held-out prompts, do its two engines agree, and how fast is each?
+"""Accuracy, agreement and throughput of the judge's two engines on held-out prompts.
 
 Usage: ``python benchmarks/judge_agreement.py [--model tiny] [--prompts 1000] [--tune] [--set judge.dtype=float32]...``
 
-Prints the accuracy on prompts of the sample's test users, the number of prompts on which vLLM and transformers name the
-same label, and prompts per second. ``--tune`` runs the LoRA tuning first and serves its merged model, as a run does.
+Prints the accuracy on prompts of the scenario's test users, prompts per second, and the number of prompts for which
+vLLM and transformers give the same label. ``--tune`` runs the LoRA tuning first and serves the merged model.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def main() -> None:
             logprobs = engine.ask(prompts).logprobs
             seconds = time.perf_counter() - ready
             engine.close()
-            label, shown = logprobs.argmax(1), examples.label < judge.candidates
-            right = label == examples.label
+            label, with_item = logprobs.argmax(1), examples.label < judge.candidates
+            correct = label == examples.label
             chosen[name] = logprobs
             print(
-                f"{name:14} {ready - started:8.1f} {len(prompts) / seconds:10.1f} {right.mean():9.3f} "
-                f"{right[shown].mean():10.3f} {(label == judge.candidates).mean():10.3f}"
+                f"{name:14} {ready - started:8.1f} {len(prompts) / seconds:10.1f} {correct.mean():9.3f} "
+                f"{correct[with_item].mean():10.3f} {(label == judge.candidates).mean():10.3f}"
             )
     first, second = chosen["vllm"], chosen["transformers"]
     same = (first.argmax(1) == second.argmax(1)).sum()

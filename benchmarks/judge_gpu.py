@@ -1,12 +1,12 @@
-"""How many prompts does one GPU answer with a judge of the size of Mistral 7B? (Random weights: the speed is the same.)
+"""Throughput of a judge of the size of Mistral 7B on one GPU, with random weights (which do not affect the speed).
 
 Usage: ``python benchmarks/judge_gpu.py [--shape 7b|small] [--tokens 350] [--batches 8 16 32 ...] [--seconds 10]``
 
-Builds a ``MistralForCausalLM`` with random weights, bfloat16, and the tiny judge's tokenizer, and answers made-up
-prompts of about ``--tokens`` tokens through the transformers engine: once reading the labels' log-probabilities at the
-last position only (what the judge does), once with ``generate()`` of one token. Prints prompts/s, tokens/s, the share
-of ``--peak`` FLOP/s (2 FLOP per parameter and token, attention not counted) and the peak of the GPU's memory.
-``--shape small`` shows on a CPU that the program runs.
+Builds a ``MistralForCausalLM`` with random weights in bfloat16 and the tiny judge's tokenizer, and answers synthetic
+prompts of about ``--tokens`` tokens with the transformers engine: once by reading the labels' log-probabilities at the
+last position (as the judge does), once with ``generate()`` of one token. Prints prompts/s, tokens/s, the fraction of
+``--peak`` FLOP/s (2 FLOP per parameter and token, without attention) and the peak memory of the GPU. ``--shape small``
+is for a test run on a CPU.
 """
 
 from __future__ import annotations
@@ -58,25 +58,26 @@ def write_model(shape: str, folder: Path) -> None:
 
 
 def prompts_of(engine: TransformersEngine, tokens: int, count: int) -> list[str]:
-    """Prompts of ``tokens`` tokens or a few less, all different."""
+    """``count`` different prompts of at most ``tokens`` tokens, and a few less."""
     word = " (Blue, Ada)"
     each = len(engine.prompt_tokenizer.encode([word * 10])[0]) / 10
     return [f"{n} {word * int((tokens - 20) / each)}{ANSWERS.stem}" for n in range(count)]
 
 
 def rate(ask: Callable[[], Any], seconds: float) -> float:
-    """Calls per second, after one to warm up."""
+    """Calls per second, measured for ``seconds`` after a warm-up call."""
     ask()
     synchronise()
-    began, calls = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
         ask()
         synchronise()
         calls += 1
-    return calls / (time.perf_counter() - began)
+    return calls / (time.perf_counter() - start)
 
 
 def synchronise() -> None:
+    """Wait for the GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -97,7 +98,7 @@ def main() -> None:
         engine = TransformersEngine(settings, ANSWERS, folder)
     parameters = sum(p.numel() for p in engine.model.parameters())
     print(f"{parameters / 1e9:.2f} billion parameters, bfloat16")
-    print(f"{'batch':>6} {'way':>10} {'prompts/s':>10} {'tokens/s':>10} {'of peak':>8} {'memory GiB':>11}")
+    print(f"{'batch':>6} {'mode':>10} {'prompts/s':>10} {'tokens/s':>10} {'of peak':>8} {'memory GiB':>11}")
     for batch in arguments.batches:
         prompts = prompts_of(engine, arguments.tokens, batch)
         ids = engine.prompt_tokenizer.encode(prompts)
@@ -110,15 +111,17 @@ def main() -> None:
         def labels(prompts: list[str] = prompts) -> None:
             engine.ask(prompts)
 
-        ways: dict[str, Callable[[], Any]] = {"labels": labels, "generate": generate}
-        for way, ask in ways.items():
+        modes: dict[str, Callable[[], Any]] = {"labels": labels, "generate": generate}
+        for mode, ask in modes.items():
             if gpu:
                 torch.cuda.reset_peak_memory_stats()
             with torch.inference_mode():
                 calls = rate(ask, arguments.seconds)
-            share = 2 * parameters * tokens * calls / (arguments.peak * 1e12)
+            utilisation = 2 * parameters * tokens * calls / (arguments.peak * 1e12)
             memory = torch.cuda.max_memory_allocated() / 2**30 if gpu else float("nan")
-            print(f"{batch:6} {way:>10} {batch * calls:10.1f} {tokens * calls:10.0f} {share:8.1%} {memory:11.1f}")
+            print(
+                f"{batch:6} {mode:>10} {batch * calls:10.1f} {tokens * calls:10.0f} {utilisation:8.1%} {memory:11.1f}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How much of live pre-training is the judge idle? Two groups of sessions that take turns, beside one group.
+"""Idle time of the judge in live pre-training: two alternating groups of sessions compared with one group.
 
 Usage: ``python benchmarks/live_pretraining.py [--updates 200] [--rounds 3] [--groups 1 2] [--set judge.replicas=2]...``
 
-The real thing: ``ialp pretrain`` with ``pretrain.mode=live``, its judge in Ray actors and its training in a Ray task,
-without the files. One judge serves all ways, which run in turn, ``--rounds`` times; medians are printed. *busy* is the
-share of the wall time, between the first question of a stretch and its last answer, in which the engines worked (mean
-over them), *idle* the rest, *waiting* the share for which training waited for the judge. Nothing is written.
+The same as ``ialp pretrain`` with ``pretrain.mode=live``, with the judge in Ray actors and the training in a Ray task,
+but without writing files. One judge serves all variants, which run in turn, ``--rounds`` times; medians are printed.
+*busy* is the fraction of the wall time, from the first prompt of a segment to its last answer, in which the engines
+compute (mean over the engines), *idle* the rest, and *waiting* the fraction in which training waits for the judge.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from ialp_rllib.settings import Settings
 from ialp_rllib.stages.pretrain import policy_config
 
 
-class Stretch(NamedTuple):
-    """Some updates in a row: wall time, engine time, and what was done."""
+class Segment(NamedTuple):
+    """Measurements of consecutive updates: wall time, engine time and waiting time in seconds, prompts, updates."""
 
     seconds: float
     busy: float
@@ -43,26 +43,26 @@ class Stretch(NamedTuple):
     updates: int
 
 
-def measure(algorithm: IALP, judge: LLMJudge, updates: int) -> Stretch:
-    """Train for so many updates. The engines have nothing to do before and after: ``work`` waits for its turn there."""
+def measure(algorithm: IALP, judge: LLMJudge, updates: int) -> Segment:
+    """Train for some updates. ``usage`` waits for the engines, so that they are idle before and after."""
     before, progress = judge.usage(), algorithm.progress()
-    began = time.perf_counter()
+    start = time.perf_counter()
     algorithm.rounds = updates
     algorithm.training_step()
     after = judge.usage()
-    seconds, now = time.perf_counter() - began, algorithm.progress()
+    seconds, now = time.perf_counter() - start, algorithm.progress()
     waiting = now["judge_seconds"] - progress["judge_seconds"]
     done = now["updates"] - progress["updates"]
-    return Stretch(seconds, after.seconds - before.seconds, waiting, after.prompts - before.prompts, done)
+    return Segment(seconds, after.seconds - before.seconds, waiting, after.prompts - before.prompts, done)
 
 
-def race(scenario: Settings, judge: LLMJudge, groups: list[int], rounds: int, updates: int) -> dict[int, list[Stretch]]:
-    """All ways in turn, in this process: a Ray task, which has the priority that a training job has."""
+def race(scenario: Settings, judge: LLMJudge, groups: list[int], rounds: int, updates: int) -> dict[int, list[Segment]]:
+    """Measure all variants in turn. Run as a Ray task, with the priority of a training job."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(scenario.runtime.threads)
     algorithms = ways(scenario, judge, groups)
-    found: dict[int, list[Stretch]] = {count: [] for count in groups}
+    found: dict[int, list[Segment]] = {count: [] for count in groups}
     for _ in range(rounds):
         for count, algorithm in algorithms.items():
             found[count].append(measure(algorithm, judge, updates))
@@ -72,7 +72,7 @@ def race(scenario: Settings, judge: LLMJudge, groups: list[int], rounds: int, up
 
 
 def ways(scenario: Settings, judge: LLMJudge, groups: list[int]) -> dict[int, IALP]:
-    """One algorithm for each number of groups, past its warm-up."""
+    """One algorithm for each number of groups, after its warm-up."""
     catalogue, found = read_source(scenario.catalogue), {}
     for count in groups:
         pretrain = dataclasses.replace(scenario.pretrain, mode="live", groups=count)
@@ -99,15 +99,15 @@ def main() -> None:
     model, attributes = resolve_model(options.model), scenario.catalogue.attributes
     judge = start_judge(scenario.judge, read_source(scenario.catalogue), model, attributes)
     job = (scenario, judge, options.groups, options.rounds, options.updates)
-    stretches: dict[int, list[Stretch]] = runtime.run_jobs(race, [job])[0]
+    segments: dict[int, list[Segment]] = runtime.run_jobs(race, [job])[0]
     agent, engines = scenario.agent, scenario.judge.replicas
-    what = f"{judge.info()['engine']} x {engines}, {os.cpu_count()} CPUs"
-    print(f"{scenario.scenario}: {agent.envs} sessions a group, batch {agent.batch}, {what}, "
+    machine = f"{judge.info()['engine']} x {engines}, {os.cpu_count()} CPUs"
+    print(f"{scenario.scenario}: {agent.envs} sessions per group, batch {agent.batch}, {machine}, "
           f"{options.rounds} rounds of {options.updates} updates")  # fmt: skip
     print(
         f"{'groups':>6} {'prompts/s':>10} {'updates/s':>10} {'busy':>7} {'idle':>7} {'waiting':>8}  idle of each round"
     )
-    for count, found in stretches.items():
+    for count, found in segments.items():
         rates = [[s.prompts / s.seconds, s.updates / s.seconds, s.busy / s.seconds / engines] for s in found]
         prompts, updates, busy = (statistics.median(column) for column in zip(*rates, strict=True))
         waiting = statistics.median(s.waiting / s.seconds for s in found)

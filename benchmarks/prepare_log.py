@@ -1,10 +1,10 @@
-"""How fast is a large log prepared, and in how much memory?
+"""Throughput and peak memory of the preparation of a large log.
 
     python benchmarks/prepare_log.py [--rows 10000000] [--formats parquet csv] [--memory-mb 800]
 
-Writes a made-up log (20 interactions per user, 100,000 items, ids as text, rows shuffled) into a temporary folder, runs
-`ialp prepare` on it in a process of its own, then reads the prepared catalogue in another. Prints rows per second and
-the peak resident memory of each process, with Python, torch and Ray's modules in it.
+Writes a synthetic log (20 interactions per user, 100,000 items, ids as text, rows shuffled) to a temporary folder, runs
+`ialp prepare` on it in a subprocess, and reads the prepared catalogue in another one. Prints rows per second and the
+peak resident memory of both processes, including imported modules.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ITEMS, PER_USER = 100_000, 20
 
 
 def write_log(folder: Path, rows: int, kind: str) -> None:
-    """Items and interactions; popular items are much more popular, and no two rows of a user share a position."""
+    """Write items and interactions: popularity is skewed, and positions are unique for each user."""
     con = duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(folder / "spill")})
     items = f"SELECT 'item-' || range AS item_id, 'Title of number ' || range AS title FROM range({ITEMS})"
     users = max(2, rows // PER_USER)
@@ -40,13 +40,13 @@ def write_log(folder: Path, rows: int, kind: str) -> None:
 
 
 def run(*command: str) -> tuple[float, float]:
-    """Seconds and peak resident memory in MB of a process."""
-    began = time.perf_counter()
+    """Run this Python with these arguments; returns its time in seconds and its peak resident memory in MB."""
+    start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{command} failed")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
 def main() -> None:
@@ -58,23 +58,24 @@ def main() -> None:
     print(f"{arguments.rows:,} rows; catalogue.memory_mb {arguments.memory_mb}")
     print(f"{'format':10}{'file MB':>10}{'prepare s':>12}{'rows/s':>12}{'peak MB':>10}{'read s':>10}{'peak MB':>10}")
     for kind in arguments.formats:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "data"
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "data"
             folder.mkdir()
             write_log(folder, arguments.rows, kind)
             catalogue = {"data": str(folder), "attributes": ["title"], "memory_mb": arguments.memory_mb}
             scenario = {"scenario": "made_up", "catalogue": catalogue, "agent": {"history": 21, "mask_recent": -1}}
-            (Path(place) / "made_up.yaml").write_text(yaml.safe_dump(scenario))
+            (Path(temporary) / "made_up.yaml").write_text(yaml.safe_dump(scenario))
             prepare = (
                 "-c",
                 "from ialp_rllib.cli.main import main; main()",
                 "prepare",
-                f"{place}/made_up.yaml",
+                f"{temporary}/made_up.yaml",
                 "--out",
             )
-            seconds, peak = run(*prepare, f"{place}/run")
+            seconds, peak = run(*prepare, f"{temporary}/run")
             read = "import sys; from pathlib import Path; from ialp_rllib.catalogue import read_catalogue; "
-            read_seconds, read_peak = run("-c", read + "read_catalogue(Path(sys.argv[1]))", f"{place}/run/prepare")
+            read += "read_catalogue(Path(sys.argv[1]))"
+            read_seconds, read_peak = run("-c", read, f"{temporary}/run/prepare")
             size = (folder / f"interactions.{kind}").stat().st_size / 2**20
             print(
                 f"{kind:10}{size:>10.0f}{seconds:>12.1f}{arguments.rows / seconds:>12,.0f}{peak:>10.0f}"

@@ -1,17 +1,17 @@
-"""This project beside Stable-Baselines3 on Coat: CPU-seconds to R 80, and environment steps per CPU-second.
+"""Comparison with Stable-Baselines3 on Coat: CPU seconds to R 80, and environment steps per CPU second.
 
     python benchmarks/stable_baselines.py --data DIR [--seeds 0 1 2] [--steps 400000] [--out runs/bench-sb3]
 
 *To R 80*: protocol split (both worlds are the truth, a fifth of the users for testing), the last 7 items masked; this
-project's A2C at its defaults and sb3-contrib's MaskablePPO, seed by seed in turn. The environments are those behind
-``ialp/Coat-v0``, without gymnasium's checking wrappers: one vector environment here; a DummyVecEnv of single ones
-there, which is what Stable-Baselines3 takes. It is given what our networks are given: embeddings of items and of the
-users' attributes in place of one-hot ids. Both are measured by the same episodes of the same test users, greedy and
-sampled, every 2,048 environment steps; the first that reaches 80, of either kind, counts. CPU time is the training
-process's, without its start and without measurements. Our runs stay in --out and are not run again.
+project's A2C with default settings and sb3-contrib's MaskablePPO, alternating between seeds. The environments are those
+of ``ialp/Coat-v0`` without gymnasium's checking wrappers: one vector environment for this project, a DummyVecEnv of
+single environments for Stable-Baselines3. The latter gets the same inputs as our networks: embeddings of items and of
+the users' attributes instead of one-hot ids. Both are evaluated on the same episodes of the same test users, greedy and
+sampled, every 2,048 environment steps; the first return of either kind that reaches 80 counts. CPU time is that of the
+training process, without its start and without evaluation. Our runs are kept in --out and reused.
 
-*Speed*: sampling and learning together, in turn within every round; medians over the rounds, and of the speed's ratio
-to ours within the rounds. Stable-Baselines3's A2C at its defaults (an update per 5 steps of all users, no mask).
+*Speed*: sampling and learning together, alternating within each round; medians over the rounds of the time, and of the
+ratio to ours within a round. Stable-Baselines3's A2C has its default settings (an update per 5 steps, no mask).
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.users.env import UserEnv, UserVectorEnv
 from ialp_rllib.users.worlds import make_world
 
-EVERY = 2048  # environment steps between measurements, and of a rollout of MaskablePPO
-ROUNDS, ROUND = 7, 4800  # rounds of the second part, and environment steps in each
-# The first to R 80 in trials with learning rates of 1.5e-4 to 1e-3, gamma 0.9 and 0.99, batches of 64 to 256.
+EVERY = 2048  # environment steps between evaluations, and per rollout of MaskablePPO
+ROUNDS, ROUND = 7, 4800  # rounds of the speed comparison, and environment steps per round
+# Fastest to R 80 in a search over learning rates of 1.5e-4 to 1e-3, gamma 0.9 and 0.99, and batches of 64 to 256.
 PPO = {"learning_rate": 3e-4, "gamma": 0.9, "batch_size": 128}
 
 
 class Embeddings(BaseFeaturesExtractor):
-    """The last item, the mean of the session's items, and the sum of the user's attributes, as embeddings."""
+    """Features: embeddings of the last item, of the session's items (mean), and of the user's attributes (sum)."""
 
     def __init__(self, space: Any, n_items: int, codes: np.ndarray, sizes: list[int], dim: int = 32) -> None:
         super().__init__(space, 3 * dim)
@@ -71,7 +71,7 @@ class Embeddings(BaseFeaturesExtractor):
 
 
 class Measure(BaseCallback):
-    """Measures before every rollout and at the end, as our runner does; counts the CPU time of everything else."""
+    """Evaluates before every rollout and at the end, and measures the CPU time of everything else."""
 
     model: MaskablePPO
 
@@ -98,19 +98,27 @@ class Measure(BaseCallback):
 
     def _mean_return(self, greedy: bool) -> float:
         observation, info = self.env.reset(seed=self.seed, options={"start": self.start})
-        there, total = np.ones(len(self.start), bool), np.zeros(len(self.start))
+        running, total = np.ones(len(self.start), bool), np.zeros(len(self.start))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            while there.any():
+            while running.any():
                 action, _ = self.model.predict(observation, None, None, greedy, info["action_mask"])
                 observation, reward, terminated, truncated, info = self.env.step(action)
-                total += reward * there
-                there &= ~(terminated | truncated)
+                total += reward * running
+                running &= ~(terminated | truncated)
         return float(total.mean())
 
 
-def theirs(kind: type[Any], run: RunFolder, envs: int, seed: int, **hyper: Any) -> Any:
-    """An agent of Stable-Baselines3 and its environments, of the train users."""
+def sb3_agent(kind: type[Any], run: RunFolder, envs: int, seed: int, **hyper: Any) -> Any:
+    """An agent of Stable-Baselines3 with environments of the train users.
+
+    Args:
+        kind: class of the agent.
+        run: a run with the stages ``prepare`` and ``users``.
+        envs: number of environments.
+        seed: random seed.
+        hyper: hyperparameters of the agent.
+    """
     agent, catalogue = run.settings.agent, run.catalogue
     world = make_world(catalogue, run.settings.users, "train", run.root / "users")
     vector = DummyVecEnv([lambda: UserEnv(world, agent.history, False, agent.mask_recent)] * envs)
@@ -119,22 +127,22 @@ def theirs(kind: type[Any], run: RunFolder, envs: int, seed: int, **hyper: Any) 
     return kind("MlpPolicy", vector, seed=seed, device="cpu", policy_kwargs=policy, **hyper)
 
 
-def their_curve(run: RunFolder, seed: int, options: argparse.Namespace) -> pd.DataFrame:
-    """MaskablePPO from scratch: what it reached after how much."""
+def sb3_curve(run: RunFolder, seed: int, options: argparse.Namespace) -> pd.DataFrame:
+    """Learning curve of MaskablePPO: columns ``env_steps``, ``cpu_seconds``, ``greedy``, ``sampled``."""
     measure = Measure(run)
-    theirs(MaskablePPO, run, 16, seed, n_steps=EVERY // 16, **options.ppo).learn(options.steps, callback=measure)
+    sb3_agent(MaskablePPO, run, 16, seed, n_steps=EVERY // 16, **options.ppo).learn(options.steps, callback=measure)
     return pd.DataFrame(measure.curve)
 
 
 def our_run(options: argparse.Namespace, seeds: list[int]) -> RunFolder:
-    """Scenario coat with A2C, one job at a time."""
-    what = [f"catalogue.data={options.data.resolve()}", "users.protocol=split", "adapt.methods=[a2c]", f"seeds={seeds}"]
-    how = ["runtime.cpus=1", f"adapt.log_every={EVERY}", f"evaluate.every={EVERY}"]
-    return RunFolder(load("coat", [*what, *how, *options.set]), options.out.resolve())
+    """A run of scenario coat with A2C, with one training job at a time."""
+    task = [f"catalogue.data={options.data.resolve()}", "users.protocol=split", "adapt.methods=[a2c]", f"seeds={seeds}"]
+    logging_ = ["runtime.cpus=1", f"adapt.log_every={EVERY}", f"evaluate.every={EVERY}"]
+    return RunFolder(load("coat", [*task, *logging_, *options.set]), options.out.resolve())
 
 
 def our_curve(run: RunFolder, seed: int) -> pd.DataFrame:
-    """The same as :func:`their_curve` of this project's A2C."""
+    """Learning curve of this project's A2C, with the columns of :func:`sb3_curve`."""
     run_all(run, Progress())
     curve = read_curves(job_stage(run, "a2c", seed).folder / "curves.parquet").to_pandas()
     test = curve[curve.series != "train"].drop_duplicates(["series", "env_steps"])
@@ -143,33 +151,33 @@ def our_curve(run: RunFolder, seed: int) -> pd.DataFrame:
 
 
 def print_curve(name: str, seed: int, curve: pd.DataFrame) -> None:
-    """A row of the first part's table."""
+    """Print a row of the first table: steps and CPU seconds to R 80 and at the end."""
     reached, last = curve[curve[["greedy", "sampled"]].max(axis=1) >= 80], curve.iloc[-1]
-    places = [f"{p.env_steps:9,.0f} {p.cpu_seconds:7.1f}" for p in (*reached[:1].itertuples(), last)]
-    first = f"{'not reached':>17}" if reached.empty else places[0]
-    end = f"{places[-1]} {last.greedy:7.2f} {last.sampled:7.2f} {last.env_steps / last.cpu_seconds:12,.0f}"
+    points = [f"{p.env_steps:9,.0f} {p.cpu_seconds:7.1f}" for p in (*reached[:1].itertuples(), last)]
+    first = f"{'not reached':>17}" if reached.empty else points[0]
+    end = f"{points[-1]} {last.greedy:7.2f} {last.sampled:7.2f} {last.env_steps / last.cpu_seconds:12,.0f}"
     print(f"{name:18} {seed:4} {first} {end}", flush=True)
 
 
 def compare_speed(run: RunFolder) -> None:
-    """The second part: who samples and learns how fast."""
+    """Measure and print the speed of sampling and learning."""
     agent = run.settings.agent
     runtime.start(run.settings.runtime)
     algorithm = build(method_config(run.settings, run.catalogue, run.root, "a2c", 0), 0)
     algorithm.rounds = ROUND // agent.envs
-    ways: dict[str, tuple[Callable[[], Any], int, int]] = {"ours": (algorithm.training_step, agent.envs, agent.batch)}
+    agents: dict[str, tuple[Callable[[], Any], int, int]] = {"ours": (algorithm.training_step, agent.envs, agent.batch)}
     for envs in (16, 32):
-        learn = partial(theirs(A2C, run, envs, 0).learn, ROUND, reset_num_timesteps=False)
-        ways[f"SB3 A2C, {envs} users"] = (learn, 5 * envs, 5 * envs)
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+        learn = partial(sb3_agent(A2C, run, envs, 0).learn, ROUND, reset_num_timesteps=False)
+        agents[f"SB3 A2C, {envs} users"] = (learn, 5 * envs, 5 * envs)
+    seconds: dict[str, list[float]] = {name: [] for name in agents}
     for _ in range(1 + ROUNDS):
-        for name, (act, _, _) in ways.items():
-            began = time.process_time()
-            act()
-            taken[name].append(time.process_time() - began)
-    times = pd.DataFrame(taken)[1:]  # the first is a warm-up
+        for name, (train, _, _) in agents.items():
+            start = time.process_time()
+            train()
+            seconds[name].append(time.process_time() - start)
+    times = pd.DataFrame(seconds)[1:]  # without the warm-up round
     print(f"\n{'A2C':20} {'env steps/CPU-s':>15} {'steps/update':>13} {'batch':>6} {'CPU-ms/update':>14} {'x ours':>6}")
-    for name, (_, steps, batch) in ways.items():
+    for name, (_, steps, batch) in agents.items():
         each, ratio = times[name].median() / ROUND, (times["ours"] / times[name]).median()
         print(f"{name:20} {1 / each:15,.0f} {steps:13} {batch:6} {each * steps * 1e3:14.2f} {ratio:6.2f}")
 
@@ -177,7 +185,7 @@ def compare_speed(run: RunFolder) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the Coat archive")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none given: the second part alone")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="empty: only the speed comparison")
     parser.add_argument("--steps", type=int, default=400_000, help="environment steps of MaskablePPO")
     parser.add_argument("--out", type=Path, default=Path("runs/bench-sb3"))
     parser.add_argument("--ppo", type=json.loads, default=PPO, metavar="JSON", help=f"its settings: {json.dumps(PPO)}")
@@ -191,7 +199,7 @@ def main() -> None:
     print(f"{'':18} seed" + f" {'steps':>9} {'CPU-s':>7}" * 2 + f" {'greedy':>7} {'sampled':>7} {'steps/CPU-s':>12}")
     for seed in options.seeds:
         print_curve("our A2C", seed, our_curve(our_run(options, [seed]), seed))
-        print_curve("SB3 MaskablePPO", seed, their_curve(run, seed, options))
+        print_curve("SB3 MaskablePPO", seed, sb3_curve(run, seed, options))
     compare_speed(run)
     runtime.stop()
 

@@ -1,10 +1,11 @@
-"""How much does RLlib cost? Environment + replay + update + weight sync, three ways, interleaved in one run.
+"""Overhead of RLlib: environment, replay, update and weight synchronisation in three implementations.
 
     python benchmarks/training_loop.py [--items 300] [--rounds 5] [--steps 100]
 
-Columns: this project's algorithm, a plain torch loop doing the same work (same networks, losses, environment, replay),
-and RLlib's default path (SingleAgentEpisode objects, EpisodeReplayBuffer, learner connectors) with the same module and
-loss. Every round runs all three in turn; the table gives medians over the rounds, and ratios within the rounds.
+Compared are this project's algorithm, a plain torch loop with the same networks, loss, environment and replay, and
+RLlib's default path (SingleAgentEpisode objects, EpisodeReplayBuffer, learner connectors) with the same module and
+loss. Every round runs all three in turn; the table shows medians over the rounds, and medians of the ratios within the
+rounds.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ ENVS, BATCH, HISTORY = 32, 256, 10
 
 
 def make_world(n_items: int, n_users: int = 300) -> World:
-    """A rating world with random ratings: Coat's rules at any size of the catalogue."""
+    """A world with random ratings and Coat's rules, for any size of the catalogue."""
     ratings = np.random.default_rng(0).integers(1, 6, (n_users, n_items)).astype(np.float32)
     close = close_pairs(ratings[:30], 9.0)
     distance = DistanceSettings()
@@ -74,7 +75,7 @@ def ours(world: World, agent: AgentSettings) -> Callable[[int], None]:
 
 
 def plain(world: World, agent: AgentSettings) -> Callable[[int], None]:
-    """A torch loop without Ray: what anyone would write by hand."""
+    """A plain torch loop without Ray."""
     torch.manual_seed(0)
     net = ActorCritic(NetworkConfig(world.n_items, HISTORY, agent.dim, agent.blocks, agent.heads, agent.mask_recent))
     target = copy.deepcopy(net).requires_grad_(False)
@@ -128,7 +129,7 @@ def plain(world: World, agent: AgentSettings) -> Callable[[int], None]:
 
 
 class _EpisodeLearner(IALPLearner):
-    """The same loss, fed by RLlib's learner connectors."""
+    """The same loss, with batches from RLlib's learner connectors."""
 
     def build(self) -> None:
         super().build()
@@ -138,7 +139,7 @@ class _EpisodeLearner(IALPLearner):
 
 
 class _EpisodeIALP(IALP):
-    """RLlib's default path: episode objects in an EpisodeReplayBuffer, batches made by connectors."""
+    """RLlib's default path: episode objects in an EpisodeReplayBuffer, and batches from connectors."""
 
     def training_step(self) -> None:
         config = self.config
@@ -192,16 +193,16 @@ def main() -> None:
     torch.set_num_threads(1)
     agent = AgentSettings(batch=BATCH, envs=ENVS, history=HISTORY)
     world = make_world(options.items)
-    ways = {"ialp_rllib": ours, "plain torch loop": plain, "RLlib default path": default_path}
-    runs = {name: make(world, agent) for name, make in ways.items()}
+    loops = {"ialp_rllib": ours, "plain torch loop": plain, "RLlib default path": default_path}
+    runs = {name: make(world, agent) for name, make in loops.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for name, run in runs.items():
-        run(20)  # warm-up: fills the replay past its threshold
+        run(20)  # warm-up: fills the replay buffer beyond its minimum
     for _ in range(options.rounds):
         for name, run in runs.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             run(options.steps)
-            times[name].append((time.perf_counter() - began) / options.steps * 1e3)
+            times[name].append((time.perf_counter() - start) / options.steps * 1e3)
     print(f"|A| = {options.items}, {ENVS} environments, batch {BATCH}, 1 thread, {options.rounds} rounds")
     print(f"{'':22} {'ms/update':>10} {'env steps/s':>12} {'speed / plain':>14}")
     for name, values in times.items():

@@ -1,10 +1,10 @@
-"""What one update and one step of 32 users cost, against the size of the catalogue.
+"""Cost of an update and of a step by the size of the catalogue.
 
     python benchmarks/update_cost.py [--items 300 ... 1000000] [--methods a2c dqn aialp_ap] [--figure FILE.svg]
 
-Each size runs in a process of its own, on one thread: medians over the rounds of the CPU milliseconds of an update
-(batch 64, d = 64) and of a step (32 users act, nothing is learnt), and the process's peak memory. ``whole``: the update
-with the catalogue in one block (``agent.block_items``) in place of blocks of 8,192 items; the result is the same.
+Each size runs in a subprocess, on one thread. Printed are medians over the rounds of the CPU milliseconds of an update
+(batch 64, d = 64) and of a step (32 users, without learning), and the peak memory of the process. ``whole``: the update
+with the catalogue in one block (``agent.block_items``) instead of blocks of 8,192 items; the result is the same.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ import numpy as np
 SIZES = (300, 1_000, 5_000, 16_874, 100_000, 1_000_000)
 METHODS = ("a2c", "dqn", "aialp_ap")
 ENVS, BATCH, HISTORY = 32, 64, 21
-WHOLE = 200_000  # the catalogue is not tried as one block where it is larger than this
+WHOLE = 200_000  # the largest catalogue that is also measured as one block
 
 
 def measure(n_items: int, methods: list[str], rounds: int) -> list[dict[str, Any]]:
-    """Costs of each method at one size."""
+    """Costs of each method for one size of the catalogue."""
     import torch
 
     warnings.filterwarnings("ignore")
@@ -57,17 +57,18 @@ def measure(n_items: int, methods: list[str], rounds: int) -> list[dict[str, Any
 
 
 def _times(call: Callable[[], None], rounds: int) -> list[float]:
+    """CPU milliseconds of each call, after a warm-up call."""
     call()
-    found = []
+    times = []
     for _ in range(rounds):
-        began = time.process_time()
+        start = time.process_time()
         call()
-        found.append((time.process_time() - began) * 1e3)
-    return found
+        times.append((time.process_time() - start) * 1e3)
+    return times
 
 
 def _algorithm(n_items: int, name: str, block_items: int) -> Any:
-    """The algorithm of one method, its replay full of random transitions."""
+    """The algorithm of one method with a filled replay buffer."""
     from ray.tune.registry import register_env
 
     from ialp_rllib.agent.methods import METHODS as ENTRIES
@@ -122,9 +123,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print(f"{'items':>10} {'method':10} {'ms/update':>10} {'whole':>8} {'ms/step':>9} {'peak MiB':>9}")
     for n_items in options.items:
-        words = [sys.executable, __file__, "--one", str(n_items), "--rounds", str(options.rounds), "--methods"]
-        said = subprocess.run([*words, *options.methods], stdout=subprocess.PIPE, text=True, check=True).stdout
-        for row in json.loads(said.strip().splitlines()[-1]):
+        command = [sys.executable, __file__, "--one", str(n_items), "--rounds", str(options.rounds), "--methods"]
+        output = subprocess.run([*command, *options.methods], stdout=subprocess.PIPE, text=True, check=True).stdout
+        for row in json.loads(output.strip().splitlines()[-1]):
             rows.append(row)
             whole = f"{row['whole']:.1f}" if row["whole"] else ""
             print(
@@ -137,7 +138,7 @@ def main() -> None:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Milliseconds per update against the number of items, both logarithmic."""
+    """Write a figure of the milliseconds per update over the number of items, with logarithmic axes."""
     import matplotlib
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -146,12 +147,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from ialp_rllib.report.kit.names import method_styles
 
     with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "both"}):
-        figure, axes = svg.empty("One update on one CPU core, batch 64", "items in the catalogue", "milliseconds")
-        for entry in method_styles(row["method"] for row in rows).values():
-            mine = [row for row in rows if row["method"] == entry.id]
-            style = (0, entry.dash) if entry.dash else "-"
-            x, y = [row["items"] for row in mine], [row["update"] for row in mine]
-            axes.plot(x, y, "o", color=entry.colour, linestyle=style, markersize=4, label=entry.label)
+        figure, axes = svg.new_figure("One update on one CPU core, batch 64", "items in the catalogue", "milliseconds")
+        for style in method_styles(row["method"] for row in rows).values():
+            part = [row for row in rows if row["method"] == style.id]
+            dash = (0, style.dash) if style.dash else "-"
+            x, y = [row["items"] for row in part], [row["update"] for row in part]
+            axes.plot(x, y, "o", color=style.colour, linestyle=dash, markersize=4, label=style.label)
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
@@ -159,8 +160,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             axis.set_minor_formatter(NullFormatter())
         axes.legend(frameon=False)
-        words = "Milliseconds per update against the number of items"
-        path.write_text(as_file(svg.markup(figure, "cost", words)), encoding="utf-8")
+        image = svg.to_markup(figure, "cost", "Milliseconds per update over the number of items")
+        path.write_text(as_file(image), encoding="utf-8")
 
 
 if __name__ == "__main__":

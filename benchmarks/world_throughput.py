@@ -1,13 +1,13 @@
-"""How fast are the simulated users of a sequence world, and what does the environment cost beside the reward model?
+"""Throughput of the simulated users of a sequence world, and overhead of the environment over the reward model.
 
     python benchmarks/world_throughput.py [--items 16874] [--envs 256] [--steps 40] [--repeats 9] [--run DIR]
 
-Everything runs in this process on one thread, in turn within every repeat; medians over the repeats are printed, and
-ratios within the repeats. Timed are: the vector environment; the same with action masks, copied for every step and
-shown live; the single environment, as many of them as there are places, one call each; and the reward model's forward
-pass alone, on the sessions and items that the vector environment gave it. The model is untrained, of the default size,
-on made-up items (speed does not depend on the weights), or, with ``--run``, that of a prepared run. ``--harder`` turns
-on all that makes users harder to please.
+Everything runs in this process on one thread, alternating within each repeat; medians over the repeats are printed, and
+medians of the ratios within the repeats. Measured are the vector environment; the same with action masks, copied in
+every step or as a view; the single environment, one call for each of as many environments; and the forward pass of the
+reward model on the same sessions and items. The model is untrained, of the default size, on synthetic items (weights do
+not affect the speed), or, with ``--run``, that of a prepared run. ``--harder`` enables churn, dislikes, segments and
+drift.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HARDER = {
 
 
 def made_up(n_items: int, n_users: int = 2000, length: int = 5) -> Catalogue:
-    """Items with two attributes, and users who chose at random."""
+    """A catalogue of items with two attributes, and users with random interactions."""
     rng = np.random.default_rng(0)
     names = np.array([f"v{n}" for n in range(500)], object)
     return Catalogue(
@@ -54,7 +54,7 @@ def made_up(n_items: int, n_users: int = 2000, length: int = 5) -> Catalogue:
 
 
 def made_up_world(n_items: int, users: UsersSettings) -> World:
-    """A world whose model was never fitted; its answers are calibrated to about 0.35 of 5."""
+    """A world with an untrained model, whose mean reward is calibrated to about 0.35 of 5."""
     catalogue = made_up(n_items)
     model = sequence.make_model(catalogue, users.sequence)
     model.offset.fill_(-2.6)
@@ -62,14 +62,14 @@ def made_up_world(n_items: int, users: UsersSettings) -> World:
 
 
 def played(world: World, actions: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The sessions and items that the reward model sees when these actions (``(T, N)``) are taken."""
+    """The inputs of the reward model, sessions and items, for a sequence of actions ``(T, N)``."""
     env = UserVectorEnv(world, actions.shape[1])
     env.reset(seed=0)
-    seen = []
+    inputs = []
     for action in actions:
-        seen.append((env.sim.session.copy(), action))
+        inputs.append((env.sim.session.copy(), action))
         env.step(action)
-    return seen
+    return inputs
 
 
 def vector(world: World, actions: np.ndarray, **options: bool) -> Callable[[], None]:
@@ -98,8 +98,8 @@ def one_by_one(world: World, actions: np.ndarray) -> Callable[[], None]:
     return run
 
 
-def forward(reward: SequenceReward, seen: list[tuple[np.ndarray, np.ndarray]]) -> Callable[[], None]:
-    inputs = [(torch.from_numpy(s[:, -reward.model.window :]), torch.from_numpy(a)[:, None]) for s, a in seen]
+def forward(reward: SequenceReward, arrays: list[tuple[np.ndarray, np.ndarray]]) -> Callable[[], None]:
+    inputs = [(torch.from_numpy(s[:, -reward.model.window :]), torch.from_numpy(a)[:, None]) for s, a in arrays]
 
     def run() -> None:
         with torch.inference_mode():
@@ -127,29 +127,30 @@ def main() -> None:
     assert isinstance(world.reward, SequenceReward)
     rng = np.random.default_rng(1)
     actions = rng.integers(world.n_items, size=(options.steps, options.envs))
-    singly = actions[: max(1, options.steps // 10)]  # fewer steps: each takes that much longer
-    ways = {
+    singly = actions[: max(1, options.steps // 10)]  # fewer steps, since each takes much longer
+    variants = {
         "vector environment": (vector(world, actions), actions.size),
         "  with action masks": (vector(world, actions, action_mask=True), actions.size),
         "  with live masks": (vector(world, actions, action_mask=True, copy=False), actions.size),
         "reward model alone": (forward(world.reward, played(world, actions)), actions.size),
         "one at a time": (one_by_one(world, singly), singly.size),
     }
-    speed: dict[str, list[float]] = {name: [] for name in ways}
-    for run, _ in ways.values():
+    speed: dict[str, list[float]] = {name: [] for name in variants}
+    for run, _ in variants.values():
         run()  # warm-up
     for _ in range(options.repeats):
-        for name, (run, steps) in ways.items():
-            began = time.perf_counter()
+        for name, (run, steps) in variants.items():
+            start = time.perf_counter()
             run()
-            speed[name].append(steps / (time.perf_counter() - began))
-    print(f"|A| = {world.n_items}, {options.envs} places, {options.steps} steps, {options.repeats} repeats, 1 thread")
-    print(f"{'':22} {'steps/s':>10} {'x one at a time':>16} {'not the model':>14}")
+            speed[name].append(steps / (time.perf_counter() - start))
+    size = f"|A| = {world.n_items}, {options.envs} environments, {options.steps} steps"
+    print(f"{size}, {options.repeats} repeats, 1 thread")
+    print(f"{'':22} {'steps/s':>10} {'x one at a time':>16} {'overhead':>14}")
     for name, values in speed.items():
-        times = statistics.median(v / s for v, s in zip(values, speed["one at a time"], strict=True))
-        share = statistics.median(1 - v / f for v, f in zip(values, speed["reward model alone"], strict=True))
-        shown = f"{share:14.0%}" if name.startswith(("vector", " ")) else ""
-        print(f"{name:22} {statistics.median(values):10.0f} {times:16.1f} {shown}")
+        speedup = statistics.median(v / s for v, s in zip(values, speed["one at a time"], strict=True))
+        overhead = statistics.median(1 - v / f for v, f in zip(values, speed["reward model alone"], strict=True))
+        text = f"{overhead:14.0%}" if name.startswith(("vector", " ")) else ""
+        print(f"{name:22} {statistics.median(values):10.0f} {speedup:16.1f} {text}")
 
 
 if __name__ == "__main__":

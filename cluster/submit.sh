@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs a scenario as a job on a Ray cluster: `ray job submit` of `ialp run`, with this checkout as the code.
+# Runs a scenario as a job on a Ray cluster: `ray job submit` of `ialp run`, with this checkout as the working directory.
 #
 #   cluster/submit.sh SCENARIO --out /shared/runs/NAME [any other option of `ialp run`]
 #
-# Prints the job's log as it comes. Exit code: 0 when the job succeeded, 1 when it failed, 2 when nothing was submitted.
-#   RAY_API_SERVER_ADDRESS  the cluster's dashboard (default: http://127.0.0.1:8265, as `ray dashboard` and `kubectl port-forward` give it)
-#   RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH   token and the file that holds it, where the cluster wants one
-#   IALP_PYTHON             Python on the cluster's nodes (default: python); it must have the packages of requirements/
+# Prints the log of the job. Exit code: 0 if the job succeeded, 1 if it failed, 2 if nothing was submitted.
+#   RAY_API_SERVER_ADDRESS  dashboard of the cluster (default: http://127.0.0.1:8265, the address of `ray dashboard` and `kubectl port-forward`)
+#   RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH   token, and the file with the token, if the cluster requires one
+#   IALP_PYTHON             Python on the nodes of the cluster (default: python), with the packages of requirements/
 #   IALP_SUBMIT_OPTIONS     further options of `ray job submit`, e.g. "--no-wait --entrypoint-num-cpus 1"
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -22,8 +22,8 @@ case ${1:-} in
   -h | --help) usage && exit 0 ;;
 esac
 
-# The job runs in a copy of this checkout that Ray deletes afterwards: results must go elsewhere, to a folder that all
-# nodes share.
+# The job runs in a copy of this checkout that Ray deletes afterwards: results must be written to a folder that all nodes
+# share.
 out=
 previous=
 for argument in "$@"; do
@@ -33,9 +33,9 @@ for argument in "$@"; do
 done
 case $out in /*) ;; *) refuse "--out must name an absolute path on storage that all nodes of the cluster share" ;; esac
 
-# `ray job submit` joins the words of the command without quoting them for the shell that will run it on the cluster.
-# So they are quoted here, and the quoted text is handed over split at its spaces, which Ray puts back. Characters that
-# do not survive this are refused.
+# `ray job submit` joins the arguments of the command without quoting them for the shell that runs it on the cluster. They
+# are therefore quoted here, and the quoted text is passed split at its spaces, which Ray inserts again. Characters that
+# would be changed by this are rejected.
 for argument in "$@"; do
   case $argument in *[$'"\t\n\\']* | *'  '*) refuse "double quotes, backslashes, tabs and double spaces cannot be passed: $argument" ;; esac
 done

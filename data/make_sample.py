@@ -1,10 +1,10 @@
-"""Draw the sample scenario: 300 tracks, 1,000 listeners whose taste is known, and what they listened to.
+"""Generate the sample scenario: 300 tracks, 1,000 listeners with known preferences, and their listening sessions.
 
 Usage: ``python data/make_sample.py [--out data/sample] [--seed 0]``
 
-Writes ``items.parquet``, ``interactions.parquet``, ``users.parquet`` (byte-identical for one seed) and prints how well
-a plain count of matching attributes tells a listener's true next track from 9 tracks that the listener never touched.
-`data/make_tiny_judge.py` imports the taste model below and draws other listeners from it.
+Writes ``items.parquet``, ``interactions.parquet`` and ``users.parquet`` (byte-identical for equal seeds), and prints
+how well counting matching attributes distinguishes a listener's true next track from 9 tracks without an interaction.
+``data/make_tiny_judge.py`` imports the preference model below and samples other listeners from it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ TITLE_STARTS = ("Amber", "Broken", "Copper", "Distant", "Early", "Folded", "Gold
 TITLE_ENDS = ("Anchor", "Bridge", "Candle", "Door", "Engine", "Feather", "Garden", "Hill", "Island", "Lantern")
 
 N_ITEMS, N_USERS = 300, 1000
-SHORTEST, LONGEST = 10, 16
-ONE_GENRE = 0.9  # share of listeners with one genre; the others have two
-MOODS_LIKED, MAKERS_LIKED = 5, 0.5
+SHORTEST, LONGEST = 10, 16  # session lengths
+ONE_GENRE = 0.9  # fraction of listeners who like one genre; the others like two
+MOODS_LIKED, MAKERS_LIKED = 5, 0.5  # number of moods; fraction of the makers of a liked genre
 GENRE_WEIGHT, MAKER_WEIGHT, MOOD_WEIGHT = 8.0, 3.0, 6.0  # in units of the Gumbel noise of a choice
 
 
 @dataclass(frozen=True)
 class Items:
-    """Attribute codes of the tracks, each ``(I,) int``, and ``home``: ``(40,)``, the genre that each maker works in."""
+    """Attribute codes of the tracks, each ``(I,) int``, and ``home``: ``(40,)``, the genre of each maker."""
 
     genre: np.ndarray
     maker: np.ndarray
@@ -44,7 +44,7 @@ class Items:
     home: np.ndarray
 
     def texts(self) -> dict[str, np.ndarray]:
-        """Attribute name -> ``(I,)`` words."""
+        """Attribute name -> ``(I,)`` values as text."""
         makers = np.array([start + end for start in MAKER_STARTS for end in MAKER_ENDS])
         return {
             "genre": np.array(GENRES)[self.genre],
@@ -55,14 +55,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Tastes:
-    """What listeners like: boolean ``(U, 12)``, ``(U, 40)``, ``(U, 10)``."""
+    """Liked genres, makers and moods of listeners: boolean ``(U, 12)``, ``(U, 40)``, ``(U, 10)``."""
 
     genres: np.ndarray
     makers: np.ndarray
     moods: np.ndarray
 
     def utility(self, items: Items) -> np.ndarray:
-        """``(U, I)``: a listener chooses in proportion to the exponential of this."""
+        """``(U, I)`` utilities: the probability of a choice is proportional to exp(utility)."""
         return (
             GENRE_WEIGHT * self.genres[:, items.genre]
             + MAKER_WEIGHT * self.makers[:, items.maker]
@@ -71,7 +71,7 @@ class Tastes:
 
 
 def draw_items(rng: np.random.Generator) -> Items:
-    """Genres equally often; nine tracks of ten are by a maker at home in their genre."""
+    """Sample tracks: genres are equally frequent, and nine of ten tracks are by a maker of their genre."""
     n_makers = len(MAKER_STARTS) * len(MAKER_ENDS)
     home = rng.permutation(np.arange(n_makers) % len(GENRES))
     genre = rng.permutation(np.arange(N_ITEMS) % len(GENRES))
@@ -82,7 +82,7 @@ def draw_items(rng: np.random.Generator) -> Items:
 
 
 def draw_tastes(n_users: int, items: Items, rng: np.random.Generator) -> Tastes:
-    """One or two genres, half of the makers at home there, half of the moods."""
+    """Sample preferences: one or two genres, half of their makers, and half of the moods."""
     n_genres = np.where(rng.random((n_users, 1)) < ONE_GENRE, 1, 2)
     genres = _ranks((n_users, len(GENRES)), rng) < n_genres
     makers = (rng.random((n_users, len(items.home))) < MAKERS_LIKED) & genres[:, items.home]
@@ -90,9 +90,17 @@ def draw_tastes(n_users: int, items: Items, rng: np.random.Generator) -> Tastes:
 
 
 def draw_sessions(utility: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-    """``(U, length)`` distinct items each, drawn without replacement by the softmax of ``utility``, in random order.
+    """Sample sessions without replacement from the softmax of the utilities, in random order.
 
-    Adding Gumbel noise and taking the best is a draw without replacement (Yellott 1977).
+    The items with the highest utility plus Gumbel noise are such a sample (Yellott 1977).
+
+    Args:
+        utility: ``(U, I)``.
+        length: number of items of each session.
+        rng: source of randomness.
+
+    Returns:
+        ``(U, length)`` items, distinct in each row.
     """
     noisy = utility + rng.gumbel(size=utility.shape)
     chosen = np.argpartition(-noisy, length, axis=1)[:, :length]
@@ -104,7 +112,7 @@ def _ranks(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def count_scorer(items: Items, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """``(B, k)``: how well each candidate's attributes match the history's, by counting: the sample's yardstick."""
+    """Scores ``(B, k)`` of candidates by counting attributes that match the history: a simple reference."""
     scores = np.zeros(candidates.shape)
     for codes, weight in ((items.genre, 2.0), (items.maker, 1.0), (items.mood, 1.5)):
         matches = (codes[candidates][:, :, None] == codes[history][:, None, :]).mean(2)
@@ -113,7 +121,7 @@ def count_scorer(items: Items, history: np.ndarray, candidates: np.ndarray) -> n
 
 
 def tables(seed: int) -> tuple[Items, Tastes, dict[str, pa.Table], np.ndarray]:
-    """Everything of the sample: items, tastes, the three tables, and the sessions ``(U, 16)``."""
+    """The sample: items, preferences, the three tables, and the sessions ``(U, 16)``."""
     rng = np.random.default_rng(seed)
     items = draw_items(rng)
     tastes = draw_tastes(N_USERS, items, rng)
@@ -163,18 +171,18 @@ def main() -> None:
 
 
 def report(items: Items, tastes: Tastes, sessions: np.ndarray) -> None:
-    """Print how identifiable the true next track is, by the length of the history."""
+    """Print how often the true next track is identified, by the length of the history."""
     rng = np.random.default_rng(1)
     utility = tastes.utility(items)
     negatives = np.array([rng.choice(np.setdiff1d(np.arange(N_ITEMS), s), 9, replace=False) for s in sessions])
-    print("true next track among 9 untouched ones (chance 0.10):")
+    print("true next track among 9 without an interaction (chance 0.10):")
     for length in (1, 2, 3, 5, 7, 10, 15):
         candidates = np.concatenate([sessions[:, [length]], negatives], 1)
         tie = 1e-6 * rng.random(candidates.shape)
         counted = count_scorer(items, sessions[:, max(0, length - 10) : length], candidates) + tie
         known = np.take_along_axis(utility, candidates, 1) + tie
         hits = [(s.argmax(1) == 0).mean() for s in (counted, known)]
-        print(f"  history {length:2d}: counting matches {hits[0]:.3f}, knowing the taste {hits[1]:.3f}")
+        print(f"  history {length:2d}: counting matches {hits[0]:.3f}, known preferences {hits[1]:.3f}")
     print(f"items with a liked genre and a liked mood: {(utility >= GENRE_WEIGHT + MOOD_WEIGHT).mean():.3f} of all")
 
 

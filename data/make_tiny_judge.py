@@ -1,14 +1,14 @@
-"""Train the tiny judge: a small MistralForCausalLM that reads the real prompt and matches candidates to the history.
+"""Train the tiny judge: a small MistralForCausalLM that reads the judge's prompt and matches candidates to the history.
 
 Usage: ``python data/make_tiny_judge.py [--out data/tiny_judge] [--seed 0] [--threads 1]``
 
-It stands in for Mistral-7B where there is no GPU and no network: same architecture, same prompt, same label tokens,
-same engines, small enough to be part of the repository. Its training listeners are drawn from the taste model of
-`make_sample.py`, fresh ones in every batch, so it has never seen a listener of the sample.
+It replaces Mistral-7B on machines without a GPU or a network: the same architecture, prompt, label tokens and engines,
+but small enough to be part of the repository. Its training data are new listeners in every batch, sampled from the
+preference model of ``make_sample.py``, so that it has never seen a listener of the sample.
 
-A small transformer learns the task only step by step: 2 candidates first, then up to 10, the instruction last (RoPE
-attends by distance, so what was learnt without the instruction carries over). Besides the answer, the model is asked
-after each candidate for the answer among those read so far; this signal is k times denser.
+A small transformer learns the task only with a curriculum: 2 candidates first, then up to 10, and the instruction last
+(RoPE depends on relative positions, so that training without the instruction transfers). Besides the final answer, the
+loss includes, after each candidate, the correct answer among the candidates so far, a signal that is k times denser.
 """
 
 from __future__ import annotations
@@ -46,7 +46,14 @@ NONE_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Stage:
-    """Updates with ``k`` candidates; it ends early once the running accuracy exceeds ``enough``."""
+    """A stage of the curriculum.
+
+    Attributes:
+        candidates: number of candidates.
+        updates: maximum number of updates.
+        enough: moving average of the accuracy at which the stage ends early.
+        framed: whether prompts include the instruction.
+    """
 
     candidates: int
     updates: int
@@ -65,7 +72,7 @@ CURRICULUM = (
 
 
 class Examples:
-    """Prompts as token ids, put together from pieces that are encoded once."""
+    """Prompts as token ids, concatenated from segments that are tokenized once."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, catalogue: Catalogue, seed: int) -> None:
         scenario = settings.load("sample")
@@ -84,7 +91,7 @@ class Examples:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def draw(self, batch: int, k: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Histories ``(B, length)``, candidates ``(B, k)``, right answers ``(B,)`` (k = None) of new listeners."""
+        """Histories ``(B, length)``, candidates ``(B, k)`` and answers ``(B,)`` (k: None) of new listeners."""
         tastes = make_sample.draw_tastes(batch, self.items, self.rng)
         session = make_sample.draw_sessions(tastes.utility(self.items), make_sample.LONGEST, self.rng)
         order = self.rng.random((batch, len(self.item)))
@@ -97,7 +104,7 @@ class Examples:
         return session[:, :length], candidates, answer
 
     def tokens(self, history: np.ndarray, candidates: np.ndarray, framed: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids ``(B, S)`` and the positions ``(k + 1,)`` at which the answer so far is asked."""
+        """Token ids ``(B, S)`` and the positions ``(k + 1,)`` at which an answer is predicted."""
         batch, k = candidates.shape
         lettered = np.concatenate(
             [np.broadcast_to(self.marks[:k], (batch, k, 2)), self.item[candidates][:, :, 1:]], axis=2
@@ -116,14 +123,14 @@ class Examples:
         return np.concatenate(parts, 1), np.array([*asked, end - 1])
 
     def targets(self, answer: np.ndarray, k: int) -> np.ndarray:
-        """``(B, k + 1)`` label tokens: None until the right candidate has been read, then its letter."""
+        """``(B, k + 1)`` label tokens: None before the position of the correct candidate, then its letter."""
         none = self.labels[-1]
         letter = np.where(answer < k, self.labels[np.minimum(answer, k - 1)], none)
         read = np.arange(k + 1) >= answer[:, None]
         return np.where(read, letter[:, None], none)
 
     def check(self) -> None:
-        """The pieces put together must be what the tokenizer makes of the whole prompt."""
+        """Assert that the concatenated segments equal the tokens of the whole prompt."""
         history, candidates, _ = self.draw(8, self.builder.n_candidates, 7)
         whole = [self.tokenizer.encode(p) for p in self.builder.build(history, candidates)]
         assert (self.tokens(history, candidates, framed=True)[0] == np.array(whole)).all()
@@ -135,18 +142,18 @@ class Examples:
 
 @dataclass
 class Progress:
-    """Where training is; what a checkpoint holds beside the weights."""
+    """Progress of the training, saved in a checkpoint together with the weights."""
 
     stage: int = 0
     update: int = 0  # within the stage
-    step: int = 0  # in all
-    fallen: int = 0  # updates since the rate began to fall
+    step: int = 0  # in total
+    fallen: int = 0  # updates since the learning rate began to decay
     running: float = 0.0  # moving average of the accuracy
     seconds: float = 0.0
 
 
 def train(model: MistralForCausalLM, examples: Examples, checkpoint: Path | None, batch: int = 64) -> None:
-    """Go through the curriculum: AdamW, 200 updates of warm-up, the rate falls to a tenth over the last two stages."""
+    """Train with the curriculum: AdamW, 200 updates of warm-up, decay of the rate to a tenth in the last two stages."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
     falling = sum(s.updates for s in CURRICULUM[-2:])
     at = Progress()
@@ -158,7 +165,7 @@ def train(model: MistralForCausalLM, examples: Examples, checkpoint: Path | None
         at.fallen += at.stage >= len(CURRICULUM) - 2
         decay = 0.55 + 0.45 * math.cos(math.pi * at.fallen / falling)
         optimiser.param_groups[0]["lr"] = 1e-3 * min(1.0, (at.step + 1) / 200) * decay
-        length = min(10, int(examples.rng.integers(1, 14)))  # as in the log: often as many as are shown
+        length = min(10, int(examples.rng.integers(1, 14)))  # as in the log: often the maximum shown in a prompt
         history, candidates, answer = examples.draw(batch, stage.candidates, length)
         ids, asked = examples.tokens(history, candidates, stage.framed)
         target = torch.from_numpy(examples.targets(answer, stage.candidates))
@@ -205,8 +212,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "tiny_judge")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="on a busy machine one is faster than two")
-    parser.add_argument("--checkpoint", type=Path, help="written every 100 updates, and read where it exists")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; on a busy machine one is faster than two")
+    parser.add_argument("--checkpoint", type=Path, help="file, written every 100 updates and read if it exists")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.seed)
@@ -225,7 +232,7 @@ def main() -> None:
         max_position_embeddings=2048,
         sliding_window=None,
         tie_word_embeddings=True,
-        initializer_range=0.05,  # the default, 0.02, never leaves chance at this size
+        initializer_range=0.05,  # with the default of 0.02, a model of this size stays at chance
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -238,7 +245,7 @@ def main() -> None:
     train(model, examples, arguments.checkpoint)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
-    (arguments.out / "model.safetensors").chmod(0o644)  # written for the owner only
+    (arguments.out / "model.safetensors").chmod(0o644)  # save_pretrained makes it readable for the owner only
     log.info("%s: %d bytes", arguments.out, sum(f.stat().st_size for f in arguments.out.iterdir()))
 
 

@@ -1,4 +1,4 @@
-"""The smallest whole run of the sample: every stage is real, and each lasts seconds."""
+"""A small run of the sample: all stages, each taking seconds."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ SMALL = {
 
 
 def arguments(out: Path, *more: str, verb: str = "run", **settings: object) -> list[str]:
-    """Arguments of ``ialp`` for a small run of the sample into ``out``; ``a__b=c`` overrides setting ``a.b``."""
+    """Arguments of ``ialp`` for a small run of the sample in ``out``; ``a__b=c`` overrides the setting ``a.b``."""
     values = {**SMALL, **{k.replace("__", "."): v for k, v in settings.items()}}
     sets = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     return [verb, "sample", "--out", str(out), *sets, *more]
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment without a cluster's address, offline."""
+    """The environment of this process without the address of a cluster, and offline."""
     return {**{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, "HF_HUB_OFFLINE": "1"}
 
 
 def start(args: list[str], **options: object) -> subprocess.Popen[str]:
-    """Start ``ialp`` as a process of its own."""
+    """Start ``ialp`` in a subprocess."""
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
         [sys.executable, "-m", "ialp_rllib.cli", *args],
         env=environment(),
@@ -60,7 +60,7 @@ def start(args: list[str], **options: object) -> subprocess.Popen[str]:
 
 
 def finish(args: list[str]) -> str:
-    """Run ``ialp`` to its end; it must succeed."""
+    """Run ``ialp`` and return its output; it must succeed."""
     process = start(args)
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output[-3000:]
@@ -68,7 +68,7 @@ def finish(args: list[str]) -> str:
 
 
 def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
-    """Start a run and kill it with SIGKILL as soon as ``ready``; its Ray processes go with it."""
+    """Start a run and kill it with SIGKILL as soon as ``ready`` returns true; its Ray processes end with it."""
     process = start(args)
     deadline = time.time() + 300
     while not ready():
@@ -77,4 +77,4 @@ def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    time.sleep(3)  # Ray's processes notice
+    time.sleep(3)  # until Ray's processes have ended

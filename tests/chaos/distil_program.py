@@ -1,7 +1,7 @@
-"""A distillation of the sample as a program of its own, to be killed: ``distil_program.py FOLDER LOG``.
+"""A distillation of the sample as a program, to be killed by a test: ``distil_program.py FOLDER LOG``.
 
-Appends to LOG, as JSON lines: every question as it is given in, and every one as it is answered, with the number of
-prompts that were handed to engines so far.
+Appends events to LOG as JSON lines: every request to the judge, and every answer with the number of prompts that were
+passed to engines so far.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``kill -9`` in the middle, then the same command again: the end is that of a run that was never killed."""
+"""A run that is killed and resumed with the same command gives the results of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def decisions(out: Path) -> pd.DataFrame:
+def results(out: Path) -> pd.DataFrame:
     return pq.read_table(out / "report" / "results.parquet").to_pandas().drop(columns="seconds")
 
 
-@pytest.mark.timeout(1800)  # four processes one after the other, each with an engine of its own
-def test_a_run_killed_in_distillation_and_in_adaptation_ends_the_same(uninterrupted: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)  # four processes one after the other, each of which starts an engine
+def test_a_run_killed_in_distillation_and_in_adaptation_gives_equal_results(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     steps = lambda: sorted((out / "distil").glob("part-*-*.parquet"))  # noqa: E731
     kill_when(arguments(out), lambda: len(steps()) >= 3)
@@ -37,32 +39,32 @@ def test_a_run_killed_in_distillation_and_in_adaptation_ends_the_same(uninterrup
     checkpoints = lambda: sorted((out / "adapt").glob("*/seed-0/checkpoint-*"))  # noqa: E731
     kill_when(arguments(out), lambda: len(checkpoints()) >= 1)
     facts = json.loads((out / "distil" / "manifest.json").read_text())["facts"]
-    assert facts["asked_now"] == 64 * 6 - 32 * kept  # what was answered was not asked again
+    assert facts["asked_now"] == 64 * 6 - 32 * kept  # answered prompts are not asked again
     prepared = (out / "prepare" / "manifest.json").stat().st_mtime_ns
     before = {p.parent.parent.name: int(p.name.removeprefix("checkpoint-")) for p in checkpoints()}
     assert before
     finish(arguments(out))
-    assert (out / "prepare" / "manifest.json").stat().st_mtime_ns == prepared  # what stood was not run again
+    assert (out / "prepare" / "manifest.json").stat().st_mtime_ns == prepared  # not run again
 
     assert table_hash(out / "distil") == table_hash(uninterrupted / "distil")
-    pd.testing.assert_frame_equal(decisions(out), decisions(uninterrupted))
+    pd.testing.assert_frame_equal(results(out), results(uninterrupted))
     for method in ("a2c", "aialp_ap"):
         left, right = (
             pq.read_table(root / "adapt" / method / "seed-0" / "curves.parquet").to_pandas()
             for root in (out, uninterrupted)
         )
-        timeless = [c for c in left.columns if "seconds" not in c]
-        pd.testing.assert_frame_equal(left[timeless], right[timeless])  # losses, alpha and returns, point by point
+        without_times = [c for c in left.columns if "seconds" not in c]
+        pd.testing.assert_frame_equal(left[without_times], right[without_times])  # losses, alpha and returns
 
 
-def test_a_second_run_does_nothing_that_is_up_to_date(uninterrupted: Path) -> None:
+def test_a_second_run_runs_no_stage(uninterrupted: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")}
     output = finish(arguments(uninterrupted))
     assert output.count("up to date") == 7
     assert {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")} == before
 
 
-def test_a_changed_setting_runs_again_what_depends_on_it_and_nothing_else(uninterrupted: Path) -> None:
+def test_a_changed_setting_runs_only_what_depends_on_it(uninterrupted: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")}
     finish(arguments(uninterrupted, adapt__alpha__shape="cosine"))
     changed = {

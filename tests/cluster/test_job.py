@@ -1,4 +1,4 @@
-"""A real cluster of one node on loopback, and jobs submitted to it by cluster/submit.sh."""
+"""Jobs submitted with cluster/submit.sh to a Ray cluster of one node on the loopback address."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def free_ports(count: int) -> list[int]:
 
 
 def own_processes(head: psutil.Popen, folder: Path) -> list[psutil.Process]:
-    """The cluster's processes: below `ray start --block`; should that have died, with our folder in the command."""
-    found = {head.pid: head}
+    """The processes of the cluster: descendants of `ray start --block`, and those with its folder in the command."""
+    processes = {head.pid: head}
     with contextlib.suppress(psutil.NoSuchProcess):
-        found |= {child.pid: child for child in head.children(recursive=True)}
+        processes |= {child.pid: child for child in head.children(recursive=True)}
     for process in psutil.process_iter(["cmdline"]):
         if any(str(folder) in argument for argument in process.info["cmdline"] or []):
-            found[process.pid] = process
-    return list(found.values())
+            processes[process.pid] = process
+    return list(processes.values())
 
 
-def end(processes: list[psutil.Process]) -> None:
-    """End these processes and no others: `ray stop` would end every Ray of this machine."""
+def stop(processes: list[psutil.Process]) -> None:
+    """Stop these processes only: `ray stop` would stop all Ray processes of the machine."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -63,8 +63,8 @@ def end(processes: list[psutil.Process]) -> None:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
-    """Environment of a client of a running cluster. A token keeps others out: the GCS listens on all addresses."""
-    folder = Path(tempfile.mkdtemp(prefix="ialp-", dir="/tmp"))  # short: sockets' paths have at most 107 characters
+    """Environment of a client of a running cluster. It has a token, since the GCS listens on all addresses."""
+    folder = Path(tempfile.mkdtemp(prefix="ialp-", dir="/tmp"))  # short: socket paths have at most 107 characters
     token = folder / "token"
     token.write_text("0123456789abcdef" * 4)
     token.chmod(0o600)
@@ -75,7 +75,7 @@ def environment() -> Iterator[dict[str, str]]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "180",  # 30 s are too few on a busy machine
+        "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "180",  # default: 30, too few on a busy machine
         "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
         "IALP_PYTHON": sys.executable,
     }
@@ -96,12 +96,12 @@ def environment() -> Iterator[dict[str, str]]:
         wait_for_dashboard(environment["RAY_API_SERVER_ADDRESS"], token.read_text(), head, log)
         yield environment
     finally:
-        end(own_processes(head, folder))
+        stop(own_processes(head, folder))
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for_dashboard(address: str, token: str, head: psutil.Popen, log: Path, timeout: float = 240.0) -> None:
-    """Until the cluster takes jobs."""
+    """Wait until the cluster accepts jobs."""
     request = urllib.request.Request(f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: no proxy
     until = time.monotonic() + timeout
@@ -119,7 +119,7 @@ def submit(root: Path, environment: dict[str, str], *arguments: str | Path) -> s
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout whose `ialp run` only writes down how it was called, and ends with the code that SCENARIO names."""
+    """A checkout whose `ialp run` only records its call, and exits with the code given as SCENARIO."""
     root = tmp_path / "checkout"
     (root / "cluster").mkdir(parents=True)
     shutil.copy(ROOT / "cluster" / "submit.sh", root / "cluster")
@@ -128,8 +128,8 @@ def checkout(tmp_path: Path) -> Path:
     (root / "ialp_rllib" / "cli.py").write_text(
         "import json, os, pathlib, sys\n"
         "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
-        "seen = {'argv': sys.argv[1:], 'address': os.environ['RAY_ADDRESS'], 'files': sorted(os.listdir())}\n"
-        "out.write_text(json.dumps(seen))\n"
+        "call = {'argv': sys.argv[1:], 'address': os.environ['RAY_ADDRESS'], 'files': sorted(os.listdir())}\n"
+        "out.write_text(json.dumps(call))\n"
         "print('the job ran')\n"
         "sys.exit(int(sys.argv[2]))\n"
     )
@@ -141,25 +141,25 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_arguments_log_and_exit_code_of_a_job(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    out = tmp_path / "seen.json"
+    out = tmp_path / "call.json"
     special = ["a b", "it's", "$HOME;`id`", "x=[0,1] & {y: *}", ""]
     done = submit(checkout, environment, "0", "--out", out, *special)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the job ran" in done.stdout
-    seen = json.loads(out.read_text())
-    assert seen["argv"] == ["run", "0", "--out", str(out), *special]
-    assert seen["address"]
-    assert seen["files"] == ["cluster", "ialp_rllib"]  # neither .venv nor runs travelled
+    call = json.loads(out.read_text())
+    assert call["argv"] == ["run", "0", "--out", str(out), *special]
+    assert call["address"]
+    assert call["files"] == ["cluster", "ialp_rllib"]  # without .venv and runs
 
     failed = submit(checkout, environment, "3", "--out", out)
     assert failed.returncode == 1, failed.stdout + failed.stderr
 
 
 def test_without_the_token_nothing_is_submitted(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    stranger = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
-    stranger["HOME"] = str(tmp_path)  # no ~/.ray/auth_token either
-    out = tmp_path / "seen.json"
-    assert submit(checkout, stranger, "0", "--out", out).returncode != 0
+    without_token = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
+    without_token["HOME"] = str(tmp_path)  # no ~/.ray/auth_token either
+    out = tmp_path / "call.json"
+    assert submit(checkout, without_token, "0", "--out", out).returncode != 0
     assert not out.exists()
 
 

@@ -1,4 +1,4 @@
-"""What stands in cluster/: it parses, its versions are the lock's, and Ray's own checks accept it."""
+"""The files in cluster/: they are valid, their versions are those of the lock, and Ray's own checks accept them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CLUSTER = ROOT / "cluster"
 
 def locked(name: str, kind: str = "cpu") -> str:
     """The version of a package in a lock."""
-    found = re.search(rf"^{re.escape(name)}==(\S+)", (ROOT / "requirements" / f"{kind}.lock").read_text(), re.MULTILINE)
-    assert found, f"{name} is not in {kind}.lock"
-    return found[1]
+    match = re.search(rf"^{re.escape(name)}==(\S+)", (ROOT / "requirements" / f"{kind}.lock").read_text(), re.MULTILINE)
+    assert match, f"{name} is not in {kind}.lock"
+    return match[1]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def rayjob() -> dict[str, Any]:
 
 
 def pods(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pod templates' specs: the head's first."""
+    """Specs of the pod templates, that of the head first."""
     cluster = job["spec"]["rayClusterSpec"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     return [group["template"]["spec"] for group in groups]
@@ -69,7 +69,7 @@ def test_rayjob_has_the_fields_that_kuberay_needs(rayjob: dict[str, Any]) -> Non
     assert {group["groupName"] for group in cluster["workerGroupSpecs"]} == {"cpu", "gpu"}
 
 
-def test_every_pod_can_write_where_the_job_writes(rayjob: dict[str, Any]) -> None:
+def test_every_pod_mounts_the_folder_of_the_results(rayjob: dict[str, Any]) -> None:
     out = rayjob["spec"]["entrypoint"].split("--out ")[1].split()[0]
     for pod in pods(rayjob):
         [container] = pod["containers"]
@@ -80,13 +80,13 @@ def test_every_pod_can_write_where_the_job_writes(rayjob: dict[str, Any]) -> Non
         assert re.search(rf":{re.escape(ialp_rllib.__version__)}(-gpu)?$", container["image"])
 
 
-def test_gpus_are_asked_for_by_the_gpu_group_alone(rayjob: dict[str, Any]) -> None:
+def test_only_the_gpu_group_requests_gpus(rayjob: dict[str, Any]) -> None:
     images = [pod["containers"][0]["image"].endswith("-gpu") for pod in pods(rayjob)]
     gpus = ["nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"] for pod in pods(rayjob)]
     assert images == gpus == [False, False, True]
 
 
-def test_launcher_file_passes_rays_own_schema() -> None:
+def test_the_launcher_file_conforms_to_rays_schema() -> None:
     config = yaml.safe_load((CLUSTER / "cluster.yaml").read_text())
     prepared = prepare_config(config)
     validate_config(prepared)
@@ -97,7 +97,7 @@ def test_launcher_file_passes_rays_own_schema() -> None:
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
-def test_images_copy_what_exists_and_use_the_locks_python(name: str) -> None:
+def test_images_copy_existing_files_and_use_a_python_of_the_lock(name: str) -> None:
     text = (CLUSTER / name).read_text()
     assert re.search(r"^FROM python:3\.11-", text, re.MULTILINE)
     for sources in re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", text, re.MULTILINE):
@@ -107,13 +107,13 @@ def test_images_copy_what_exists_and_use_the_locks_python(name: str) -> None:
 
 
 @pytest.mark.parametrize("script", ["cluster/submit.sh", "requirements/install.sh", ".ci/run"])
-def test_scripts_parse_and_can_be_executed(script: str) -> None:
+def test_scripts_are_valid_and_executable(script: str) -> None:
     subprocess.run(["bash", "-n", ROOT / script], check=True)
     assert (ROOT / script).stat().st_mode & 0o111
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ([], "cluster/submit.sh SCENARIO"),
         (["sample"], "--out must name an absolute path"),
@@ -121,7 +121,7 @@ def test_scripts_parse_and_can_be_executed(script: str) -> None:
         (["sample", "--out=/shared/x", "--set", 'judge.platform="a shop"'], "double quotes"),
     ],
 )
-def test_submit_refuses_what_would_be_lost_or_changed_on_the_way(arguments: list[str], says: str) -> None:
+def test_submit_rejects_arguments_that_would_be_lost_or_changed(arguments: list[str], message: str) -> None:
     done = subprocess.run([CLUSTER / "submit.sh", *arguments], capture_output=True, text=True)
     assert done.returncode == 2
-    assert says in done.stderr
+    assert message in done.stderr

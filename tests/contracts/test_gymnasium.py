@@ -1,4 +1,4 @@
-"""Gymnasium's own checker on the registered environments, and the vector contract that it does not check."""
+"""Gymnasium's environment checker on the environments, and the contract of vector environments, which it lacks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_small_vector(world: World, mode: str) -> None:
 
 
 def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
-    """What every gymnasium vector environment promises: spaces, dtypes, seeds, shapes, autoreset as declared."""
+    """Assert the contract of a gymnasium vector environment: spaces, shapes, dtypes, seeding, declared autoreset."""
     n = envs.num_envs
     assert envs.observation_space.shape == (n, *envs.single_observation_space.shape)
     observation, info = envs.reset(seed=11)
@@ -68,7 +68,7 @@ def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
         assert reward.dtype == np.float32
         assert terminated.dtype == truncated.dtype == bool
         assert not (terminated & truncated).any()
-        if masked:  # of the observation that is returned, not of the one in final_obs
+        if masked:  # for the returned observation, not for the one in final_obs
             mask, last = info["action_mask"], observation[:, -1]
             assert mask.shape == (n, envs.single_action_space.n)
             assert mask.dtype == bool
@@ -88,19 +88,19 @@ def check_vector_contract(envs: gym.vector.VectorEnv) -> None:
     assert ended > 0
 
 
-def test_random_policy_on_coat_is_where_the_reference_is(coat_data: Path) -> None:
+def test_random_policy_on_coat_agrees_with_the_reference(coat_data: Path) -> None:
     """Reference: plain window R 26.4, length 11.6; published window 27.3 to 27.95, 12.5. Mean of 20,000 episodes."""
     from ialp_rllib.users.named import coat_vector_env
     from ialp_rllib.users.planning import random_policy
 
     for form, bounds in (("plain", (25.5, 26.9, 11.4, 11.9)), ("published", (27.2, 28.5, 12.4, 12.9))):
         env = coat_vector_env(str(coat_data), "test", distance={"lookback": form})
-        found = random_policy(env.sim.world, 20_000, 0)
+        means = random_policy(env.sim.world, 20_000, 0)
         low, high, shortest, longest = bounds
-        assert low < found["return"] < high, (form, found)
-        assert shortest < found["length"] < longest, (form, found)
+        assert low < means["return"] < high, (form, means)
+        assert shortest < means["length"] < longest, (form, means)
 
 
-def test_unknown_split_is_refused(coat_data: Path) -> None:
+def test_an_unknown_split(coat_data: Path) -> None:
     with pytest.raises(Exception, match="train or test"):
         gym.make("ialp/Coat-v0", data_dir=str(coat_data), split="valid")

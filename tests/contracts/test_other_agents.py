@@ -1,4 +1,4 @@
-"""Other people's agents on our users: Stable-Baselines3 and sb3-contrib take the environment as it is, and learn."""
+"""Agents of other libraries: Stable-Baselines3 and sb3-contrib accept the environments without wrappers, and learn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("world", [tiny_world(), small.make_world(churn={"sessions": 3})], ids=["rating", "sequence"])
-def test_stable_baselines3_checker_has_nothing_to_say(world: World) -> None:
+def test_stable_baselines3_checker_gives_no_warning(world: World) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(UserEnv(world))
@@ -39,24 +39,24 @@ def test_ppo_learns() -> None:
 
 
 def test_maskable_ppo_learns_and_never_takes_a_masked_action() -> None:
-    taken: list[bool] = []
+    valid: list[bool] = []
 
-    class Watched(UserEnv):
+    class Recorded(UserEnv):
         def step(self, action: int) -> Any:
-            taken.append(bool(self.action_masks()[action]))
+            valid.append(bool(self.action_masks()[action]))
             return super().step(action)
 
-    envs = make_vec_env(lambda: Watched(tiny_world(), HISTORY), n_envs=8, seed=0)
+    envs = make_vec_env(lambda: Recorded(tiny_world(), HISTORY), n_envs=8, seed=0)
     agent = MaskablePPO("MlpPolicy", envs, **OPTIONS).learn(8_000)
     envs.reset()
     assert np.array_equal(get_action_masks(envs), np.stack([e.unwrapped.action_masks() for e in envs.envs]))  # type: ignore[attr-defined]
-    assert len(taken) >= 8_000
-    assert all(taken)
+    assert len(valid) >= 8_000
+    assert all(valid)
     learnt = mean_return(lambda observation, mask: int(agent.predict(observation, action_masks=mask)[0]))
     assert learnt > 1.5 * random_return(masked=True)
 
 
-def test_by_name_as_in_the_readme(coat_data: Path) -> None:
+def test_coat_by_name(coat_data: Path) -> None:
     options = {"data_dir": str(coat_data), "split": "train", "mask_recent": 7}
     envs = make_vec_env("ialp/Coat-v0", n_envs=2, seed=0, env_kwargs=options)
     agent = MaskablePPO("MlpPolicy", envs, n_steps=16, batch_size=32, n_epochs=1, device="cpu").learn(64)

@@ -1,4 +1,4 @@
-"""A policy gradient written as one loop over a gymnasium vector environment, the way single-file agents are."""
+"""A single-file actor-critic agent that trains on a gymnasium vector environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ gym.register(
 
 
 class Agent(nn.Module):
-    """Which items are in the session, and which one is the latest -> logits and value."""
+    """Multi-hot session and one-hot last item -> logits and value."""
 
     def __init__(self, n_items: int) -> None:
         super().__init__()
@@ -44,18 +44,18 @@ def train(updates: int, steps: int = 8, gamma: float = 0.5) -> Agent:
             action = policy.sample()
             observation, reward, terminated, truncated, info = envs.step(action.numpy())
             done = terminated | truncated
-            after = np.zeros(envs.num_envs, np.float32)  # what the episode's last state is worth: 0 to who has left
+            final_value = np.zeros(envs.num_envs, np.float32)  # 0 for terminated episodes
             if truncated.any():
                 with torch.no_grad():
-                    worth = agent(info["final_obs"], info["action_mask"])[1].numpy()
-                after[truncated] = worth[truncated]
-            rows.append((policy.log_prob(action), policy.entropy(), value, reward, done, after))
+                    values = agent(info["final_obs"], info["action_mask"])[1].numpy()
+                final_value[truncated] = values[truncated]
+            rows.append((policy.log_prob(action), policy.entropy(), value, reward, done, final_value))
         with torch.no_grad():
-            goal = agent(observation, info["action_mask"])[1].numpy()
+            target = agent(observation, info["action_mask"])[1].numpy()
         loss = torch.zeros(())
-        for log_prob, entropy, value, reward, done, after in reversed(rows):
-            goal = reward + gamma * np.where(done, after, goal)
-            advantage = torch.from_numpy(goal).float() - value
+        for log_prob, entropy, value, reward, done, final_value in reversed(rows):
+            target = reward + gamma * np.where(done, final_value, target)
+            advantage = torch.from_numpy(target).float() - value
             loss = loss + (-log_prob * advantage.detach() + 0.5 * advantage**2 - 0.02 * entropy).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -65,5 +65,5 @@ def train(updates: int, steps: int = 8, gamma: float = 0.5) -> Agent:
 
 def test_the_loop_learns() -> None:
     agent = train(200)
-    reached = mean_return(lambda observation, mask: int(agent(observation[None], mask[None])[0].sample()))
-    assert reached > 1.6 * random_return(masked=True)
+    learnt = mean_return(lambda observation, mask: int(agent(observation[None], mask[None])[0].sample()))
+    assert learnt > 1.6 * random_return(masked=True)

@@ -1,4 +1,4 @@
-"""A world that any agent can learn in seconds, and what a policy reaches in it."""
+"""A small world that agents learn in seconds, and mean returns of policies in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Policy = Callable[[np.ndarray, np.ndarray], int]  # observation and action mask 
 
 
 def tiny_world() -> World:
-    """Six users like items 0 to 3 best and leave at a repeat within three steps: a cycle of four items is best."""
+    """Six users who prefer items 0 to 3 and leave if an item repeats within three steps: cycling them is optimal."""
     ratings = np.random.default_rng(0).uniform(0, 1, (6, 20)).astype(np.float32)
     ratings[:, :4] += 2
     close = np.eye(20, dtype=bool)

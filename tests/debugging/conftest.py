@@ -1,4 +1,4 @@
-"""Shared by the tests of debugging: one run as everybody runs it, and one with a debugger, from the same settings."""
+"""Fixtures of the debugging tests: a normal run and a run with a debugger, with the same settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.small_run import arguments, finish
 
 
 class Debugged(NamedTuple):
-    """A session with a debugger and the folder of its run."""
+    """A debugger session and the folder of its run."""
 
     session: Session
     out: Path
@@ -20,7 +20,7 @@ class Debugged(NamedTuple):
 
 @pytest.fixture(scope="session")
 def normal_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run without any debugger: judge and training in processes of their own."""
+    """The folder of a run without a debugger, with judge and training in separate processes."""
     out = tmp_path_factory.mktemp("normal") / "run"
     finish(arguments(out, **SMALLER))
     return out
@@ -28,7 +28,7 @@ def normal_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def debugged_run(tmp_path_factory: pytest.TempPathFactory) -> Debugged:
-    """The same run in local mode with the transformers judge, stopped six times by a person at a terminal."""
+    """The same run in local mode, stopped six times by breakpoints, with a terminal."""
     folder = tmp_path_factory.mktemp("debugged")
     out = folder / "run"
     return Debugged(debug(folder, arguments(out, "--local-mode", **SMALLER), terminal=True), out)

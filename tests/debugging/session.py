@@ -1,4 +1,4 @@
-"""A person at a debugger, scripted: ``ialp`` with stops in the judge, the learner and the environment."""
+"""A scripted debugger session: ``ialp`` with breakpoints in the judge, the learner and the environment."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from tests.small_run import environment
 
-SECONDS = 400  # nothing is timed here, but a session that hangs must end
+SECONDS = 400  # time limit of a session, in case it hangs
 
-# On top of the small run's settings: these tests run it several times.
+# Changes to the settings of the small run, which these tests run several times.
 SMALLER: dict[str, Any] = {
     "users__sequence__epochs": 1,
     "judge__audit_prompts": 32,
@@ -32,9 +32,9 @@ SMALLER: dict[str, Any] = {
     "adapt__env_steps": 2500,
 }
 
-# What a person writes for an evening: `breakpoint()` at the first call, `pdb.set_trace()` at the second.
+# `breakpoint()` at the first call of a method, `pdb.set_trace()` at the second.
 DRIVER = '''
-"""``ialp``, stopping at the first two calls of three methods once Ray is there (users are fitted without it)."""
+"""``ialp``, stopping at the first two calls of three methods after Ray has started (users are fitted before)."""
 
 import functools
 import itertools
@@ -42,8 +42,8 @@ import pdb
 
 import ray
 
-from ialp_rllib import cli
 from ialp_rllib.agent.rllib.learner import IALPLearner
+from ialp_rllib.cli import main as cli
 from ialp_rllib.judge.engines.choose import TransformersEngine, VllmEngine
 from ialp_rllib.users.env import UserVectorEnv
 
@@ -70,8 +70,8 @@ stop_twice(UserVectorEnv, "step")
 cli.main()
 '''
 
-# At a stop: where am I? Step into the method, look at its variables, go up past the driver to who called it, go on.
-# The words to look for are spelt in two pieces, so that a terminal's echo of the question is not taken for the answer.
+# At a stop: print the location, step into the method, print variables, go up past the driver to the caller, continue.
+# The markers are split in two strings, so that the terminal's echo of a command is not mistaken for its output.
 WHERE = 'p "AT-" "STOP", function.__qualname__, call, __import__("os").getpid()'
 LOOK = (
     'p "INSIDE-" "IT", type(self).__name__, type(prompts[0]).__name__',
@@ -84,14 +84,14 @@ ANSWER = re.compile(r"\('(?:AT-STOP|INSIDE-IT|CALLED-FROM)',.*\)")
 
 
 class Stop(NamedTuple):
-    """What the debugger said at a stop.
+    """Output of the debugger at a stop.
 
     Attributes:
-        method: that was about to run.
+        method: qualified name of the method about to be called.
         call: 1 for ``breakpoint()``, 2 for ``pdb.set_trace()``.
-        pid: process that stopped.
-        inside: class of ``self`` and shape of an argument, seen inside the method.
-        caller: module of the code that called it.
+        pid: the process that stopped.
+        inside: class of ``self`` and type or shape of an argument, inspected inside the method.
+        caller: module of the caller.
     """
 
     method: str
@@ -102,7 +102,7 @@ class Stop(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A session that came to its end."""
+    """A finished session."""
 
     pid: int
     returncode: int
@@ -119,12 +119,12 @@ class Session(NamedTuple):
 
 
 def debug(folder: Path, args: list[str], *, terminal: bool, python: str = sys.executable) -> Session:
-    """Run ``ialp`` with the stops and answer every prompt of the debugger.
+    """Run ``ialp`` with the breakpoints, and answer every prompt of the debugger.
 
     Args:
-        folder: gets the driver script.
+        folder: folder for the driver script.
         args: arguments of ``ialp``.
-        terminal: talk to it through a pseudo-terminal, as a person does, instead of pipes.
+        terminal: whether to communicate through a pseudo-terminal instead of pipes.
         python: the interpreter.
     """
     driver = folder / "driver.py"
@@ -150,41 +150,47 @@ def debug(folder: Path, args: list[str], *, terminal: bool, python: str = sys.ex
 
 @contextmanager
 def _started(command: list[str], terminal: bool) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
-    """The process, and the file descriptors to read from it and to write to it. It ends with the context."""
-    ours, theirs = pty.openpty() if terminal else (-1, -1)
-    ends = theirs if terminal else subprocess.PIPE
+    """A process, and file descriptors to read from it and to write to it. It is killed at the end of the context."""
+    controller, terminal_end = pty.openpty() if terminal else (-1, -1)
+    stream = terminal_end if terminal else subprocess.PIPE
     process = subprocess.Popen(
-        command, env=environment(), stdin=ends, stdout=ends, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0
+        command,
+        env=environment(),
+        stdin=stream,
+        stdout=stream,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        bufsize=0,
     )
     try:
         if process.stdout and process.stdin:
             yield process, process.stdout.fileno(), process.stdin.fileno()
         else:
-            os.close(theirs)
-            yield process, ours, ours
+            os.close(terminal_end)
+            yield process, controller, controller
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
         if terminal:
-            os.close(ours)
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
+            os.close(controller)
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 def _read(descriptor: int) -> bytes:
-    """What there is to read; nothing at the end."""
+    """The available output; empty at the end."""
     try:
         return os.read(descriptor, 1 << 16)
-    except OSError:  # Linux says so when the other side of a terminal was closed
+    except OSError:  # raised by Linux if the other end of a terminal is closed
         return b""
 
 
 def run_script(
     folder: Path, script: str, args: list[str], *, seconds: float = SECONDS, python: str = sys.executable
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script that starts ``ialp`` and nobody to answer it; to take longer than ``seconds`` is an error."""
+    """Run a script that starts ``ialp``, without standard input; it fails if it takes longer than ``seconds``."""
     driver = folder / "driver.py"
     driver.write_text(script)
     return subprocess.run(
@@ -200,7 +206,7 @@ def run_script(
 
 
 def check(session: Session, out: Path, engine: str) -> None:
-    """All six stops happened, in the process that was started, and the run went on to its report."""
+    """Assert that all six stops happened in the started process, and that the run finished."""
     kind = {"transformers": "TransformersEngine", "vllm": "VllmEngine"}[engine]
     assert session.returncode == 0, session.output[-5000:]
     stops = session.stops()
@@ -218,5 +224,5 @@ def check(session: Session, out: Path, engine: str) -> None:
 
 
 def results(out: Path) -> pd.DataFrame:
-    """The result table of a run without what a clock said."""
+    """The results of a run without times."""
     return pq.read_table(out / "report" / "results.parquet").to_pandas().drop(columns="seconds")

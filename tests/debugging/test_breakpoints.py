@@ -1,4 +1,4 @@
-"""``--local-mode``: a breakpoint in the judge, the learner or the environment stops in the terminal."""
+"""``--local-mode``: breakpoints in the judge, the learner and the environment open in the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--local-mode`` changes where things run, and nothing else: the same results, and errors that show at once."""
+"""``--local-mode`` gives the results of a normal run, and errors end it at once."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from tests.debugging.session import SMALLER, check, results, run_script
 from tests.small_run import arguments
 
 FAILING = '''
-"""``ialp`` whose {cls} breaks after {calls} calls."""
+"""``ialp`` with a {cls} that fails after {calls} calls."""
 
 import itertools
 
-from ialp_rllib import cli
+from ialp_rllib.cli import main as cli
 from {module} import {cls}
 
-whole, calls = {cls}.{method}, itertools.count()
+original, calls = {cls}.{method}, itertools.count()
 
 
 def broken(*args, **kwargs):
     if next(calls) == {calls}:
         raise ZeroDivisionError("broken on purpose")
-    return whole(*args, **kwargs)
+    return original(*args, **kwargs)
 
 
 {cls}.{method} = broken
 cli.main()
 '''
-# Stage, and where and when it breaks. The first measurement takes at most 40 steps: 60 is in the middle of training.
+# Stage, module, class, method and number of calls before the failure. The first evaluation takes at most 40 steps, so
+# that call 60 is during training.
 BREAKS = {
     "environment": ("adapt", "ialp_rllib.users.env", "UserVectorEnv", "step", 60),
     "learner": ("pretrain", "ialp_rllib.agent.rllib.learner", "IALPLearner", "compute_loss_for_module", 10),
@@ -42,7 +43,7 @@ BREAKS = {
 }
 
 
-def test_breakpoints_stop_at_a_terminal(debugged_run: Debugged) -> None:
+def test_breakpoints_in_a_terminal(debugged_run: Debugged) -> None:
     check(debugged_run.session, debugged_run.out, "transformers")
 
 
@@ -60,7 +61,7 @@ def test_an_error_ends_the_run_at_once_with_its_own_traceback(part: str, normal_
     shutil.copytree(normal_run, out)
     shutil.rmtree(out / stage)
     script = FAILING.format(module=module, cls=cls, method=method, calls=calls)
-    # RLlib's patience with a runner that gives no sign of life is 120 s: an error must not wait for that.
+    # RLlib waits 120 s for a runner that does not respond: an error must end the run earlier.
     process = run_script(tmp_path, script, arguments(out, "--local-mode", verb=stage, **SMALLER), seconds=110)
     assert process.returncode == 1, process.stdout[-5000:]
     assert "ZeroDivisionError: broken on purpose" in process.stdout

@@ -1,4 +1,4 @@
-"""The newest Ray, in an environment of its own: no local mode any more, but the same flag and the same results."""
+"""The newest Ray, in a separate environment: without Ray's local mode, --local-mode gives the same results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.small_run import arguments, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first test downloads and runs the pipeline twice
 
-# Prints Ray's version and, one per line, what `ray[rllib,tune]` asks for and does not find.
+# Prints Ray's version and, one per line, the requirements of `ray[rllib,tune]` that are not satisfied.
 MISSING = """
 from importlib import metadata
 from packaging.requirements import Requirement
 
-def found(requirement):
+def satisfied(requirement):
     try:
         return requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
     except metadata.PackageNotFoundError:
@@ -33,13 +33,13 @@ print(metadata.version("ray"))
 for requirement in map(Requirement, metadata.requires("ray")):
     extras = [{"extra": extra} for extra in ("", "rllib", "tune")]
     wanted = requirement.marker is None or any(map(requirement.marker.evaluate, extras))
-    if wanted and not found(requirement):
+    if wanted and not satisfied(requirement):
         print(str(requirement).partition(";")[0])
 """
 
 
 def install(site_packages: Path, *requirements: str) -> None:
-    """Install into that folder and nowhere else, without dependencies; skip the test where PyPI cannot be reached."""
+    """Install packages into a folder without their dependencies; skips the test if the package index is unreachable."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-input", "--retries", "1"]
     command = [*pip, "--target", str(site_packages), *requirements]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
@@ -49,14 +49,14 @@ def install(site_packages: Path, *requirements: str) -> None:
 
 @pytest.fixture(scope="module")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Interpreter of an environment with the newest Ray; all other packages are those of the tests' environment."""
+    """Interpreter of an environment with the newest Ray and the other packages of the tests' environment."""
     folder = tmp_path_factory.mktemp("newest") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
     where = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site_packages = Path(subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip())
     install(site_packages, "ray[rllib,tune]")
-    # `addsitedir` appends: what is installed here comes first.
+    # `addsitedir` appends, so that packages installed in this environment take precedence.
     others = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(REPOSITORY)])
     (site_packages / "others.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in others))
     asked = subprocess.run([str(python), "-c", MISSING], capture_output=True, text=True, check=True)
@@ -69,7 +69,7 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(python: str, args: list[str]) -> str:
-    """Run ``ialp`` with that interpreter; it must succeed."""
+    """Run ``ialp`` with an interpreter and return its output; it must succeed."""
     command = [python, "-m", "ialp_rllib.cli", *args]
     done = subprocess.run(
         command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False

@@ -1,4 +1,4 @@
-"""Broken input: one clear message that names the place, exit code 2, no traceback, earlier stages intact."""
+"""Invalid input: one message that names the location, exit code 2, no traceback, earlier stages unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.small_run import start
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A small, right data set in the package's own layout."""
+    """A small, valid data set in the package's own layout."""
     folder = tmp_path / "data"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ialp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Run ``ialp`` in this process and return its exit code and what it printed."""
+    """Run ``ialp`` in this process and return its exit code and its output."""
 
     def call(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["ialp", *arguments])
@@ -107,7 +107,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_broken_table(case: str, data: Path, tmp_path: Path, ialp: Ialp) -> None:
+def test_invalid_table(case: str, data: Path, tmp_path: Path, ialp: Ialp) -> None:
     table, change, words = TABLES[case]
     edit(data / f"{table}.parquet", change)
     code, printed = ialp("prepare", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))
@@ -118,7 +118,7 @@ def test_broken_table(case: str, data: Path, tmp_path: Path, ialp: Ialp) -> None
 
 
 def test_nan_rating(data: Path, tmp_path: Path, ialp: Ialp) -> None:
-    """A rating that is NaN is not the same as none: pandas writes NaN as nothing, other tools do not."""
+    """A NaN rating is not a missing one: pandas writes NaN as null, other tools do not."""
     table = pq.read_table(data / "interactions.parquet")
     ratings = table["rating"].to_numpy().copy()
     ratings[4] = np.nan
@@ -150,7 +150,7 @@ def test_not_parquet(data: Path, tmp_path: Path, ialp: Ialp) -> None:
         ),
     ],
 )
-def test_bad_setting(setting: str, words: list[str], data: Path, tmp_path: Path, ialp: Ialp) -> None:
+def test_invalid_setting(setting: str, words: list[str], data: Path, tmp_path: Path, ialp: Ialp) -> None:
     code, printed = ialp("prepare", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), "--set", setting)
     assert code == 2, printed
     assert all(word in printed for word in words), printed
@@ -166,15 +166,15 @@ def test_unknown_key_in_the_yaml_names_the_nearest(data: Path, tmp_path: Path, i
     assert "distil?" in printed
 
 
-def test_a_message_shows_what_it_quotes_as_it_is(data: Path, tmp_path: Path, ialp: Ialp) -> None:
-    """The terminal's markup is no markup in people's data: neither tags nor smileys."""
+def test_quoted_data_are_not_interpreted_as_markup(data: Path, tmp_path: Path, ialp: Ialp) -> None:
+    """Neither tags nor emoji codes of rich are interpreted in values from the data."""
     edit(data / "interactions.parquet", with_value("item_id", 7, r"x\[/b] :smile: [red]"))
     code, printed = ialp("prepare", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))
     assert code == 2
     assert r"x\[/b] :smile: [red] is not in the items table" in printed
 
 
-def test_yaml_that_is_none_names_the_line(tmp_path: Path, ialp: Ialp) -> None:
+def test_invalid_yaml_names_the_line(tmp_path: Path, ialp: Ialp) -> None:
     (tmp_path / "mine.yaml").write_text("scenario: mine\nagent: [unclosed\n")
     code, printed = ialp("run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))
     assert code == 2
@@ -188,7 +188,7 @@ def prepared(data: Path, tmp_path: Path, ialp: Ialp) -> tuple[Path, bytes]:
     return out, (out / "prepare" / "manifest.json").read_bytes()
 
 
-def test_missing_model_folder_leaves_earlier_stages_intact(data: Path, tmp_path: Path, ialp: Ialp) -> None:
+def test_a_missing_model_folder_leaves_earlier_stages_unchanged(data: Path, tmp_path: Path, ialp: Ialp) -> None:
     out, manifest = prepared(data, tmp_path, ialp)
     missing = tmp_path / "no-such-model"
     code, printed = ialp("tune", str(tmp_path / "mine.yaml"), "--out", str(out), "--set", f"judge.model={missing}")
@@ -231,7 +231,7 @@ def test_corrupted_manifest(data: Path, tmp_path: Path, ialp: Ialp) -> None:
         assert "manifest.json" in printed
         assert "delete the folder" in printed
     shutil.rmtree(out / "prepare")
-    assert ialp("prepare", str(tmp_path / "mine.yaml"), "--out", str(out))[0] == 0  # what the message says helps
+    assert ialp("prepare", str(tmp_path / "mine.yaml"), "--out", str(out))[0] == 0  # the remedy in the message works
     assert json.loads((out / "prepare" / "manifest.json").read_text())["facts"] == json.loads(manifest)["facts"]
 
 
@@ -254,7 +254,7 @@ def test_folder_with_foreign_files_is_not_deleted(data: Path, tmp_path: Path, ia
 
 
 def test_full_disk(data: Path, tmp_path: Path, ialp: Ialp) -> None:
-    """A real limit on the size of files, in a process of its own: what is written stops in the middle."""
+    """A limit on the size of files, in a subprocess: writing stops in the middle of a file."""
     import resource
 
     out, manifest = prepared(data, tmp_path, ialp)
@@ -270,4 +270,4 @@ def test_full_disk(data: Path, tmp_path: Path, ialp: Ialp) -> None:
     assert "Traceback" not in printed
     assert (out / "prepare" / "manifest.json").read_bytes() == manifest
     assert not (out / "users" / "manifest.json").exists()
-    assert ialp("users", str(tmp_path / "mine.yaml"), "--out", str(out))[0] == 0  # with room again it goes on
+    assert ialp("users", str(tmp_path / "mine.yaml"), "--out", str(out))[0] == 0  # without the limit it succeeds

@@ -1,4 +1,4 @@
-"""Coat, end to end: every stage on the original archive."""
+"""Coat end to end: all stages on the original archive."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_coat_from_archive_to_report(coat_data: Path, tmp_path: Path) -> None:
     assert set(results.method) == {"a2c", "ialp", "aialp_ft", "aialp_ap"}
     assert len(results) == 4 * 4 * 2  # methods, epochs, policies
     assert set(results.epoch) == {"0", "1", "2", "end"}
-    still = results[(results.method == "ialp") & (results.policy == "greedy")]["return"]
-    assert still.nunique() == 1  # no further learning
+    returns = results[(results.method == "ialp") & (results.policy == "greedy")]["return"]
+    assert returns.nunique() == 1  # iALP does not learn online
     page = (out / "report" / "index.html").read_text()
-    assert "It knows only the sample" in page  # the report says what the tiny judge is worth here
+    assert "It knows only the sample" in page  # a note on the limits of the tiny judge
     users = json.loads((out / "users" / "manifest.json").read_text())["facts"]
     assert 24 < users["test_random_policy"]["return"] < 28
     env = gym.make_vec("ialp/World-v0", num_envs=4, vectorization_mode="vector_entry_point", run_dir=str(out))

@@ -1,4 +1,4 @@
-"""Runs in which the judge works while a policy learns: live pre-training, and LLMOnline."""
+"""Runs with a judge during training: live pre-training and LLMOnline."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def judged_run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> R
     run_all(run, Progress(), ("prepare", "users"))
     tune = run.stage("tune")
     tune.open()
-    tune.finish({}, 0.0)  # nothing is tuned here, and the audit has tests of its own
+    tune.finish({}, 0.0)  # without tuning and audit, which have their own tests
     run_all(run, Progress(), ("distil", "pretrain", "adapt"))
     return run
 
@@ -59,14 +59,14 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def test_live_pretraining_leaves_a_policy_and_what_it_cost(judged_run: RunFolder) -> None:
+def test_live_pretraining_reports_its_cost(judged_run: RunFolder) -> None:
     seed = facts_of(judged_run.root / "pretrain" / "seed-0")
     assert seed["updates"] == 30
     # 32 users a step; eight of them fill the warm-up of 256, and the update after it is the first one
     assert seed["env_steps"] == seed["judge_prompts"] == 32 * (30 + 7)
     assert 0 < seed["judge_seconds"] < seed["train_seconds"]
     whole = facts_of(judged_run.root / "pretrain")
-    # One question was under way when training ended: the engine may or may not have got to it.
+    # One request was in flight when training ended: the engine may or may not have processed it.
     assert whole["prompts"] - seed["judge_prompts"] in (0, 32)
     assert whole["engine_seconds"] > 0
     curve = pq.read_table(judged_run.root / "pretrain" / "seed-0" / "curves.parquet").to_pandas()
@@ -74,7 +74,7 @@ def test_live_pretraining_leaves_a_policy_and_what_it_cost(judged_run: RunFolder
     assert 0 < curve["return"].dropna().iloc[-1] < 6  # soft rewards of six steps
 
 
-def test_llm_online_is_reported_with_its_cost(judged_run: RunFolder) -> None:
+def test_llm_online_reports_its_cost(judged_run: RunFolder) -> None:
     facts = facts_of(judged_run.root / "adapt" / "llm_online" / "seed-0")
     assert facts["env_steps"] == facts["judge_prompts"] == 640
     assert 0 < facts["judge_seconds"] < facts["train_seconds"]
@@ -93,7 +93,7 @@ def test_llm_online_needs_the_judge_and_no_pretrained_policy() -> None:
     assert needs == ["prepare", "users", "tune", "adapt", "report"]
 
 
-def test_the_parts_that_a_judge_decides_on_depend_on_it() -> None:
+def test_only_training_runs_with_a_judge_depend_on_it() -> None:
     def fingerprints(*overrides: str) -> dict[str, str]:
         run = RunFolder(load("sample", list(overrides)), Path("x"))
         return {name: job_stage(run, name, 0).fingerprint for name in ("a2c", "llm_online")}
@@ -106,26 +106,28 @@ def test_the_parts_that_a_judge_decides_on_depend_on_it() -> None:
     assert fingerprints("judge.gpus=1") == before
 
 
-def test_a_judge_that_leaves_training_no_cpu_is_refused(ray_session: None, judged_run: RunFolder) -> None:
+def test_a_judge_that_leaves_no_cpu_for_training_is_an_error(ray_session: None, judged_run: RunFolder) -> None:
     run = RunFolder(load("sample", ["judge.replicas=2"]), judged_run.root)
     with pytest.raises(InputError, match="2 replicas take all 2 CPUs of this machine"):
         judge_for_jobs(run)
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("agent.updates_per_step=0", r"agent\.updates_per_step: is 0"),
         ("distil.steps=291", r"at least distil\.steps \+ judge\.candidates = 301"),
     ],
 )
-def test_live_pretraining_that_could_not_end(override: str, says: str, judged_run: RunFolder, tmp_path: Path) -> None:
+def test_live_pretraining_that_could_not_end(
+    override: str, message: str, judged_run: RunFolder, tmp_path: Path
+) -> None:
     run = RunFolder(load("sample", ["pretrain.mode=live", override]), judged_run.root)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         pretrain.run(run, tmp_path, Progress())
 
 
-def test_more_proposals_than_a_session_leaves_items(judged_run: RunFolder, tmp_path: Path) -> None:
+def test_more_candidates_than_remaining_items(judged_run: RunFolder, tmp_path: Path) -> None:
     run = RunFolder(
         load("sample", ["adapt.methods=[llm_online]", "users.horizon=291", "agent.history=292"]), judged_run.root
     )
@@ -134,7 +136,7 @@ def test_more_proposals_than_a_session_leaves_items(judged_run: RunFolder, tmp_p
 
 
 @pytest.mark.slow
-def test_a_live_run_killed_in_the_middle_ends_with_the_same_policy(judged_run: RunFolder, tmp_path: Path) -> None:
+def test_a_live_run_that_is_killed_and_resumed_gives_the_same_policy(judged_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(judged_run.root, out)
     shutil.rmtree(out / "pretrain")
@@ -145,5 +147,5 @@ def test_a_live_run_killed_in_the_middle_ends_with_the_same_policy(judged_run: R
     left, right = (root / "pretrain" / "seed-0" for root in (out, judged_run.root))
     assert (left / "policy.safetensors").read_bytes() == (right / "policy.safetensors").read_bytes()
     curves = [pq.read_table(folder / "curves.parquet").to_pandas() for folder in (left, right)]
-    timeless = [name for name in curves[0].columns if "seconds" not in name]
-    pd.testing.assert_frame_equal(curves[0][timeless], curves[1][timeless])
+    without_times = [name for name in curves[0].columns if "seconds" not in name]
+    pd.testing.assert_frame_equal(curves[0][without_times], curves[1][without_times])

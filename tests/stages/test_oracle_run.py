@@ -1,4 +1,4 @@
-"""Runs whose judge is the oracle: no engine, no tuning; what it says depends on the users that it knows."""
+"""Runs with an oracle as the judge: without engine and tuning, and dependent on the fitted users."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def small(*overrides: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """As far as the table; it needs no Ray."""
-    found = RunFolder(load("sample", small()), tmp_path_factory.mktemp("oracle") / "run")
-    run_all(found, Progress(), ("prepare", "users", "tune", "distil"))
-    return found
+    """A run with the stages up to ``distil``, which need no Ray."""
+    run = RunFolder(load("sample", small()), tmp_path_factory.mktemp("oracle") / "run")
+    run_all(run, Progress(), ("prepare", "users", "tune", "distil"))
+    return run
 
 
 def test_the_oracle_is_audited_and_its_table_is_distilled(run: RunFolder) -> None:
@@ -55,14 +55,12 @@ def test_the_oracle_is_audited_and_its_table_is_distilled(run: RunFolder) -> Non
     again = judge.answer(history, candidates, users=np.array(table["user"][:6:6]))
     assert again.label.tolist() == table["label"][:6:6]
     none = np.mean(np.array(table["label"]) == 10)
-    assert 0.02 < none < 0.4, "0.8^10 = 0.11 of the prompts, if the proposals were like the log's"
+    assert 0.02 < none < 0.4, "0.8^10 = 0.11 of the prompts, if candidates were drawn as in the log"
 
 
-def test_it_answers_where_a_policy_learns_and_where_it_acts_online(
-    ray_session: None, run: RunFolder, tmp_path: Path
-) -> None:
+def test_the_oracle_in_live_pretraining_and_online(ray_session: None, run: RunFolder, tmp_path: Path) -> None:
     settings = load("sample", small("pretrain.mode=live", "judge.replicas=50", "evaluate.episodes=20"))
-    judge = judge_for_jobs(RunFolder(settings, run.root))  # it has no engines, which would take all CPUs
+    judge = judge_for_jobs(RunFolder(settings, run.root))  # the oracle has no engines, so that replicas reserve no CPU
     live, online = Stage(tmp_path / "live", "live", ""), Stage(tmp_path / "online", "online", "")
     pretrain.train_job(settings, str(run.root), live, 0, judge)
     adapt.train_job(settings, str(run.root), online, "llm_online", 0, None, judge)
@@ -71,7 +69,7 @@ def test_it_answers_where_a_policy_learns_and_where_it_acts_online(
         assert facts["judge_prompts"] == facts["env_steps"] > 0
 
 
-def test_answers_in_the_state_come_with_the_users_not_with_the_judge(
+def test_answers_are_in_the_state_online_but_not_in_pretraining(
     ray_session: None, run: RunFolder, tmp_path: Path
 ) -> None:
     settings = load("sample", small("agent.feedback=3", "evaluate.episodes=20"))
@@ -87,14 +85,14 @@ def test_answers_in_the_state_come_with_the_users_not_with_the_judge(
 
 
 @pytest.mark.slow
-def test_the_same_in_processes_of_ray(ray_session: None, run: RunFolder) -> None:
+def test_the_stages_in_ray_tasks(ray_session: None, run: RunFolder) -> None:
     both = RunFolder(load("sample", small("pretrain.mode=live", "adapt.methods=[ialp, llm_online]")), run.root)
     run_all(both, Progress(), ("distil", "pretrain", "adapt"))
     assert both.facts("pretrain") == {"mode": "live", "updates": 20}
     assert both.stage("adapt").up_to_date()
 
 
-def test_the_page_of_an_audit_says_that_it_is_an_oracle(run: RunFolder) -> None:
+def test_the_page_of_an_audit_describes_the_oracle(run: RunFolder) -> None:
     audit, page = audit_run(run, Progress(), prompts=32)
     assert audit["prompts"] == 32 and audit["oracle_accuracy"] > 0.3
     text = page.read_text()

@@ -1,4 +1,4 @@
-"""What the settings mean for the stages: which of them a change runs again, and which are needed."""
+"""Dependence of the stages on the settings: which stages a change invalidates, and which stages are needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ialp_rllib import settings
 from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
 
 
-def test_a_setting_changes_the_fingerprints_of_what_depends_on_it() -> None:
+def test_a_setting_changes_the_fingerprints_of_the_stages_that_depend_on_it() -> None:
     before = RunFolder(settings.load("sample"), Path("x")).fingerprints
 
     def changed(override: str) -> set[str]:
@@ -22,7 +22,7 @@ def test_a_setting_changes_the_fingerprints_of_what_depends_on_it() -> None:
     assert changed("users.horizon=10") == {"users", "adapt", "report"}
     assert changed("distil.sessions=8") == {"distil", "pretrain", "adapt", "report"}
     assert changed("catalogue.split_seed=5") == set(STAGES)
-    # What changes online alone runs no pre-training again.
+    # Settings of online training do not invalidate pre-training.
     assert changed("agent.entropy=0.3") == changed("agent.entropy_steps=9") == {"adapt", "report"}
     assert changed("pretrain.entropy=0.3") == {"pretrain", "adapt", "report"}
 

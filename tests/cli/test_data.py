@@ -1,4 +1,4 @@
-"""`ialp data` as a person types it: real commands, real files, a real server."""
+"""`ialp data`: command lines with real files and a local server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ialp = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def ialp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ialp:
-    """Runs a command line; its exit code, standard output and standard error."""
+    """Runs a command line; returns its exit code, standard output and standard error."""
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["ialp", *map(str, words)])
@@ -33,7 +33,7 @@ def ialp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """A scenario of one's own: folder with good data and ``mine.yaml``."""
+    """Folder with valid data and the scenario ``mine.yaml``."""
     (tmp_path / "mine.yaml").write_text("scenario: mine\ncatalogue: {attributes: [title]}\n")
     (tmp_path / "items.csv").write_text("item_id,title\na,first\nb,second [red]\nc,third\n")
     log = "u,a,0 u,b,1 v,b,0 v,a,1 v,c,2 w,c,0 w,a,1 w,b,2"
@@ -53,7 +53,7 @@ def test_download(ialp, tmp_path, monkeypatch):
         server.contents["/coat.zip"] = (zipped(COAT), '"one"')
         code, out, _ = ialp("data", "download", "coat", "--url", server.url)
         assert code == 0
-        assert "terms" in out and "Schnabel" in out and "put coat.zip into data/coat" in out
+        assert "terms" in out and "Schnabel" in out and "manually  put coat.zip into data/coat" in out
         assert out.rstrip().endswith("Next: ialp data validate coat --data data/coat")
         assert (tmp_path / "data" / "coat" / "train.ascii").is_file()
         code, out, _ = ialp("data", "download", "coat", "--url", server.url, "--remove-archive")
@@ -61,7 +61,7 @@ def test_download(ialp, tmp_path, monkeypatch):
         assert "coat.zip: already present, archive removed" in out
 
 
-def test_a_download_that_fails_is_one_message(ialp, tmp_path):
+def test_a_failed_download_gives_one_message(ialp, tmp_path):
     with serve() as server:
         code, out, err = ialp("data", "download", "lfm-1b", "--url", server.url, "--out", tmp_path)
     assert code == 2
@@ -70,7 +70,7 @@ def test_a_download_that_fails_is_one_message(ialp, tmp_path):
     assert "Traceback" not in err
 
 
-def test_a_wrong_checksum_is_named(ialp, tmp_path):
+def test_a_wrong_checksum(ialp, tmp_path):
     with serve() as server:
         server.contents["/coat.zip"] = (zipped(COAT), '"one"')
         words = ("data", "download", "coat", "--url", server.url, "--out", tmp_path)
@@ -87,11 +87,11 @@ def test_list(ialp):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [((), "--list"), (("netflix",), "lfm-1b"), (("amazon-c",), "amazon-cds-and-vinyl")]
+    ("arguments", "message"), [((), "--list"), (("netflix",), "lfm-1b"), (("amazon-c",), "amazon-cds-and-vinyl")]
 )
-def test_no_such_data_set(ialp, words, said):
-    code, _, err = ialp("data", "download", *words)
-    assert code == 2 and said in err
+def test_an_unknown_data_set(ialp, arguments, message):
+    code, _, err = ialp("data", "download", *arguments)
+    assert code == 2 and message in err
 
 
 def test_describe_the_sample(ialp):
@@ -103,16 +103,16 @@ def test_describe_the_sample(ialp):
     assert "│ item │ maker     │       40 │       0 │         0.00% │" in out
 
 
-def test_describe_for_programs(ialp, mine):
+def test_describe_as_json(ialp, mine):
     code, out, _ = ialp("data", "describe", mine / "mine.yaml", "--data", mine, "--json")
-    said = json.loads(out)
+    description = json.loads(out)
     assert code == 0
-    assert [said[k] for k in ("scenario", "users", "items", "interactions")] == ["mine", 3, 3, 8]
+    assert [description[k] for k in ("scenario", "users", "items", "interactions")] == ["mine", 3, 3, 8]
 
 
-def test_describe_takes_settings(ialp, mine):
-    words = ("data", "describe", mine / "mine.yaml", "--data", mine, "--json")
-    _, out, _ = ialp(*words, "--set", "catalogue.filters.min_length=3")
+def test_describe_with_settings(ialp, mine):
+    arguments = ("data", "describe", mine / "mine.yaml", "--data", mine, "--json")
+    _, out, _ = ialp(*arguments, "--set", "catalogue.filters.min_length=3")
     assert json.loads(out)["users"] == 2
 
 
@@ -124,7 +124,7 @@ def test_describe_shows_the_published_size(ialp, industry_data):
     assert "131 of 4,344 items have no category" in out
 
 
-def test_describe_of_broken_data_is_one_message(ialp, mine):
+def test_describe_of_invalid_data_gives_one_message(ialp, mine):
     (mine / "items.csv").write_text("item_id,title\na,first\nc,third\n")
     code, out, err = ialp("data", "describe", mine / "mine.yaml", "--data", mine)
     assert (code, out) == (2, "")
@@ -132,17 +132,17 @@ def test_describe_of_broken_data_is_one_message(ialp, mine):
 
 
 @pytest.mark.parametrize("verb", ["describe", "validate"])
-def test_no_such_scenario(ialp, verb):
+def test_an_unknown_scenario(ialp, verb):
     code, _, err = ialp("data", verb, "nowhere")
     assert code == 2 and "scenario 'nowhere': not found" in err
 
 
-def test_validate_good_data(ialp, mine):
+def test_validate_valid_data(ialp, mine):
     code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine)
     assert (code, out.strip()) == (0, "0 errors, 0 warnings: the data can be used")
 
 
-def test_validate_lists_all(ialp, mine):
+def test_validate_lists_all_problems(ialp, mine):
     (mine / "items.csv").write_text("item_id,title\na,first\na,second\nb,\n")  # no c, which occurs twice
     code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine)
     assert code == 2
@@ -152,35 +152,35 @@ def test_validate_lists_all(ialp, mine):
     assert ["warning", "items.csv, row 3, attribute 'title'"] in [row[:2] for row in rows]
     [unknown] = [row for row in rows if row[1].startswith("interactions.csv, row 5")]
     assert unknown[-1] == "2"
-    assert "2 errors, 1 warning: `ialp prepare` would refuse these data" in out
+    assert "2 errors, 1 warning: `ialp prepare` would reject these data" in out
     assert out.count(str(mine)) == 1  # the folder is named once
 
 
-def test_warnings_alone_are_no_failure(ialp, mine):
+def test_warnings_do_not_change_the_exit_code(ialp, mine):
     (mine / "items.csv").write_text("item_id,title\na,first\nb,\nc,third\n")
     code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine)
     assert code == 0
     assert "0 errors, 1 warning: the data can be used" in out
 
 
-def test_validate_for_programs(ialp, mine):
+def test_validate_as_json(ialp, mine):
     (mine / "interactions.csv").write_text("user_id,item_id,position\nu,z,0\nu,a,1\nv,a,0\nv,b,0\n")
     code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine, "--json")
-    said = json.loads(out)
+    result = json.loads(out)
     assert code == 2
-    assert (said["errors"], len(said["problems"])) == (2, 2 + said["warnings"])
-    assert {"where", "problem", "expected", "count", "severity"} == set(said["problems"][0])
-    assert f"{mine / 'interactions.csv'}, row 1" in said["problems"][0]["where"]
+    assert (result["errors"], len(result["problems"])) == (2, 2 + result["warnings"])
+    assert {"where", "problem", "expected", "count", "severity"} == set(result["problems"][0])
+    assert f"{mine / 'interactions.csv'}, row 1" in result["problems"][0]["where"]
 
 
-def test_validate_a_folder_that_is_not_there(ialp, mine):
+def test_validate_a_missing_folder(ialp, mine):
     code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine / "gone")
     assert code == 2 and "no such folder" in out
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_numbers_stay_whole_on_narrow_terminals(ialp, industry_data, monkeypatch, width):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then believes in a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich assume a terminal
     monkeypatch.setenv("COLUMNS", str(width))
     _, figures, _ = ialp("data", "describe", "industry", "--data", industry_data)
     _, problems, _ = ialp("data", "validate", "industry", "--data", industry_data)

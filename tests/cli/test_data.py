@@ -100,7 +100,7 @@ def test_describe_the_sample(ialp):
     assert cells(out, "users") == ["users", "1,000"]
     assert cells(out, "items") == ["items", "300"]
     assert cells(out, "interactions") == ["interactions", "13,001"]
-    assert "│ item │ maker     │       40 │       0 │         0.00% │" in out
+    assert "│ item │ maker     │       40 │       0 │     0.00% │" in out
 
 
 def test_describe_as_json(ialp, mine):

@@ -74,9 +74,7 @@ def test_normalised_returns_by_hand():
     assert scores["score"].tolist() == pytest.approx([0, 0, 0.4, 0.4, 0.9, 1.1, -0.25, -0.25, 1, 1, 0.5, 0.5])
     table = estimates.aggregate(scores).set_index(["epoch", "method"])
     assert table.loc[("end", "a2c"), "score"] == pytest.approx(0.7)
-    assert table.loc[("end", "aialp_ap"), "score"] == pytest.approx(
-        0.7
-    )  # 0.5 0.5 0.9 1.1, trimmed by one at each end
+    assert table.loc[("end", "aialp_ap"), "score"] == pytest.approx(0.7)  # 0.5 0.5 0.9 1.1, trimmed by one at each end
     overall = estimates.against_baseline_overall(scores).iloc[0]
     assert overall["scenario"] == estimates.ALL and overall["probability"] == pytest.approx(0.5)
     assert overall["verdict"] == statistics.NO_DIFFERENCE

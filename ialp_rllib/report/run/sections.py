@@ -51,9 +51,7 @@ def user_figures(users: Mapping[str, Any]) -> list[tuple[Markup, str]]:
         *parents, name = path.split(".")
         if name == _CURVE and value:
             title = f"Calibration, {' / '.join(readable_name(part).lower() for part in parents)} world"
-            caption = (
-                "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
-            )
+            caption = "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
             captioned.append((figures.calibration_curve(value, title), caption))
     return captioned
 

@@ -40,7 +40,7 @@ def learning_curve(
 ) -> Markup:
     """A measure over training, one line per method: the mean over seeds with its 95% interval as a band.
 
-    A method with a single point (one that does not learn online) is drawn as a dot with a horizontal line.
+    A method with a single point is drawn as a dot with a horizontal line.
 
     Args:
         curves: rows of ``curves``.

@@ -81,6 +81,10 @@ JUDGE = {
     "tuning loss": "Cross-entropy of the correct label during tuning; lower is better.",
 }
 USERS = {
+    "world": "rating: rewards are the ratings of a completed matrix. sequence: a model of the session gives the "
+    "rewards.",
+    "protocol": "transfer: the train world is a fitted user model, the test world the true ratings or a second model. "
+    "split: both are the true ratings, of different users.",
     "rmse": "Root mean square error of the predicted ratings; lower is better.",
     "correlation": "Pearson correlation of predicted and true ratings; 1 is perfect, 0 is uninformative.",
     "auc": "Probability that a logged next item scores above a uniformly drawn one; 0.5 is chance, 1 is perfect.",
@@ -117,8 +121,9 @@ _IN_RESULTS = ("return", "length", "reward_per_step", "episodes")
 
 
 def readable_name(key: str) -> str:
-    """A key as text: ``held_out_rmse`` becomes ``Held out RMSE``."""
+    """A key as text: ``held_out_rmse`` becomes ``Held out RMSE``, and ``held_out_hr_10`` becomes ``Held out HR@10``."""
     text = " ".join(word.upper() if word in _ACRONYMS else word for word in str(key).split("_"))
+    text = text.replace("HR 10", "HR@10")
     return text[:1].upper() + text[1:]
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _KIT = Path(__file__).parent
 
 
 def render_template(template: Path, **values: Any) -> str:
-    """Render a Jinja template to a self-contained page, with the style sheet as ``style``.
+    """Render a Jinja template to a self-contained page, with the style sheet as ``style`` and :func:`code` as a filter.
 
     Args:
         template: file of the template. It may import templates from its own folder and from this one.
@@ -25,5 +25,16 @@ def render_template(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["code"] = code
     style = (_KIT / "style.css").read_text(encoding="utf-8")
     return environment.get_template(template.name).render(style=Markup(style), **values)
+
+
+def code(text: str) -> Markup:
+    """Escaped text in which what is between backticks becomes ``<code>``; an unpaired backtick stays."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        parts[-2:] = ["`".join(parts[-2:])]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
+    )

@@ -12,6 +12,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.report.audit.section import judge_section
 from ialp_rllib.report.kit.formatting import format_bytes, format_seconds
 from ialp_rllib.report.kit.settings_table import setting_rows
+from ialp_rllib.report.kit.template import code
 from ialp_rllib.report.run.page import write_report
 from ialp_rllib.report.run.sections import user_groups
 from ialp_rllib.results.schemas import CURVES, RESULTS
@@ -168,11 +169,26 @@ def test_settings_are_marked_and_documented():
     assert rows["later.unknown"].doc == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("plain", "plain"),
+        ("`a` or `b < c`.", "<code>a</code> or <code>b &lt; c</code>."),
+        ("one ` alone, <b>", "one ` alone, &lt;b&gt;"),
+        ("`a` and ` alone", "<code>a</code> and ` alone"),
+    ],
+)
+def test_text_between_backticks_is_code(text, html):
+    assert code(text) == html
+
+
 def test_numbers_on_users_are_grouped_and_explained():
     groups = user_groups({"train": {"test_rmse": 1.1, "losses": list(range(9))}, "ready": True})
     assert list(groups) == ["", "Train"]
     name, value, meaning = groups["Train"][0]
     assert (name, value) == ("Test RMSE", "1.10") and meaning.startswith("Root mean square")
+    [(name, _, meaning)] = user_groups({"held_out_hr_10": 0.3})[""]
+    assert name == "Held out HR@10" and meaning.startswith("HR@10: fraction")
     assert groups["Train"][1][1] == "0.00 … 8.00 (9 values)"
 
 

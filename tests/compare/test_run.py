@@ -1,4 +1,4 @@
-"""``ialp compare`` for real: a small comparison, its second call, its report half-way, and what it refuses."""
+"""``ialp compare`` end to end: a small comparison, a second call, an unfinished one, and invalid arguments."""
 
 from __future__ import annotations
 

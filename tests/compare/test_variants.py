@@ -14,14 +14,14 @@ from ialp_rllib.stages.pipeline import run_stage
 
 def test_all_combinations_by_name():
     assert [v.scenario_name("coat") for v in variants([])] == ["coat"]
-    found = variants(["agent.exploration=[greedy, categorical]", "adapt.alpha.start=[0.1, 1]"])
-    assert [v.label for v in found] == [
+    combinations = variants(["agent.exploration=[greedy, categorical]", "adapt.alpha.start=[0.1, 1]"])
+    assert [v.label for v in combinations] == [
         "exploration=greedy, start=0.1",
         "exploration=greedy, start=1",
         "exploration=categorical, start=0.1",
         "exploration=categorical, start=1",
     ]
-    assert found[0].overrides() == ['agent.exploration="greedy"', "adapt.alpha.start=0.1"]
+    assert combinations[0].overrides() == ['agent.exploration="greedy"', "adapt.alpha.start=0.1"]
     both = variants(["adapt.dqn.double=[true, false]", "users.seed=[0]", "judge.seed=[1]"])
     assert both[0].label == "double=true, users.seed=0, judge.seed=1"  # two settings end with "seed"
     assert folder_name(both[0].scenario_name("coat")) == "coat-double=true-users.seed=0-judge.seed=1"

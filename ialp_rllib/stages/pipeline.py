@@ -52,7 +52,7 @@ def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> No
     try:
         for index, name in enumerate(names):
             run.kept.wanted = name == "tune" and not asks.isdisjoint(names[index + 1 :])
-            if name in ("pretrain", "adapt", "report") and name not in asks:
+            if asks.isdisjoint(names[index:]):
                 close_kept(run)
             run_stage(run, name, progress)
     finally:

@@ -137,7 +137,7 @@ def check_results(table: pa.Table, file: str = "results.parquet") -> pa.Table:
     _one_of(table, "epoch", EPOCHS, file)
     _one_of(table, "policy", POLICIES, file)
     keys = pd.DataFrame({name: table[name].to_numpy(zero_copy_only=False) for name in _KEY})
-    _reject(keys.duplicated().to_numpy(), file, "the same method, seed, epoch and policy stand there twice", "one row")
+    _reject(keys.duplicated().to_numpy(), file, "the same method, seed, epoch and policy occur twice", "one row")
     return table
 
 

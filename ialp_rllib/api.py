@@ -34,7 +34,7 @@ from ialp_rllib.settings.overrides import to_overrides
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import SETTINGS, STAGES, RunFolder, needed_stages
 from ialp_rllib.stages.titles import TITLES
-from ialp_rllib.storage import MANIFEST, STARTED, Stage
+from ialp_rllib.storage import MANIFEST, STARTED, read_manifest, require_intact
 
 __all__ = ["Run", "load_policy", "open_run", "run"]
 
@@ -85,12 +85,13 @@ def open_run(folder: str | Path) -> Run:
     """A run that ``ialp run`` or :func:`run` left in ``folder``, finished or not.
 
     Raises:
-        InputError: the folder holds no run, or its settings cannot be read.
+        InputError: the folder holds no run, or its settings were changed or cannot be read.
     """
     root = Path(folder).expanduser().resolve()
     if not (root / SETTINGS).is_file():
         problem = f"holds no run (no {SETTINGS})" if root.is_dir() else "no such folder"
         raise InputError(str(root), problem, "the folder of a run: `ialp run SCENARIO --out FOLDER` makes one")
+    require_intact(root)
     return Run(RunFolder(load(str(root / SETTINGS)), root))
 
 
@@ -173,7 +174,9 @@ class Run:
             jobs = ", ".join(f"{name} seed {number}" for name, number in self._jobs()) or "none"
             problem = f"holds no finished policy of method {method!r} and seed {seed}"
             raise InputError(str(self.folder / "adapt"), problem, f"one of those that are finished: {jobs}")
-        return load_policy(self.folder / "adapt" / method / f"seed-{seed}")
+        folder = self.folder / "adapt" / method / f"seed-{seed}"
+        require_intact(folder)
+        return load_policy(folder)
 
     def __repr__(self) -> str:
         width = max(len(name) for name, _ in self._contents())
@@ -191,7 +194,7 @@ class Run:
     # ---- what is there
 
     def _manifest(self, stage: str) -> dict[str, Any] | None:
-        return Stage(self.folder / stage, stage, "").manifest()
+        return read_manifest(self.folder / stage)
 
     def _finished(self, stage: str) -> dict[str, Any]:
         """Manifest of a stage that is finished, and none of whose inputs is being made again."""
@@ -206,6 +209,7 @@ class Run:
         for name in needed:
             if self._manifest(name) is not None:
                 self._finished(name)
+        require_intact(self.folder / stage)
         return manifest
 
     def _table(self, stage: str, name: str) -> pd.DataFrame:

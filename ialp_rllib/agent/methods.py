@@ -135,6 +135,9 @@ METHODS = {
 """Methods by name, in the order of the result tables: from no learning to the full method."""
 
 
+BUILT_IN = frozenset(METHODS)
+"""Names of the methods of this package; plugins register others."""
+
 OWN_SETTINGS = frozenset(name for entry in METHODS.values() for name in entry.settings)
 """Settings that only some methods read; runs of the other methods do not depend on them."""
 

@@ -26,13 +26,17 @@ def write_catalogue(catalogue: Catalogue, folder: Path) -> None:
     users = {"user_id": catalogue.user_ids, **catalogue.user_texts}
     test = np.isin(np.arange(catalogue.n_users), catalogue.test_users)
     notes = {"notes": "\n".join(catalogue.notes)}
-    pq.write_table(pa.table(items).replace_schema_metadata(notes), folder / "items.parquet")
-    pq.write_table(pa.table({**users, "is_test": test}), folder / "users.parquet")
+    _write(pa.table(items).replace_schema_metadata(notes), folder / "items.parquet")
+    _write(pa.table({**users, "is_test": test}), folder / "users.parquet")
     _write_log(catalogue, folder / "interactions.parquet")
     for name, matrix in (("truth", catalogue.truth), ("propensities", catalogue.propensities)):
         if matrix is not None:
             rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
-            pq.write_table(pa.table({"user_id": catalogue.user_ids, "values": rows}), folder / f"{name}.parquet")
+            _write(pa.table({"user_id": catalogue.user_ids, "values": rows}), folder / f"{name}.parquet")
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, write_page_checksum=True)
 
 
 def _write_log(catalogue: Catalogue, path: Path) -> None:
@@ -48,7 +52,7 @@ def _write_log(catalogue: Catalogue, path: Path) -> None:
     )
     users, items = pa.array(catalogue.user_ids, pa.string()), pa.array(catalogue.item_ids, pa.string())
     offsets = catalogue.offsets()
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
         for start in range(0, len(catalogue.user), _ROWS):
             rows = slice(start, start + _ROWS)
             user, item = catalogue.user[rows], catalogue.item[rows]
@@ -102,7 +106,7 @@ def read_parquet(path: Path) -> pa.Table:
     """
     _check(path)
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise _damaged(path, error) from error
 
@@ -123,7 +127,7 @@ def _read_log(path: Path, user_ids: pa.ChunkedArray, item_ids: pa.ChunkedArray) 
     known = {"user_id": user_ids, "item_id": item_ids}
     types = {"user_id": np.int32, "item_id": np.int32, "rating": np.float32, "split": np.int8}
     try:
-        with pq.ParquetFile(path, read_dictionary=list(known)) as file:
+        with pq.ParquetFile(path, read_dictionary=list(known), page_checksum_verification=True) as file:
             log = {name: np.empty(file.metadata.num_rows, kind) for name, kind in types.items()}
             start = 0
             for batch in file.iter_batches(_ROWS, columns=list(types)):

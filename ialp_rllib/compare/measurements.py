@@ -23,7 +23,7 @@ from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.gather import gather, notes, versions
 from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.storage import Stage
+from ialp_rllib.storage import read_manifest
 
 COSTS = (
     *("scenario", "method", "seed", "env_steps", "updates", "seconds", "cpu_seconds"),
@@ -145,8 +145,7 @@ def _notes(plan: Comparison) -> list[str]:
 
 def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
     """Cost of one training run, including its share of pre-training and of the preference table."""
-    stage = job_stage(run, name, seed)
-    online, cpu = _training_cost(stage)
+    online, cpu = _training_cost(job_stage(run, name, seed).folder)
     row = {
         "scenario": run.settings.scenario,
         "method": name,
@@ -161,7 +160,7 @@ def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
         "judge_seconds": online.get("judge_seconds", 0.0),
     }
     if METHODS[name].pretrained:
-        offline, offline_cpu = _training_cost(Stage(run.root / "pretrain" / f"seed-{seed}", "pretrain", ""))
+        offline, offline_cpu = _training_cost(run.root / "pretrain" / f"seed-{seed}")
         table = run.facts("distil")
         row["pretrain_updates"] = offline.get("updates", np.nan)
         row["pretrain_seconds"] = offline.get("train_seconds", np.nan)
@@ -171,12 +170,12 @@ def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
     return row
 
 
-def _training_cost(stage: Stage) -> tuple[dict[str, Any], float]:
+def _training_cost(folder: Path) -> tuple[dict[str, Any], float]:
     """Facts of a training run, and its CPU seconds (NaN if not known)."""
-    manifest = stage.manifest()
+    manifest = read_manifest(folder)
     facts = manifest["facts"] if manifest else {}
     if not facts.get("updates"):
         return facts, 0.0  # without training
-    curves = stage.folder / "curves.parquet"
+    curves = folder / "curves.parquet"
     cpu = pc.max(read_curves(curves)["cpu_seconds"]).as_py() if curves.is_file() else None
     return facts, np.nan if cpu is None else float(cpu)

@@ -15,7 +15,7 @@ from ialp_rllib.report.kit.names import method_order
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.stages.run import RunFolder, needed_stages
 
 FOLDER = "comparison"
 SEEDS = 5
@@ -72,7 +72,8 @@ class Comparison:
             InputError: a run cannot be started.
         """
         for run in self.runs.values():
-            _ = run.fingerprints
+            for stage in needed_stages(run.settings):
+                _ = run.fingerprints[stage]
 
 
 def default_methods() -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,11 +108,5 @@ def reuse_finished(run: RunFolder, others: Sequence[RunFolder]) -> None:
 def _copy_stage(source: Stage, target: Stage) -> None:
     if target.fingerprint != source.fingerprint or target.up_to_date() or not source.up_to_date():
         return
-    temporary = target.folder.with_name(f".{target.folder.name}.tmp")
     with storage_errors(target.folder):
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(source.folder, temporary)
-        if target.folder.exists():
-            target.open()  # empties the folder, or raises if it contains files of no run
-            shutil.rmtree(target.folder)
-        temporary.rename(target.folder)
+        target.copy_from(source)

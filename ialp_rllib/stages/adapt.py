@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.content import plugin_content
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.stages.training import base_config, env_config, run_jobs
-from ialp_rllib.storage import Stage
+from ialp_rllib.stages.run import JOB_FILES, RunFolder
+from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, env_config, run_jobs
+from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
 
@@ -69,8 +71,9 @@ def job_stage(run: RunFolder, name: str, seed: int) -> Stage:
         before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
     if method(name).judge_selects:  # the fingerprint of `tune` covers the judge's settings, too
         before += [run.fingerprints["tune"], settings.pretrain.proposals]
-    print_ = fingerprint(name, seed, settings.agent, adapt, settings.evaluate, before)
-    return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_)
+    own = plugin_content(settings, [name])
+    print_ = fingerprint(name, seed, settings.agent, adapt, settings.evaluate, before, own)
+    return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_, JOB_FILES)
 
 
 def train_job(
@@ -88,28 +91,27 @@ def train_job(
         report: called with every point of the learning curve.
         judge: who picks online, for a method that is judged.
     """
-    import time
-
     run = RunFolder(settings, Path(root))
-    folder = stage.open()
-    began = time.perf_counter()
-    config = method_config(settings, run.catalogue, run.root, name, seed, judge)
-    adapt = settings.adapt
-    plan = trainer.TrainingPlan(
-        folder=folder,
-        total=adapt.env_steps,
-        unit="env_steps",
-        every=adapt.log_every,
-        checkpoint_every=adapt.checkpoint_every,
-        measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
-        measure_every=settings.evaluate.every if method(name).learns else 0,
-        logs=run.root / "logs" / Path(*stage.folder.parts[-2:]),  # of its own for every trial of a study, too
-        method=name,
-        item_ids=run.catalogue.item_ids,
-        user_ids=run.catalogue.user_ids,
-    )
-    taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
-    stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)
+    with locked(stage.folder, seconds=ORPHAN_SECONDS):
+        folder = stage.open()
+        began = time.perf_counter()
+        config = method_config(settings, run.catalogue, run.root, name, seed, judge)
+        adapt = settings.adapt
+        plan = trainer.TrainingPlan(
+            folder=folder,
+            total=adapt.env_steps,
+            unit="env_steps",
+            every=adapt.log_every,
+            checkpoint_every=adapt.checkpoint_every,
+            measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
+            measure_every=settings.evaluate.every if method(name).learns else 0,
+            logs=run.root / "logs" / Path(*stage.folder.parts[-2:]),  # of its own for every trial of a study, too
+            method=name,
+            item_ids=run.catalogue.item_ids,
+            user_ids=run.catalogue.user_ids,
+        )
+        taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
+        stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)
 
 
 def method_config(

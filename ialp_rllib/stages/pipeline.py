@@ -14,6 +14,7 @@ from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.judges import close_kept
 from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
+from ialp_rllib.storage import locked
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,17 @@ def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
 
 
 def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> None:
-    """Run these stages in order (empty: all that the report needs), each unless it is up to date."""
-    run.write_settings()
-    names = list(names) or needed_stages(run.settings)
+    """Run these stages in order (empty: all that the report needs), each unless it is up to date.
+
+    Raises:
+        InputError: another process works in the run's folder, or what a stage refuses.
+    """
+    with locked(run.root):
+        run.write_settings()
+        _run_stages(run, progress, list(names) or needed_stages(run.settings))
+
+
+def _run_stages(run: RunFolder, progress: Progress, names: list[str]) -> None:
     asks = {"tune", "pretrain" if run.settings.pretrain.mode == "live" else "distil"}
     try:
         for index, name in enumerate(names):

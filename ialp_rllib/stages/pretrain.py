@@ -20,9 +20,9 @@ from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.stages.training import base_config, run_jobs
-from ialp_rllib.storage import Stage
+from ialp_rllib.stages.run import JOB_FILES, RunFolder
+from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, run_jobs
+from ialp_rllib.storage import Stage, locked
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
 def _seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
     settings = run.settings
     print_ = fingerprint(run.fingerprints["distil"], settings.pretraining_agent, settings.pretrain, seed)
-    return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_)
+    return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_, JOB_FILES)
 
 
 def _live_judge(run: RunFolder) -> PreferenceJudge:
@@ -76,25 +76,25 @@ class _NoJudge:
 
 def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: PreferenceJudge | None) -> None:
     """One seed, in a process of its own (a Ray task)."""
-
     run = RunFolder(settings, Path(root))
-    folder = stage.open()
-    began = time.perf_counter()
-    config = policy_config(settings, run.catalogue, judge, run.root / "distil")
-    pretrain = settings.pretrain
-    plan = trainer.TrainingPlan(
-        folder=folder,
-        total=pretrain.updates,
-        unit="updates",
-        every=pretrain.log_every,
-        checkpoint_every=pretrain.checkpoint_every,
-        logs=run.root / "logs" / "pretrain" / f"seed-{seed}",
-        method="ialp",
-        item_ids=run.catalogue.item_ids,
-        user_ids=run.catalogue.user_ids,
-    )
-    taken = trainer.train(config, plan, seed, threads=settings.runtime.threads)
-    stage.finish({"seed": seed, **taken}, time.perf_counter() - began)
+    with locked(stage.folder, seconds=ORPHAN_SECONDS):
+        folder = stage.open()
+        began = time.perf_counter()
+        config = policy_config(settings, run.catalogue, judge, run.root / "distil")
+        pretrain = settings.pretrain
+        plan = trainer.TrainingPlan(
+            folder=folder,
+            total=pretrain.updates,
+            unit="updates",
+            every=pretrain.log_every,
+            checkpoint_every=pretrain.checkpoint_every,
+            logs=run.root / "logs" / "pretrain" / f"seed-{seed}",
+            method="ialp",
+            item_ids=run.catalogue.item_ids,
+            user_ids=run.catalogue.user_ids,
+        )
+        taken = trainer.train(config, plan, seed, threads=settings.runtime.threads)
+        stage.finish({"seed": seed, **taken}, time.perf_counter() - began)
 
 
 def policy_config(settings: Settings, catalogue: Catalogue, judge: PreferenceJudge | None, table: Path) -> IALPConfig:

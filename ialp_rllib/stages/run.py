@@ -11,13 +11,15 @@ from typing import Any
 
 import yaml
 
+from ialp_rllib import __version__
 from ialp_rllib.agent.methods import load_plugins, method
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import data_folder, source_files
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.settings import OracleSettings, Settings, fingerprint, to_dict
-from ialp_rllib.storage import Stage, write_atomic
+from ialp_rllib.stages.content import model_content, plugin_content
+from ialp_rllib.storage import MANIFEST, Stage, require_intact, write_atomic, write_manifest
 
 SETTINGS = "settings.yaml"
 
@@ -29,18 +31,23 @@ class StageSpec:
     Attributes:
         needs: the stages whose output it reads.
         settings: the part of the settings that its result depends on.
+        files: patterns of the files that it writes, see :class:`ialp_rllib.storage.Stage`.
         in_parts: whether its folder holds parts (method, seed) that have manifests of their own.
         module: the module with its ``run`` function; empty: ``ialp_rllib.stages.NAME``.
     """
 
     needs: Callable[[Settings], tuple[str, ...]]
     settings: Callable[[Settings], list[Any]]
+    files: tuple[str, ...]
     in_parts: bool = False
     module: str = ""
 
 
 def _judge(settings: Settings) -> Any:
-    """The judge's settings without those that affect only where and how fast it runs, or that only an oracle reads."""
+    """The judge's settings without those that affect only where and how fast it runs, or that only an oracle reads.
+
+    The model stands in them by its content: a judge that was retrained into the same folder is another judge.
+    """
     where: dict[str, Any] = {
         "replicas": 1,
         "cpus": 0,
@@ -52,14 +59,13 @@ def _judge(settings: Settings) -> Any:
     speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     tune = replace(settings.judge.tune, checkpoint_every=1)
     oracle = settings.judge.oracle if settings.judge.is_oracle else OracleSettings()
-    return replace(settings.judge, tune=tune, oracle=oracle, **where, **speed)
+    model = model_content(settings.judge.model)
+    return replace(settings.judge, model=model, tune=tune, oracle=oracle, **where, **speed)
 
 
 def _tuning_data(settings: Settings) -> list[str | None]:
     """Fingerprints of the other runs' data that the judge is tuned on; None for data that are not prepared yet."""
-    manifests = [
-        Stage(Path(run).expanduser() / "prepare", "prepare", "").manifest() for run in settings.judge.tune.also
-    ]
+    manifests = [require_intact(Path(run).expanduser() / "prepare") for run in settings.judge.tune.also]
     return [manifest["fingerprint"] if manifest else None for manifest in manifests]
 
 
@@ -80,18 +86,50 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
     return ("prepare", "users", *judge, *policy)
 
 
+JOB_FILES = (
+    *("curves.parquet", "measurements.parquet", "policy.safetensors", "config.json"),
+    *("progress.json", "checkpoint-*/**"),
+)
+"""What one training run writes, see :class:`ialp_rllib.agent.trainer.TrainingPlan`."""
+
+
+def _parts(folder: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in (*JOB_FILES, MANIFEST))
+
+
 STAGES = {
-    "prepare": StageSpec(_always(), lambda s: [_catalogue(s), source_digest(s)]),
-    "users": StageSpec(_always("prepare"), lambda s: [s.users]),
-    "tune": StageSpec(_judge_needs(), lambda s: [_judge(s), _tuning_data(s)]),
-    "distil": StageSpec(_judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode]),
+    "prepare": StageSpec(
+        _always(),
+        lambda s: [_catalogue(s), source_digest(s)],
+        ("items.parquet", "users.parquet", "interactions.parquet", "truth.parquet", "propensities.parquet", "work/**"),
+    ),
+    "users": StageSpec(_always("prepare"), lambda s: [s.users], ("train/**", "test/**")),
+    "tune": StageSpec(
+        _judge_needs(),
+        lambda s: [_judge(s), _tuning_data(s)],
+        ("audit.json", "audit_before.json", "adapter/**", "merged/**", "checkpoint/**"),
+    ),
+    "distil": StageSpec(
+        _judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], ("preferences.json", "part-*.parquet")
+    ),
     "pretrain": StageSpec(
         _always("prepare", "distil"),
         lambda s: [s.pretraining_agent, s.pretrain, s.seeds],
+        _parts("seed-*"),
         in_parts=True,
     ),
-    "adapt": StageSpec(_adapt_needs, lambda s: [s.agent, s.adapt, s.evaluate, s.seeds], in_parts=True),
-    "report": StageSpec(_always("adapt"), lambda s: [s.scenario], module="ialp_rllib.report.run.stage"),
+    "adapt": StageSpec(
+        _adapt_needs,
+        lambda s: [s.agent, s.adapt, s.evaluate, s.seeds, plugin_content(s, s.adapt.methods)],
+        _parts("*/seed-*"),
+        in_parts=True,
+    ),
+    "report": StageSpec(
+        _always("adapt"),
+        lambda s: [s.scenario],
+        ("index.html", "results.parquet", "curves.parquet"),
+        module="ialp_rllib.report.run.stage",
+    ),
 }
 
 
@@ -109,6 +147,23 @@ def source_digest(settings: Settings) -> str:
 def _catalogue(settings: Settings) -> Any:
     """The catalogue's settings without those that affect only how fast it is read."""
     return replace(settings.catalogue, memory_mb=0, threads=0)
+
+
+class Fingerprints(dict[str, str]):
+    """Stage -> fingerprint: of this version, of the settings and data that it reads, and of the stages before it.
+
+    Each is computed when it is asked for, so that a stage can run where a later one's data or model are missing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def __missing__(self, name: str) -> str:
+        spec = STAGES[name]
+        before = [self[needed] for needed in spec.needs(self._settings)]
+        self[name] = fingerprint(name, __version__, spec.settings(self._settings), before)
+        return self[name]
 
 
 @dataclass
@@ -141,16 +196,12 @@ class RunFolder:
         load_plugins(self.settings.adapt.plugins)  # created in the driver and in every training process
 
     @cached_property
-    def fingerprints(self) -> dict[str, str]:
+    def fingerprints(self) -> Fingerprints:
         """Stage -> fingerprint."""
-        prints: dict[str, str] = {}
-        for name, spec in STAGES.items():
-            before = [prints[needed] for needed in spec.needs(self.settings)]
-            prints[name] = fingerprint(name, spec.settings(self.settings), before)
-        return prints
+        return Fingerprints(self.settings)
 
     def stage(self, name: str) -> Stage:
-        return Stage(self.root / name, name, self.fingerprints[name])
+        return Stage(self.root / name, name, self.fingerprints[name], STAGES[name].files)
 
     def facts(self, name: str) -> dict[str, Any]:
         """What a finished stage reported in its manifest; empty if it is not finished."""
@@ -163,11 +214,12 @@ class RunFolder:
         return read_catalogue(self.root / "prepare")
 
     def write_settings(self) -> None:
-        """Write the resolved settings to ``settings.yaml``."""
+        """Write the resolved settings to ``settings.yaml``, and its hash to ``manifest.json``."""
         with storage_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(to_dict(self.settings), sort_keys=False)
         write_atomic(self.root / SETTINGS, lambda path: _write(path, text))
+        write_manifest(self.root, "settings", fingerprint(__version__), [SETTINGS], {"version": __version__}, 0.0)
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,6 +18,8 @@ from ialp_rllib.settings import AgentSettings, Settings
 from ialp_rllib.storage import read_json
 
 ENV = "ialp-users"
+ORPHAN_SECONDS = 60.0
+"""How long a training run waits for one of a killed run, which Ray is about to end, to leave its folder."""
 
 
 def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[dict[str, Any]], Any]) -> IALPConfig:
@@ -53,7 +55,7 @@ def run_jobs(
     def poll() -> None:
         for name, folder in named:
             if (folder / PROGRESS).is_file():
-                state = read_json(folder / PROGRESS)
+                state = read_json(folder / PROGRESS, ("done", "total"))
                 progress.update(name, state["done"], state["total"])
 
     runtime.run_jobs(function, jobs, poll=poll)

@@ -1,28 +1,48 @@
-"""User models on disk: weights as ``model.safetensors``, sizes as ``config.json``."""
+"""User models on disk: weights as ``model.safetensors``, sizes and the weights' hash as ``config.json``."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.storage import damaged_files, file_records, read_json, write_json
+
+WEIGHTS, CONFIG, HASH = "model.safetensors", "config.json", "weights"
+_EXPECTED = "the file as it was fitted; delete the folder to fit the users again"
 
 
 def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
     """Write the weights and the configuration of a model into ``folder``."""
-    save_file({name: value.cpu() for name, value in model.state_dict().items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    save_file({name: value.cpu() for name, value in model.state_dict().items()}, folder / WEIGHTS)
+    write_json(folder / CONFIG, {**config, HASH: file_records(folder, [WEIGHTS])})
 
 
 def load_config(folder: Path) -> dict[str, Any]:
-    """The configuration that :func:`save_model` wrote."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return config
+    """The configuration that :func:`save_model` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    config: dict[str, Any] = read_json(folder / CONFIG, ("architecture",))
+    return {name: value for name, value in config.items() if name != HASH}
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Load the weights that :func:`save_model` wrote into a model of the same sizes, and set it to evaluation mode."""
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    """Load the weights that :func:`save_model` wrote into a model of the same sizes, and set it to evaluation mode.
+
+    Raises:
+        InputError: they are damaged, or of another model.
+    """
+    path = folder / WEIGHTS
+    for damaged, problem in damaged_files(folder, read_json(folder / CONFIG, (HASH,))[HASH]):
+        raise InputError(str(damaged), problem, _EXPECTED)
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:  # RuntimeError: other names or sizes
+        raise InputError(str(path), f"cannot be read ({str(error).splitlines()[0]})", _EXPECTED) from error
     model.eval()

@@ -61,7 +61,7 @@ def test_the_oracle_is_audited_and_its_table_is_distilled(run: RunFolder) -> Non
 def test_the_oracle_in_live_pretraining_and_online(ray_session: None, run: RunFolder, tmp_path: Path) -> None:
     settings = load("sample", small("pretrain.mode=live", "judge.replicas=50", "evaluate.episodes=20"))
     judge = judge_for_jobs(RunFolder(settings, run.root))  # the oracle has no engines, so that replicas reserve no CPU
-    live, online = Stage(tmp_path / "live", "live", ""), Stage(tmp_path / "online", "online", "")
+    live, online = Stage(tmp_path / "live", "live", "", ("**",)), Stage(tmp_path / "online", "online", "", ("**",))
     pretrain.train_job(settings, str(run.root), live, 0, judge)
     adapt.train_job(settings, str(run.root), online, "llm_online", 0, None, judge)
     for stage in (live, online):
@@ -73,12 +73,12 @@ def test_answers_are_in_the_state_online_but_not_in_pretraining(
     ray_session: None, run: RunFolder, tmp_path: Path
 ) -> None:
     settings = load("sample", small("agent.feedback=3", "evaluate.episodes=20"))
-    before = Stage(run.root / "pretrain" / "seed-0", "pretrain", "")
+    before = Stage(run.root / "pretrain" / "seed-0", "pretrain", "", ("**",))
     pretrain.train_job(settings, str(run.root), before, 0, None)
     levels = "policy.encoder.answers"
     assert not load_file(before.folder / "policy.safetensors")[levels].any()
     for name in ("aialp_ft", "aialp_ap"):
-        online = Stage(tmp_path / name, name, "")
+        online = Stage(tmp_path / name, name, "", ("**",))
         adapt.train_job(settings, str(run.root), online, name, 0)
         learnt = load_file(online.folder / "policy.safetensors")[levels]
         assert learnt.shape == (4, 16) and not learnt[0].any() and learnt[1:].any()

@@ -25,7 +25,7 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
 
 
 def finished(folder: Path, fingerprint: str = "f") -> Stage:
-    stage = Stage(folder / "prepare", "prepare", fingerprint)
+    stage = Stage(folder / "prepare", "prepare", fingerprint, ("**",))
     (stage.open() / "table.parquet").write_text("rows")
     stage.finish({"rows": 4}, 1.5)
     return stage
@@ -35,22 +35,22 @@ def test_a_stage_is_up_to_date_only_with_its_fingerprint_and_its_files(tmp_path:
     stage = finished(tmp_path)
     assert stage.up_to_date()
     assert stage.manifest()["facts"] == {"rows": 4}  # type: ignore[index]
-    assert not Stage(stage.folder, "prepare", "other").up_to_date()
+    assert not Stage(stage.folder, "prepare", "other", ("**",)).up_to_date()
     (stage.folder / "table.parquet").write_text("fewer")
     assert not stage.up_to_date()
 
 
 def test_an_unfinished_stage_is_resumed_only_with_the_same_fingerprint(tmp_path: Path) -> None:
-    stage = Stage(tmp_path / "distil", "distil", "f")
+    stage = Stage(tmp_path / "distil", "distil", "f", ("**",))
     (stage.open() / "part-0").write_text("answered")
     assert not stage.up_to_date()
-    assert (Stage(tmp_path / "distil", "distil", "f").open() / "part-0").exists()
-    assert not (Stage(tmp_path / "distil", "distil", "g").open() / "part-0").exists()
+    assert (Stage(tmp_path / "distil", "distil", "f", ("**",)).open() / "part-0").exists()
+    assert not (Stage(tmp_path / "distil", "distil", "g", ("**",)).open() / "part-0").exists()
 
 
 def test_opening_a_finished_stage_with_another_fingerprint_empties_it(tmp_path: Path) -> None:
     stage = finished(tmp_path)
-    again = Stage(stage.folder, "prepare", "other")
+    again = Stage(stage.folder, "prepare", "other", ("**",))
     assert not (again.open() / "table.parquet").exists()
     assert again.manifest() is None
 

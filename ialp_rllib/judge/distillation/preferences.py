@@ -15,7 +15,7 @@ from ialp_rllib.catalogue.disk import read_parquet
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.judge.answers import REFUSED, probability
 from ialp_rllib.judge.candidates import rejected_candidates
-from ialp_rllib.storage import read_json, write_atomic, write_json
+from ialp_rllib.storage import damaged_files, file_records, read_json, write_atomic, write_json
 
 PREFERENCES = pa.schema(
     [
@@ -68,7 +68,8 @@ class PreferenceTable:
     """A preference table that is being written: a folder of Parquet files, each written atomically, and a manifest.
 
     Every answered step of a wave is a file of its own (``part-WAVE-STEP.parquet``) until the wave is finished and its
-    steps are merged into one file (``part-WAVE.parquet``), listed in ``preferences.json`` with its rows and bytes.
+    steps are merged into one file (``part-WAVE.parquet``), listed in ``preferences.json`` with rows, bytes and SHA-256.
+    The pages of all files carry checksums, so that a damaged step is noticed, too.
 
     Args:
         folder: the table's folder; created if it does not exist.
@@ -86,7 +87,7 @@ class PreferenceTable:
         if not path.is_file():
             if any(folder.glob("part-*.parquet")):
                 raise InputError(str(folder), f"holds files of a table, but no {TABLE}", "an empty folder")
-            self._waves: dict[str, dict[str, int]] = {}
+            self._waves: dict[str, dict[str, Any]] = {}
             self._write()
             return
         manifest = read_json(path)
@@ -112,15 +113,15 @@ class PreferenceTable:
         """Whether a wave is finished and its file unchanged.
 
         Raises:
-            InputError: the file's size differs from the manifest.
+            InputError: the file is not as the manifest records it.
         """
         path, entry = self._part(wave), self._waves.get(str(wave))
         if entry is None or not path.is_file():
             return False
-        if path.stat().st_size == entry["bytes"]:
-            self._remove_steps(wave)  # left over if a run was killed after it had written the manifest
-            return True
-        raise InputError(str(path), f"has {path.stat().st_size} bytes", f"{entry['bytes']}; delete it to ask again")
+        for _, problem in damaged_files(self.folder, {path.name: entry}):
+            raise InputError(str(path), problem, "the file as it was written; delete it to ask again")
+        self._remove_steps(wave)  # left over if a run was killed after it had written the manifest
+        return True
 
     def read_step(self, wave: int, step: int) -> pa.Table | None:
         """Rows of a stored step; None if it is not stored."""
@@ -136,7 +137,7 @@ class PreferenceTable:
         table = pa.concat_tables(steps).sort_by([("session", "ascending"), ("step", "ascending")])
         path = self._part(wave)
         self._write_part(path, table)
-        self._waves[str(wave)] = {"rows": table.num_rows, "bytes": path.stat().st_size}
+        self._waves[str(wave)] = {"rows": table.num_rows, **file_records(self.folder, [path.name])[path.name]}
         self._write()
         self._remove_steps(wave)
 
@@ -146,7 +147,9 @@ class PreferenceTable:
 
     @staticmethod
     def _write_part(path: Path, table: pa.Table) -> None:
-        write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+        write_atomic(
+            path, lambda temporary: pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        )
 
 
 def preference_rows(columns: dict[str, Any]) -> pa.Table:

@@ -34,6 +34,10 @@ from ialp_rllib.settings.tiny import TinySettings
 from ialp_rllib.storage import Stage, write_json
 
 CHECKPOINT, TRAINING = "checkpoint.pt", "training.json"
+_FILES = (
+    *("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "chat_template.jinja", TRAINING, CHECKPOINT),
+)
 # Initial token embeddings: a fraction of the dimensions holds the item vector, one dimension the item's popularity, and
 # the others noise.
 _VECTOR_DIMENSIONS = 0.75
@@ -70,7 +74,7 @@ def make_tiny_judge(
     judge = settings.judge
     builders = [PromptBuilder(catalogue, replace(judge, frame=i), attributes) for i in range(FRAMES)]
     _check(catalogue, settings)
-    stage = Stage(out, "tiny judge", _fingerprint(catalogue, builders, settings, tiny))
+    stage = Stage(out, "tiny judge", _fingerprint(catalogue, builders, settings, tiny), _FILES)
     if stage.up_to_date():
         progress.up_to_date("tiny")
         manifest = stage.manifest()

@@ -15,7 +15,7 @@ from ialp_rllib.report.audit.page import write_page
 from ialp_rllib.settings import ORACLE, to_dict
 from ialp_rllib.stages.gather import versions
 from ialp_rllib.stages.judges import served_model
-from ialp_rllib.stages.pipeline import run_stage
+from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.tune import AUDIT, audit_model
 from ialp_rllib.storage import write_json
@@ -47,10 +47,9 @@ def audit_run(
         needed.append("users")
     else:
         resolve_model(model or run.settings.judge.model)  # fails early on a wrong name
-    for stage in needed:
-        if not run.stage(stage).up_to_date():
-            run.write_settings()
-            run_stage(run, stage, progress)
+    left = [stage for stage in needed if not run.stage(stage).up_to_date()]
+    if left:
+        run_all(run, progress, left)
     settings, tuning = run.settings.judge, {}
     judge = replace(settings, audit_prompts=prompts or settings.audit_prompts)
     name = model or settings.model

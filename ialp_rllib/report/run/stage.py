@@ -20,7 +20,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     for name in needed_stages(settings)[:-1]:
         manifest = run.stage(name).manifest()
         if manifest:
-            size = sum(manifest["files"].values())
+            size = sum(record["bytes"] for record in manifest["files"].values())
             reused = name not in progress.ran
             stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": reused})
     write_report(

@@ -122,7 +122,7 @@ def test_modified_file_is_detected(judge, catalogue, tmp_path):
     distil(judge, PLAN, catalogue, tmp_path)
     part = tmp_path / "part-00001.parquet"
     part.write_bytes(part.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"part-00001\.parquet: has \d+ bytes"):
+    with pytest.raises(InputError, match=r"part-00001\.parquet: has [\d,]+ bytes"):
         distil(judge, PLAN, catalogue, tmp_path)
     part.unlink()
     assert distil(judge, PLAN, catalogue, tmp_path).asked == 48

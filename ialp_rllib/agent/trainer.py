@@ -24,7 +24,8 @@ import torch
 
 from ialp_rllib.agent.policy.saved import save_policy
 from ialp_rllib.agent.rllib import weights
-from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
+from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.results.measures import MEASURES
 from ialp_rllib.results.schemas import RUN_CURVES, RUN_MEASUREMENTS, run_table
 from ialp_rllib.storage import read_json, write_atomic, write_json

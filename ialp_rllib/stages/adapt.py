@@ -11,7 +11,7 @@ from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
 from ialp_rllib.agent.methods import OWN_SETTINGS, method, options, resolve
-from ialp_rllib.agent.rllib.algorithm import IALPConfig
+from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.protocol import PreferenceJudge

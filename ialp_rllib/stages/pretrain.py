@@ -11,7 +11,7 @@ import numpy as np
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judge import JudgeVectorEnv
-from ialp_rllib.agent.rllib.algorithm import IALPConfig
+from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers

@@ -10,7 +10,7 @@ from ray.tune.registry import register_env
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.policy.features import features
-from ialp_rllib.agent.rllib.algorithm import IALPConfig
+from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.progress import Progress

@@ -13,7 +13,8 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
 from ialp_rllib.agent.methods import METHODS, resolve
-from ialp_rllib.agent.rllib.algorithm import IALP, IALPConfig
+from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.trainer import build
 from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings
 from ialp_rllib.users.env import UserVectorEnv, World

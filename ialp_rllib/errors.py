@@ -36,6 +36,12 @@ class InputError(IalpError):
         return f"{self.where}: {self.problem}" + (f"\n  expected: {self.expected}" if self.expected else "")
 
 
+class AtChanceError(InputError):
+    """What was asked for is finished, but worthless: a judge that is not better than chance. Exit code 3."""
+
+    exit_code = 3
+
+
 _STORAGE_PROBLEMS = {
     errno.ENOSPC: ("no space is left on this disk", "free some space, or choose another folder with --out"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another folder with --out"),
@@ -47,6 +53,9 @@ _STORAGE_PROBLEMS = {
         "a part of this path is a file, not a folder",
         "a folder that can be written to, chosen with --out",
     ),
+    errno.ENAMETOOLONG: ("the name is too long for this file system", "a shorter name, or another folder with --out"),
+    errno.EIO: ("the disk reports an input/output error", "another disk, chosen with --out"),
+    errno.EMFILE: ("too many files are open", "raise `ulimit -n`"),
     errno.EEXIST: ("a file exists where a folder is needed", "a folder that can be written to, chosen with --out"),
 }
 

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+_Z = 1.959963984540054  # 97.5% quantile of the standard normal distribution, for 95% intervals
 RESAMPLES = 2000
 _CURVE_RESAMPLES = 4000
 _SEED = 0
@@ -233,3 +234,32 @@ def mean_interval(values: ArrayLike) -> tuple[Array, Array]:
     means = counts @ rows.reshape(len(rows), -1) / len(rows)
     low, high = np.quantile(means, [0.025, 0.975], axis=0, method="inverted_cdf")
     return low.reshape(rows.shape[1:]), high.reshape(rows.shape[1:])
+
+
+def wilson(hits: int, n: int) -> list[float] | None:
+    """Wilson's 95% interval of a binomial proportion with ``hits`` successes in n trials; None if n is 0.
+
+    Wilson 1927, *Probable Inference, the Law of Succession, and Statistical Inference*:
+
+    .. math:: \\frac{p + z^2 / 2n \\pm z \\sqrt{p (1 - p) / n + z^2 / 4n^2}}{1 + z^2 / n}, \\quad p = hits / n
+    """
+    if n == 0:
+        return None
+    p, z2 = hits / n, _Z * _Z
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return [max(0.0, float(middle - half)), min(1.0, float(middle + half))]
+
+
+def is_above_chance(hits: int, n: int, chance: float) -> bool:
+    """Whether a judge's accuracy is above chance: Wilson's 95% interval of ``hits`` in ``n`` lies above ``chance``.
+
+    The one criterion of audit, tuning, tiny judges and report.
+
+    Args:
+        hits: correct answers to held-out prompts that contain the true item.
+        n: number of these prompts; with none the accuracy is unknown, which is not above chance.
+        chance: 1 / k for k candidates.
+    """
+    interval = wilson(hits, n)
+    return interval is not None and interval[0] > chance

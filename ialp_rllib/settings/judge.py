@@ -66,6 +66,14 @@ class TuneSettings:
     checkpoint_every: int = setting(
         100, "Updates between checkpoints, from which an interrupted tuning resumes.", low=1, advanced=True
     )
+    max_skipped: int = setting(
+        10,
+        "Updates with a loss or gradient that is not finite before tuning ends with an error. Each of them is skipped, "
+        "and halves the learning rate.",
+        low=0,
+        high=100,
+        advanced=True,
+    )
 
 
 ORACLE = "oracle"  # the value of `judge.model` that selects the oracle instead of an LLM
@@ -178,6 +186,12 @@ class JudgeSettings:
     )
     audit_prompts: int = setting(
         1000, "Held-out prompts for the audit (accuracy and letter bias).", low=1, advanced=True
+    )
+    allow_chance: bool = setting(
+        False,
+        "Go on with a judge that is not better than chance in the audit, or that gives the same answer to all prompts; "
+        "false: the run ends with an error. An oracle is never refused.",
+        advanced=True,
     )
     seed: int = setting(
         0, "Random seed of tuning prompts, audit prompts, and the oracle's errors.", low=0, advanced=True

@@ -55,6 +55,7 @@ def _judge(settings: Settings) -> Any:
         "tensor_parallel": 1,
         "memory_share": 1.0,
         "cache": "",
+        "allow_chance": False,
     }
     speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     tune = replace(settings.judge.tune, checkpoint_every=1)

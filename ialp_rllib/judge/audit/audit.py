@@ -18,6 +18,7 @@ from ialp_rllib.judge.audit import measures
 from ialp_rllib.judge.examples import Examples, draw_examples
 from ialp_rllib.judge.prompt import letters
 from ialp_rllib.judge.protocol import PreferenceJudge
+from ialp_rllib.results.statistics import is_above_chance
 from ialp_rllib.settings import JudgeSettings
 
 FRAMES = 3  # number of wordings of the instruction: `judge.frame`
@@ -79,7 +80,8 @@ def audit_judge(
         - ``prompts`` (answered in the main part), ``asked`` (in all), ``refused`` (of these), ``seconds``,
           ``prompts_per_second``, ``chance`` (1 / (k + 1));
         - ``accuracy``: fraction of correct labels; ``accuracy_items``: on prompts that contain the true item;
-          ``accuracy_none``: on the others;
+          ``accuracy_none``: on the others; ``above_chance``: whether the interval of ``accuracy_items`` is above 1 / k
+          (:func:`ialp_rllib.results.statistics.is_above_chance`);
         - ``none_rate``: fraction of prompts answered None; ``none_planted``: fraction whose correct label is None;
           ``none_precision``: fraction of None answers that are correct (``accuracy_none`` is their recall);
           ``outside_rate``: fraction of outputs that contain no label;
@@ -186,6 +188,7 @@ def _label_statistics(examples: Examples, answers: Answers, settings: JudgeSetti
         "chance": 1 / (k + 1),
         "accuracy": float(correct.mean()),
         "accuracy_interval": measures.wilson(int(correct.sum()), n),
+        "above_chance": is_above_chance(int(correct[~planted].sum()), int((~planted).sum()), 1 / k),
         "accuracy_items": measures.accuracy_summary(correct[~planted])["accuracy"],
         "accuracy_none": measures.accuracy_summary(correct[planted])["accuracy"],
         "none_rate": float(histogram[k]),

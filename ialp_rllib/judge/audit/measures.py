@@ -6,22 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ialp_rllib.results.statistics import wilson
+
 _Z = 1.959963984540054  # 97.5% quantile of the standard normal distribution, for 95% intervals
-
-
-def wilson(hits: int, n: int) -> list[float] | None:
-    """Wilson's 95% interval of a binomial proportion with ``hits`` successes in n trials; None if n is 0.
-
-    Wilson 1927, *Probable Inference, the Law of Succession, and Statistical Inference*:
-
-    .. math:: \\frac{p + z^2 / 2n \\pm z \\sqrt{p (1 - p) / n + z^2 / 4n^2}}{1 + z^2 / n}, \\quad p = hits / n
-    """
-    if n == 0:
-        return None
-    p, z2 = hits / n, _Z * _Z
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return [max(0.0, float(middle - half)), min(1.0, float(middle + half))]
 
 
 def accuracy_summary(hits: np.ndarray) -> dict[str, Any]:

@@ -12,8 +12,8 @@ The basic settings come first in each section. The defaults are those of the pac
 TOP = "What belongs to no group."
 
 TINY = """
-Settings of `ialp judge init --tiny`. The first ones are options of that verb (`--updates`, `--minutes`, `--threads`,
-`--prompts`, `--seed`); the others keep their defaults.
+Settings of `ialp judge init --tiny`. The first ones are options of that verb (`--updates`, `--threads`, `--prompts`,
+`--seed`); the others keep their defaults.
 """
 
 CLI = """
@@ -23,8 +23,10 @@ progress and messages to standard error.
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a problem that `ialp doctor` reports, or an internal error |
+| 1 | a problem that `ialp doctor` reports |
 | 2 | wrong input: a file, a setting or an option; the message names it and says what is expected |
+| 3 | finished, but worthless: the judge is not better than chance (`judge init`, or a run without `judge.allow_chance`) |
+| 70 | an error of this program; the message names the file with its traceback |
 """
 
 METRICS = """

@@ -12,7 +12,6 @@ These are the command line's verbs with Python values: the same settings, stages
 from __future__ import annotations
 
 import html
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from rich.console import Console
 from ialp_rllib import runtime
 from ialp_rllib.agent.policy.saved import SavedPolicy, load_policy
 from ialp_rllib.catalogue.disk import read_parquet
+from ialp_rllib.commands import resume_command
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.preferences import read_table
 from ialp_rllib.progress import Progress
@@ -203,7 +203,7 @@ class Run:
         again = [n for n in needed if (self.folder / n / STARTED).is_file() and self._manifest(n) is None]
         if manifest is None or again:
             verb = "run" if stage in needed_stages(self.settings) else stage
-            command = f"ialp {verb} {shlex.quote(str(self.folder / SETTINGS))} --out {shlex.quote(str(self.folder))}"
+            command = resume_command(verb, self.folder)
             problem = f"was made before stage {again[0]}, which is not finished" if manifest else "is not finished"
             raise InputError(f"stage {stage} of {self.folder}", problem, f"`{command}` first")
         for name in needed:

@@ -17,6 +17,7 @@ PACKAGE = REPOSITORY / "ialp_rllib"
 # A room may import those above it, never those below.
 ROOMS = [
     "errors",
+    "commands",
     "progress",
     "machine",
     "settings",

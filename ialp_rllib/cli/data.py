@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from ialp_rllib.cli.console import Data, Scenario, Set, results
+from ialp_rllib.commands import command
 from ialp_rllib.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,9 +68,8 @@ def download(
         done = downloads.download(chosen, folder, options, report)
     for file, outcome in done.items():
         console.print(f"[green]✓[/] {escape(file)}: {escape(outcome)}", highlight=False, soft_wrap=True)
-    console.print(
-        f"\nNext: ialp data validate {chosen.scenario} --data {escape(str(folder))}", highlight=False, soft_wrap=True
-    )
+    following = command("data validate", chosen.scenario, data=folder)
+    console.print(f"\nNext: {escape(following)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

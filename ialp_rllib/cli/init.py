@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ialp_rllib.cli import console
+from ialp_rllib.commands import command
 from ialp_rllib.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,14 +37,13 @@ def init(
     from ialp_rllib.storage import write_atomic
 
     guess = guess_folder(folder.expanduser())
-    arguments = f"{shlex.quote(str(path))} --data {shlex.quote(str(folder))}"
-    commands = [f"ialp data validate {arguments}", f"ialp run {arguments}"]
+    commands = [command(verb, path, data=folder) for verb in ("data validate", "run")]
     text = scenario_text(guess, scenario, commands)
     write_atomic(path, lambda temporary: _write(temporary, text))
     load(str(path))  # checks keys, types and ranges
     out_console = console.results()
     _print_guess(out_console, guess)
-    _print_next(out_console, path, scenario, arguments, commands)
+    _print_next(out_console, path, scenario, folder, commands)
 
 
 def _name(name: str | None, folder: Path) -> str:
@@ -82,14 +82,17 @@ def _print_guess(out: Console, guess: Guess) -> None:
         out.print(f"not used: {escape(f'{file.path.name} {file.reason}{remedy}')}", highlight=False, soft_wrap=True)
 
 
-def _print_next(out: Console, path: Path, scenario: str, arguments: str, commands: list[str]) -> None:
-    judge = shlex.quote(f"{scenario}-judge")
+def _print_next(out: Console, path: Path, scenario: str, folder: Path, commands: list[str]) -> None:
+    from ialp_rllib.settings.overrides import to_overrides
+
+    judge = Path(f"{scenario}-judge")
+    [override] = to_overrides({"judge.model": judge})
     lines = [
         f"\nWritten: {path}. Check it, then run:",
         *(f"  {command}" for command in commands),
         "The judge of the package only knows the words of the sample. Before `ialp run`, set judge.model to an LLM, or "
-        f"train a small judge and pass --set judge.model={judge}:",
-        f"  ialp judge init --tiny {arguments} --out {judge}",
+        f"train a small judge and pass --set {shlex.quote(override)}:",
+        f"  {command('judge init --tiny', path, data=folder, out=judge)}",
     ]
     for line in lines:
         out.print(escape(line), highlight=False, soft_wrap=True)

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ialp_rllib.cli import console
-from ialp_rllib.errors import InputError
+from ialp_rllib.commands import command
+from ialp_rllib.errors import AtChanceError, InputError
 
 if TYPE_CHECKING:
     from ialp_rllib.report.audit.section import Cell
@@ -92,9 +93,6 @@ def init(
     ] = False,
     data: console.Data = None,
     updates: Annotated[int | None, typer.Option("--updates", help="Number of gradient updates. Default: 1500.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Time limit of the training. Default: 40; 0: no limit.")
-    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="CPU threads of the training. Default: 2.")] = None,
     prompts: Annotated[
         int | None, typer.Option("--prompts", help="Number of held-out prompts for its accuracy. Default: 2000.")
@@ -105,7 +103,10 @@ def init(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of the training.")] = False,
 ) -> None:
-    """Create a judge for machines without a GPU. The same command resumes an interrupted training."""
+    """Create a judge for machines without a GPU. The same command resumes an interrupted training.
+
+    Exit code 3: the judge is finished, but not better than chance.
+    """
     console.configure_logging(verbose)
     if not tiny:
         expected = "--tiny; a large judge is used without training: --set judge.model=HUB_ID_OR_FOLDER"
@@ -115,9 +116,10 @@ def init(
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.judge.tiny import make_tiny_judge
     from ialp_rllib.settings.base import from_dict
+    from ialp_rllib.settings.overrides import to_overrides
     from ialp_rllib.settings.tiny import TinySettings
 
-    options = {"updates": updates, "minutes": minutes, "threads": threads, "prompts": prompts, "seed": seed}
+    options = {"updates": updates, "threads": threads, "prompts": prompts, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
     chosen = from_dict(TinySettings, given, "ialp judge init", places={name: f"--{name}" for name in given})
     torch.set_num_threads(chosen.threads)
@@ -126,9 +128,24 @@ def init(
     with Bars(console.messages) as bars:
         facts = make_tiny_judge(settings, chosen, folder, bars)
     _show_tiny(facts)
-    data_option = "" if data is None else f" --data {data}"
-    command = f"ialp run {scenario}{data_option} --set judge.model={folder}"
-    console.messages.print(f"\nNext: {escape(command)}", highlight=False, soft_wrap=True)
+    _check_above_chance(facts, folder, chosen.updates)
+    others = [override for override in set_ or [] if override.partition("=")[0] != "judge.model"]
+    following = command("run", scenario, data=data, overrides=[*others, *to_overrides({"judge.model": folder})])
+    console.messages.print(f"\nNext: {escape(following)}", highlight=False, soft_wrap=True)
+
+
+def _check_above_chance(facts: dict[str, Any], folder: Path, updates: int) -> None:
+    """Raise unless a tiny judge is better than chance on held-out users."""
+    held_out, k = facts["held_out"]["all_with_the_true_item"], facts["candidates"]
+    if held_out["above_chance"]:
+        return
+    low, high = held_out["interval"]
+    problem = (
+        f"this judge is not better than chance: {held_out['accuracy']:.3f} of {held_out['prompts']:,} held-out prompts "
+        f"answered correctly, 95% interval {low:.3f} to {high:.3f}, chance {1 / k:.3f}"
+    )
+    expected = f"a longer training (--updates {4 * updates}), more held-out prompts (--prompts), or a longer log"
+    raise AtChanceError(str(folder), problem, expected)
 
 
 def _show_tiny(facts: dict[str, Any]) -> None:
@@ -144,7 +161,8 @@ def _show_tiny(facts: dict[str, Any]) -> None:
     ):
         measured = held_out[key]
         accuracy = f"{measured['accuracy']:.3f} ± {measured['standard_error']:.3f}"
-        table.add_row(name, accuracy, f"{measured['none_rate']:.1%}")
+        style = "" if measured["above_chance"] else "red"
+        table.add_row(name, accuracy, f"{measured['none_rate']:.1%}", style=style)
     for name, accuracy in held_out["compare"].items():
         table.add_row(name.replace("_", "-"), f"{accuracy:.3f}", "")
     out = console.results()

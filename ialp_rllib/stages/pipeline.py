@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from importlib import import_module
 
+from ialp_rllib.commands import resume_command
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.judges import close_kept
@@ -34,7 +35,7 @@ def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
             raise InputError(
                 f"stage {name}",
                 f"needs stage {needed}, which is not up to date with these settings",
-                f"`ialp {needed}` first",
+                f"`{resume_command(needed, run.root)}` first",
             )
     folder = stage.open(keep=STAGES[name].in_parts)
     module = import_module(STAGES[name].module or f"ialp_rllib.stages.{name}")

@@ -52,7 +52,7 @@ def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder
     if settings.world == "rating":
         return _rating_world(catalogue, settings, users, split, folder)
     if folder is None:
-        raise InputError("sequence world", "has no fitted user model", "run `ialp users` first")
+        raise InputError("sequence world", "has no fitted user model", "the folder that stage `users` of a run left")
     model = sequence.load_sequence(folder / split, catalogue).to(settings.device)
     return sequence_world(catalogue, settings, users, model)
 
@@ -93,7 +93,8 @@ def _rating_world(
     rewards, shift = truth, 0.0
     if split == "train" and settings.protocol == "transfer":
         if folder is None:
-            raise InputError("rating world, protocol transfer", "has no fitted user model", "run `ialp users` first")
+            expected = "the folder that stage `users` of a run left"
+            raise InputError("rating world, protocol transfer", "has no fitted user model", expected)
         model, fields = deepfm.load_deepfm(folder / "train", catalogue), deepfm.Fields.of(catalogue)
         predicted = deepfm.pessimistic_ratings(model, fields, settings.deepfm.pessimism)
         shift = float(predicted.min())

@@ -10,6 +10,7 @@ from ialp_rllib.catalogue.guess.files import Skipped
 from ialp_rllib.catalogue.guess.profile import Column, Profile
 from ialp_rllib.catalogue.guess.roles import TablePair, stem, user_candidates
 from ialp_rllib.catalogue.problems import clip
+from ialp_rllib.commands import command
 from ialp_rllib.errors import InputError
 
 Connection = duckdb.DuckDBPyConnection
@@ -36,7 +37,7 @@ def check_archives(folder: str, files: list[str]) -> None:
     for scenario, present in (("coat", coat), ("lfm", "LFM-1b_LEs.txt" in files), ("amazon", amazon)):
         if present:
             problem = f"contains {_ARCHIVES[scenario]}, for which the package has a scenario"
-            raise InputError(folder, problem, f"ialp run {scenario} --data {folder}")
+            raise InputError(folder, problem, command("run", scenario, data=folder))
 
 
 def too_few_tables(folder: str, tables: list[Profile], skipped: list[Skipped]) -> InputError:

@@ -11,6 +11,7 @@ import torch
 from scipy.special import ndtri
 
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.commands import resume_command
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import UsersSettings
 from ialp_rllib.users.sequence import SequenceModel, load_sequence
@@ -150,7 +151,8 @@ def make_truth(catalogue: Catalogue, users: UsersSettings, folder: Path) -> Trut
         return RatingTruth(catalogue)
     weights = folder / "test" / "model.safetensors"
     if not weights.is_file():
-        raise InputError("judge.model oracle", "the user models have not been fitted yet", "run `ialp users` first")
+        expected = f"`{resume_command('users', folder.parent)}` first"
+        raise InputError("judge.model oracle", "the user models have not been fitted yet", expected)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return SequenceTruth(load_sequence(folder / "test", catalogue), digest, catalogue)
 

@@ -57,11 +57,12 @@ def make_tiny_judge(
         settings: the scenario's settings; its ``catalogue`` and the wording of its ``judge`` are used.
         tiny: settings of the training.
         out: the model folder.
-        progress: receives the fraction of the training that is done.
+        progress: receives the number of updates done.
 
     Returns:
         The content of ``training.json``: settings, updates, minutes, and the accuracy on held-out users beside that of
-        baselines (:func:`.measure.accuracies`, :func:`.measure.baselines`).
+        baselines (:func:`.measure.accuracies`, :func:`.measure.baselines`). A judge at chance is written as well:
+        ``facts["held_out"]["all_with_the_true_item"]["above_chance"]`` is then false.
 
     Raises:
         InputError: the data cannot be used or are too few, or ``out`` contains files of something else.
@@ -115,8 +116,8 @@ def make_tiny_judge(
     return facts
 
 
-def _report(progress: Progress, fraction: float) -> None:
-    progress.update("training", round(1000 * fraction), 1000)
+def _report(progress: Progress, done: int, total: int) -> None:
+    progress.update("training", done, total)
 
 
 def new_model(

@@ -16,6 +16,7 @@ from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.examples import Examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.next_item import NextItemModel, tf_idf
+from ialp_rllib.results.statistics import is_above_chance, wilson
 from ialp_rllib.settings import Settings
 
 
@@ -23,17 +24,25 @@ def accuracies(examples: Examples, catalogue: Catalogue, settings: Settings, fol
     """Accuracy of the model in ``folder`` on complete prompts, with the transformers engine in float32.
 
     Returns:
-        ``prompts``: their number; ``accuracy`` and its ``standard_error``; ``none_rate``: fraction answered None.
+        ``prompts``: their number; ``accuracy`` with its ``standard_error`` and 95% ``interval`` (:func:`.wilson`);
+        ``above_chance``: whether it is above 1 / k on the prompts that contain the true item
+        (:func:`.is_above_chance`); ``none_rate``: fraction answered None.
     """
     builder = PromptBuilder(catalogue, settings.judge, settings.catalogue.attributes)
     judge = replace(settings.judge, dtype="float32", gpus=0.0)
     engine = TransformersEngine(judge, builder, str(folder))
     answer = engine.ask(builder.build(examples.history, examples.candidates)).logprobs.argmax(1)
     engine.close()
-    accuracy, n = float((answer == examples.label).mean()), len(answer)
-    none_rate = float((answer == settings.judge.candidates).mean())
-    error = float(np.sqrt(accuracy * (1 - accuracy) / n))
-    return {"prompts": n, "accuracy": accuracy, "standard_error": error, "none_rate": none_rate}
+    hits, k, n = answer == examples.label, settings.judge.candidates, len(answer)
+    accuracy, shown = float(hits.mean()), examples.label < k
+    return {
+        "prompts": n,
+        "accuracy": accuracy,
+        "standard_error": float(np.sqrt(accuracy * (1 - accuracy) / n)),
+        "interval": wilson(int(hits.sum()), n),
+        "above_chance": is_above_chance(int(hits[shown].sum()), int(shown.sum()), 1 / k),
+        "none_rate": float((answer == k).mean()),
+    }
 
 
 def baselines(examples: Examples, catalogue: Catalogue, words: Tokens, next_item: NextItemModel) -> dict[str, float]:

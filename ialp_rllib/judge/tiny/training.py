@@ -70,9 +70,8 @@ class TrainingState:
 
     Attributes:
         update: number of updates done.
-        seconds: wall time spent on them.
-        cpu_seconds: CPU time spent on them.
-        share: fraction of the training that is done.
+        seconds: wall time spent on them, for the record; nothing depends on it.
+        cpu_seconds: CPU time spent on them, for the record.
         score_loss: moving average of the divergence (nats) of the scores from their targets.
         answer_loss: moving average of the divergence (nats) of the final answers from their targets.
     """
@@ -80,7 +79,6 @@ class TrainingState:
     update: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    share: float = 0.0
     score_loss: float = math.nan
     answer_loss: float = math.nan
 
@@ -92,7 +90,7 @@ def train(
     k: int,
     tiny: TinySettings,
     checkpoint: Path,
-    progress: Callable[[float], None],
+    progress: Callable[[int, int], None],
 ) -> TrainingState:
     """Train ``model`` in place through :data:`PHASES`, resuming from the checkpoint if there is one.
 
@@ -103,7 +101,7 @@ def train(
         k: number of candidates.
         tiny: settings of the training.
         checkpoint: file of the state.
-        progress: called with the fraction of the training that is done.
+        progress: called with the number of updates done and in total.
 
     Raises:
         InputError: the checkpoint is damaged.
@@ -112,9 +110,10 @@ def train(
     optimiser = torch.optim.AdamW(student.parameters(), lr=tiny.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     at = _restore(checkpoint, student, optimiser, tasks) if checkpoint.is_file() else TrainingState()
     began, cpu_began = time.perf_counter() - at.seconds, time.process_time() - at.cpu_seconds
-    while at.share < 1.0:
-        phase = next(p for p in PHASES if at.share < p.until)
-        optimiser.param_groups[0]["lr"] = tiny.learning_rate * _rate(at)
+    while at.update < tiny.updates:
+        share = at.update / tiny.updates
+        phase = next(p for p in PHASES if share < p.until)
+        optimiser.param_groups[0]["lr"] = tiny.learning_rate * _rate(at.update, share)
         task = tasks.draw(tiny.batch, max(2, round(phase.candidates * k)))
         frame = int(tasks.rng.integers(len(pieces.frames))) if tasks.rng.random() < phase.framed else None
         losses = student.losses(task, frame, phase.answered)
@@ -124,8 +123,7 @@ def train(
             at.answer_loss = _moving(at.answer_loss, losses["answer"].item())
         at.update, at.seconds = at.update + 1, time.perf_counter() - began
         at.cpu_seconds = time.process_time() - cpu_began
-        at.share = max(at.update / tiny.updates, at.seconds / (60 * tiny.minutes) if tiny.minutes else 0.0)
-        progress(min(1.0, at.share))
+        progress(at.update, tiny.updates)
         if at.update % tiny.checkpoint_every == 0:
             _save(checkpoint, student, optimiser, tasks, at)
             text = "update %d, %.0f s, %d candidates: divergence of scores %.3f, of answers %.3f nats"
@@ -207,10 +205,15 @@ def _divergence(target: Tensor, logprobs: Tensor) -> Tensor:
     return (target * ((target + 1e-9).log() - logprobs)).sum(-1)
 
 
-def _rate(at: TrainingState) -> float:
-    """Factor of the learning rate: linear warm-up, constant, cosine decay."""
-    decay = max(0.0, (at.share - STEADY) / (1 - STEADY))
-    return min(1.0, (at.update + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * decay))
+def _rate(update: int, share: float) -> float:
+    """Factor of the learning rate: linear warm-up, constant, cosine decay.
+
+    Args:
+        update: number of updates done.
+        share: fraction of the training that is done.
+    """
+    decay = max(0.0, (share - STEADY) / (1 - STEADY))
+    return min(1.0, (update + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * decay))
 
 
 def _moving(average: float, value: float) -> float:

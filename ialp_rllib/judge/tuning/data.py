@@ -12,6 +12,7 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
+from ialp_rllib.commands import SETTINGS, resume_command
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.examples import draw_examples
@@ -21,7 +22,7 @@ from ialp_rllib.storage import MANIFEST
 
 log = logging.getLogger(__name__)
 
-PREPARED, RESOLVED = "prepare", "settings.yaml"  # stage folder and settings file of a run
+PREPARED = "prepare"  # stage folder of a run
 
 
 class LabelledPrompts(NamedTuple):
@@ -113,10 +114,13 @@ def _other_run(judge: JudgeSettings, name: str) -> _Source:
     folder = Path(name).expanduser()
     where = f"judge.tune.also {name}"
     if not folder.is_dir():
-        raise InputError(where, "no such folder", "the folder of a run whose data are prepared: `ialp prepare` first")
-    if not (folder / RESOLVED).is_file() or not (folder / PREPARED / MANIFEST).is_file():
-        raise InputError(where, "this run's data are not prepared", f"`ialp prepare` with `--out {name}` first")
-    other = load(str(folder / RESOLVED))
+        raise InputError(where, "no such folder", "the folder of a run whose data are prepared by `ialp prepare`")
+    if not (folder / SETTINGS).is_file():
+        raise InputError(where, f"holds no run (no {SETTINGS})", "the `--out` folder of an earlier `ialp prepare`")
+    if not (folder / PREPARED / MANIFEST).is_file():
+        problem = "this run's data are not prepared"
+        raise InputError(where, problem, f"`{resume_command('prepare', folder)}` first")
+    other = load(str(folder / SETTINGS))
     # The rating threshold belongs to that log's scale, as the wording belongs to its items.
     own = {field: getattr(other.judge, field) for field in ("platform", "item_noun", "min_rating")}
     catalogue = read_catalogue(folder / PREPARED)

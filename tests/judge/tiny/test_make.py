@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from typer.testing import CliRunner
 from ialp_rllib import settings
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.cli import judge as cli_judge
+from ialp_rllib.cli import main as cli_main
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_tokenizer, resolve_model
 from ialp_rllib.judge.engines.transformers import TransformersEngine
@@ -30,8 +34,9 @@ from ialp_rllib.judge.tiny.pieces import PromptPieces
 from ialp_rllib.judge.tiny.tokenizer import catalogue_tokenizer
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings.tiny import TinySettings
+from tests.docs.checks import check_ialp
 
-SMALL = TinySettings(updates=400, minutes=0.0, batch=32, width=64, layers=2, prompts=300, learning_rate=3e-3)
+SMALL = TinySettings(updates=400, batch=32, width=64, layers=2, prompts=300, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +159,8 @@ def test_training_beats_chance(made):
     accuracy = facts["held_out"]["all_with_the_true_item"]["accuracy"]
     assert accuracy > 0.7, "chance is 0.5 with two candidates, with a standard error of 0.03"
     assert facts["updates"] == SMALL.updates
+    held_out = facts["held_out"]["all_with_the_true_item"]
+    assert held_out["above_chance"] and held_out["interval"][0] > 0.5
 
 
 def test_training_json_records_the_training(made):
@@ -187,15 +194,28 @@ def test_finished_judge_is_not_trained_again(made, two):
 
 
 class Killed(Progress):
-    """Interrupts the training after ``after`` of 8 updates."""
+    """Interrupts the training after ``after`` updates."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
         self.after = after
 
     def update(self, what: str, done: float, total: float) -> None:
-        if what == "training" and done >= self.after * total / 8:
+        if what == "training" and done >= self.after:
             raise KeyboardInterrupt
+
+
+def test_what_is_trained_does_not_depend_on_the_clock(two, tmp_path, monkeypatch):
+    """On a machine so busy that every look at the clock finds a day gone."""
+    tiny = dataclasses.replace(SMALL, updates=3, batch=4, prompts=5)
+    make_tiny_judge(two, tiny, tmp_path / "idle")
+    days = itertools.count(step=86_400.0)
+    for clock in ("perf_counter", "process_time"):
+        monkeypatch.setattr(f"ialp_rllib.judge.tiny.training.time.{clock}", lambda: next(days))
+    facts = make_tiny_judge(two, tiny, tmp_path / "busy")
+    assert facts["updates"] == 3 and facts["minutes"] > 1440
+    idle, busy = (tmp_path / name / "model.safetensors" for name in ("idle", "busy"))
+    assert busy.read_bytes() == idle.read_bytes()
 
 
 def test_resumed_training_gives_the_same_weights(two, tmp_path):
@@ -239,10 +259,34 @@ def test_command_line(tmp_path, sample):
     result = CliRunner().invoke(cli_judge.app, [*call, "--tiny", "--updates", "0"])
     assert isinstance(result.exception, InputError)
     assert result.exception.where == "--updates"
-    small = ["--tiny", "--minutes", "0.001", "--threads", "1", "--prompts", "5", "--set", "judge.candidates=2"]
-    result = CliRunner().invoke(cli_judge.app, [*call, *small])
-    assert result.exit_code == 0, result.output
-    assert "tf-idf" in result.stdout
+
+
+def test_a_judge_at_chance_is_written_but_no_success(tmp_path, monkeypatch, capsys):
+    """One update teaches nothing."""
+    call = ["judge", "init", "sample", "--out", str(tmp_path / "judge"), "--tiny", "--updates", "1", "--threads", "1"]
+    monkeypatch.setattr(sys, "argv", ["ialp", *call, "--prompts", "20", "--set", "judge.candidates=20"])
+    with pytest.raises(SystemExit) as end:
+        cli_main.main()
+    out, err = capsys.readouterr()
+    assert end.value.code == 3
+    assert "tf-idf" in out and "Next" not in out + err
+    assert "error" in err and "not better than chance" in err and "chance 0.050" in err and "--updates 4" in err
     facts = json.loads((tmp_path / "judge" / "training.json").read_text())
-    assert facts["updates"] < facts["settings"]["updates"], "stopped by the time limit"
+    assert not facts["held_out"]["all_with_the_true_item"]["above_chance"]
     assert (tmp_path / "judge" / "config.json").is_file()
+
+
+def test_the_next_command_has_the_options_that_were_given(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("ialp_rllib.judge.tiny.make_tiny_judge", lambda *_: made[1])
+    out = tmp_path / "my judge #1"
+    call = ["init", "sample", "--tiny", "--out", str(out), "--set", "judge.candidates=2"]
+    call += ["--set", "judge.model=other", "--set", "judge.platform=a shop, a mall", "--data", str(tmp_path / "a b")]
+    result = CliRunner().invoke(cli_judge.app, call)
+    assert result.exit_code == 0, result.output
+    words = shlex.split(result.stderr.partition("Next: ")[2])
+    assert check_ialp(words[1:]) == []
+    assert words[:5] == ["ialp", "run", "sample", "--data", str(tmp_path / "a b")]
+    given = [word for before, word in itertools.pairwise(words) if before == "--set"]
+    loaded = settings.load("sample", given)
+    assert (loaded.judge.candidates, loaded.judge.platform) == (2, "a shop, a mall")
+    assert loaded.judge.model == str(out)

@@ -53,11 +53,12 @@ MANIFEST = """
 "Reads from" lists the stages for the default settings. With `judge.model=oracle`, `tune` and `distil` also read
 `users`; methods that start from random weights need neither `tune`, `distil` nor `pretrain`.
 
-Beside the stages' folders a run has `settings.yaml`, all settings as they were resolved, and `logs/`, for TensorBoard.
+Beside the stages' folders a run has `settings.yaml`, all settings as they were resolved, with a `manifest.json` of its
+own, `logs/`, for TensorBoard, and `.lock`, which names the process that works there.
 
 Each finished stage has a `manifest.json`, written last: `stage`, `fingerprint` (of everything that the stage depends
-on), `seconds`, `finished` (Unix time), `facts` (figures for the report), and `files`. A stage in work has a
-`started.json` instead. See [stages and resuming](../concepts/stages.md).
+on), `seconds`, `finished` (Unix time), `facts` (figures for the report), `files` (name: `bytes` and `sha256`) and its
+own `sha256`. A stage in work has a `started.json` instead. `ialp check RUN` compares all files with their hashes. See [stages and resuming](../concepts/stages.md).
 """
 
 RESULTS_TABLE = """

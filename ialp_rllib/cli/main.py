@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from ialp_rllib.cli import compare, console, data, doctor, init, judge, run, settings
+from ialp_rllib.cli import check, compare, console, data, doctor, init, judge, run, settings
 from ialp_rllib.errors import IalpError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 run.add_to(app)
 app.command()(compare.compare)
+app.command()(check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(judge.app, name="judge")
 app.command()(init.init)

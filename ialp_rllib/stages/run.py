@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,10 +17,12 @@ from ialp_rllib.agent.methods import load_plugins, method
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import data_folder, source_files
-from ialp_rllib.errors import storage_errors
+from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.settings import OracleSettings, Settings, fingerprint, to_dict
 from ialp_rllib.stages.content import model_content, plugin_content
-from ialp_rllib.storage import MANIFEST, Stage, require_intact, write_atomic, write_manifest
+from ialp_rllib.storage import MANIFEST, Stage, require_intact, write_atomic
+
+log = logging.getLogger(__name__)
 
 SETTINGS = "settings.yaml"
 
@@ -215,12 +218,18 @@ class RunFolder:
         return read_catalogue(self.root / "prepare")
 
     def write_settings(self) -> None:
-        """Write the resolved settings to ``settings.yaml``, and its hash to ``manifest.json``."""
+        """Write the resolved settings, ``settings.yaml``, and their hash, ``manifest.json``, unless they are there."""
+        stage = Stage(self.root, "settings", fingerprint(__version__, self.settings), (SETTINGS,))
         with storage_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            if stage.up_to_date():
+                return
+        except InputError as error:  # nothing is lost with it: both files are written again
+            log.warning("%s %s: writing it again", error.where, error.problem)
         text = yaml.safe_dump(to_dict(self.settings), sort_keys=False)
         write_atomic(self.root / SETTINGS, lambda path: _write(path, text))
-        write_manifest(self.root, "settings", fingerprint(__version__), [SETTINGS], {"version": __version__}, 0.0)
+        stage.finish({"version": __version__}, 0.0)
 
 
 def _write(path: Path, text: str) -> None:

@@ -57,22 +57,6 @@ def require_intact(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def write_manifest(
-    folder: Path, name: str, fingerprint: str, files: Iterable[str], facts: dict[str, Any], seconds: float
-) -> None:
-    """Write the manifest of a folder, with the hashes of its ``files``."""
-    data: dict[str, Any] = {
-        "stage": name,
-        "fingerprint": fingerprint,
-        "seconds": seconds,
-        "finished": time.time(),
-        "facts": facts,
-        "files": file_records(folder, files),
-    }
-    data = json.loads(json.dumps(data))  # the hash is of what will be read back
-    write_json(folder / MANIFEST, {**data, "sha256": hash_json(data)})
-
-
 @dataclass(frozen=True)
 class Stage:
     """The folder of one stage of one run.
@@ -152,7 +136,16 @@ class Stage:
 
     def finish(self, facts: dict[str, Any], seconds: float) -> None:
         """Write the manifest: from now on the stage is up to date."""
-        write_manifest(self.folder, self.name, self.fingerprint, self._own_files(), facts, seconds)
+        data: dict[str, Any] = {
+            "stage": self.name,
+            "fingerprint": self.fingerprint,
+            "seconds": seconds,
+            "finished": time.time(),
+            "facts": facts,
+            "files": file_records(self.folder, self._own_files()),
+        }
+        data = json.loads(json.dumps(data))  # the hash is of what will be read back
+        write_json(self.folder / MANIFEST, {**data, "sha256": hash_json(data)})
         (self.folder / STARTED).unlink(missing_ok=True)
 
     def copy_from(self, source: Stage) -> None:

@@ -25,7 +25,7 @@ progress and messages to standard error.
 | 0 | done |
 | 1 | a problem that `ialp doctor` reports |
 | 2 | wrong input: a file, a setting or an option; the message names it and says what is expected |
-| 3 | finished, but worthless: the judge is not better than chance (`judge init`, or a run without `judge.allow_chance`) |
+| 3 | finished, but worthless: the judge is at chance (`judge init`, or a run without `judge.allow_chance`) |
 | 70 | an error of this program; the message names the file with its traceback |
 """
 
@@ -58,7 +58,8 @@ own, `logs/`, for TensorBoard, and `.lock`, which names the process that works t
 
 Each finished stage has a `manifest.json`, written last: `stage`, `fingerprint` (of everything that the stage depends
 on), `seconds`, `finished` (Unix time), `facts` (figures for the report), `files` (name: `bytes` and `sha256`) and its
-own `sha256`. A stage in work has a `started.json` instead. `ialp check RUN` compares all files with their hashes. See [stages and resuming](../concepts/stages.md).
+own `sha256`. A stage in work has a `started.json` instead. `ialp check RUN` compares all files with their hashes.
+See [stages and resuming](../concepts/stages.md).
 """
 
 RESULTS_TABLE = """

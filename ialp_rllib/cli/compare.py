@@ -60,6 +60,7 @@ def compare(
     """Compare methods over scenarios and seeds. Training runs that are up to date are not run again."""
     console.configure_logging(verbose)
     from ialp_rllib.compare import collect, plan_comparison, write_comparison
+    from ialp_rllib.storage import locked
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
     plan = plan_comparison(
@@ -73,11 +74,12 @@ def compare(
         cross_validate=cross_validate,
     )
     plan.check()
-    if not only_report:
-        _train(plan, local_mode)
-    measurements = collect(plan)
-    with console.messages.status("Estimating intervals"):
-        analysis = write_comparison(measurements, plan.folder)
+    with locked(plan.out):
+        if not only_report:
+            _train(plan, local_mode)
+        measurements = collect(plan)
+        with console.messages.status("Estimating intervals"):
+            analysis = write_comparison(measurements, plan.folder)
     if measurements.missing:
         from ialp_rllib.compare.page.page import missing_text
 

@@ -32,7 +32,7 @@ from ialp_rllib.settings import Settings, fingerprint, load
 from ialp_rllib.stages.adapt import job_stage, train_job
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.storage import Stage, read_json, write_json
+from ialp_rllib.storage import Stage, locked, read_json, write_json
 
 BASE = ("prepare", "users", "tune", "distil", "pretrain")
 METHOD = "aialp_ap"
@@ -112,7 +112,7 @@ def sweep(options: argparse.Namespace) -> None:
     for start, shape in itertools.product(options.starts, options.shapes):
         # an invalid value fails before the shared stages run
         load(options.scenario, [*overrides, f"adapt.alpha.start={start}", f"adapt.alpha.shape={shape}"])
-    with Bars(Console(stderr=True), plain=options.local_mode) as bars:
+    with locked(out), Bars(Console(stderr=True), plain=options.local_mode) as bars:
         run_all(RunFolder(settings, out / "base"), bars, BASE)
         grid = list(itertools.product(options.starts, options.shapes, options.seeds))
         stages = [trial_stage(settings, out, *point) for point in grid]

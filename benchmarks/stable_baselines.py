@@ -46,6 +46,7 @@ from ialp_rllib.stages.adapt import job_stage, method_config
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.users.env import UserEnv, UserVectorEnv
+from ialp_rllib.users.simulator import spread_over_users
 from ialp_rllib.users.worlds import make_world
 
 EVERY = 2048  # environment steps between evaluations, and per rollout of MaskablePPO
@@ -80,7 +81,7 @@ class Measure(BaseCallback):
         agent, evaluate = run.settings.agent, run.settings.evaluate
         world = make_world(run.catalogue, run.settings.users, "test", run.root / "users")
         self.env = UserVectorEnv(world, evaluate.episodes, agent.history, "same_step", True, agent.mask_recent, False)
-        self.start, self.seed = np.arange(evaluate.episodes) % len(world.users), evaluate.seed
+        self.start, self.seed = spread_over_users(evaluate.episodes, len(world.users), evaluate.seed), evaluate.seed
         self.curve: list[dict[str, float]] = []
         self.spent = self.resumed = 0.0
 

@@ -65,7 +65,7 @@ def make_world(n_items: int, n_users: int = 300) -> World:
 
 def this_project(world: World, agent: AgentSettings) -> Callable[[int], None]:
     """This project's algorithm."""
-    register_env("bench", lambda c: UserVectorEnv(world, c["num_envs"], HISTORY))
+    register_env("bench", lambda c: UserVectorEnv(world, c["num_envs"], HISTORY, "same_step"))
     algorithm = build(IALPConfig().environment("bench").ialp(agent=agent), 0)
 
     def run(steps: int) -> None:
@@ -83,7 +83,7 @@ def plain(world: World, agent: AgentSettings) -> Callable[[int], None]:
     actor = [*net.policy.actor.parameters()]
     critic = [p for n, p in net.named_parameters() if not n.startswith("policy.actor.")]
     optimizers = [torch.optim.Adam(actor, lr=agent.actor_lr), torch.optim.Adam(critic, lr=agent.critic_lr)]
-    env, replay = UserVectorEnv(world, ENVS, HISTORY), ColumnarReplay(agent.replay)
+    env, replay = UserVectorEnv(world, ENVS, HISTORY, "same_step"), ColumnarReplay(agent.replay)
     state = {"observation": env.reset(seed=0)[0]}
 
     def run(steps: int) -> None:

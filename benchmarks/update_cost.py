@@ -92,7 +92,7 @@ def _algorithm(n_items: int, name: str, block_items: int) -> Any:
         shows_user=False,
         mask_recent=-1,
     )
-    register_env("cost", lambda c: UserVectorEnv(world, c["num_envs"], HISTORY))
+    register_env("cost", lambda c: UserVectorEnv(world, c["num_envs"], HISTORY, "same_step"))
     agent = AgentSettings(batch=BATCH, envs=ENVS, history=HISTORY, mask_recent=-1, block_items=block_items)
     entry = ENTRIES[name]
     config = IALPConfig().environment("cost")

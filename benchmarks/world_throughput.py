@@ -63,7 +63,7 @@ def made_up_world(n_items: int, users: UsersSettings) -> World:
 
 def played(world: World, actions: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """The inputs of the reward model, sessions and items, for a sequence of actions ``(T, N)``."""
-    env = UserVectorEnv(world, actions.shape[1])
+    env = UserVectorEnv(world, actions.shape[1], autoreset="same_step")
     env.reset(seed=0)
     inputs = []
     for action in actions:
@@ -73,7 +73,7 @@ def played(world: World, actions: np.ndarray) -> list[tuple[np.ndarray, np.ndarr
 
 
 def vector(world: World, actions: np.ndarray, **options: bool) -> Callable[[], None]:
-    env = UserVectorEnv(world, actions.shape[1], history=21, **options)  # type: ignore[arg-type]
+    env = UserVectorEnv(world, actions.shape[1], history=21, autoreset="same_step", **options)  # type: ignore[arg-type]
 
     def run() -> None:
         env.reset(seed=0)

@@ -21,11 +21,18 @@ from ialp_rllib.settings.users import UsersSettings
 class EvaluateSettings:
     """Evaluation of a policy in the test world."""
 
-    episodes: int = setting(232, "Episodes per evaluation, distributed evenly over the test users.", low=1)
+    episodes: int = setting(
+        232,
+        "Episodes per evaluation. The test users are drawn at random by `evaluate.seed`, each once before any is drawn "
+        "again, so that all have equally many episodes, give or take one.",
+        low=1,
+    )
     every: int = setting(
         5000, "Environment steps between evaluations, after those at 0, 1 and 2 epochs (`adapt.epoch_steps`).", low=1
     )
-    seed: int = setting(12345, "Random seed of the episodes, the same for every method.", low=0, advanced=True)
+    seed: int = setting(
+        12345, "Random seed of the episodes and of their users, the same for every method.", low=0, advanced=True
+    )
 
 
 @dataclass(frozen=True)

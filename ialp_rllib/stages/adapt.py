@@ -123,7 +123,7 @@ def method_config(
 
     def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv:
         world, feedback = worlds[context["split"]], context["feedback"]
-        users = UserVectorEnv(world, context["num_envs"], context["history"], feedback=feedback)
+        users = UserVectorEnv(world, context["num_envs"], context["history"], "same_step", feedback=feedback)
         return users if judge is None else JudgedUserVectorEnv(users, judge, settings.judge.candidates)
 
     config = base_config(settings, catalogue, make_env)

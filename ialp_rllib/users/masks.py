@@ -40,7 +40,9 @@ class ActionMasks:
         self._allowed[self._rows, action] = False
 
     def as_array(self, copy: bool = True) -> np.ndarray:
-        """Masks ``(N, I) bool``, true for allowed items. If no item were allowed, all are.
+        """Masks ``(N, I) bool``, true for allowed items.
+
+        After the last step, a session may hold all items; then all are allowed.
 
         Args:
             copy: whether to copy; otherwise the next step may change the returned array in place.

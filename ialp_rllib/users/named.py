@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gymnasium.vector import AutoresetMode
+
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import CatalogueSettings, Settings, UsersSettings, from_dict, read_yaml
@@ -66,7 +68,7 @@ def coat_vector_env(
     split: str = "test",
     history: int = 10,
     num_envs: int = 1,
-    autoreset: str = "same_step",
+    autoreset: str | AutoresetMode = "next_step",
     action_mask: bool = False,
     mask_recent: int | None = None,
     copy: bool = True,
@@ -109,7 +111,7 @@ def run_vector_env(
     split: str = "test",
     history: int = 10,
     num_envs: int = 1,
-    autoreset: str = "same_step",
+    autoreset: str | AutoresetMode = "next_step",
     action_mask: bool = False,
     mask_recent: int | None = None,
     copy: bool = True,

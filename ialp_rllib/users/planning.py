@@ -48,7 +48,7 @@ def rollout(world: World, policy: Policy, episodes: int, seed: int) -> tuple[np.
     Returns:
         Returns ``(N,)`` and lengths ``(N,)`` of the episodes.
     """
-    env = UserVectorEnv(world, episodes)
+    env = UserVectorEnv(world, episodes, autoreset="same_step")
     env.reset(seed=seed)
     active, returns, lengths = np.ones(episodes, bool), np.zeros(episodes), np.zeros(episodes)
     while active.any():

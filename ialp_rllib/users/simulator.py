@@ -9,6 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from ialp_rllib.errors import InputError
+from ialp_rllib.users.actions import item_indices, require_items
 from ialp_rllib.users.churn import Churn
 from ialp_rllib.users.leaving import LeavingRule
 from ialp_rllib.users.masks import ActionMasks
@@ -34,6 +36,9 @@ class World:
         mask_recent: number of most recent items of the session that the action mask excludes; -1: all. Actions are
             not checked against the mask: ``reward`` and the leaving rule determine the consequences.
         reward_range: lowest and highest reward, between which the ``feedback`` levels are spaced.
+
+    Raises:
+        InputError: there are no items or no users.
     """
 
     n_items: int
@@ -49,6 +54,27 @@ class World:
     make_churn: Callable[[int], Churn] | None = None
     mask_recent: int = 0
     reward_range: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for name, count in (("items", self.n_items), ("users", len(self.users))):
+            if not count:
+                raise InputError(name, "there are none in this world", f"at least one of the {name}")
+
+
+def spread_over_users(episodes: int, n_users: int, seed: int) -> np.ndarray:
+    """Users of evaluation episodes, equally often (give or take one): random permutations of all users, one by one.
+
+    Args:
+        episodes: number of episodes, N. Fewer than users: a random subset of distinct users.
+        n_users: number of users, n.
+        seed: seed of the permutations; the same seed gives the same users.
+
+    Returns:
+        ``(N,) int64``, indices from 0 to n - 1, for the option ``start`` of an environment's reset.
+    """
+    rng = np.random.default_rng([seed, 3])  # independent of the environment's generator, which has the same seed
+    rounds = -(-episodes // n_users)
+    return np.concatenate([rng.permutation(n_users) for _ in range(rounds)])[:episodes]
 
 
 _STATE_ARRAYS = ("user", "drawn", "steps", "shown", "session", "answered")
@@ -67,6 +93,8 @@ class Simulator:
 
     Raises:
         ValueError: the feedback levels do not fit into an int32 observation.
+        InputError: there are fewer than one environment slot or item in the history, or so few items that a mask could
+            exclude all of them.
     """
 
     def __init__(
@@ -78,6 +106,9 @@ class Simulator:
         mask_recent: int | None = None,
         feedback: int = 0,
     ) -> None:
+        for name, number in (("num_envs", n), ("history", history)):
+            if number < 1:
+                raise InputError(name, f"is {number}", "at least 1")
         self.world, self.n, self.history, self.feedback = world, n, history, feedback
         self.rng = np.random.default_rng()
         self.reward = world.make_reward(n) if world.make_reward else world.reward
@@ -97,6 +128,8 @@ class Simulator:
         self.observation_space = gym.spaces.Box(np.zeros(1 + history, np.int32), high, dtype=np.int32)
         self.action_space: gym.spaces.Discrete = gym.spaces.Discrete(world.n_items)
         recent = world.mask_recent if mask_recent is None else mask_recent
+        if masked:
+            require_items(world.n_items, world.horizon, recent, "horizon (users.horizon) or mask_recent")
         self.masks = ActionMasks(self.session, world.n_items, recent) if masked else None
 
     def reset(self, slots: np.ndarray, options: dict[str, Any] | None = None, clock: int | None = None) -> None:
@@ -152,11 +185,9 @@ class Simulator:
             reward ``(N,) float32``, terminated ``(N,) bool``, truncated ``(N,) bool``.
 
         Raises:
-            ValueError: ``action`` has a wrong shape or an item out of range.
+            ActionError: ``action`` is no array of N items, see :func:`ialp_rllib.users.actions.item_indices`.
         """
-        action = np.asarray(action, np.int64)
-        if action.shape != (self.n,) or action.min() < 0 or action.max() >= self.world.n_items:
-            raise ValueError(f"action: expected ({self.n},) items from 0 to {self.world.n_items - 1}, got {action!r}")
+        action = item_indices(action, (self.n,), self.world.n_items).astype(np.int64, copy=False)
         reward = self.reward(self.user, self.session, action)
         left = self.leaving.step(self.session, self.shown, action, reward)
         if self.masks is not None:

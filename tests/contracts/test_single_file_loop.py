@@ -33,7 +33,8 @@ class Agent(nn.Module):
 
 
 def train(updates: int, steps: int = 8, gamma: float = 0.5) -> Agent:
-    envs = gym.make_vec("tests/Tiny-v0", num_envs=32, vectorization_mode="vector_entry_point", action_mask=True)
+    options = {"autoreset": "same_step", "action_mask": True}
+    envs = gym.make_vec("tests/Tiny-v0", num_envs=32, vectorization_mode="vector_entry_point", **options)
     agent = Agent(20)
     optimizer = torch.optim.Adam(agent.parameters(), lr=5e-3)
     observation, info = envs.reset(seed=0)

@@ -47,7 +47,7 @@ def test_return_visits_increase_the_difference_between_policies() -> None:
 @pytest.mark.parametrize("keep", [True, False])
 def test_session_is_kept_or_restarted_at_a_return_visit(keep: bool) -> None:
     churn = {"sessions": 2, "highest": 1.0, "middle": 0.0, "slope": 1000.0, "keep_session": keep}
-    env = UserVectorEnv(small.make_world(horizon=20, patience={"start": 4.0}, churn=churn), 1, history=20)
+    env = UserVectorEnv(small.make_world(horizon=20, patience={"start": 4.0}, churn=churn), 1, 20, "same_step")
     start, _ = env.reset(seed=0)
     seen, ended = [start[0, -1]], False
     lengths = []

@@ -41,7 +41,7 @@ def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
 
 
 def test_seed_determines_the_episodes() -> None:
-    traces = [play(UserVectorEnv(make_world(), 8), seed) for seed in (1, 1, 2)]
+    traces = [play(UserVectorEnv(make_world(), 8, autoreset="same_step"), seed) for seed in (1, 1, 2)]
     assert same(traces[0], traces[1])
     assert not same(traces[0], traces[2])
 
@@ -77,7 +77,7 @@ def test_truncation_and_termination() -> None:
 
 
 def test_final_obs_belongs_to_the_ended_episode() -> None:
-    env = UserVectorEnv(make_world(), 2, history=3)
+    env = UserVectorEnv(make_world(), 2, history=3, autoreset="same_step")
     env.reset(seed=0)
     env.step(np.array([3, 4]))
     observation, _, terminated, _, info = env.step(np.array([3, 9]))
@@ -104,7 +104,7 @@ def test_next_step_autoreset_ignores_the_action_of_an_ended_episode() -> None:
 def test_feedback_encodes_the_rewards() -> None:
     world = make_world(distance=0.0, horizon=3)
     world = World(**{**vars(world), "reward_range": (1.0, 5.0)})
-    plain, env = UserVectorEnv(world, 4, history=4), UserVectorEnv(world, 4, history=4, feedback=5)
+    plain, env = (UserVectorEnv(world, 4, 4, "same_step", feedback=levels) for levels in (0, 5))
     actions = np.random.default_rng(0).integers(30, size=(8, 4))
     known: list[np.ndarray] = [np.zeros(4, np.int64)]  # unknown for the first item
     for step, action in enumerate([None, *actions]):

@@ -64,10 +64,13 @@ def test_masks_are_on_by_default_only_in_the_single_environment() -> None:
     assert "action_mask" not in UserVectorEnv(world, 2).reset(seed=0)[1]
 
 
-def test_mask_allows_all_items_if_none_is_left() -> None:
-    world = test_env.make_world(n_items=4, horizon=6, distance=0.0)
+def test_mask_allows_all_items_if_none_is_left_after_the_last_step() -> None:
+    world = test_env.make_world(n_items=4, horizon=3, distance=0.0)
     env = UserEnv(World(**{**vars(world), "mask_recent": -1}))
     env.reset(seed=0)
-    while env.action_masks().sum() < 4:
-        env.step(int(env.action_masks().argmax()))
+    for left in (3, 2, 1):
+        assert env.action_masks().sum() == left
+        truncated = env.step(int(env.action_masks().argmax()))[3]
+    assert truncated
+    assert env.action_masks().all()
     assert (np.isin(np.arange(4), env.sim.session)).all()  # the session contains all items

@@ -24,13 +24,13 @@ RATING_WORLD = "376a17204b1dfabf"  # hash of the trace of 8 users of a rating wo
 
 
 def test_sequence_world_without_effects_equals_the_record() -> None:
-    trace = test_env.play(UserVectorEnv(small.make_world(), 3), 1, 14)
+    trace = test_env.play(UserVectorEnv(small.make_world(), 3, autoreset="same_step"), 1, 14)
     assert np.allclose(np.array(trace[2::5]), RECORDED, atol=1e-5)
     assert np.argwhere(np.array(trace[3::5])).tolist() == [list(index) for index in ENDED]
 
 
 def test_rating_world_without_effects_is_bit_identical_to_the_record() -> None:
-    trace = test_env.play(UserVectorEnv(test_env.make_world(), 8), 1)
+    trace = test_env.play(UserVectorEnv(test_env.make_world(), 8, autoreset="same_step"), 1)
     assert hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in trace)).hexdigest()[:16] == (
         RATING_WORLD
     )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -14,6 +15,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED, Answers, probability
 from ialp_rllib.judge.candidates import propose, rejected_candidates
 from ialp_rllib.judge.protocol import PendingAnswers
+from ialp_rllib.users.actions import distinct_candidates, require_items
 
 
 class JudgeClient(Protocol):
@@ -29,9 +31,9 @@ class JudgeClient(Protocol):
 class JudgeVectorEnv(VectorEnv):
     """Environment of live pre-training: the judge plays the users of N parallel sessions (Algorithm 1).
 
-    An action is ``(N, k) int``, k candidates per session, of which the judge selects one or None. The selected item is
-    appended to the session; for None it is a random candidate with reward 0 (Eqs. 2, 3). Sessions are truncated at the
-    step limit and never terminate.
+    An action is ``(N, k) int``, k distinct candidates per session, of which the judge selects one or None. The selected
+    item is appended to the session; for None it is a random candidate with reward 0 (Eqs. 2, 3). Sessions are truncated
+    at the step limit and never terminate; ended ones are reset in the same step.
 
     To keep the judge busy while the policy learns, there are several groups of N sessions: ``step`` submits the
     candidates of the current group and returns the result of the *next* group, which was submitted one round earlier.
@@ -46,7 +48,9 @@ class JudgeVectorEnv(VectorEnv):
     - ``refused``: ``(N,) bool``, prompts without an answer (too long, or failed); their sessions continue with a random
       candidate, and the step is no valid transition;
     - ``prompts``: number of prompts;
-    - ``seconds``: time spent waiting for the judge, including prompt construction.
+    - ``seconds``: time spent waiting for the judge, including prompt construction;
+    - ``final_obs``, ``episode``: of sessions that ended, the last observation, and the return ``r`` and length ``l``.
+      A wrapper that adds up rewards by slot would mix the groups.
 
     Args:
         judge: the judge.
@@ -61,6 +65,9 @@ class JudgeVectorEnv(VectorEnv):
         groups: number of groups; with 1, judge and policy wait for each other.
         rewards: ``label``: 1 for a selected candidate, 0 for None (Eq. 3); ``probability``: the probability of the
             selected candidate's label.
+
+    Raises:
+        InputError: there are fewer items than k candidates beside the first item of a session.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class JudgeVectorEnv(VectorEnv):
         groups: int = 2,
         rewards: str = "label",
     ) -> None:
+        require_items(n_items, 1, 1, "judge.candidates", candidates)
         self.judge, self.users, self.starts = judge, users, starts
         self.num_envs, self.history, self.horizon = num_envs, history, steps
         self.candidates, self.groups, self._soft = candidates, groups, rewards == "probability"
@@ -93,12 +101,14 @@ class JudgeVectorEnv(VectorEnv):
         self._user = np.zeros((groups, num_envs), np.int64)
         self._steps = np.zeros((groups, num_envs), np.int64)
         self._session = np.full((groups, num_envs, max(history, steps + 1)), n_items, np.int32)
+        self._returns = np.zeros((groups, num_envs))
         self._pending: list[PendingAnswers | None] = [None] * groups  # None for the current group
+        self._started = False
 
     def _start_sessions(self, group: int, mask: np.ndarray) -> None:
         """Start new sessions of a group where ``mask``, ``(N,) bool``."""
         drawn = self._rng.integers(len(self.starts), size=int(mask.sum()))
-        self._user[group, mask], self._steps[group, mask] = self.users[drawn], 0
+        self._user[group, mask], self._steps[group, mask], self._returns[group, mask] = self.users[drawn], 0, 0
         self._session[group, mask] = self.pad
         self._session[group, mask, -1] = self.starts[drawn]
 
@@ -117,7 +127,7 @@ class JudgeVectorEnv(VectorEnv):
         super().reset(seed=seed)
         if seed is not None:
             self._rng = np.random.default_rng(seed)
-        self._group, self._pending = 0, [None] * self.groups
+        self._group, self._pending, self._started = 0, [None] * self.groups, True
         for group in range(self.groups):
             self._start_sessions(group, np.ones(self.num_envs, bool))
         for group in range(1, self.groups):
@@ -125,11 +135,21 @@ class JudgeVectorEnv(VectorEnv):
         return self._observe(0), {"group": 0}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Submit the candidates of the current group, and return the result of the next one.
+
+        Raises:
+            ActionError: ``actions`` are no ``(N, k)`` items, distinct in each row.
+            ResetNeeded: before the first reset.
+            InputError: the judge answered none of the prompts.
+        """
+        if not self._started:
+            raise ResetNeeded("call reset() before the first step()")
+        actions = distinct_candidates(actions, (self.num_envs, self.candidates), self.pad)
         start = time.perf_counter()
         self._submit(self._group, actions)
         self._group = group = (self._group + 1) % self.groups
         pending, self._pending[group] = self._pending[group], None
-        assert pending is not None, "call reset() before step()"
+        assert pending is not None  # submitted by reset() or by an earlier step
         answers = self.judge.collect(pending)
         info: dict[str, Any] = {
             "group": group,
@@ -147,11 +167,15 @@ class JudgeVectorEnv(VectorEnv):
         session[:, :-1] = session[:, 1:]
         session[:, -1] = answers.item
         self._steps[group] += 1
+        reward = probability(pending.candidates, answers.item, answers.logprobs) if self._soft else answers.reward
+        self._returns[group] += reward
         truncated = self._steps[group] >= self.horizon
         if truncated.any():
+            returns, steps = self._returns[group], self._steps[group]
+            episode = {"r": np.where(truncated, returns, 0.0), "l": np.where(truncated, steps, 0)}
             info |= {"final_obs": self._observe(group), "_final_obs": truncated}
+            info |= {"episode": episode, "_episode": truncated}
             self._start_sessions(group, truncated)
-        reward = probability(pending.candidates, answers.item, answers.logprobs) if self._soft else answers.reward
         return self._observe(group), reward, np.zeros(self.num_envs, bool), truncated, info
 
     def get_state(self) -> dict[str, Any]:
@@ -162,6 +186,7 @@ class JudgeVectorEnv(VectorEnv):
             "user": self._user.copy(),
             "steps": self._steps.copy(),
             "session": self._session.copy(),
+            "returns": self._returns.copy(),
             "asked": [None if pending is None else pending.candidates.copy() for pending in self._pending],
         }
 
@@ -170,7 +195,8 @@ class JudgeVectorEnv(VectorEnv):
         self._rng.bit_generator.state = state["rng"]
         self._group = state["group"]
         self._user, self._steps = state["user"].copy(), state["steps"].copy()
-        self._session, self._pending = state["session"].copy(), [None] * self.groups
+        self._session, self._returns = state["session"].copy(), state["returns"].copy()
+        self._pending, self._started = [None] * self.groups, True
         for group, candidates in enumerate(state["asked"]):
             if candidates is not None:
                 self._submit(group, candidates)

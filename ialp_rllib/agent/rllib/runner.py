@@ -16,8 +16,8 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from ialp_rllib.agent.policy import replay
 from ialp_rllib.agent.rllib import private
+from ialp_rllib.agent.rllib.environments import suit_runner
 from ialp_rllib.errors import IalpError
-from ialp_rllib.results.measures import diversity
 
 
 class ColumnBatch:
@@ -66,8 +66,9 @@ class _Step(NamedTuple):
 class ColumnarEnvRunner(SingleAgentEnvRunner):
     """Samples a vector environment into columns; placement, fault tolerance and weight updates are RLlib's.
 
-    The environment is created by ``creator(env_config | {"num_envs": N})`` and must reset ended episodes in the same
-    step, with the last observation in ``info["final_obs"]``. If a judge selects among candidates, ``info`` may contain
+    The environment is created by ``creator(env_config | {"num_envs": N})`` and suits :func:`.environments.suit_runner`:
+    it resets ended episodes in the same step, with the last observation in ``info["final_obs"]``. If a judge selects
+    among candidates, ``info`` may contain
 
     - ``action``: ``(N,)`` selected items, to be stored instead of the candidates;
     - ``passed``: ``(N, k - 1)`` rejected candidates;
@@ -89,6 +90,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         creator = private.registered_env(config.env) if isinstance(config.env, str) else config.env
         seed = (config.seed or 0) + 1000 * (self.worker_index or 0)
         self.env = creator({**config.env_config, "num_envs": config.num_envs_per_env_runner})
+        suit_runner(self.env, config.agent, config.candidates)
         self.num_envs = self.env.num_envs
         self._env_seed = seed
         self._needs_initial_reset = True
@@ -191,44 +193,14 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
                 raise error.__cause__ from None
             raise
 
-    def measure(self, mode: str, seed: int) -> dict[str, float]:
-        """Evaluate the policy on exactly one episode per environment.
+    @property
+    def device(self) -> Any:
+        """Where the module computes."""
+        return self._device
 
-        Args:
-            mode: ``greedy`` or ``sampled``.
-            seed: seed of the environment and of the sampled actions. Episodes cycle through the world's users, so that
-                all users have the same number of episodes (give or take one).
-
-        Returns:
-            ``return`` and ``length``, means over episodes; ``reward_per_step``; ``episodes``, their number; and
-            ``coverage`` and ``effective_items`` of their items (:func:`ialp_rllib.results.measures.diversity`).
-        """
-        env = self.env
-        start = np.arange(self.num_envs) % len(env.sim.world.users)
-        observation, _ = env.reset(seed=seed, options={"start": start})
-        running = np.ones(self.num_envs, bool)
-        returns, lengths = np.zeros(self.num_envs), np.zeros(self.num_envs)
-        items: list[np.ndarray] = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            while running.any():
-                batch = torch.from_numpy(observation).to(self._device)
-                actions = self.module.act(batch, "greedy" if mode == "greedy" else "categorical").cpu().numpy()
-                observation, reward, terminated, truncated, info = env.step(actions)
-                items.append(info.get("action", actions)[running])  # a judge may have selected among candidates
-                returns += reward * running
-                lengths += running
-                running &= ~(terminated | truncated)
+    def restart(self) -> None:
+        """Let the next sample begin new episodes in all environments."""
         self._needs_initial_reset = True
-        results = {
-            "return": float(returns.mean()),
-            "length": float(lengths.mean()),
-            "reward_per_step": float(returns.sum() / lengths.sum()),
-            "episodes": self.num_envs,
-            **diversity(np.concatenate(items), env.sim.world.n_items),
-        }
-        self.metrics.log_dict(results, key=mode, window=1)
-        return results
 
     def get_metrics(self) -> dict[str, Any]:
         return self.metrics.reduce()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ialp_rllib.agent.rllib.measuring import measure
 from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner
 from ialp_rllib.results.measures import MEASURES, diversity
 from ialp_rllib.users.env import UserVectorEnv
@@ -67,9 +68,9 @@ def measured_with(module: Any, horizons: np.ndarray, mode: str = "sampled") -> d
     algorithm = make_algorithm()
     try:
         runner = cast("ColumnarEnvRunner", algorithm.env_runner_group.local_env_runner)
-        runner.env = UserVectorEnv(world, len(horizons), 8)
+        runner.env = UserVectorEnv(world, len(horizons), 8, "same_step")
         runner.num_envs, runner.module = len(horizons), module
-        return runner.measure(mode, 0)
+        return measure(runner, mode, 0)[0]
     finally:
         algorithm.stop()
 
@@ -101,7 +102,7 @@ def test_recommended_items_match_the_actions_of_the_environment() -> None:
     for mode in ("greedy", "sampled"):
         seen.clear()
         running[:] = True
-        result = runner.measure(mode, 1)
+        result, _ = measure(runner, mode, 1)
         assert result["coverage"] == len(set(seen)) / 20 and len(seen) == pytest.approx(result["length"] * 30)
         assert 1 <= result["effective_items"] <= len(set(seen)) + 1e-9
     users.step = step
@@ -125,7 +126,7 @@ def test_items_selected_by_the_judge_are_counted() -> None:
 
     algorithm = make_algorithm()
     runner = cast("ColumnarEnvRunner", algorithm.env_runner_group.local_env_runner)
-    runner.env = Selecting(make_world(), 8, 8)
+    runner.env = Selecting(make_world(), 8, 8, "same_step")
     runner.module = Proposing()
-    assert runner.measure("greedy", 0)["coverage"] == 1 / 20
+    assert measure(runner, "greedy", 0)[0]["coverage"] == 1 / 20
     algorithm.stop()

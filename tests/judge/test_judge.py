@@ -42,6 +42,8 @@ def test_action_for_none_is_uniform_and_depends_on_the_prompt_only():
     padded = np.concatenate([np.full((n, 2), pad), history], 1)
     np.testing.assert_array_equal(read_answers(logprobs, padded, candidates, pad=pad, seed=3).item, whole.item)
     assert (read_answers(logprobs, history, candidates, pad=pad, seed=4).item != whole.item).mean() > 0.8
+    other = read_answers(logprobs, rng.integers(0, 300, (n, 3)), candidates, pad=pad, seed=3)
+    assert (other.item != whole.item).mean() > 0.8  # the history is a part of the prompt
 
 
 def test_outputs_without_label_count_as_none(caplog):

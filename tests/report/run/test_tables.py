@@ -55,6 +55,15 @@ def test_improvement_over_the_baseline(results):
     assert improvement.loc["end", "verdict"] == NO_DIFFERENCE  # 26..31 against 20..28
 
 
+def test_the_best_is_better_than_every_other_method():
+    returns = {"a2c": 10.0, "aialp_ft": 20.0, "aialp_ap": 20.5}  # ft and ap overlap: neither is the best
+    rows = [result(method, seed, "end", value + seed) for method, value in returns.items() for seed in range(5)]
+    assert not tables.best_cells(results_table(rows).to_pandas(), "sampled")
+    rows += [result("ialp", seed, "end", 40.0 + seed) for seed in range(5)]
+    best = tables.best_cells(results_table(rows).to_pandas(), "sampled")
+    assert {(method, epoch) for method, epoch, _ in best} == {("ialp", "end")}
+
+
 def test_one_seed_is_never_better():
     rows = [result("a2c", 0, "end", 1.0), result("aialp_ap", 0, "end", 99.0)]
     results = results_table(rows).to_pandas()

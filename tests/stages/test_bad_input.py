@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from ialp_rllib.cli import main as cli
+from ialp_rllib.storage import locked
 from tests.small_run import start
 
 
@@ -251,6 +253,15 @@ def test_folder_with_foreign_files_is_not_deleted(data: Path, tmp_path: Path, ia
     assert code == 2
     assert "no run left here" in printed
     assert (out / "prepare" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_folder_in_which_another_run_works(data: Path, tmp_path: Path, ialp: Ialp) -> None:
+    arguments = ("prepare", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))
+    with locked(tmp_path / "run"):
+        code, text = ialp(*arguments)
+    assert code == 2 and f"another run works here (pid {os.getpid()} on " in text and "--out" in text
+    assert not (tmp_path / "run" / "prepare").exists()
+    assert ialp(*arguments)[0] == 0
 
 
 def test_full_disk(data: Path, tmp_path: Path, ialp: Ialp) -> None:

@@ -10,7 +10,6 @@ trials of the latest sweep are included.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from ialp_rllib.results.schemas import read_curves, read_measurements
+from ialp_rllib.storage import read_json, require_intact
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6E7781", "#000000")  # Okabe and Ito
 
@@ -32,12 +32,12 @@ def read(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     sweep = out / "sweep.json"
     if not sweep.is_file():
         raise SystemExit(f"{out} contains no sweep: run sweep.py --out {out} first")
-    trials = json.loads(sweep.read_text())
+    trials = read_json(sweep)
     measured, curves = [], []
     for trial in trials:
         folder = out / "trials" / trial["folder"]
-        manifest = folder / "manifest.json"
-        if not manifest.is_file() or json.loads(manifest.read_text())["fingerprint"] != trial["fingerprint"]:
+        manifest = require_intact(folder)
+        if manifest is None or manifest["fingerprint"] != trial["fingerprint"]:
             continue
         key = {name: trial[name] for name in ("start", "shape", "seed")}
         measured.append(read_measurements(folder / "measurements.parquet").to_pandas().assign(**key))

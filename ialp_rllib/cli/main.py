@@ -33,10 +33,19 @@ def main() -> None:
     atexit.register(_end_quietly)
     try:
         app(standalone_mode=True)
-    except IalpError as error:
-        message = Text.assemble(("error", "bold red"), f" {error}")  # without markup, since it may quote data
+    except Exception as error:
+        plain = _explained(error)
+        if not isinstance(plain, IalpError):
+            raise
+        message = Text.assemble(("error", "bold red"), f" {plain}")  # without markup, since it may quote data
         console.messages.print(message, soft_wrap=True)
-        sys.exit(error.exit_code)
+        sys.exit(plain.exit_code)
+
+
+def _explained(error: Exception) -> BaseException:
+    """One of Ray's own errors in a sentence, wherever it was raised; other errors as they are."""
+    runtime = sys.modules.get("ialp_rllib.runtime")  # not loaded by commands that do without Ray
+    return error if runtime is None or isinstance(error, IalpError) else runtime.explain(error)
 
 
 def _end_quietly() -> None:

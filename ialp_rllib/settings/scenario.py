@@ -43,6 +43,14 @@ class RuntimeSettings:
     cpus: int = setting(0, "CPU cores that Ray uses on this machine; 0: all.", low=0)
     local_mode: bool = setting(False, "Run everything in one process, for debuggers. Same as `--local-mode`.")
     threads: int = setting(1, "Threads of a training run.", low=1, advanced=True)
+    gpus_per_job: float = setting(
+        0.0,
+        "GPUs, or a fraction of one, that Ray reserves for each training run. It only reserves: training runs on "
+        "the CPU.",
+        low=0.0,
+        high=8.0,
+        advanced=True,
+    )
     env_runners: int = setting(
         0,
         "Ray actors that simulate the users of a training run; 0: the training process does.",

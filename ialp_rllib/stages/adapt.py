@@ -46,7 +46,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
                 (settings, str(run.root), stage, name, seed, None, judge if method(name).judge_selects else None)
             )
             folders.append((f"{name}, seed {seed}", stage.folder))
-        run_jobs(train_job, jobs, folders, progress)
+        run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
     finally:
         if judge is not None:
             judge.close()

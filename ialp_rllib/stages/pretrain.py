@@ -37,7 +37,8 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     judge = _live_judge(run) if settings.pretrain.mode == "live" else None
     try:
         jobs = [(settings, str(run.root), stages[seed], seed, judge) for seed in left]
-        run_jobs(train_job, jobs, [(f"iALP, seed {seed}", stages[seed].folder) for seed in left], progress)
+        folders = [(f"iALP, seed {seed}", stages[seed].folder) for seed in left]
+        run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
         if judge is not None and judge.engines:
             usage = judge.usage()
             facts |= {"prompts": usage.prompts, "tokens": usage.tokens, "engine_seconds": usage.seconds}

@@ -48,8 +48,13 @@ def run_jobs(
     jobs: Sequence[tuple[Any, ...]],
     folders: Iterable[tuple[str, Path]],
     progress: Progress,
+    gpus: float = 0.0,
 ) -> None:
-    """Run training jobs in parallel and report their progress from the files in their folders."""
+    """Run training jobs in parallel and report their progress from the files in their folders.
+
+    Args:
+        gpus: GPUs that each reserves (``runtime.gpus_per_job``).
+    """
     named = list(folders)
 
     def poll() -> None:
@@ -58,6 +63,6 @@ def run_jobs(
                 state = read_json(folder / PROGRESS, ("done", "total"))
                 progress.update(name, state["done"], state["total"])
 
-    runtime.run_jobs(function, jobs, poll=poll)
+    runtime.run_jobs(function, jobs, poll=poll, gpus=gpus)
     for name, _ in named:
         progress.update(name, 1, 1)

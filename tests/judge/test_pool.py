@@ -128,7 +128,7 @@ class FailingEngine:
 
 
 def test_failing_prompt_is_refused_alone(monkeypatch):
-    monkeypatch.setattr(runtime, "_in_process", True)
+    monkeypatch.setattr(runtime.services, "_in_process", True)
     monkeypatch.setattr(actor, "make_engine", lambda *_: FailingEngine())
     pool = EnginePool(JudgeSettings(), AnswerFormat("", [" a", " b"]), "none")
     output = pool.result(pool.submit([*"abcdefg", "broken", "h", "broken"]))

@@ -138,7 +138,7 @@ def sweep(options: argparse.Namespace) -> None:
         # Tune restores an experiment with its original trials: another grid, or other settings, is a new experiment.
         experiment = out / "tune" / fingerprint([stage.fingerprint for stage in stages])[:12]
         with bars.stage("trials"), progress(bars, stages, settings.adapt.env_steps):
-            errors = runtime.fit(trial, space, experiment)
+            errors = runtime.fit(trial, space, experiment, gpus=settings.runtime.gpus_per_job)
     failed = [error for error in errors if error]
     if failed:
         last = str(failed[0]).strip().splitlines()[-1]

@@ -1,22 +1,17 @@
-"""Where things run: in this process (for debuggers), on this machine, or on a Ray cluster.
-
-The rest of the package calls :func:`start`, :func:`service`, :func:`get` and :func:`run_jobs`; none of it depends on
-where things run.
-"""
+"""Starting and stopping Ray, and services: objects in a process of their own."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
 from packaging.version import Version
 
-from ialp_rllib.errors import IalpError, InputError
+from ialp_rllib.runtime.failures import explain
+from ialp_rllib.runtime.starting import forget_token, join, start_here
 from ialp_rllib.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
@@ -31,39 +26,34 @@ def start(settings: RuntimeSettings) -> None:
     """Start Ray, or join a cluster. Does nothing if Ray is already initialised in this process.
 
     Raises:
-        InputError: the cluster at ``settings.address`` (or ``RAY_ADDRESS``) cannot be reached.
+        InputError: the cluster at ``settings.address`` (or ``RAY_ADDRESS``) cannot be reached, or refuses the token.
+        IalpError: Ray does not start on this machine.
     """
-    global _in_process
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray must not hide the GPU from CPU-only tasks
-    options: dict[str, Any] = {"include_dashboard": False, "logging_level": logging.WARNING}
     if settings.local_mode:
-        _start_for_debugger(options)
+        _start_for_debugger()
         return
     address = settings.address or os.environ.get("RAY_ADDRESS", "")
-    if address:
-        try:
-            ray.init(address=address, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            problem = f"cannot be reached ({str(error).splitlines()[0]})"
-            raise InputError(f"Ray cluster {address!r}", problem, "a running cluster, or RAY_ADDRESS unset") from error
+    if address and address != "local":
+        join(address)
     else:
-        ray.init(num_cpus=settings.cpus or None, log_to_driver=False, **options)
+        start_here(num_cpus=settings.cpus or None, log_to_driver=False)
 
 
-def _start_for_debugger(options: dict[str, Any]) -> None:
+def _start_for_debugger() -> None:
     """Run everything in the driver, so that a breakpoint anywhere opens in the terminal."""
     global _in_process
     if HAS_LOCAL_MODE:
-        ray.init(local_mode=True, **options)
+        start_here(local_mode=True)
     else:
         log.warning(
             "Ray %s has no local mode (removed in 2.55): running in this process without Ray actors or tasks.",
             ray.__version__,
         )
+        start_here(num_cpus=1, log_to_driver=False)  # RLlib needs an object store; nothing is put into it
         _in_process = True
-        ray.init(num_cpus=1, log_to_driver=False, **options)  # RLlib needs an object store; nothing is put into it
     # Ray points breakpoint() at its own remote debugger, under which it silently does nothing.
     os.environ["PYTHONBREAKPOINT"] = "pdb.set_trace"
 
@@ -73,6 +63,7 @@ def stop() -> None:
     global _in_process
     _in_process = False
     ray.shutdown()
+    forget_token()
 
 
 def local() -> bool:
@@ -80,6 +71,11 @@ def local() -> bool:
     if _in_process:
         return True
     return HAS_LOCAL_MODE and ray.is_initialized() and ray._private.worker.global_worker.mode == ray.LOCAL_MODE
+
+
+def without_ray() -> bool:
+    """Whether everything runs in this process although this Ray has no local mode."""
+    return _in_process
 
 
 _services: dict[int, Any] = {}  # the services of this process, by id
@@ -182,7 +178,12 @@ def ready(references: list[Any], seconds: float) -> list[Any]:
 
 
 def get(references: Any) -> Any:
-    """The results of service calls: one, or a list. Errors of the calls are raised here."""
+    """The results of service calls: one, or a list. Errors of the calls are raised here.
+
+    Raises:
+        IalpError: Ray lost what was asked for, in one sentence (:func:`.explain`).
+        RayActorError: a service died (:data:`DIED`) or restarts (:data:`RESTARTING`), for who can ask another.
+    """
     if isinstance(references, list | tuple):
         return [get(r) for r in references]
     if isinstance(references, _Done):
@@ -191,75 +192,7 @@ def get(references: Any) -> Any:
         return references.value
     try:
         return ray.get(references)
-    except ray.exceptions.RayTaskError as error:
-        raise _cause(error) from error
-
-
-def _cause(error: ray.exceptions.RayTaskError) -> BaseException:
-    """Our own errors without Ray's wrapper; others unchanged."""
-    cause = error.cause
-    return cause if isinstance(cause, IalpError) else error
-
-
-def fit(trial: Callable[[dict[str, Any]], None], space: dict[str, Any], folder: Path) -> list[BaseException | None]:
-    """Run a Ray Tune experiment in ``folder``, or resume the one in it. Returns the error of each trial, or None.
-
-    When debugging without Ray's local mode, the trials run one after the other in this process: a Tune trial would be
-    a separate process without a terminal.
-    """
-    from ray import tune
-
-    if _in_process:
-        return _fit_here(trial, space)
-    trainable = tune.with_resources(trial, {"cpu": 1})
-    if tune.Tuner.can_restore(str(folder)):
-        tuner = tune.Tuner.restore(
-            str(folder), trainable, resume_unfinished=True, restart_errored=True, param_space=space
-        )
-    else:
-        config = tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0)
-        tuner = tune.Tuner(trainable, param_space=space, run_config=config)
-    return [result.error for result in tuner.fit()]
-
-
-def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) -> list[BaseException | None]:
-    from ray import tune
-    from ray.tune.search.variant_generator import generate_variants
-
-    reporter, tune.report = tune.report, lambda *_, **__: None  # there is no trial to report to
-    try:
-        variants = [config for _, config in generate_variants(space)]
-        for config in variants:
-            trial(config)
-    finally:
-        tune.report = reporter
-    return [None] * len(variants)
-
-
-def run_jobs(
-    function: Callable[..., Any],
-    jobs: Sequence[tuple[Any, ...]],
-    *,
-    poll: Callable[[], None] = lambda: None,
-    seconds: float = 0.5,
-) -> list[Any]:
-    """Run ``function(*job)`` for every job, as many in parallel as there are CPUs; return the results in order.
-
-    Args:
-        poll: called about every ``seconds`` while jobs run, to report progress.
-    """
-    if local():
-        results = []
-        for job in jobs:
-            results.append(function(*job))
-            poll()
-        return results
-    task = ray.remote(function).options(num_cpus=1, max_retries=2)
-    references = [task.remote(*job) for job in jobs]
-    waiting = list(references)
-    while waiting:
-        done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=seconds)
-        poll()
-        get(done)  # an error stops the run now, not after the other jobs
-        time.sleep(0)
-    return get(references)
+    except ray.exceptions.RayError as error:
+        if isinstance(error, DIED) and not isinstance(error, ray.exceptions.RayTaskError):
+            raise
+        raise explain(error) from error

@@ -1,0 +1,115 @@
+"""Jobs in parallel: functions as Ray tasks, and experiments of Ray Tune."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.runtime.failures import explain
+from ialp_rllib.runtime.services import get, local, without_ray
+
+RETRIES = 2
+"""How often Ray starts a job again whose process or node was lost. An exception of the job itself is not retried."""
+TRIAL_FAILURES = 3
+"""How often Ray Tune starts a trial again that failed, from its last checkpoint."""
+
+
+def fit(
+    trial: Callable[[dict[str, Any]], None], space: dict[str, Any], folder: Path, *, gpus: float = 0.0
+) -> list[BaseException | None]:
+    """Run a Ray Tune experiment in ``folder``, or resume the one in it. Returns the error of each trial, or None.
+
+    A trial whose process is lost is started again, up to :data:`TRIAL_FAILURES` times. When debugging without Ray's
+    local mode, the trials run one after the other in this process: a Tune trial would be a separate process without a
+    terminal.
+
+    Args:
+        gpus: GPUs, or a fraction of one, that each trial reserves beside its CPU.
+
+    Raises:
+        InputError: more GPUs than any node has.
+    """
+    from ray import tune
+
+    if without_ray():
+        return _fit_here(trial, space)
+    _check_gpus(gpus)
+    trainable = tune.with_resources(trial, {"cpu": 1, "gpu": gpus} if gpus else {"cpu": 1})
+    if tune.Tuner.can_restore(str(folder)):
+        tuner = tune.Tuner.restore(
+            str(folder), trainable, resume_unfinished=True, restart_errored=True, param_space=space
+        )
+    else:
+        failures = tune.FailureConfig(max_failures=TRIAL_FAILURES)  # Tune's default is none: a lost node would be final
+        config = tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0, failure_config=failures)
+        tuner = tune.Tuner(trainable, param_space=space, run_config=config)
+    return [explain(result.error) if result.error else None for result in tuner.fit()]
+
+
+def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) -> list[BaseException | None]:
+    from ray import tune
+    from ray.tune.search.variant_generator import generate_variants
+
+    reporter, tune.report = tune.report, lambda *_, **__: None  # there is no trial to report to
+    try:
+        variants = [config for _, config in generate_variants(space)]
+        for config in variants:
+            trial(config)
+    finally:
+        tune.report = reporter
+    return [None] * len(variants)
+
+
+def run_jobs(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    *,
+    poll: Callable[[], None] = lambda: None,
+    seconds: float = 0.5,
+    gpus: float = 0.0,
+) -> list[Any]:
+    """Run ``function(*job)`` for every job, as many in parallel as there are CPUs; return the results in order.
+
+    Args:
+        poll: called about every ``seconds`` while jobs run, to report progress.
+        gpus: GPUs, or a fraction of one, that each job reserves beside its CPU.
+
+    Raises:
+        InputError: more GPUs than any node has.
+        IalpError: a process or node was lost more than :data:`RETRIES` times, or memory ran out.
+    """
+    if local():
+        results = []
+        for job in jobs:
+            results.append(function(*job))
+            poll()
+        return results
+    _check_gpus(gpus)
+    task = ray.remote(function).options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
+    references = [task.remote(*job) for job in jobs]
+    waiting = list(references)
+    while waiting:
+        done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=seconds)
+        poll()
+        try:
+            get(done)  # an error stops the run now, not after the other jobs
+        except ray.exceptions.RayActorError as error:
+            raise explain(error) from error
+        time.sleep(0)
+    return get(references)
+
+
+def _check_gpus(gpus: float) -> None:
+    """Ray would wait for ever for GPUs that no node has; a cluster that grows is asked for a node that has them."""
+    if not gpus or local():
+        return
+    most = max((node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    if most < gpus:
+        problem = f"is {gpus:g}, and the largest node of Ray has {most:g}"
+        expected = f"at most {most:g}; a node with GPUs must be part of the cluster before the run starts"
+        raise InputError("runtime.gpus_per_job", problem, expected)

@@ -46,6 +46,7 @@ def run(
     data: str | Path | None = None,
     out: str | Path | None = None,
     local_mode: bool = False,
+    allow_plugins: bool = False,
     progress: bool | Progress = True,
 ) -> Run:
     """Run all stages of a scenario, as ``ialp run`` does; a stage that is up to date is not run again.
@@ -57,6 +58,8 @@ def run(
         data: folder of the scenario's data (setting ``catalogue.data``).
         out: folder of the run; None: ``runs/SCENARIO``.
         local_mode: everything in this process, for breakpoints.
+        allow_plugins: whether to import the modules that the scenario file names (``adapt.plugins``); those named in
+            ``overrides`` are imported in any case.
         progress: a line per stage on standard error, nothing, or a :class:`ialp_rllib.progress.Progress` that draws it.
 
     Raises:
@@ -67,7 +70,7 @@ def run(
         values += to_overrides({"catalogue.data": Path(data).expanduser().resolve()})
     if local_mode:
         values += to_overrides({"runtime.local_mode": True})
-    settings = load(str(scenario), values)
+    settings = load(str(scenario), values, allow_plugins=allow_plugins)
     root = Path(out).expanduser() if out is not None else Path("runs") / (settings.scenario or Path(scenario).stem)
     folder = RunFolder(settings, root.resolve())
     if isinstance(progress, bool):
@@ -81,18 +84,22 @@ def run(
     return Run(folder)
 
 
-def open_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path, *, allow_plugins: bool = False) -> Run:
     """A run that ``ialp run`` or :func:`run` left in ``folder``, finished or not.
 
+    Args:
+        allow_plugins: whether to import the modules that its settings name (``adapt.plugins``).
+
     Raises:
-        InputError: the folder holds no run, or its settings were changed or cannot be read.
+        InputError: the folder holds no run, its settings were changed or cannot be read, or they name plugins and these
+            are not allowed.
     """
     root = Path(folder).expanduser().resolve()
     if not (root / SETTINGS).is_file():
         problem = f"holds no run (no {SETTINGS})" if root.is_dir() else "no such folder"
         raise InputError(str(root), problem, "the folder of a run: `ialp run SCENARIO --out FOLDER` makes one")
     require_intact(root)
-    return Run(RunFolder(load(str(root / SETTINGS)), root))
+    return Run(RunFolder(load(str(root / SETTINGS), allow_plugins=allow_plugins), root))
 
 
 class Run:

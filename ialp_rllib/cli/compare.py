@@ -55,6 +55,7 @@ def compare(
         ),
     ] = False,
     local_mode: console.Local = False,
+    allow_plugins: console.Plugins = False,
     verbose: console.Verbose = False,
 ) -> None:
     """Compare methods over scenarios and seeds. Training runs that are up to date are not run again."""
@@ -72,6 +73,7 @@ def compare(
         overrides=overrides,
         vary=vary or (),
         cross_validate=cross_validate,
+        allow_plugins=allow_plugins,
     )
     plan.check()
     with locked(plan.out):

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 if TYPE_CHECKING:
+    from ialp_rllib.settings import Settings
     from ialp_rllib.stages.run import RunFolder
 
 messages = Console(stderr=True)
@@ -25,6 +26,9 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. agent.gamma=0.95.")
 ]
 Local = Annotated[bool, typer.Option("--local-mode", help="Run everything in one process, for debugging.")]
+Plugins = Annotated[
+    bool, typer.Option("--allow-plugins", help="Import the modules that the scenario file names (adapt.plugins).")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log messages of the stages.")]
 
 
@@ -38,7 +42,43 @@ def results(width: int = 140) -> Console:
     return console if console.is_terminal else Console(width=width)
 
 
-def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list[str] | None, local: bool) -> RunFolder:
+def read_settings(
+    scenario: str,
+    data: Path | None,
+    overrides: list[str] | None,
+    local: bool = False,
+    allow_plugins: bool | None = None,
+) -> Settings:
+    """The settings that the options of a command describe.
+
+    Args:
+        scenario: name of a built-in scenario, or path of a YAML file.
+        data: folder of its data; None: the scenario's.
+        overrides: ``key=value``.
+        local: whether to run everything in one process.
+        allow_plugins: as of :func:`ialp_rllib.settings.load`.
+
+    Raises:
+        InputError: an unknown scenario or setting, an invalid value, or a plugin that was not allowed.
+    """
+    from ialp_rllib.settings import load
+
+    settings_overrides = list(overrides or [])
+    if data is not None:
+        settings_overrides.append(f"catalogue.data={data.expanduser().resolve()}")
+    if local:
+        settings_overrides.append("runtime.local_mode=true")
+    return load(scenario, settings_overrides, allow_plugins=allow_plugins)
+
+
+def open_run(
+    scenario: str,
+    data: Path | None,
+    out: Path | None,
+    overrides: list[str] | None,
+    local: bool,
+    allow_plugins: bool = False,
+) -> RunFolder:
     """The run that the options of a command describe.
 
     Args:
@@ -47,19 +87,14 @@ def open_run(scenario: str, data: Path | None, out: Path | None, overrides: list
         out: folder of the run; None: ``runs/SCENARIO``.
         overrides: ``key=value``.
         local: whether to run everything in one process.
+        allow_plugins: whether to import the modules that the scenario file names.
 
     Raises:
-        InputError: an unknown scenario or setting, or an invalid value.
+        InputError: an unknown scenario or setting, an invalid value, or a plugin that was not allowed.
     """
-    from ialp_rllib.settings import load
     from ialp_rllib.stages.run import RunFolder
 
-    settings_overrides = list(overrides or [])
-    if data is not None:
-        settings_overrides.append(f"catalogue.data={data.expanduser().resolve()}")
-    if local:
-        settings_overrides.append("runtime.local_mode=true")
-    settings = load(scenario, settings_overrides)
+    settings = read_settings(scenario, data, overrides, local, allow_plugins)
     return RunFolder(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
 
 

@@ -108,7 +108,7 @@ def _load(scenario: str, data: Path | None, overrides: list[str] | None) -> Sett
     from ialp_rllib.settings import load
 
     folder = [] if data is None else [f"catalogue.data={json.dumps(str(data.expanduser().resolve()))}"]
-    return load(scenario, [*(overrides or []), *folder])
+    return load(scenario, [*(overrides or []), *folder], allow_plugins=None)
 
 
 # --- download

@@ -43,6 +43,7 @@ def audit(
     ] = None,
     set_: console.Set = None,
     local_mode: console.Local = False,
+    allow_plugins: console.Plugins = False,
     verbose: console.Verbose = False,
 ) -> None:
     """Measure the accuracy of a run's judge, its calibration, and its biases: position, wording, popularity."""
@@ -51,7 +52,7 @@ def audit(
     from ialp_rllib.report.audit.run import audit_run
 
     console.configure_logging(verbose)
-    run = console.open_run(scenario, data, out, set_, local_mode)
+    run = console.open_run(scenario, data, out, set_, local_mode, allow_plugins)
     try:
         with Bars(console.messages, plain=local_mode) as bars:
             result, page = audit_run(run, bars, model=model, prompts=prompts or 0, page=html and html.expanduser())
@@ -123,7 +124,7 @@ def init(
     given = {name: value for name, value in options.items() if value is not None}
     chosen = from_dict(TinySettings, given, "ialp judge init", places={name: f"--{name}" for name in given})
     torch.set_num_threads(chosen.threads)
-    settings = console.open_run(scenario, data, None, set_, False).settings
+    settings = console.read_settings(scenario, data, set_)
     folder = out.expanduser().resolve()
     with Bars(console.messages) as bars:
         facts = make_tiny_judge(settings, chosen, folder, bars)

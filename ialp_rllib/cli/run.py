@@ -25,10 +25,11 @@ def run(
     out: console.Out = None,
     set_: console.Set = None,
     local_mode: console.Local = False,
+    allow_plugins: console.Plugins = False,
     verbose: console.Verbose = False,
 ) -> None:
     """Run all stages of a scenario. Stages that are up to date are not run again."""
-    _execute(scenario, data, out, set_, local_mode, verbose)
+    _execute(scenario, data, out, set_, local_mode, allow_plugins, verbose)
 
 
 def _stage_command(name: str) -> Callable[..., None]:
@@ -38,9 +39,10 @@ def _stage_command(name: str) -> Callable[..., None]:
         out: console.Out = None,
         set_: console.Set = None,
         local_mode: console.Local = False,
+        allow_plugins: console.Plugins = False,
         verbose: console.Verbose = False,
     ) -> None:
-        _execute(scenario, data, out, set_, local_mode, verbose, name)
+        _execute(scenario, data, out, set_, local_mode, allow_plugins, verbose, name)
 
     return command
 
@@ -51,6 +53,7 @@ def _execute(
     out: Path | None,
     overrides: list[str] | None,
     local: bool,
+    allow_plugins: bool,
     verbose: bool,
     *names: str,
 ) -> None:
@@ -60,7 +63,7 @@ def _execute(
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.stages.pipeline import run_all
 
-    run = console.open_run(scenario, data, out, overrides, local)
+    run = console.open_run(scenario, data, out, overrides, local, allow_plugins)
     try:
         with Bars(console.messages, plain=local) as bars:
             run_all(run, bars, names)

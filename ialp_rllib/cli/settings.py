@@ -75,7 +75,7 @@ def _nearest(name: str, names: Collection[str]) -> str:
 
 
 def _rows(infos: list[SettingInfo], scenario: str) -> list[_Row]:
-    values = to_dict(load(scenario)) if scenario else {}
+    values = to_dict(load(scenario, allow_plugins=None)) if scenario else {}
     rows = []
     for info in infos:
         default = json.loads(json.dumps(info.default))  # plain data, as `to_dict` gives it: lists, no tuples

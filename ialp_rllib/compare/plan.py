@@ -91,6 +91,7 @@ def plan_comparison(
     overrides: Sequence[str] = (),
     vary: Sequence[str] = (),
     cross_validate: bool = False,
+    allow_plugins: bool = False,
 ) -> Comparison:
     """Plan a comparison from the arguments of ``ialp compare``.
 
@@ -104,6 +105,7 @@ def plan_comparison(
         vary: ``key=[a, b]``: run each scenario with each value; several: with all combinations.
         cross_validate: whether to test each seed on different users: seed s uses test part s modulo their number,
             1 / ``catalogue.test_share``. With as many seeds as parts, every user is a test user once.
+        allow_plugins: whether to import the modules that a scenario file names.
 
     Raises:
         InputError: an unknown scenario, method or setting; a duplicate; or data or settings for a scenario that is not
@@ -125,11 +127,11 @@ def plan_comparison(
     names: list[str] = []
     varied: dict[str, tuple[str, Variant]] = {}
     for scenario in scenarios:
-        base = load(scenario).scenario or Path(scenario).stem
+        base = load(scenario, allow_plugins=None).scenario or Path(scenario).stem
         folder = next((folders.pop(key) for key in (base, scenario) if key in folders), None)
         own = [*by_scenario.get("", ()), *(by_scenario.pop(base, None) or by_scenario.pop(scenario, []))]
         for variant in combinations:
-            plain = load(scenario, [*own, *variant.overrides()])
+            plain = load(scenario, [*own, *variant.overrides()], allow_plugins=allow_plugins)
             name = variant.scenario_name(base)
             if name in names:
                 raise InputError(f"scenario {scenario!r}", f"{base!r} is named twice", "every scenario once")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,18 @@ class Settings:
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
 
-def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings:
+def load(scenario: str, overrides: list[str] | tuple[str, ...] = (), *, allow_plugins: bool | None = False) -> Settings:
     """Read a scenario.
 
     Args:
         scenario: name of a scenario of the package (``sample``, ``coat``), or path of a YAML file.
         overrides: ``key=value`` pairs with dotted keys and values in YAML: ``judge.candidates=5``.
+        allow_plugins: whether the file may name modules to import (``adapt.plugins``); ``overrides`` may. None: it may,
+            because the caller only reads the settings and starts nothing with them.
 
     Raises:
-        InputError: no such scenario; unknown key; value of the wrong type or out of range; contradictory values.
+        InputError: no such scenario; unknown key; value of the wrong type or out of range; contradictory values; a
+            plugin that was not allowed.
     """
     path = Path(scenario) if scenario.endswith((".yaml", ".yml")) else SCENARIOS / f"{scenario}.yaml"
     try:
@@ -109,7 +113,30 @@ def load(scenario: str, overrides: list[str] | tuple[str, ...] = ()) -> Settings
     places = {override.partition("=")[0]: f"--set {override}" for override in overrides}
     settings = from_dict(Settings, tree, str(path), places=places)
     _check_together(settings)
+    if allow_plugins is False and not {"adapt", "adapt.plugins"} & places.keys():
+        _refuse_plugins(settings.adapt.plugins, str(path))
     return settings
+
+
+def _refuse_plugins(names: tuple[str, ...], path: str) -> None:
+    """A plugin is code, and a scenario or a run's folder may be a stranger's."""
+    if not names:
+        return
+    modules = ", ".join(f"{name} ({_location(name)})" for name in names)
+    raise InputError(
+        path,
+        f"adapt.plugins names Python modules, which would be imported and run: {modules}",
+        "--allow-plugins (in Python allow_plugins=True) after reading them, or --set 'adapt.plugins=[...]' of your own",
+    )
+
+
+def _location(module: str) -> str:
+    """The file or folder of a module, found without importing anything."""
+    try:
+        spec = PathFinder.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        spec = None
+    return str(spec.origin or "a folder without __init__.py") if spec else "not found here"
 
 
 def _check_together(settings: Settings) -> None:

@@ -120,7 +120,7 @@ def _other_run(judge: JudgeSettings, name: str) -> _Source:
     if not (folder / PREPARED / MANIFEST).is_file():
         problem = "this run's data are not prepared"
         raise InputError(where, problem, f"`{resume_command('prepare', folder)}` first")
-    other = load(str(folder / SETTINGS))
+    other = load(str(folder / SETTINGS), allow_plugins=None)
     # The rating threshold belongs to that log's scale, as the wording belongs to its items.
     own = {field: getattr(other.judge, field) for field in ("platform", "item_noun", "min_rating")}
     catalogue = read_catalogue(folder / PREPARED)

@@ -6,6 +6,7 @@ The command line turns every :class:`IalpError` into one message without a trace
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,13 +61,22 @@ _STORAGE_PROBLEMS = {
 }
 
 
+_RUST = re.compile(r"\(os error (\d+)\)")  # how safetensors and tokenizers report the operating system's errors
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write below ``path`` into an :class:`InputError`."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _STORAGE_PROBLEMS:
+    except InputError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None and (match := _RUST.search(str(error))):
+            number = int(match[1])
+        if number not in _STORAGE_PROBLEMS:
             raise
-        problem, expected = _STORAGE_PROBLEMS[error.errno]
-        raise InputError(str(error.filename or path), problem, expected) from error
+        problem, expected = _STORAGE_PROBLEMS[number]
+        where = getattr(error, "filename", None) or path
+        raise InputError(str(where), problem, expected) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ialp_rllib.agent.policy.exploration import propose
+from ialp_rllib.agent.policy.exploration import propose, sample
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from tests.agent.small import make_algorithm
 
@@ -55,3 +55,10 @@ def test_peaked_policy_proposes_only_allowed_items(strategy: str) -> None:
         assert not torch.isin(items, torch.tensor([1, 2, 3, 20])).any()
         assert all(len(set(row)) == 5 for row in items.tolist())
     algorithm.stop()
+
+
+@pytest.mark.parametrize("drawn", [0.0, 0.5, 1 - 2**-24])  # the ends of what torch.rand returns, and its middle
+def test_items_of_weight_zero_are_never_sampled(drawn: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, drawn))
+    weights = torch.tensor([[0.0, 0.2, 0.0, 0.3, 0.0], [0.0, 0.0, 7.0, 0.0, 0.0]])
+    assert (weights.gather(1, sample(weights)[:, None]) > 0).all()

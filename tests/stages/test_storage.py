@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import random
@@ -235,3 +237,14 @@ def test_one_process_works_in_a_folder_until_it_ends_however_it_ends(tmp_path: P
         assert f"pid {os.getpid()} " in (tmp_path / storage.LOCK).read_text()
     with locked(tmp_path):  # free again
         pass
+
+
+def test_a_file_system_without_locks_is_used_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path):
+        assert "has no locks" in caplog.text

@@ -7,6 +7,7 @@
 #   PYTHON           Python 3.11 or 3.12 to use (default: the one that .venv was made with, else python3.11, else
 #                    python3.12); .venv is made anew where it has the other version
 #   PIP_FIND_LINKS   a folder with wheels to look into first (UV_FIND_LINKS and pip's own configuration count too)
+#   IALP_PACKAGES_ONLY  set: the packages of the lock without the project, for a layer of an image that outlives its code
 #   TORCH_CPU_INDEX  where the CPU wheel of torch comes from when no such folder has it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -105,6 +106,7 @@ if [ -n "$missing" ]; then
   fi
   [ -z "$missing" ] || uv_install -r - <<<"$missing" || download_failed "$lock"
 fi
+[ -z "${IALP_PACKAGES_ONLY:-}" ] || exit 0
 uv_install --editable . || download_failed "the project itself"
 
 # --- does it work?

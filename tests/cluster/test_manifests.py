@@ -69,6 +69,46 @@ def test_rayjob_has_the_fields_that_kuberay_needs(rayjob: dict[str, Any]) -> Non
     assert {group["groupName"] for group in cluster["workerGroupSpecs"]} == {"cpu", "gpu"}
 
 
+# Fields of KubeRay's RayJob (1.5.1): Kubernetes drops a misspelt one without a word, or refuses the whole file.
+JOB_FIELDS = {
+    *("entrypoint", "submissionMode", "submitterConfig", "backoffLimit", "shutdownAfterJobFinishes"),
+    *("ttlSecondsAfterFinished", "rayClusterSpec"),
+}
+CLUSTER_FIELDS = {
+    *("rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs"),
+}
+AUTOSCALER_FIELDS = {"upscalingMode", "idleTimeoutSeconds", "resources"}
+GROUP_FIELDS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+
+
+def test_the_fields_are_kuberays_and_agree_with_each_other(rayjob: dict[str, Any]) -> None:
+    job, cluster = rayjob["spec"], rayjob["spec"]["rayClusterSpec"]
+    assert set(job) <= JOB_FIELDS and set(cluster) <= CLUSTER_FIELDS
+    assert job["submissionMode"] in ("K8sJobMode", "HTTPMode") and set(job["submitterConfig"]) == {"backoffLimit"}
+    assert job["shutdownAfterJobFinishes"] and job["ttlSecondsAfterFinished"] > 0  # the one needs the other
+    groups = cluster["workerGroupSpecs"]
+    assert all(set(group) <= GROUP_FIELDS for group in groups)
+    assert any(group["minReplicas"] != group["maxReplicas"] for group in groups)
+    assert cluster["enableInTreeAutoscaling"] is True  # else minReplicas and maxReplicas mean nothing
+    options = cluster["autoscalerOptions"]
+    assert set(options) <= AUTOSCALER_FIELDS and options["upscalingMode"] in ("Default", "Conservative", "Aggressive")
+    assert options["idleTimeoutSeconds"] >= 60
+
+
+def gib(text: str) -> float:
+    assert text.endswith("Gi"), text
+    return float(text.removesuffix("Gi"))
+
+
+def test_shared_memory_is_a_part_of_the_memory_and_pods_are_not_root(rayjob: dict[str, Any]) -> None:
+    for pod in pods(rayjob):
+        [shm] = [volume for volume in pod["volumes"] if volume["name"] == "shm"]
+        [container] = pod["containers"]
+        assert shm["emptyDir"]["medium"] == "Memory"  # it counts against the container's memory limit
+        assert gib(shm["emptyDir"]["sizeLimit"]) <= gib(container["resources"]["limits"]["memory"]) / 2
+        assert pod["securityContext"]["runAsNonRoot"] is True and pod["securityContext"]["runAsUser"] == 1000
+
+
 def test_every_pod_mounts_the_folder_of_the_results(rayjob: dict[str, Any]) -> None:
     out = rayjob["spec"]["entrypoint"].split("--out ")[1].split()[0]
     for pod in pods(rayjob):

@@ -15,11 +15,11 @@ import json, os
 import ray
 from ialp_rllib import runtime
 from ialp_rllib.settings import RuntimeSettings
-from tests.runtime.ports import METHODS, call, http_status, listening
+from benchmarks.listening_ports import METHODS, call, http_status, listening
 
 before = dict(os.environ)
 runtime.start(RuntimeSettings(cpus=1{options}))
-gcs = ray.get_runtime_context().gcs_address
+gcs = int(ray.get_runtime_context().gcs_address.rpartition(":")[2])
 token = os.environ["RAY_AUTH_TOKEN"]
 
 def in_task(number):
@@ -27,7 +27,7 @@ def in_task(number):
 
 jobs = runtime.run_jobs(in_task, [(1,), (2,)])
 ports = listening(os.getpid())
-statuses = [call(f"127.0.0.1:{{p.port}}", m) for p in ports for m in METHODS if "Agent" not in p.process]
+statuses = [call(p.port, m) for p in ports for m in METHODS if "Agent" not in p.process]
 http = [(http_status(p.port), p.port) for p in ports if "DashboardAgent" in p.process]
 allowed = call(gcs, METHODS[0], token), call(gcs, METHODS[0], "0" * 64)
 runtime.stop()

@@ -7,7 +7,8 @@ from typing import Any
 
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.distillation.distil import DistilProgress, distil
-from ialp_rllib.judge.distillation.preferences import read_table, table_hash
+from ialp_rllib.judge.distillation.preferences import matrix, read_table, table_hash
+from ialp_rllib.judge.distillation.same_answer import LabelCounts
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.judges import judge_of
@@ -32,6 +33,8 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     finally:
         judge.close()
     table = read_table(folder)
+    labels = LabelCounts(settings.judge.candidates)
+    labels.add(table["label"].to_numpy(), matrix(table, "logprobs"))
     return {
         "prompts": table.num_rows,
         "asked_now": speed.asked,
@@ -45,6 +48,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         "engine_busy_share": usage.seconds / max(1e-9, speed.seconds * speed.engines),
         "engines_replaced": usage.replaced,
         "mean_reward": float(table["reward"].to_numpy().mean()),
+        "same_answer": labels.same_answer(),
         "hash": table_hash(folder),
     }
 

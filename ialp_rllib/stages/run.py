@@ -61,7 +61,7 @@ def _judge(settings: Settings) -> Any:
         "allow_chance": False,
     }
     speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
-    tune = replace(settings.judge.tune, checkpoint_every=1)
+    tune = replace(settings.judge.tune, checkpoint_every=1, max_skipped=0)
     oracle = settings.judge.oracle if settings.judge.is_oracle else OracleSettings()
     model = model_content(settings.judge.model)
     return replace(settings.judge, model=model, tune=tune, oracle=oracle, **where, **speed)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ialp_rllib.commands import SETTINGS, command
+from ialp_rllib.errors import AtChanceError
 from ialp_rllib.judge.audit.audit import audit_judge
 from ialp_rllib.judge.judge import local_judge
 from ialp_rllib.judge.oracle.oracle import OracleJudge
@@ -18,18 +21,33 @@ from ialp_rllib.stages.judges import give_back, judge_of, served_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_json, write_json
 
+log = logging.getLogger(__name__)
+
 AUDIT, BEFORE = "audit.json", "audit_before.json"
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Tune the judge, with a brief audit before (both if ``judge.tune.enabled``); audit the model that will be served.
 
-    An oracle is only audited.
+    An oracle is only audited. What an earlier call finished before it ended at :func:`_require_above_chance` is not
+    done again.
 
     Returns:
         The audit (:func:`.audit_judge`) and the model; of a tuned judge also the tuning record (``tuning``) and the
         brief audit ``before``.
+
+    Raises:
+        AtChanceError: the judge is not better than chance, and ``judge.allow_chance`` is false.
     """
+    settings = run.settings.judge
+    if not (folder / AUDIT).is_file():
+        write_json(folder / AUDIT, _tune_and_audit(run, folder, progress))
+    audit: dict[str, Any] = read_json(folder / AUDIT)
+    _require_above_chance(audit, settings, run.root)
+    return audit
+
+
+def _tune_and_audit(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     settings = run.settings.judge
     tuned: dict[str, Any] = {}
     if settings.is_tuned:
@@ -48,9 +66,31 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             progress=lambda done, total: progress.update("LoRA tuning", done, total),
         )
         tuned = {"tuning": tuning, "before": read_json(before)}
-    audit = {**audit_model(run, settings, served_model(run), progress), "model": settings.model, **tuned}
-    write_json(folder / AUDIT, audit)
-    return audit
+    return {**audit_model(run, settings, served_model(run), progress), "model": settings.model, **tuned}
+
+
+def _require_above_chance(audit: dict[str, Any], settings: JudgeSettings, root: Path) -> None:
+    """An oracle answers as well as was asked for, and is never refused."""
+    if settings.is_oracle or audit["above_chance"]:
+        return
+    items, k = audit["negatives"]["uniform"]["items"], settings.candidates
+    if not items["prompts"]:
+        problem = "its accuracy is unknown: no prompt of the audit contains the true item (judge.tune.none_share)"
+    else:
+        low, high = items["interval"]
+        problem = (
+            f"is not better than chance: {items['accuracy']:.3f} of {items['prompts']:,} held-out prompts that contain "
+            f"the true item answered correctly, 95% interval {low:.3f} to {high:.3f}, chance {1 / k:.3f}"
+        )
+    if settings.allow_chance:
+        log.warning("judge %s: %s; going on, because judge.allow_chance is set", settings.model, problem)
+        return
+    tiny = command("judge init --tiny", root / SETTINGS, out="my-judge")
+    expected = (
+        f"a judge that knows these items: judge.model set to an LLM, or `{tiny}` and judge.model=my-judge; more "
+        "judge.audit_prompts or judge.tune.interactions; or judge.allow_chance=true, to go on with this one"
+    )
+    raise AtChanceError(f"judge {settings.model}", problem, expected)
 
 
 def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: Progress) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.candidates import propose
-from ialp_rllib.judge.distillation.preferences import PreferenceTable, preference_rows
+from ialp_rllib.judge.distillation.preferences import PreferenceTable, matrix, preference_rows
+from ialp_rllib.judge.distillation.same_answer import LabelCounts
 from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.settings import DistilSettings, fingerprint
 
@@ -85,6 +86,7 @@ def distil(
     Raises:
         InputError: the folder holds a table of another model, prompt or plan, the catalogue has too few items, or all
             prompts of a query are refused.
+        AtChanceError: all answers are the same (:meth:`.LabelCounts.require_different`).
     """
     return _Distillation(judge, plan, catalogue, folder, progress).run()
 
@@ -152,6 +154,7 @@ class _Distillation:
         }
         self.table = PreferenceTable(folder, identity)
         self.done = self.asked = self.tokens = 0
+        self.labels = LabelCounts(self.k)
         self.began = time.perf_counter()
 
     def run(self) -> DistilProgress:
@@ -168,6 +171,7 @@ class _Distillation:
                 self._receive(wave)
                 if wave.pending is None:
                     active.remove(wave)
+        self.labels.require_different(self.judge.settings)
         now = self._progress()
         log.info("%s: %d preferences, %d of them from this run", self.table.folder, now.total, now.asked)
         return now
@@ -177,6 +181,8 @@ class _Distillation:
         sessions = np.arange(index * self.plan.batch, min((index + 1) * self.plan.batch, self.plan.sessions))
         if self.table.is_complete(index):
             self.done += len(sessions) * self.plan.steps
+            rows = self.table.read_wave(index)
+            self.labels.add(rows["label"].to_numpy(), matrix(rows, "logprobs"))
             return None
         wave = _Wave(index, sessions, self.users[sessions], self.starts[sessions, None])
         while wave.step <= self.plan.steps:
@@ -184,7 +190,7 @@ class _Distillation:
             if stored is None:
                 break
             self.done += len(sessions)
-            wave.extend(stored)
+            self._extend(wave, stored)
         return wave if self._submit(wave) else None
 
     def _submit(self, wave: _Wave) -> bool:
@@ -209,9 +215,14 @@ class _Distillation:
         if wave.pending.requests and wave.step < self.plan.steps:  # steps answered from the cache need not be stored
             self.table.write_step(wave.index, wave.step, rows)
         self.done, self.asked = self.done + len(wave.sessions), self.asked + len(wave.sessions)
-        wave.extend(rows)
+        self._extend(wave, rows)
+        self.labels.require_different(self.judge.settings)
         self._submit(wave)
         self.progress(self._progress())
+
+    def _extend(self, wave: _Wave, rows: pa.Table) -> None:
+        wave.extend(rows)
+        self.labels.add(rows["label"].to_numpy(), matrix(rows, "logprobs"))
 
     def _columns(self, wave: _Wave, pending: PendingAnswers, answers: Answers) -> dict[str, Any]:
         """Columns of the table for one answered query."""

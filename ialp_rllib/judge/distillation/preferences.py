@@ -123,6 +123,10 @@ class PreferenceTable:
         self._remove_steps(wave)  # left over if a run was killed after it had written the manifest
         return True
 
+    def read_wave(self, wave: int) -> pa.Table:
+        """Rows of a finished wave."""
+        return read_part(self._part(wave))
+
     def read_step(self, wave: int, step: int) -> pa.Table | None:
         """Rows of a stored step; None if it is not stored."""
         path = self._part(wave, step)
@@ -218,9 +222,9 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
     in_session = index >= (ends - lengths)[:, None]
     state = np.where(in_session, items[np.maximum(index, 0)], pad).astype(np.int32)
     action, session, step = (table[n].to_numpy() for n in ("item", "session", "step"))
-    candidates, reward = _lists(table, "candidates"), table["reward"].to_numpy()
+    candidates, reward = matrix(table, "candidates"), table["reward"].to_numpy()
     if rewards == "probability":
-        reward = probability(candidates, action, _lists(table, "logprobs"))
+        reward = probability(candidates, action, matrix(table, "logprobs"))
     return Preferences(
         user=table["user"].to_numpy(),
         history=state,
@@ -234,7 +238,7 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
     )
 
 
-def _lists(table: pa.Table, name: str) -> np.ndarray:
+def matrix(table: pa.Table, name: str) -> np.ndarray:
     """A column of lists of equal length as an array ``(M, length)``."""
     flat: np.ndarray = table[name].combine_chunks().flatten().to_numpy()
     return flat.reshape(table.num_rows, len(flat) // max(table.num_rows, 1))

@@ -7,7 +7,6 @@ Finetuning of Quantized LLMs* (NeurIPS 2023), as implemented by bitsandbytes.
 
 from __future__ import annotations
 
-import gc
 import logging
 import shutil
 from collections.abc import Callable
@@ -22,8 +21,10 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint, resolve_model
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.tuning.checkpoint import Checkpoint
 from ialp_rllib.judge.tuning.data import tuning_data
-from ialp_rllib.judge.tuning.fit import Checkpoint, fit
+from ialp_rllib.judge.tuning.fit import fit
+from ialp_rllib.judge.tuning.updates import free_memory, is_out_of_memory
 from ialp_rllib.settings import JudgeSettings, fingerprint
 
 log = logging.getLogger(__name__)
@@ -55,21 +56,22 @@ def tune_judge(
         progress: called with the number of updates done and in total; early stopping may end before the total.
 
     Returns:
-        ``loss`` and ``accuracy`` (one number per update, before it), ``updates``, ``held_out_loss`` (one number per
-        epoch, after it), ``kept_pass`` (the epoch whose adapter was kept, from 1), ``examples``, ``held_out`` and
-        ``skipped`` (numbers of training, held-out and too long prompts), ``trainable`` and ``parameters`` (numbers of
-        parameters).
+        ``loss`` and ``accuracy`` (one number per update, before it), ``updates``, ``skipped_updates`` (those, from 1,
+        whose loss or gradient was not finite), ``micro_batch`` (prompts per forward pass: ``batch``, or fewer if memory
+        ran out), ``held_out_loss`` (one number per epoch, after it), ``kept_pass`` (the epoch whose adapter was kept,
+        from 1), ``examples``, ``held_out`` and ``skipped`` (numbers of training, held-out and too long prompts),
+        ``trainable`` and ``parameters`` (numbers of parameters).
 
     Raises:
         InputError: the model cannot be loaded or quantised, its tokenizer splits a label into several tokens, it has no
-            layers named ``targets``, another run's data are missing, no prompt fits, the loss diverges, or the GPU runs
-            out of memory.
+            layers named ``targets``, another run's data are missing, no prompt fits, the loss diverges, or memory does
+            not hold the model and one prompt.
     """
     model = resolve_model(model)
     tokenizer = PromptTokenizer(judge, PromptBuilder(catalogue, judge, attributes), model)
     data = tuning_data(judge, catalogue, tokenizer, attributes)
-    # The result does not depend on `checkpoint_every`; `also` is covered by the data's fingerprint.
-    settings = asdict(replace(judge.tune, checkpoint_every=1, also=()))
+    # The result does not depend on the first two; `also` is covered by the data's fingerprint.
+    settings = asdict(replace(judge.tune, checkpoint_every=1, max_skipped=0, also=()))
     marks = (settings, judge.seed, judge.dtype, model_fingerprint(model), data.fingerprint)
     checkpoint = Checkpoint(out / CHECKPOINT / "tuning.safetensors", fingerprint("tuning", *marks))
     with torch.random.fork_rng():
@@ -77,18 +79,23 @@ def tune_judge(
         try:
             lora = model_with_adapter(model, judge)
             curves, kept = fit(lora, tokenizer, data, judge, checkpoint, progress)
-        except torch.OutOfMemoryError as error:
-            expected = "a smaller judge.tune.batch (and more accumulate), gradient_checkpointing, or quantize=4bit"
-            raise InputError("judge.tune", "the GPU is out of memory", expected) from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            expected = "a smaller model, gradient_checkpointing, quantize=4bit, or a shorter judge.history"
+            raise InputError("judge.tune", "memory does not hold the model and one prompt", expected) from error
     trainable, parameters = lora.get_nb_trainable_parameters()
     lora.save_pretrained(out / ADAPTER)
     del lora
-    _free_memory()
+    free_memory()  # the judge is served next, possibly on the same GPU
     _export_merged(model, judge.dtype, out)
     tokenizer.tokenizer.save_pretrained(out / MERGED)
     shutil.rmtree(checkpoint.path.parent)
+    recorded = asdict(curves)
+    del recorded["attempted"]
     return {
-        **asdict(curves),
+        **recorded,
+        "batch": judge.tune.batch,
         "updates": len(curves.loss),
         "kept_pass": kept,
         "examples": len(data.train.ids),
@@ -108,7 +115,7 @@ def model_with_adapter(model: str, judge: JudgeSettings) -> Any:
 
     Raises:
         InputError: the model cannot be loaded or quantised, does not support gradient checkpointing, or has no layers
-            named ``targets``.
+            named ``targets``, or peft refuses these.
     """
     from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
 
@@ -132,7 +139,15 @@ def model_with_adapter(model: str, judge: JudgeSettings) -> Any:
         lora_dropout=tune.dropout,
         target_modules=_targets(base, tune.targets),
     )
-    return get_peft_model(base, config, autocast_adapter_dtype=True)
+    try:
+        return get_peft_model(base, config, autocast_adapter_dtype=True)
+    except (ValueError, TypeError, NotImplementedError, AttributeError, KeyError) as error:
+        problem = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            "judge.tune.targets",
+            f"peft cannot adapt {type(base).__name__} ({problem})",
+            "other modules, by name suffix; or judge.tune.enabled=false, to use the model as it is",
+        ) from error
 
 
 def _targets(model: Any, targets: tuple[str, ...]) -> str | list[str]:
@@ -168,10 +183,3 @@ def _export_merged(model: str, dtype: str, out: Path) -> None:
 
     model_and_adapter = PeftModel.from_pretrained(load_model(model, dtype), out / ADAPTER, torch_device="cpu")
     model_and_adapter.merge_and_unload().save_pretrained(out / MERGED)
-
-
-def _free_memory() -> None:
-    """Free cached memory: the judge is served next, possibly on the same GPU."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -6,8 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ialp_rllib.report.audit.numbers import Audit, expected_letter_bias, format_percent, letter_bias, lookup
+from ialp_rllib.report.audit.numbers import (
+    Audit,
+    expected_letter_bias,
+    format_interval,
+    format_percent,
+    letter_bias,
+    lookup,
+)
 from ialp_rllib.report.kit.formatting import format_count, is_number
+from ialp_rllib.results.statistics import is_above_chance
 
 
 def finding(judge: Audit) -> str:
@@ -21,10 +29,36 @@ def finding(judge: Audit) -> str:
     if not is_number(chance):
         return f"{text}."
     text += f", against {format_percent(chance)} by chance."
-    margin = 2 * np.sqrt(chance * (1 - chance) / prompts) if is_number(prompts) and prompts > 0 else 0.0
-    if accuracy <= chance + margin and not judge.get("oracle"):  # an oracle knows more about the truth than the log
+    if is_at_chance(judge):
         text += " That is no better than chance: what it teaches the agent is noise."
     return text
+
+
+def is_at_chance(judge: Audit) -> bool:
+    """Whether the audit does not show that the judge is better than chance. An oracle, which is not asked, never is."""
+    accuracy, chance, prompts = judge.get("accuracy"), judge.get("chance"), judge.get("prompts")
+    if judge.get("oracle"):  # it knows more about the truth than the log
+        return False
+    if "above_chance" in judge:
+        return not judge["above_chance"]
+    if accuracy is None or chance is None or prompts is None:
+        return False
+    return not is_above_chance(round(accuracy * prompts), prompts, chance)
+
+
+def alert(judge: Audit) -> str:
+    """What a reader of a report must know first: that the judge is not better than chance; else an empty string."""
+    if not is_at_chance(judge):
+        return ""
+    items = lookup(judge, "negatives.uniform.items") or {}
+    interval, k = items.get("interval"), len(judge.get("label_histogram") or ()) - 1
+    figures = ""
+    if interval and k > 0:
+        figures = (
+            f" ({format_percent(items['accuracy'])} of {format_count(items['prompts'])} held-out prompts that contain "
+            f"the true item, 95% interval {format_interval(interval)}, chance {1 / k:.2f})"
+        )
+    return f"The judge is not better than chance{figures}: whatever follows from its preferences is noise."
 
 
 def remarks(judge: Audit, before: Audit) -> Iterator[str]:
@@ -77,7 +111,22 @@ def _on_tuning(judge: Audit, before: Audit) -> str:
         expected = [f"{value:.2f}" for value in map(expected_letter_bias, (before, judge)) if is_number(value)]
         by_chance = f" (by chance {' and '.join(expected)})" if len(expected) == 2 else ""
         changes.append(f"its letter bias from {old:.2f} to {new:.2f}{by_chance}")
-    return f"Tuning changed {' and '.join(changes)}." if changes else ""
+    sentences = [f"Tuning changed {' and '.join(changes)}."] if changes else []
+    return " ".join([*sentences, *_on_trouble(judge.get("tuning") or {})])
+
+
+def _on_trouble(tuning: Audit) -> Iterator[str]:
+    """What did not go smoothly in the tuning."""
+    skipped = len(tuning.get("skipped_updates") or ())
+    if skipped:
+        total = skipped + len(tuning.get("loss") or ())
+        yield (
+            f"Of {total:,} updates {skipped:,} {'was' if skipped == 1 else 'were'} skipped, because loss or gradient "
+            f"was not finite; the learning rate ended at 1/{2**skipped:,} of what was set."
+        )
+    before, now = tuning.get("batch"), tuning.get("micro_batch")
+    if before and now and now < before:
+        yield f"Memory did not hold {before:,} prompts in a forward pass: it ended with {now:,}, and the same result."
 
 
 def _on_popularity(judge: Audit) -> str:

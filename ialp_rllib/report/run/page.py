@@ -45,6 +45,7 @@ def write_report(
     versions: Mapping[str, Any],
     notes: Sequence[str],
     stages: Sequence[Mapping[str, Any]],
+    alerts: Sequence[str] = (),
 ) -> Path:
     """Write ``results.parquet``, ``curves.parquet`` and ``index.html`` into ``folder``.
 
@@ -59,6 +60,7 @@ def write_report(
         versions: name of a component -> version.
         notes: limitations of the results that a reader must know; shown at the top.
         stages: for each stage ``name``, ``seconds``, ``bytes`` and ``reused`` (up to date from an earlier call).
+        alerts: what makes the results worthless; shown in red, before the notes.
 
     Returns:
         Path of ``index.html``.
@@ -77,6 +79,7 @@ def write_report(
         versions=versions,
         notes=notes,
         stages=stages,
+        alerts=alerts,
     )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +105,7 @@ def render(
     versions: Mapping[str, Any],
     notes: Sequence[str],
     stages: Sequence[Mapping[str, Any]],
+    alerts: Sequence[str] = (),
 ) -> str:
     """The page as HTML. Arguments as in :func:`write_report`, with the tables as data frames."""
     by_policy = {policy: tables.comparison(results, policy) for policy in POLICIES if policy in set(results["policy"])}
@@ -116,6 +120,7 @@ def render(
         finding=finding,
         evidence=evidence,
         notes=list(notes),
+        alerts=list(alerts),
         methods=method_styles(ids),
         headlines=[headline(table, name, tables.best_cells(results, name)) for name, table in by_policy.items()],
         baseline=label(BASELINE),

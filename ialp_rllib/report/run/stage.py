@@ -6,10 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ialp_rllib.progress import Progress
+from ialp_rllib.report.audit.sentences import alert
 from ialp_rllib.report.run.page import write_report
 from ialp_rllib.settings import to_dict
 from ialp_rllib.stages.gather import gather, notes, versions
 from ialp_rllib.stages.run import RunFolder, needed_stages
+
+
+def alerts(judge: dict[str, Any], distil: dict[str, Any]) -> list[str]:
+    """What makes the results of a run worthless, from the facts of its stages ``tune`` and ``distil``."""
+    same = distil.get("same_answer", "")
+    sentences = [
+        alert(judge),
+        f"{same[0].upper()}{same[1:]}: the preference table holds nothing to learn." if same else "",
+    ]
+    return [sentence for sentence in sentences if sentence]
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -23,16 +34,18 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             size = sum(record["bytes"] for record in manifest["files"].values())
             reused = name not in progress.ran
             stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": reused})
+    judge = run.facts("tune") if "tune" in needed_stages(settings) else {}
     write_report(
         folder,
         scenario=settings.scenario,
         results=results,
         curves=curves,
-        judge=run.facts("tune") if "tune" in needed_stages(settings) else None,
+        judge=judge or None,
         users=run.facts("users"),
         settings=to_dict(settings),
         versions=versions(),
         notes=[*run.facts("prepare").get("notes", []), *notes(settings)],
         stages=stages,
+        alerts=alerts(judge, run.facts("distil") if "distil" in needed_stages(settings) else {}),
     )
     return {"rows": results.num_rows}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from ialp_rllib.errors import InputError
+from ialp_rllib.errors import AtChanceError, InputError
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.candidates import propose
 from ialp_rllib.judge.distillation.distil import DistilProgress, distil, session_starts
@@ -147,7 +147,7 @@ class RefusingEngine:
 
 
 def test_refused_prompts_are_excluded_from_transitions(make, catalogue, tmp_path):
-    judge = make(RefusingEngine(lambda prompt: sum(prompt.encode()) % 5 == 0))
+    judge = make(RefusingEngine(lambda prompt: sum(prompt.encode()) % 5 == 0), allow_chance=True)
     distil(judge, PLAN, catalogue, tmp_path)
     table = read_table(tmp_path)
     label = table["label"].to_numpy()
@@ -199,3 +199,40 @@ def test_too_few_items(judge, catalogue, tmp_path):
 def test_folder_without_a_table(tmp_path):
     with pytest.raises(InputError, match="holds no preference table"):
         read_preferences(tmp_path, 4, 300)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (lambda prompt: 10, "answered None in 100% of 64 prompts"),
+        (lambda prompt: 3, "answered the letter d in 100% of 64 prompts"),
+    ],
+)
+def test_a_judge_with_one_answer_ends_the_distillation(make, rule_engine, catalogue, tmp_path, rule, words, caplog):
+    with pytest.raises(AtChanceError, match=words):
+        distil(make(rule_engine(rule), batch=8), PLAN, catalogue, tmp_path)
+    allowed = make(rule_engine(rule), allow_chance=True)
+    distil(allowed, PLAN, catalogue, tmp_path)  # goes on where it ended
+    assert allowed.client.engine.asked <= 120 - 56
+    assert "going on, because judge.allow_chance is set" in caplog.text
+    assert read_table(tmp_path).num_rows == 120
+
+
+def test_outputs_that_are_not_a_number_end_the_distillation(make, catalogue, tmp_path):
+    """Weights that are NaN give log-probabilities that are NaN, and thus None."""
+
+    class NanEngine:
+        fingerprint = "nan"
+
+        def ask(self, prompts):
+            return EngineOutput(np.full((len(prompts), 11), np.nan, np.float32), {}, len(prompts))
+
+        def close(self):
+            pass
+
+    with pytest.raises(AtChanceError, match=r"None in 100% of .* none of its outputs holds a label"):
+        distil(make(NanEngine()), PLAN, catalogue, tmp_path)
+
+
+def test_few_prompts_with_one_answer_are_no_error(make, rule_engine, catalogue, tmp_path):
+    distil(make(rule_engine(lambda prompt: 3)), DistilSettings(sessions=3, steps=6), catalogue, tmp_path)

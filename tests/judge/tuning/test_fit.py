@@ -20,7 +20,7 @@ from ialp_rllib.judge.engines.models import load_model, resolve_model
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import tuning_data
-from ialp_rllib.judge.tuning.fit import label_loss
+from ialp_rllib.judge.tuning.updates import label_loss
 from tests.conftest import REPOSITORY
 from tests.judge.tuning.small import LONG, adapter, checkpoint, learn, sample, small_judge
 from tests.small_run import environment
@@ -93,8 +93,9 @@ def test_without_held_out_prompts_all_epochs_run(tmp_path: Path) -> None:
 
 
 def test_divergence_is_reported(tmp_path: Path) -> None:
-    """The weights overflow float16, and the loss becomes NaN."""
-    judge = dataclasses.replace(small_judge(learning_rate=1.0, epochs=20, warmup=0.0), dtype="float16")
+    """The weights overflow float16, and the loss becomes NaN. With smaller steps it would not."""
+    options = {"learning_rate": 1.0, "epochs": 20, "warmup": 0.0}
+    judge = dataclasses.replace(small_judge(max_skipped=1, **options), dtype="float16")
     with pytest.raises(InputError, match="diverged") as error:
         learn(tmp_path, judge)
     assert error.value.where == "judge.tune.learning_rate"
@@ -111,10 +112,8 @@ def test_killed_tuning_resumes_to_the_same_result(uninterrupted, tmp_path: Path)
     """With dropout, so that the random generator's state matters, too."""
     program = [sys.executable, "-m", "tests.judge.tuning.small", str(tmp_path)]
     process = subprocess.Popen(program, env=environment(), cwd=REPOSITORY)
-    deadline = time.time() + 120
     while not checkpoint(tmp_path).is_file():
         assert process.poll() is None, "the tuning ended before it could be killed"
-        assert time.time() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

@@ -18,8 +18,8 @@ from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import LabelledPrompts
-from ialp_rllib.judge.tuning.fit import label_loss
 from ialp_rllib.judge.tuning.tune import model_with_adapter, tune_judge
+from ialp_rllib.judge.tuning.updates import label_loss
 from tests.judge.tuning.small import adapter, checkpoint, learn, small_judge
 
 LAYERS = 4

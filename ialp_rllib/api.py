@@ -210,7 +210,7 @@ class Run:
         again = [n for n in needed if (self.folder / n / STARTED).is_file() and self._manifest(n) is None]
         if manifest is None or again:
             verb = "run" if stage in needed_stages(self.settings) else stage
-            command = resume_command(verb, self.folder)
+            command = resume_command(verb, self.folder, bool(self.settings.adapt.plugins))
             problem = f"was made before stage {again[0]}, which is not finished" if manifest else "is not finished"
             raise InputError(f"stage {stage} of {self.folder}", problem, f"`{command}` first")
         for name in needed:

@@ -17,6 +17,7 @@ def command(
     out: str | Path | None = None,
     overrides: Iterable[str] = (),
     local_mode: bool = False,
+    allow_plugins: bool = False,
 ) -> str:
     """``ialp VERB SCENARIO`` with the options of the call that prints it, quoted for a shell.
 
@@ -27,6 +28,7 @@ def command(
         out: ``--out``; None: not given.
         overrides: the ``key=value`` of each ``--set``.
         local_mode: whether ``--local-mode`` was given.
+        allow_plugins: whether ``--allow-plugins`` is needed: the settings name modules to import.
     """
     words = ["ialp", *verb.split(), _argument(scenario)]
     for option, value in (("--data", data), ("--out", out)):
@@ -34,12 +36,13 @@ def command(
             words += [option, _argument(value)]
     for override in overrides:
         words += ["--set", override]
-    return shlex.join([*words, *(["--local-mode"] if local_mode else [])])
+    flags = {"--local-mode": local_mode, "--allow-plugins": allow_plugins}
+    return shlex.join([*words, *(flag for flag, given in flags.items() if given)])
 
 
-def resume_command(verb: str, run: Path) -> str:
+def resume_command(verb: str, run: Path, allow_plugins: bool = False) -> str:
     """``ialp VERB`` with all settings of the run in a folder, however they were given."""
-    return command(verb, run / SETTINGS, out=run)
+    return command(verb, run / SETTINGS, out=run, allow_plugins=allow_plugins)
 
 
 def _argument(value: str | Path) -> str:

@@ -131,7 +131,13 @@ def init(
     _show_tiny(facts)
     _check_above_chance(facts, folder, chosen.updates)
     others = [override for override in set_ or [] if override.partition("=")[0] != "judge.model"]
-    following = command("run", scenario, data=data, overrides=[*others, *to_overrides({"judge.model": folder})])
+    following = command(
+        "run",
+        scenario,
+        data=data,
+        overrides=[*others, *to_overrides({"judge.model": folder})],
+        allow_plugins=bool(settings.adapt.plugins),
+    )
     console.messages.print(f"\nNext: {escape(following)}", highlight=False, soft_wrap=True)
 
 

@@ -35,7 +35,7 @@ def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
             raise InputError(
                 f"stage {name}",
                 f"needs stage {needed}, which is not up to date with these settings",
-                f"`{resume_command(needed, run.root)}` first",
+                f"`{resume_command(needed, run.root, bool(run.settings.adapt.plugins))}` first",
             )
     folder = stage.open(keep=STAGES[name].in_parts)
     module = import_module(STAGES[name].module or f"ialp_rllib.stages.{name}")

@@ -1,7 +1,7 @@
 """Run an algorithm to its end: learning curve, measurements in the test world, checkpoints, TensorBoard.
 
-A killed run goes on from its last checkpoint, with replay, users, random generators and curves as they were, and ends
-with the same numbers as one that was never killed.
+A killed run goes on from its newest intact checkpoint (:mod:`.checkpoints.kept`), with replay, users, random generators
+and curves as they were, and ends with the same numbers as one that was never killed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import logging
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,13 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from ialp_rllib.agent.checkpoints.folder import Checkpoint
+from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.saved import save_policy
 from ialp_rllib.agent.rllib import weights
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.config import IALPConfig
+from ialp_rllib.agent.rllib.state import restore_training, training_state
+from ialp_rllib.errors import InputError
 from ialp_rllib.results.measures import MEASURES
 from ialp_rllib.results.schemas import RUN_CURVES, RUN_MEASUREMENTS, run_table
-from ialp_rllib.storage import read_json, write_atomic, write_json
+from ialp_rllib.storage import write_atomic, write_json
 
 PROGRESS = "progress.json"
 TAKEN = ("env_steps", "updates", "judge_prompts", "judge_seconds")
@@ -51,6 +54,7 @@ class TrainingPlan:
         logs: TensorBoard's folder, or None.
         method: id of the method, for ``config.json``.
         item_ids, user_ids: the catalogue's, for ``config.json``; empty: items and users are known by their indices.
+        identity: of everything that the training depends on; checkpoints of another identity are not resumed from.
     """
 
     folder: Path
@@ -64,6 +68,7 @@ class TrainingPlan:
     method: str = ""
     item_ids: Iterable[str] = ()
     user_ids: Iterable[str] = ()
+    identity: str = ""
 
 
 def train(
@@ -81,7 +86,12 @@ def train(
 
     Returns:
         What it took, over all sessions and without measurements: ``env_steps``, ``updates``, ``train_seconds`` and,
-        where a judge was asked, ``judge_prompts`` and the ``judge_seconds`` that training waited for it.
+        where a judge was asked, ``judge_prompts`` and the ``judge_seconds`` that training waited for it; and
+        ``warnings``: what was damaged or left aside when the training was resumed.
+
+    Raises:
+        InputError: the state cannot be written without pickle (a plugin keeps objects of its own in it), or the newest
+            intact checkpoint does not fit.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # moments of what is hardly ever recommended: too small to matter, and slow
@@ -91,7 +101,7 @@ def train(
         training = _Training(algorithm, config, plan, report)
         training.run()
         taken = {k: v for k, v in algorithm.progress().items() if k in TAKEN}
-        return {**taken, "train_seconds": training.seconds}
+        return {**taken, "train_seconds": training.seconds, "warnings": training.checkpoints.warnings}
     finally:
         algorithm.stop()
 
@@ -138,6 +148,7 @@ class _Training:
         self.seconds = self.cpu_seconds = 0.0  # of training, without measurements, over all sessions
         self.pending = sorted(plan.measure_at.items(), key=lambda item: item[1])
         self.next_measure, self.next_checkpoint = plan.measure_every, plan.checkpoint_every
+        self.checkpoints = Checkpoints(plan.folder, plan.identity)
 
     def run(self) -> None:
         plan, algorithm = self.plan, self.algorithm
@@ -156,7 +167,7 @@ class _Training:
             if self._place() >= self.next_checkpoint and self._place() < plan.total:
                 self.next_checkpoint = self._place() + plan.checkpoint_every
                 self._checkpoint()
-            write_json(plan.folder / PROGRESS, {"done": min(self._place(), plan.total), "total": plan.total})
+            self._progress()
         if plan.measure_at:
             self._measure("end")
         if writer:
@@ -215,46 +226,48 @@ class _Training:
     # ---- checkpoints
 
     def _checkpoint(self) -> None:
-        folder = self.plan.folder
-        name = f"checkpoint-{self._place():012d}"
-        temporary = folder / f".{name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        self.algorithm.save_to_path(str(temporary))
-        state = {
-            "curve": self.curve,
-            "measurements": self.measurements,
+        training = {
             **self._costs(),
             "pending": self.pending,
             "next_measure": self.next_measure,
             "next_checkpoint": self.next_checkpoint,
         }
-        write_json(temporary / "training.json", state)
-        older = self._checkpoints()
-        temporary.rename(folder / name)  # complete, or not there
-        for path in older:
-            shutil.rmtree(path)
+        tables = {name: run_table(rows, schema) for name, (rows, schema) in self._tables().items() if rows}
+        state = {"training": training, **training_state(self.algorithm)}
+        self.checkpoints.save(Checkpoint(state, tables), self._place())
 
-    def _checkpoints(self) -> list[Path]:
-        return sorted(self.plan.folder.glob("checkpoint-*"))
+    def _tables(self) -> dict[str, tuple[list[dict[str, Any]], pa.Schema]]:
+        return {"curves": (self.curve, RUN_CURVES), "measurements": (self.measurements, RUN_MEASUREMENTS)}
 
     def _resume(self) -> None:
-        if not self._checkpoints():
+        found = self.checkpoints.newest()
+        self._progress()
+        if found is None:
             return
-        path = self._checkpoints()[-1]
-        self.algorithm.restore_from_path(str(path))
-        state = read_json(path / "training.json")
-        self.curve, self.measurements = state["curve"], state["measurements"]
+        try:
+            self._restore(found.checkpoint)
+        except (KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:
+            problem = f"does not fit this training ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            raise InputError(
+                str(found.folder), problem, "delete this folder to go on from the checkpoint before it"
+            ) from error
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        restore_training(self.algorithm, checkpoint.state)
+        state = checkpoint.state["training"]
+        rows = {name: _rows(table) for name, table in checkpoint.tables.items()}
+        self.curve, self.measurements = rows.get("curves", []), rows.get("measurements", [])
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
         self.pending = [(label, place) for label, place in state["pending"]]
         self.next_measure, self.next_checkpoint = state["next_measure"], state["next_checkpoint"]
 
+    def _progress(self) -> None:
+        done = {"done": min(self._place(), self.plan.total), "total": self.plan.total}
+        write_json(self.plan.folder / PROGRESS, {**done, "warnings": self.checkpoints.warnings})
+
     def _finish(self) -> None:
         plan = self.plan
-        tables = {
-            "curves": (self.curve, RUN_CURVES),
-            "measurements": (self.measurements, RUN_MEASUREMENTS),
-        }
-        for name, (rows, schema) in tables.items():
+        for name, (rows, schema) in self._tables().items():
             if rows:
                 write_atomic(plan.folder / f"{name}.parquet", partial(_write_rows, rows, schema=schema))
         acting = weights.acting(self.algorithm.learner_group)
@@ -268,13 +281,17 @@ class _Training:
             item_ids=plan.item_ids,
             user_ids=plan.user_ids,
         )
-        for path in self._checkpoints():
-            shutil.rmtree(path)
+        self.checkpoints.remove()
         (plan.folder / PROGRESS).unlink(missing_ok=True)
 
 
 def _write_rows(rows: list[dict[str, Any]], path: Path, schema: pa.Schema = RUN_CURVES) -> None:
     pq.write_table(run_table(rows, schema), path)
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows that :func:`ialp_rllib.results.schemas.run_table` made a table of."""
+    return [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
 
 
 def _writer(folder: Path, place: int) -> Any:

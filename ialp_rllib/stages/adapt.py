@@ -84,7 +84,7 @@ def train_job(
     seed: int,
     report: Callable[[dict[str, Any]], None] | None = None,
     judge: PreferenceJudge | None = None,
-) -> None:
+) -> list[str]:
     """One method and seed, in a process of its own (a Ray task, a trial of Tune).
 
     Args:
@@ -109,9 +109,11 @@ def train_job(
             method=name,
             item_ids=run.catalogue.item_ids,
             user_ids=run.catalogue.user_ids,
+            identity=stage.fingerprint,
         )
         taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
         stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)
+    return list(taken["warnings"])
 
 
 def method_config(

@@ -75,7 +75,7 @@ class _NoJudge:
         raise RuntimeError("pre-training from a table asked the judge")
 
 
-def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: PreferenceJudge | None) -> None:
+def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: PreferenceJudge | None) -> list[str]:
     """One seed, in a process of its own (a Ray task)."""
     run = RunFolder(settings, Path(root))
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
@@ -93,9 +93,11 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Pre
             method="ialp",
             item_ids=run.catalogue.item_ids,
             user_ids=run.catalogue.user_ids,
+            identity=stage.fingerprint,
         )
         taken = trainer.train(config, plan, seed, threads=settings.runtime.threads)
         stage.finish({"seed": seed, **taken}, time.perf_counter() - began)
+    return list(taken["warnings"])
 
 
 def policy_config(settings: Settings, catalogue: Catalogue, judge: PreferenceJudge | None, table: Path) -> IALPConfig:

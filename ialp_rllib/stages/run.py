@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ialp_rllib import __version__
+from ialp_rllib.agent.checkpoints.files import CHECKPOINT_FILES
 from ialp_rllib.agent.methods import load_plugins, method
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
@@ -92,7 +93,8 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 
 JOB_FILES = (
     *("curves.parquet", "measurements.parquet", "policy.safetensors", "config.json"),
-    *("progress.json", "checkpoint-*/**"),
+    "progress.json",
+    *(f"checkpoint-*/{name}" for name in CHECKPOINT_FILES),
 )
 """What one training run writes, see :class:`ialp_rllib.agent.trainer.TrainingPlan`."""
 

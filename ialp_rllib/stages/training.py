@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import AgentSettings, Settings
 from ialp_rllib.storage import read_json
+
+log = logging.getLogger(__name__)
 
 ENV = "ialp-users"
 ORPHAN_SECONDS = 60.0
@@ -44,7 +47,7 @@ def env_config(split: str, agent: AgentSettings) -> dict[str, Any]:
 
 
 def run_jobs(
-    function: Callable[..., None],
+    function: Callable[..., Iterable[str]],
     jobs: Sequence[tuple[Any, ...]],
     folders: Iterable[tuple[str, Path]],
     progress: Progress,
@@ -53,16 +56,25 @@ def run_jobs(
     """Run training jobs in parallel and report their progress from the files in their folders.
 
     Args:
+        function: returns warnings; they are logged here, too, since what other processes log is not shown.
         gpus: GPUs that each reserves (``runtime.gpus_per_job``).
     """
-    named = list(folders)
+    named, seen = list(folders), set()
+
+    def warn(texts: Iterable[str]) -> None:
+        for text in texts:
+            if text not in seen and not runtime.local():
+                log.warning("%s", text)
+            seen.add(text)
 
     def poll() -> None:
         for name, folder in named:
             if (folder / PROGRESS).is_file():
                 state = read_json(folder / PROGRESS, ("done", "total"))
                 progress.update(name, state["done"], state["total"])
+                warn(state.get("warnings", ()))
 
-    runtime.run_jobs(function, jobs, poll=poll, gpus=gpus)
+    for texts in runtime.run_jobs(function, jobs, poll=poll, gpus=gpus):
+        warn(texts)
     for name, _ in named:
         progress.update(name, 1, 1)

@@ -20,6 +20,7 @@ key             value
                 are any. The arrays are in ``policy.safetensors``
 ``items``       ids of the items, in the order of their indices
 ``users``       ids of the users, where the state knows them by their attributes; else empty
+``weights``     size and SHA-256 of ``policy.safetensors``, by its name
 ==============  ===================================================================================================
 
 ``policy.safetensors`` holds the weights: ``policy.`` and ``critic.``, of a mixture ``theta.`` and ``alpha``, of
@@ -46,12 +47,12 @@ from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.recommender import SavedPolicy
 from ialp_rllib.catalogue.features import Tokens
 from ialp_rllib.errors import InputError
-from ialp_rllib.storage import write_atomic, write_json
+from ialp_rllib.storage import damaged_files, file_records, write_atomic, write_json
 
 __all__ = ["CONFIG", "FORMAT", "OWN", "WEIGHTS", "SavedPolicy", "load_policy", "read_weights", "save_policy"]
 
 FORMAT = 1
-WEIGHTS, CONFIG = "policy.safetensors", "config.json"
+WEIGHTS, CONFIG, HASH = "policy.safetensors", "config.json", "weights"
 OWN = "own"
 _CODES, _SCALE, _USERS = "features.item_tokens.codes", "features.item_tokens.scale", "features.user_codes"
 _ARRAYS = ("item_tokens", "user_codes", "user_sizes")
@@ -113,7 +114,7 @@ def save_policy(
     }
     tensors = {**weights, **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}}
     write_atomic(folder / WEIGHTS, lambda path: save_file(tensors, path))
-    write_json(folder / CONFIG, config)
+    write_json(folder / CONFIG, {**config, HASH: file_records(folder, [WEIGHTS])})
 
 
 def _names(ids: Iterable[str], count: int) -> list[str]:
@@ -147,14 +148,24 @@ def load_policy(folder: str | Path) -> SavedPolicy:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a ``policy.safetensors``, or an :class:`InputError`."""
+    """All tensors of a ``policy.safetensors``, compared with the hash in the ``config.json`` beside it, if any.
+
+    Raises:
+        InputError: no such file, it is damaged, or it holds values that are not finite.
+    """
     expected = f"the {WEIGHTS} that `ialp pretrain` and `ialp adapt` leave"
     if not path.is_file():
         raise InputError(str(path), "no such file", expected)
+    if path.name == WEIGHTS and path.with_name(CONFIG).is_file():
+        for damaged, problem in damaged_files(path.parent, _read_config(path.parent)[HASH]):
+            raise InputError(str(damaged), problem, expected)
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(str(path), f"cannot be read as safetensors ({error})", expected) from error
+    for name, tensor in tensors.items():
+        _check_finite(tensor, name, path)
+    return tensors
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -174,13 +185,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
         found = config.get("format") if isinstance(config, dict) else None
         problem = f"is of format {found!r}" if found is not None else "is no description of a policy"
         raise InputError(str(path), problem, f"'format': {FORMAT}")
-    kinds = {"method": str, "module": str, "acts": str, "network": dict, "items": list, "users": list}
+    kinds = {"method": str, "module": str, "acts": str, "network": dict, "items": list, "users": list, HASH: dict}
     for name, kind in kinds.items():
         if not isinstance(config.get(name), kind):
             raise InputError(str(path), f"{name!r} is {_short(config.get(name))}", f"a JSON {kind.__name__}")
     for name in ("items", "users"):
         if not all(isinstance(value, str) for value in config[name]) or len(set(config[name])) < len(config[name]):
             raise InputError(str(path), f"{name!r} holds something else than distinct ids", "each id once, as text")
+    if set(config[HASH]) != {WEIGHTS} or not {"bytes", "sha256"} <= set(config[HASH][WEIGHTS]):
+        raise InputError(str(path), f"{HASH!r} is {_short(config[HASH])}", f"size and SHA-256 of {WEIGHTS}")
     return config
 
 
@@ -228,7 +241,7 @@ def _features(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) 
 
 
 def _array(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype, path: Path) -> np.ndarray:
-    """A tensor of this name, shape and type, all of it finite, as an array."""
+    """A tensor of this name, shape and type, as an array."""
     expected = f"{str(dtype).removeprefix('torch.')} of shape {list(shape)}, as {CONFIG} says"
     if name not in tensors:
         raise InputError(str(path), f"has no tensor {name!r}", expected)
@@ -236,10 +249,13 @@ def _array(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype:
     if tuple(tensor.shape) != shape or tensor.dtype != dtype:
         kind = str(tensor.dtype).removeprefix("torch.")
         raise InputError(str(path), f"{name!r} is {kind} of shape {list(tensor.shape)}", expected)
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        raise InputError(str(path), f"{name!r} holds values that are not finite", "a policy whose training converged")
     array: np.ndarray = tensor.numpy()
     return array
+
+
+def _check_finite(tensor: Tensor, name: str, path: Path) -> None:
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise InputError(str(path), f"{name!r} holds values that are not finite", "a policy whose training converged")
 
 
 def _check_range(codes: np.ndarray, highest: int, name: str, path: Path) -> None:

@@ -29,7 +29,8 @@ from ray.rllib.utils.metrics import (
 from ialp_rllib.agent.policy.replay import ColumnarReplay, TransitionBuffer, preference_transitions
 from ialp_rllib.agent.rllib import private, weights
 from ialp_rllib.agent.rllib.config import IALPConfig
-from ialp_rllib.agent.rllib.runner import ColumnBatch, restore_rollouts, rollout_states
+from ialp_rllib.agent.rllib.runner import ColumnBatch, restore_rollouts
+from ialp_rllib.agent.rllib.state import counters, plays, set_counters
 
 RECENT_EPISODES = 20  # number of latest episodes that points of the learning curve average over (paper, figures)
 
@@ -60,6 +61,7 @@ class IALP(Algorithm):
         self.env_steps = self.updates = self.judge_prompts = 0
         self.judge_seconds = 0.0
         self.rounds = config.rounds
+        self._learner_results: Any = None
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
         self._shared = weights.share(self.learner_group, self.env_runner_group)
@@ -122,7 +124,7 @@ class IALP(Algorithm):
                 local_env_runner=self.env_runner_group.num_remote_env_runners() == 0,
             )
             self.metrics.aggregate(parts, key=ENV_RUNNER_RESULTS)
-        if self.updates:
+        if self._learner_results is not None:  # no updates yet, or none since a checkpoint was restored
             self.metrics.aggregate(self._learner_results, key=LEARNER_RESULTS)
 
     def progress(self) -> dict[str, float | int | None]:
@@ -157,7 +159,7 @@ class IALP(Algorithm):
         """State dict of the trained :class:`.networks.ActorCritic`, the initial weights of later stages."""
         return weights.policy_weights(self.learner_group)
 
-    # ---- checkpoints: RLlib's, and the state of buffer, rollouts and counters, which its new API stack omits
+    # ---- RLlib's checkpoints (pickles), and the state of buffer, rollouts and counters, which its new API stack omits
 
     def get_state(
         self,
@@ -169,12 +171,9 @@ class IALP(Algorithm):
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component("ialp", components, not_components):
             state["ialp"] = {
-                "env_steps": self.env_steps,
-                "updates": self.updates,
-                "asked": (self.judge_prompts, self.judge_seconds),
-                "recent": list(self.recent),
+                **counters(self),
                 "replay": self.replay.get_state(rows=not self.config.preferences),  # a table is read from its files
-                "plays": [] if self.config.preferences else rollout_states(self.env_runner_group),
+                "plays": plays(self),
             }
         return state
 
@@ -182,9 +181,7 @@ class IALP(Algorithm):
         super().set_state(state)
         own = state.get("ialp")
         if own:
-            self.env_steps, self.updates = own["env_steps"], own["updates"]
-            self.judge_prompts, self.judge_seconds = own["asked"]
-            self.recent = deque(own["recent"], maxlen=RECENT_EPISODES)
+            set_counters(self, own)
             self.replay.set_state(own["replay"])
             self._rollouts = own["plays"]
 

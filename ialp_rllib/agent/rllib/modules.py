@@ -25,6 +25,7 @@ from ialp_rllib.agent.policy.exploration import act, propose
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, Policy
 from ialp_rllib.agent.policy.saved import read_weights
+from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AlphaSettings
 
 # Training outputs of a module, (B,) each: log pi(a|s), H(pi(.|s)), E_pi Q(s, .), Q(s, a), and the value of s'.
@@ -40,6 +41,23 @@ def load_weights(path: str) -> dict[str, Tensor]:
         InputError: the file does not exist or is damaged.
     """
     return {k: v for k, v in read_weights(Path(path)).items() if k.startswith(("policy.", "critic."))}
+
+
+def fill(network: torch.nn.Module, weights: dict[str, Tensor], path: str) -> None:
+    """Copy ``weights``, read from ``path``, into a network.
+
+    Raises:
+        InputError: they are those of another network.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:300]
+        raise InputError(
+            path,
+            f"does not fit the networks of these settings ({problem})",
+            "weights of a policy with the same agent.*",
+        ) from error
 
 
 class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
@@ -62,7 +80,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         net = ActorCritic(config)
         self.policy, self.critic = net.policy, net.critic
         if self.model_config.get("start_weights"):
-            net.load_state_dict(load_weights(self.model_config["start_weights"]))
+            path = self.model_config["start_weights"]
+            fill(net, load_weights(path), path)
         self.block_items = self.model_config.get("block_items", 8192)
         self.target = copy.deepcopy(net).requires_grad_(False) if self.model_config.get("target") else None
 
@@ -200,9 +219,9 @@ class MixtureModule(ActorCriticModule):
         config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
         self.theta = Policy(config).requires_grad_(False)
         if self.model_config.get("theta_weights"):
-            weights = load_weights(self.model_config["theta_weights"])
-            prefix = "policy."
-            self.theta.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+            path, prefix = self.model_config["theta_weights"], "policy."
+            weights = {k.removeprefix(prefix): v for k, v in load_weights(path).items() if k.startswith(prefix)}
+            fill(self.theta, weights, path)
         self.schedule: AlphaSettings = self.model_config.get("alpha", AlphaSettings())
         self.register_buffer("alpha", torch.tensor(alpha(self.schedule, 0)))
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))

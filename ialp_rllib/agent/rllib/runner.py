@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -15,9 +16,12 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from ialp_rllib.agent.policy import replay
+from ialp_rllib.agent.policy.generators import generator_states, set_generator_states
 from ialp_rllib.agent.rllib import private
 from ialp_rllib.agent.rllib.environments import suit_runner
 from ialp_rllib.errors import IalpError
+
+log = logging.getLogger(__name__)
 
 
 class ColumnBatch:
@@ -214,7 +218,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             "observation": self._observation.copy(),
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
-            "torch": torch.get_rng_state(),
+            "generators": generator_states(),
         }
 
     def set_rollout_state(self, state: dict[str, Any]) -> None:
@@ -224,7 +228,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self.env.set_state(state["env"])
         self._observation = state["observation"].copy()
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
-        torch.set_rng_state(state["torch"])
+        set_generator_states(state["generators"])
         self._needs_initial_reset = False
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -254,9 +258,14 @@ def rollout_states(group: EnvRunnerGroup) -> list[dict[str, Any]]:
 
 
 def restore_rollouts(group: EnvRunnerGroup, states: list[dict[str, Any]]) -> None:
-    """Restore :func:`rollout_states`, of as many runners as there are now."""
+    """Restore :func:`rollout_states`; of another number of runners than there are now, none is restored."""
+    count = group.num_remote_env_runners()
+    if len(states) != max(1, count):
+        text = "the checkpoint has the sessions of %d environment runners, there are %d now: their users start over"
+        log.warning(text, len(states), max(1, count))
+        return
     calls = [lambda runner, s=state: runner.set_rollout_state(s) for state in states]
-    if group.num_remote_env_runners() == 0:
+    if count == 0:
         calls[0](group.local_env_runner)
     else:
-        group.foreach_env_runner(calls[: group.num_remote_env_runners()], local_env_runner=False)
+        group.foreach_env_runner(calls, local_env_runner=False)

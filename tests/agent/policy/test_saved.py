@@ -24,6 +24,7 @@ from ialp_rllib.agent.rllib.modules import ActorCriticModule, MixtureModule
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AlphaSettings, DQNSettings
+from ialp_rllib.storage import file_records
 from tests.agent.small import make_algorithm, make_method
 from tests.conftest import REPOSITORY
 
@@ -125,7 +126,7 @@ def test_training_starts_from_a_mixtures_file(theta: str, tmp_path: Path) -> Non
         assert torch.equal(tensor, held[name])
     again.stop()
     (tmp_path / WEIGHTS).write_bytes(bytes(100))
-    with pytest.raises(InputError, match=r"policy\.safetensors: cannot be read as safetensors"):
+    with pytest.raises(InputError, match=r"policy\.safetensors: has 100 bytes, [\d,]+ were written"):
         make_method("aialp_ap", **changes("aialp_ap", start))
 
 
@@ -286,6 +287,23 @@ def tensors(**changes: Any) -> Any:
             if function is not None:
                 held[name] = function(tensor).contiguous()
         save_file(held, folder / WEIGHTS)
+        edit(weights=file_records(folder, [WEIGHTS]))(folder)
+
+    return change
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def replaced(function: Any) -> Any:
+    """Replace the weights' bytes by what a function makes of them, with the hash that they have then."""
+
+    def change(folder: Path) -> None:
+        (folder / WEIGHTS).write_bytes(function((folder / WEIGHTS).read_bytes()))
+        edit(weights=file_records(folder, [WEIGHTS]))(folder)
 
     return change
 
@@ -295,7 +313,12 @@ def tensors(**changes: Any) -> Any:
     [
         (lambda f: (f / CONFIG).unlink(), r"config\.json: no such file\n.*earlier version: delete it and run"),
         (lambda f: (f / WEIGHTS).unlink(), r"policy\.safetensors: no such file"),
-        (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-9]), r"cannot be read as safetensors"),
+        (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-9]), r"safetensors: has [\d,]+ bytes, "),
+        (lambda f: flip(f / WEIGHTS), r"policy\.safetensors: holds other bytes than were written"),
+        (replaced(lambda data: data[:-9]), r"cannot be read as safetensors"),
+        (replaced(lambda data: bytes(len(data))), r"cannot be read as safetensors"),
+        (edit(weights=None), r"config\.json: 'weights' is None"),
+        (edit(weights={"../x": {}}), r"config\.json: 'weights' is {'\.\./x': {}}\n.*SHA-256 of policy\.safetensors"),
         (lambda f: (f / CONFIG).write_text('{"format": 1,'), r"config\.json: is damaged"),
         (lambda f: (f / CONFIG).write_bytes(b"\xff\xfe"), r"config\.json: is damaged"),
         (lambda f: (f / CONFIG).write_text("[1]"), r"config\.json: is no description of a policy"),
@@ -331,6 +354,27 @@ def test_what_is_damaged_is_named(damage: Any, message: str, folder: Path) -> No
     damage(folder)
     with pytest.raises(InputError, match=message):
         load_policy(folder)
+
+
+@pytest.mark.parametrize("key", ["start_weights", "theta_weights"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: flip(f / WEIGHTS), r"policy\.safetensors: holds other bytes than were written"),
+        (lambda f: (f / CONFIG).write_text("{"), r"config\.json: is damaged"),
+        (replaced(lambda data: data[:-9]), r"policy\.safetensors: cannot be read as safetensors"),
+        (tensors(policy__actor__bias=lambda t: t * torch.inf), r"safetensors: 'policy\.actor\.bias' holds values that"),
+        (tensors(policy__actor__bias=lambda t: t[:-1]), r"safetensors: does not fit the networks .*actor\.bias"),
+        (tensors(policy__actor__bias=None), r"safetensors: does not fit the networks .*Missing key"),
+    ],
+)
+def test_weights_to_start_from_are_checked(damage: Any, message: str, key: str, folder: Path) -> None:
+    damage(folder)
+    options: dict[str, Any] = {key: str(folder / WEIGHTS)}
+    if key == "theta_weights":
+        options["module_class"] = MixtureModule
+    with pytest.raises(InputError, match=message):
+        make_algorithm(features=FEATURES, agent={"dim": 8}, **options)
 
 
 def test_there_is_no_folder(tmp_path: Path) -> None:

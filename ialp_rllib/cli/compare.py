@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ialp_rllib.cli import console
+from ialp_rllib.cli import console, crash
 
 if TYPE_CHECKING:
     from ialp_rllib.compare import Comparison
@@ -60,6 +60,7 @@ def compare(
 ) -> None:
     """Compare methods over scenarios and seeds. Training runs that are up to date are not run again."""
     console.configure_logging(verbose)
+    crash.remember(out.expanduser(), shown=verbose or local_mode)
     from ialp_rllib.compare import collect, plan_comparison, write_comparison
     from ialp_rllib.storage import locked
 

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ialp_rllib.cli import console
+from ialp_rllib.cli import console, crash
 from ialp_rllib.commands import command
 from ialp_rllib.errors import AtChanceError, InputError
 
@@ -53,6 +53,7 @@ def audit(
 
     console.configure_logging(verbose)
     run = console.open_run(scenario, data, out, set_, local_mode, allow_plugins)
+    crash.remember(run.root, shown=verbose or local_mode)
     try:
         with Bars(console.messages, plain=local_mode) as bars:
             result, page = audit_run(run, bars, model=model, prompts=prompts or 0, page=html and html.expanduser())
@@ -109,6 +110,7 @@ def init(
     Exit code 3: the judge is finished, but not better than chance.
     """
     console.configure_logging(verbose)
+    crash.remember(shown=verbose)
     if not tiny:
         expected = "--tiny; a large judge is used without training: --set judge.model=HUB_ID_OR_FOLDER"
         raise InputError("ialp judge init", "no kind of judge is given", expected)

@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from ialp_rllib.cli import check, compare, console, data, doctor, init, judge, run, settings
+from ialp_rllib.cli import check, compare, console, crash, data, doctor, init, judge, run, settings
 from ialp_rllib.errors import IalpError
 
 app = typer.Typer(
@@ -29,17 +29,21 @@ app.command()(doctor.doctor)
 
 
 def main() -> None:
-    """Run the command line. An :class:`IalpError` becomes a message on standard error and its exit code."""
+    """Run the command line. An :class:`IalpError` becomes a message on standard error and its exit code.
+
+    So do errors of libraries that a user can do something about. The traceback of any other error is written to a file
+    (:mod:`ialp_rllib.cli.crash`), with exit code 70.
+    """
     atexit.register(_end_quietly)
     try:
         app(standalone_mode=True)
     except Exception as error:
-        plain = _explained(error)
-        if not isinstance(plain, IalpError):
-            raise
-        message = Text.assemble(("error", "bold red"), f" {plain}")  # without markup, since it may quote data
+        raised = _explained(error)
+        plain = raised if isinstance(raised, IalpError) else crash.explain(raised)
+        text, code = (str(plain), plain.exit_code) if plain else (crash.report(raised), crash.EXIT_CODE)
+        message = Text.assemble(("error", "bold red"), f" {text}")  # without markup, since it may quote data
         console.messages.print(message, soft_wrap=True)
-        sys.exit(plain.exit_code)
+        sys.exit(code)
 
 
 def _explained(error: Exception) -> BaseException:

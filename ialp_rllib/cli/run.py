@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from ialp_rllib.cli import console
+from ialp_rllib.cli import console, crash
 from ialp_rllib.stages.titles import TITLES
 
 
@@ -59,11 +59,13 @@ def _execute(
 ) -> None:
     """Run stages of a scenario, and print the path of the report."""
     console.configure_logging(verbose)
+    crash.remember(shown=verbose or local)
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.stages.pipeline import run_all
 
     run = console.open_run(scenario, data, out, overrides, local, allow_plugins)
+    crash.remember(run.root, shown=verbose or local)
     try:
         with Bars(console.messages, plain=local) as bars:
             run_all(run, bars, names)

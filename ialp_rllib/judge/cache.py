@@ -75,7 +75,11 @@ class AnswerCache:
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             part = keys[start : start + _KEYS_PER_QUERY]
             marks = ",".join("?" * len(part))
-            hits.update(self._db.execute(f"SELECT key, logprobs FROM answers WHERE key IN ({marks})", part))
+            try:
+                hits.update(self._db.execute(f"SELECT key, logprobs FROM answers WHERE key IN ({marks})", part))
+            except sqlite3.Error as error:
+                expected = "an intact file: delete it to ask again, or judge.cache empty"
+                raise InputError(str(self.path), f"cannot be read ({error})", expected) from error
         miss = np.full(labels, np.nan, np.float32).tobytes()
         rows = b"".join(hits.get(key, miss) for key in keys)
         return np.frombuffer(rows, np.float32).reshape(len(keys), labels).copy()

@@ -18,6 +18,11 @@ from ialp_rllib.users.env import UserEnv, UserVectorEnv
 from tests.contracts.tiny import tiny_world
 from tests.users.test_env import make_world
 
+
+def _type_name(value: Any) -> str:
+    return type(value).__name__
+
+
 NO_ITEMS: list[Any] = [
     *(3.7, 3.0, True, "3", None, -1, 30, 2**40, np.nan, np.inf, np.float32(3), np.bool_(True), [3], (3,), {}, object()),
     *(
@@ -32,7 +37,7 @@ NO_ITEMS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("action", NO_ITEMS, ids=repr)
+@pytest.mark.parametrize("action", NO_ITEMS, ids=_type_name)  # a repr may hold an address, another in each process
 def test_what_is_no_item_is_refused(action: Any) -> None:
     env = UserEnv(make_world())
     before, _ = env.reset(seed=0)

@@ -6,7 +6,7 @@ import threading
 import time
 
 from ialp_rllib.judge.engines.choose import make_engine
-from ialp_rllib.judge.engines.protocol import Engine, EngineOutput, EngineUsage
+from ialp_rllib.judge.engines.protocol import Engine, EngineOutput, EngineUsage, engine_info
 from ialp_rllib.judge.prompt.labels import AnswerFormat
 from ialp_rllib.settings import JudgeSettings
 
@@ -26,11 +26,11 @@ class EngineActor:
         self._prompts = self._tokens = self._active_calls = 0
         self._busy_seconds = self._changed_at = 0.0
 
-    def ask(self, prompts: list[str]) -> EngineOutput:
+    def ask(self, prompts: list[str], form: str = "") -> EngineOutput:
         """See :meth:`ialp_rllib.judge.engines.protocol.Engine.ask`. May run in several threads at once."""
         self._add_active(1)
         try:
-            output = self.engine.ask(prompts)
+            output = self.engine.ask(prompts, *([form] if form else []))
         finally:
             self._add_active(-1)
         with self._lock:
@@ -47,7 +47,7 @@ class EngineActor:
 
     def info(self) -> dict[str, str]:
         """See :meth:`.EngineClient.info`. Returns once the model is loaded."""
-        return {"model_fingerprint": self.engine.fingerprint, "engine": type(self.engine).__name__}
+        return engine_info(self.engine)
 
     def usage(self) -> EngineUsage:
         """Usage since this process was started."""

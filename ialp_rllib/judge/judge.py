@@ -13,12 +13,12 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.cache import AnswerCache, prompt_keys
 from ialp_rllib.judge.engines.choose import make_engine
-from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.protocol import EngineClient, EngineUsage, InProcessClient
+from ialp_rllib.judge.engines.tokens import RAW
 from ialp_rllib.judge.prompt import letters
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.protocol import PendingAnswers
-from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.settings import JudgeSettings, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class LLMJudge:
         self._cache = AnswerCache(Path(settings.cache).expanduser()) if settings.cache else None
         self._info = client.info()
         self._usage_before = client.usage()
-        self._decoding = f"{self._info['model_fingerprint']} {settings.dtype} {' '.join(self.builder.labels)}"
+        self._form = ""  # of the prompts; empty: that of the engines
         self.cache_hits = 0
         self.tokens = 0
         self.first_refusal = ""
@@ -88,7 +88,7 @@ class LLMJudge:
     ) -> PendingAnswers:
         """Look the prompts up in the cache and request the missing ones from the engines."""
         prompts = self._builder(frame).build(prompt_history, prompt_candidates)
-        keys = prompt_keys(prompts, self._decoding)
+        keys = prompt_keys(prompts, self._decoding())
         labels = candidates.shape[1] + 1
         if self._cache is not None:
             logprobs = self._cache.get(keys, labels)
@@ -98,7 +98,8 @@ class LLMJudge:
         self.cache_hits += len(keys) - len(missing)
         size = self.settings.batch
         parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-        requests = {self.client.submit([prompts[row] for row in rows]): rows for rows in parts}
+        form = [self._form] if self._form else []
+        requests = {self.client.submit([prompts[row] for row in rows], *form): rows for rows in parts}
         return PendingAnswers(history, candidates, keys, logprobs, requests)
 
     def wait(self, pending: Sequence[PendingAnswers], seconds: float | None = None) -> list[int]:
@@ -171,6 +172,25 @@ class LLMJudge:
             self._builders[frame] = PromptBuilder(self._catalogue, settings, self._attributes)
         return self._builders[frame]
 
+    def _decoding(self) -> str:
+        """What the answers depend on apart from the prompts."""
+        form = self._form or self._info.get("form", RAW)
+        marks = [self._info["model_fingerprint"], self.settings.dtype, *self.builder.labels]
+        return " ".join([*marks, form] if form != RAW else marks)
+
+    # ---- forms of the prompt
+
+    def in_other_form(self) -> LLMJudge | None:
+        """A judge with the same engines and cache that asks with the chat template if this one does without it, and
+        the other way round. None if the model has no chat template, or its labels are no single tokens in that form.
+        """
+        other = self._info.get("other_form", "")
+        if not other or self._form:
+            return None
+        judge = LLMJudge(self.client, self._catalogue, self.settings, self._attributes)
+        judge._form = other
+        return judge
+
     # ---- engines
 
     @property
@@ -184,9 +204,12 @@ class LLMJudge:
         return self.client.engines
 
     def info(self) -> dict[str, str]:
-        """Fingerprints of model, prompt and decoding, and the engine's name."""
+        """Fingerprints of model and prompt, decoding, form of the prompt, and the engine's name."""
         decoding = f"{self.settings.dtype}, {len(self._orders)} orders, calibrated {self.settings.calibrate_letters}"
-        return {**self._info, "prompt_fingerprint": self.builder.fingerprint, "decoding": decoding}
+        form = self._form or self._info.get("form", RAW)
+        prompt = self.builder.fingerprint if form == RAW else fingerprint("chat", self.builder.fingerprint)
+        info = {key: value for key, value in self._info.items() if key != "other_form"}
+        return {**info, "form": form, "prompt_fingerprint": prompt, "decoding": decoding}
 
     def usage(self) -> EngineUsage:
         """Usage of the engines since this judge was created."""
@@ -215,8 +238,8 @@ def local_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attribut
         attributes: item attributes shown in the prompt; empty: all.
 
     Raises:
-        InputError: the engine is not installed, the model cannot be loaded, or its tokenizer splits a label into
+        InputError: the engine is not installed, the model cannot be loaded or run, or its tokenizer splits a label into
             several tokens.
     """
     builder = PromptBuilder(catalogue, judge, attributes)
-    return LLMJudge(InProcessClient(make_engine(judge, builder, resolve_model(model))), catalogue, judge, attributes)
+    return LLMJudge(InProcessClient(make_engine(judge, builder, model)), catalogue, judge, attributes)

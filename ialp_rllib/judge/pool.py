@@ -45,12 +45,14 @@ class _Chunk:
         request_id: the request that the prompts belong to.
         rows: ``(n,)`` their row indices in the request.
         prompts: n texts.
+        form: form of the prompts, see :meth:`.Engine.ask`.
         failures: how many engines have crashed on this chunk.
     """
 
     request_id: int
     rows: np.ndarray
     prompts: list[str]
+    form: str = ""
     failures: int = 0
 
 
@@ -123,12 +125,12 @@ class EnginePool:
 
     # ---- requests
 
-    def submit(self, prompts: list[str]) -> int:
+    def submit(self, prompts: list[str], form: str = "") -> int:
         """See :meth:`.EngineClient.submit`."""
         self._last_id += 1
         logprobs = np.full((len(prompts), self._labels), np.nan, np.float32)
         self._requests[self._last_id] = _Request(logprobs, missing=len(prompts))
-        self._queue.append(_Chunk(self._last_id, np.arange(len(prompts)), prompts))
+        self._queue.append(_Chunk(self._last_id, np.arange(len(prompts)), prompts, form))
         self._dispatch()
         return self._last_id
 
@@ -159,7 +161,8 @@ class EnginePool:
             if not replica.in_flight:
                 replica.last_active = time.monotonic()
             chunk = self._queue.popleft()
-            replica.in_flight[replica.handle.ask.remote(chunk.prompts)] = chunk
+            form = [chunk.form] if chunk.form else []
+            replica.in_flight[replica.handle.ask.remote(chunk.prompts, *form)] = chunk
             self._dispatched += len(chunk.prompts)
 
     def _receive(self, seconds: float) -> None:
@@ -238,7 +241,7 @@ class EnginePool:
         elif len(chunk.prompts) > 1:
             middle = len(chunk.prompts) // 2
             for part in (slice(middle, None), slice(None, middle)):
-                self._queue.appendleft(_Chunk(chunk.request_id, chunk.rows[part], chunk.prompts[part]))
+                self._queue.appendleft(_Chunk(chunk.request_id, chunk.rows[part], chunk.prompts[part], chunk.form))
         else:
             request = self._requests[chunk.request_id]
             request.refused[int(chunk.rows[0])] = reason

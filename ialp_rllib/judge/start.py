@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.engines.choose import engine_name
-from ialp_rllib.judge.engines.models import load_tokenizer, resolve_model
+from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.judge.prompt.builder import PromptBuilder
-from ialp_rllib.judge.prompt.labels import AnswerFormat, label_tokens
+from ialp_rllib.judge.prompt.labels import AnswerFormat
 from ialp_rllib.settings import JudgeSettings
 
 
@@ -22,12 +23,11 @@ def start_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attribut
         attributes: item attributes shown in the prompt; empty: all.
 
     Raises:
-        InputError: the engine is not installed, the model cannot be loaded, or its tokenizer splits a label into
+        InputError: the engine is not installed, the model cannot be loaded or run, or its tokenizer splits a label into
             several tokens.
     """
     engine_name(judge.engine)
-    model = resolve_model(model)
     builder = PromptBuilder(catalogue, judge, attributes)
     answers = AnswerFormat(builder.stem, builder.labels)
-    label_tokens(load_tokenizer(model), answers.stem, answers.labels, model)  # fail here rather than in an actor
+    PromptTokenizer(judge, answers, resolve_model(model))  # fail here rather than in an actor, and convert once
     return LLMJudge(EnginePool(judge, answers, model), catalogue, judge, attributes)

@@ -114,7 +114,8 @@ class JudgeSettings:
 
     model: str = setting(
         "tiny",
-        "`tiny` (included in the package), a folder, a Hugging Face model id, or `oracle` (no LLM; `judge.oracle`).",
+        "`tiny` (included in the package), a folder (a model, a PEFT adapter, or one GGUF file), a GGUF file, a Hugging "
+        "Face model id, or `oracle` (no LLM; `judge.oracle`).",
     )
     engine: str = setting(
         "auto",
@@ -122,6 +123,11 @@ class JudgeSettings:
         choices=("auto", "vllm", "transformers"),
     )
     dtype: str = setting("float32", "Data type of the model's weights.", choices=("float32", "bfloat16", "float16"))
+    chat_template: str = setting(
+        "auto",
+        "Whether the prompt is put into the model's chat template. auto: on if its tokenizer has one.",
+        choices=("auto", "on", "off"),
+    )
     candidates: int = setting(10, "Candidates per prompt, k; one more label is None.", low=2, high=25)
     history: int = setting(10, "Number of most recent items of the history in the prompt.", low=1, high=1000)
     platform: str = setting("a shop", "Name of the platform in the prompt: `You are a user of {platform}`.")

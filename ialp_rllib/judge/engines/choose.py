@@ -11,9 +11,11 @@ import importlib.util
 import logging
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.protocol import Engine
 from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.engines.vllm import VllmEngine
+from ialp_rllib.judge.engines.warm_up import EngineError
 from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
@@ -36,14 +38,24 @@ def engine_name(choice: str) -> str:
 def make_engine(judge: JudgeSettings, answers: LabelFormat, model: str) -> Engine:
     """The engine selected by ``judge.engine``, with the model loaded.
 
+    With ``auto``, the transformers engine takes over a model that vLLM cannot run.
+
     Args:
         judge: the judge's settings.
         answers: answer stem and labels.
-        model: a model folder or a Hugging Face model id.
+        model: a name as `judge.model` has it. What must be converted is, in the cache of the machine that runs this.
 
     Raises:
-        InputError: the engine is not installed, the model cannot be loaded, or its tokenizer splits a label into
+        InputError: the engine is not installed, the model cannot be loaded or run, or its tokenizer splits a label into
             several tokens.
     """
-    engine_class = VllmEngine if engine_name(judge.engine) == "vllm" else TransformersEngine
-    return engine_class(judge, answers, model)
+    engine, model = engine_name(judge.engine), resolve_model(model)
+    if engine == "transformers":
+        return TransformersEngine(judge, answers, model)
+    try:
+        return VllmEngine(judge, answers, model)
+    except EngineError as error:
+        if judge.engine == "vllm":
+            raise
+        log.warning("%s: using the transformers engine instead", error.problem)
+    return TransformersEngine(judge, answers, model)

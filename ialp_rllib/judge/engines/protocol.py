@@ -33,18 +33,30 @@ class Engine(Protocol):
 
     Attributes:
         fingerprint: identifies the model's weights, configuration and tokenizer.
+        form: how prompts are encoded, ``raw`` or ``chat``. An engine without this attribute takes them raw.
+        other_form: the form in which they can be encoded as well; empty or absent: none.
     """
 
     fingerprint: str
 
-    def ask(self, prompts: list[str]) -> EngineOutput:
+    def ask(self, prompts: list[str], form: str = "") -> EngineOutput:
         """Score prompts. The result is deterministic: bit-identical for the same prompts, whatever was scored before.
 
         Thread-safe: one thread's prompts are tokenised while another's run through the model, one batch at a time.
+
+        Args:
+            prompts: texts up to the label.
+            form: ``raw`` or ``chat``; empty: the form in use.
         """
 
     def close(self) -> None:
         """Free the model's memory."""
+
+
+def engine_info(engine: Engine) -> dict[str, str]:
+    """``model_fingerprint``, ``engine`` (name of its class), ``form`` and ``other_form`` of the prompts."""
+    forms = {"form": getattr(engine, "form", "raw"), "other_form": getattr(engine, "other_form", "")}
+    return {"model_fingerprint": engine.fingerprint, "engine": type(engine).__name__, **forms}
 
 
 class EngineUsage(NamedTuple):
@@ -89,8 +101,8 @@ class EngineClient(Protocol):
     capacity: int
     engines: int
 
-    def submit(self, prompts: list[str]) -> int:
-        """Queue a request and return its id."""
+    def submit(self, prompts: list[str], form: str = "") -> int:
+        """Queue a request and return its id. ``form``: see :meth:`Engine.ask`."""
 
     def wait(self, request_ids: Collection[int], seconds: float | None = None) -> set[int]:
         """Block until at least one of the requests is complete, or until ``seconds`` have passed.
@@ -103,7 +115,7 @@ class EngineClient(Protocol):
         """Output of a request, in the order of its prompts. Blocks until complete; call it once per request."""
 
     def info(self) -> dict[str, str]:
-        """``model_fingerprint`` and ``engine`` (name of the engine's class)."""
+        """See :func:`engine_info`."""
 
     def usage(self) -> EngineUsage:
         """Usage counters, summed over the engines."""
@@ -126,10 +138,10 @@ class InProcessClient:
         self._outputs: list[EngineOutput | None] = []
         self._usage = EngineUsage(0, 0, 0.0)
 
-    def submit(self, prompts: list[str]) -> int:
+    def submit(self, prompts: list[str], form: str = "") -> int:
         """See :meth:`EngineClient.submit`."""
         began = time.perf_counter()
-        output = self.engine.ask(prompts)
+        output = self.engine.ask(prompts, *([form] if form else []))
         count, seconds = self._usage.prompts + len(prompts), self._usage.seconds + time.perf_counter() - began
         self._usage = EngineUsage(count, self._usage.tokens + output.tokens, seconds, dispatched=count)
         self._outputs.append(output)
@@ -147,7 +159,7 @@ class InProcessClient:
 
     def info(self) -> dict[str, str]:
         """See :meth:`EngineClient.info`."""
-        return {"model_fingerprint": self.engine.fingerprint, "engine": type(self.engine).__name__}
+        return engine_info(self.engine)
 
     def usage(self) -> EngineUsage:
         """See :meth:`EngineClient.usage`."""

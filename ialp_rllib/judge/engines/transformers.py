@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -11,9 +12,12 @@ import torch
 
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint
 from ialp_rllib.judge.engines.protocol import EngineOutput
-from ialp_rllib.judge.engines.tokens import PromptTokenizer, token_budget
+from ialp_rllib.judge.engines.tokens import PromptTokenizer, accepted_inputs, token_budget
+from ialp_rllib.judge.engines.warm_up import pads_exactly, warm_up
 from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
+
+log = logging.getLogger(__name__)
 
 
 class TransformersEngine:
@@ -25,34 +29,70 @@ class TransformersEngine:
         model: a model folder or a Hugging Face model id.
 
     Raises:
-        InputError: the model cannot be loaded, or its tokenizer splits a label into several tokens.
+        InputError: the model cannot be loaded or run, or its tokenizer splits a label into several tokens.
     """
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
         self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
+        self.form, self.other_form = self.prompt_tokenizer.form, self.prompt_tokenizer.other_form
         device = "cuda" if judge.gpus > 0 and torch.cuda.is_available() else "cpu"
         self.model = load_model(model, judge.dtype).to(device)
         self.max_batch, self.max_batch_tokens = judge.batch, token_budget(judge)
         self.fingerprint = model_fingerprint(model)
         self._lock = threading.Lock()
+        self._padding = True
+        warm_up(self, answers, model)
+        self._padding = pads_exactly(self._scores, answers, self.prompt_tokenizer, judge.dtype)
+        if not self._padding:
+            log.info("%s does not ignore padding: its batches hold prompts of one length", model)
 
-    def ask(self, prompts: list[str]) -> EngineOutput:
+    def ask(self, prompts: list[str], form: str = "") -> EngineOutput:
         """See :meth:`.Engine.ask`. Prompts of similar length share a batch, padded on the left."""
-        ids, refused = self.prompt_tokenizer.encode_fitting(prompts)
-        labels = self.prompt_tokenizer.labels
+        ids, refused = self.prompt_tokenizer.encode_fitting(prompts, form)
+        labels = self.prompt_tokenizer.label_ids(form)
         logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
-        for rows in self._batches({row: len(tokens) for row, tokens in ids.items()}):
-            inputs = self.prompt_tokenizer.pad([ids[r] for r in rows], self.model.device)
-            with self._lock, torch.inference_mode():
-                logits = self.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1, labels]
-                logprobs[rows] = torch.log_softmax(logits.float(), 1).cpu().numpy()
+        waiting = list(self._batches({row: len(tokens) for row, tokens in ids.items()}))[::-1]
+        while waiting:
+            rows = waiting.pop()
+            try:
+                logprobs[rows] = self._scores([ids[row] for row in rows], labels)
+            except torch.OutOfMemoryError:
+                halves = self._halve(rows)
+                if not halves:
+                    refused[rows[0]] = "the GPU is out of memory for this prompt alone"
+                waiting += halves
         return EngineOutput(logprobs, refused, sum(map(len, ids.values())))
+
+    def _scores(self, ids: list[list[int]], labels: list[int]) -> np.ndarray:
+        """Log-probabilities ``(B, k + 1)`` of the labels behind B prompts, in one batch."""
+        inputs = self.prompt_tokenizer.pad(ids, self.model.device)
+        with self._lock, torch.inference_mode():
+            logits = self.model(**accepted_inputs(self.model, inputs)).logits[:, -1, labels]
+            scores: np.ndarray = torch.log_softmax(logits.float(), 1).cpu().numpy()
+        return scores
+
+    def _halve(self, rows: list[int]) -> list[list[int]]:
+        """A batch that did not fit into the GPU's memory, in halves; empty if it is a single prompt.
+
+        Later batches are half as large, too.
+        """
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(rows) == 1:
+            return []
+        middle = len(rows) // 2
+        if self.max_batch > middle:
+            log.warning("the GPU is out of memory: batches of at most %d prompts from now on", middle)
+            self.max_batch = middle
+        return [rows[middle:], rows[:middle]]
 
     def _batches(self, lengths: dict[int, int]) -> Iterator[list[int]]:
         """Batches of rows in order of length, limited in rows and in tokens (padding included)."""
         batch: list[int] = []
         for row in sorted(lengths, key=lengths.__getitem__):
             full = len(batch) == self.max_batch or (len(batch) + 1) * lengths[row] > self.max_batch_tokens
+            full = full or (bool(batch) and not self._padding and lengths[row] != lengths[batch[0]])
             if batch and full:
                 yield batch
                 batch = []

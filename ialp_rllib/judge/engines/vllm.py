@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.models import model_fingerprint
+from ialp_rllib.judge.engines.models import check_weights, model_fingerprint
 from ialp_rllib.judge.engines.protocol import EngineOutput
 from ialp_rllib.judge.engines.tokens import PromptTokenizer, token_budget
+from ialp_rllib.judge.engines.warm_up import EngineError, warm_up
 from ialp_rllib.judge.prompt.labels import LabelFormat
 from ialp_rllib.settings import JudgeSettings
 
@@ -38,7 +38,8 @@ class VllmEngine:
         model: a model folder or a Hugging Face model id.
 
     Raises:
-        InputError: vLLM cannot serve the model, or its tokenizer splits a label into several tokens.
+        InputError: the model's weights do not fit it, vLLM cannot serve it (:class:`.EngineError`), or its tokenizer
+            splits a label into several tokens.
     """
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
@@ -47,12 +48,17 @@ class VllmEngine:
         import vllm
 
         self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
+        self.form, self.other_form = self.prompt_tokenizer.form, self.prompt_tokenizer.other_form
+        check_weights(model, judge.dtype)
         labels, context = self.prompt_tokenizer.labels, self.prompt_tokenizer.max_tokens + 1
         try:
             # Despite enforce_eager, some functions of the sampler use torch.compile: 20-60 s at the first prompt.
             torch.compiler.set_stance("force_eager")
             self.llm: Any = vllm.LLM(
                 model=model,
+                trust_remote_code=False,
+                skip_tokenizer_init=True,  # it is given token ids
+                generation_config="vllm",  # none of the folder's
                 dtype=judge.dtype,  # type: ignore[arg-type]  # the settings check its value
                 max_model_len=context,
                 max_num_seqs=judge.batch,
@@ -70,20 +76,31 @@ class VllmEngine:
                 use_tqdm_on_load=False,
                 seed=0,
             )
-        except (OSError, ValueError) as error:
-            expected = "a causal language model that vLLM serves, and memory for it (judge.memory_share)"
-            problem = f"vLLM cannot serve it ({str(error).strip().splitlines()[0]})"
-            raise InputError(f"judge.model {model}", problem, expected) from error
-        self.sampling = vllm.SamplingParams(
-            max_tokens=1, temperature=0.0, allowed_token_ids=labels, logprobs=len(labels), detokenize=False
-        )
+        except Exception as error:  # what vLLM cannot serve fails in many places
+            torch.compiler.set_stance("default")
+            expected = (
+                "a model that vLLM serves, and memory for it (judge.memory_share); or judge.engine=transformers, which "
+                "runs all causal language models"
+            )
+            reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+            problem = f"the vLLM engine cannot serve it ({reason[:200]})"
+            raise EngineError(f"judge.model {model}", problem, expected) from error
+        self._sampling = vllm.SamplingParams
         self.fingerprint = model_fingerprint(model)
         self._lock = threading.Lock()
+        try:
+            warm_up(self, answers, model)
+        except Exception:
+            self.close()
+            raise
 
-    def ask(self, prompts: list[str]) -> EngineOutput:
+    def ask(self, prompts: list[str], form: str = "") -> EngineOutput:
         """See :meth:`.Engine.ask`."""
-        ids, refused = self.prompt_tokenizer.encode_fitting(prompts)
-        labels = self.prompt_tokenizer.labels
+        ids, refused = self.prompt_tokenizer.encode_fitting(prompts, form)
+        labels = self.prompt_tokenizer.label_ids(form)
+        sampling = self._sampling(
+            max_tokens=1, temperature=0.0, allowed_token_ids=labels, logprobs=len(labels), detokenize=False
+        )
         rows = sorted(ids, key=ids.__getitem__)  # prompts with a common prefix are adjacent, for the prefix cache
         logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
         if rows:
@@ -91,7 +108,7 @@ class VllmEngine:
             with self._lock:
                 # The cache's content determines how prompts are batched, and so the rounding of sums: start empty.
                 self.llm.reset_prefix_cache()
-                outputs = self.llm.generate(inputs, self.sampling, use_tqdm=False)
+                outputs = self.llm.generate(inputs, sampling, use_tqdm=False)
             for row, output in zip(rows, outputs, strict=True):
                 by_token = output.outputs[0].logprobs[0]
                 logprobs[row] = [by_token[t].logprob if t in by_token else -np.inf for t in labels]

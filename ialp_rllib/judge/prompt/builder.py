@@ -13,9 +13,8 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.prompt.labels import NONE, answer_format
 from ialp_rllib.settings import JudgeSettings, fingerprint
-
-NONE = "None"
 
 # Paraphrases of the instruction, selected by `judge.frame`. A judge's answers should not depend on the paraphrase.
 _FRAMES = (
@@ -49,6 +48,7 @@ class PromptBuilder:
     Attributes:
         frame: the instruction, with which every prompt begins.
         stem: the end of every prompt, up to the label.
+        labels: the ``k + 1`` possible continuations of the prompt, None last. Each begins with a space.
         item_texts: ``(I,)`` the line that represents each item.
 
     Raises:
@@ -73,12 +73,7 @@ class PromptBuilder:
         )
         self.history_head, self.history_mark = "### History\n", "-"
         self.candidates_head = "### Candidates\n"
-        self.stem = f" {self.none_letter}. {NONE}\n### Response\nAnswer:"
-
-    @property
-    def labels(self) -> list[str]:
-        """The ``k + 1`` possible continuations of the prompt, None last. Each begins with a space."""
-        return [f" {letter}" for letter in self.letters + self.none_letter]
+        self.stem, self.labels = answer_format(judge.candidates)
 
     @property
     def fingerprint(self) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ialp_rllib.errors import InputError
+
+NONE = "None"
+RESPONSE, CUE = "### Response\n", "Answer:"  # the end of every prompt; in a chat the cue begins the reply
 
 
 class Tokenizer(Protocol):
@@ -39,7 +44,15 @@ class AnswerFormat(NamedTuple):
     labels: list[str]
 
 
-def label_tokens(tokenizer: Tokenizer, stem: str, labels: list[str], model: str) -> list[int]:
+def answer_format(candidates: int) -> AnswerFormat:
+    """How a prompt with k candidates ends, and its k + 1 labels."""
+    letters = string.ascii_lowercase[: candidates + 1]
+    return AnswerFormat(f" {letters[-1]}. {NONE}\n{RESPONSE}{CUE}", [f" {letter}" for letter in letters])
+
+
+def label_tokens(
+    tokenizer: Tokenizer, stem: str, labels: list[str], model: str, encode: Callable[[str], list[int]] | None = None
+) -> list[int]:
     """Token id of each label as a continuation of the answer stem.
 
     A tokenizer may merge `` a`` with the text before it, so encoding the label alone would not tell. Each label is
@@ -50,20 +63,24 @@ def label_tokens(tokenizer: Tokenizer, stem: str, labels: list[str], model: str)
         stem: the end of the prompt, up to the label.
         labels: ``k + 1`` texts, each with a leading space.
         model: path or id of the model, for the error message.
+        encode: how prompts are encoded; by default the plain text, without special tokens.
 
     Returns:
         ``k + 1`` distinct token ids.
 
     Raises:
-        InputError: a label is not exactly one token, or shares its token with another label.
+        InputError: a label is not exactly one token, is the unknown token, or shares its token with another label.
     """
-    before = tokenizer.encode(stem, add_special_tokens=False)
+    encode = encode or (lambda text: tokenizer.encode(text, add_special_tokens=False))
+    before, unknown = encode(stem), getattr(tokenizer, "unk_token_id", None)
     tokens: list[int] = []
     for label in labels:
-        after = tokenizer.encode(stem + label, add_special_tokens=False)
+        after = encode(stem + label)
         if after[: len(before)] != before or len(after) != len(before) + 1:
             added = tokenizer.convert_ids_to_tokens(after[_common_prefix(before, after) :])
             raise _error(model, label, f"is {len(added)} tokens after the answer stem ({', '.join(map(repr, added))})")
+        if after[-1] == unknown:
+            raise _error(model, label, "is unknown to the tokenizer, which replaces it")
         if after[-1] in tokens:
             raise _error(model, label, f"is the same token as label {labels[tokens.index(after[-1])]!r}")
         tokens.append(after[-1])

@@ -114,8 +114,8 @@ class JudgeSettings:
 
     model: str = setting(
         "tiny",
-        "`tiny` (included in the package), a folder (a model, a PEFT adapter, or one GGUF file), a GGUF file, a Hugging "
-        "Face model id, or `oracle` (no LLM; `judge.oracle`).",
+        "`tiny` (included in the package), a folder (a model, a PEFT adapter, or one GGUF file), a GGUF file, a "
+        "Hugging Face model id, or `oracle` (no LLM; `judge.oracle`).",
     )
     engine: str = setting(
         "auto",

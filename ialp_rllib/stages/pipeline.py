@@ -12,6 +12,7 @@ from importlib import import_module
 
 from ialp_rllib.commands import resume_command
 from ialp_rllib.errors import InputError, storage_errors
+from ialp_rllib.judge.engines.preflight import check_model
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.judges import close_kept
 from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
@@ -58,6 +59,8 @@ def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> No
 
 
 def _run_stages(run: RunFolder, progress: Progress, names: list[str]) -> None:
+    if "tune" in names and not run.settings.judge.is_oracle and not run.stage("tune").up_to_date():
+        check_model(run.settings.judge)  # before Ray is started and the stages before it have taken their time
     asks = {"tune", "pretrain" if run.settings.pretrain.mode == "live" else "distil"}
     try:
         for index, name in enumerate(names):

@@ -15,7 +15,9 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED, Answers
 from ialp_rllib.judge.audit import measures
+from ialp_rllib.judge.audit.forms import compare_forms
 from ialp_rllib.judge.examples import Examples, draw_examples
+from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.prompt import letters
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.results.statistics import is_above_chance
@@ -31,7 +33,7 @@ class AuditSize(NamedTuple):
     Attributes:
         main: with uniform negatives; a full audit asks as many with popular negatives.
         rotated: of these, asked again in all other cyclic orders of their candidates.
-        reworded: of these, asked again in each other wording.
+        reworded: of these, asked again in each other wording; of a judge with a chat template also in the other form.
         total: prompts in all: about 3 * ``audit_prompts``, or 0.75 * ``audit_prompts`` if brief.
     """
 
@@ -41,13 +43,13 @@ class AuditSize(NamedTuple):
     total: int
 
 
-def audit_size(settings: JudgeSettings, brief: bool = False) -> AuditSize:
-    """Number of prompts of an audit with ``settings.audit_prompts``."""
+def audit_size(settings: JudgeSettings, brief: bool = False, forms: int = 1) -> AuditSize:
+    """Number of prompts of an audit with ``settings.audit_prompts``, of a judge that can ask in so many forms."""
     n, others = settings.audit_prompts, settings.candidates - 1
     if brief:
         n = -(-n // 2)
     rotated, reworded = max(1, n // (2 * others)), 0 if brief else max(1, n // 4)
-    total = n + rotated * others + (0 if brief else n) + reworded * (FRAMES - 1)
+    total = n + rotated * others + (0 if brief else n) + reworded * (FRAMES - 1 + forms - 1)
     return AuditSize(n, rotated, reworded, total)
 
 
@@ -93,12 +95,14 @@ def audit_judge(
         - ``position``: see :func:`.measures.position_bias`; ``permutation_agreement``: its ``agreement``;
         - ``negatives``: accuracies with ``uniform`` and, unless brief, ``popular`` negatives; ``by_history`` (number of
           items in the history) and ``by_popularity`` (interactions of the true item), in up to four groups each;
-        - ``frames``, unless brief: see :func:`_frames`.
+        - ``frames``, unless brief: see :func:`_frames`;
+        - ``forms``, unless brief, of a judge with a chat template: see :func:`.compare_forms`.
 
     Raises:
         InputError: the data set is too small (:func:`.examples.draw_examples`), or all prompts are refused.
     """
-    size = audit_size(settings, brief)
+    other = judge.in_other_form() if isinstance(judge, LLMJudge) and not brief else None
+    size = audit_size(settings, brief, 1 if other is None else 2)
     queries = _Queries(judge, settings, size.total, progress)
     began = time.perf_counter()
     examples = _draw(settings, catalogue, size.main)
@@ -114,6 +118,8 @@ def audit_judge(
         answered = _answered(popular, queries.ask(popular.history, popular.candidates, popular.user))
         facts["negatives"]["popular"] = _accuracies(*answered, catalogue, starts)
         facts["frames"] = _frames(queries, examples, answers, size.reworded, settings.frame)
+    if other is not None:
+        facts["forms"] = compare_forms(queries.ask, (judge, other), examples, answers, size.reworded)
     seconds = time.perf_counter() - began
     cost = {"asked": queries.asked, "refused": queries.refused, "seconds": seconds}
     return {**cost, "prompts_per_second": queries.asked / seconds, **facts}
@@ -129,12 +135,19 @@ class _Queries:
         self._batch = 2 * settings.replicas * settings.batch  # keeps all engines busy
         self.asked = self.refused = 0
 
-    def ask(self, history: np.ndarray, candidates: np.ndarray, user: np.ndarray, frame: int | None = None) -> Answers:
-        """Answers to n queries, see :meth:`.PreferenceJudge.answer`."""
-        parts = []
+    def ask(
+        self,
+        history: np.ndarray,
+        candidates: np.ndarray,
+        user: np.ndarray,
+        frame: int | None = None,
+        judge: PreferenceJudge | None = None,
+    ) -> Answers:
+        """Answers to n queries, see :meth:`.PreferenceJudge.answer`; of another judge than this one's if given."""
+        parts, judge = [], judge or self._judge
         for start in range(0, len(history), self._batch):
             rows = slice(start, start + self._batch)
-            parts.append(self._judge.answer(history[rows], candidates[rows], frame, users=user[rows]))
+            parts.append(judge.answer(history[rows], candidates[rows], frame, users=user[rows]))
             self.asked += len(history[rows])
             self._progress(self.asked, self._total)
         answers = Answers(

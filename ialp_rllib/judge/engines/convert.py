@@ -21,9 +21,10 @@ import torch
 from safetensors.torch import save_file
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.files import read_object, sha256, weight_files, weights
-from ialp_rllib.judge.engines.sources import ADAPTER_CONFIG
+from ialp_rllib.judge.engines.files import read_object, weight_files, weights
+from ialp_rllib.judge.engines.sources import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from ialp_rllib.judge.engines.weights import check_loading
+from ialp_rllib.storage import hash_file
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _make(folder: Path, fingerprint: str, source: str, make: Callable[[Path], No
     temporary.mkdir()
     try:
         make(temporary)
-        files = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
+        files = {file.name: hash_file(file) for file in sorted(temporary.iterdir())}
         record = {"source": source, "fingerprint": fingerprint, "files": files}
         (temporary / RECORD).write_text(json.dumps(record, indent=1))
         for file in temporary.iterdir():
@@ -90,7 +91,7 @@ def undamaged(folder: Path) -> bool:
     if not (folder / RECORD).is_file():
         return False
     files = read_object(folder / RECORD).get("files", {})
-    return bool(files) and all((folder / name).is_file() and sha256(folder / name) == d for name, d in files.items())
+    return bool(files) and all((folder / name).is_file() and hash_file(folder / name) == d for name, d in files.items())
 
 
 def rename_weights(folder: Path, names: Mapping[str, str], out: Path) -> None:
@@ -126,23 +127,18 @@ def merge_adapter(adapter: Path, base: str, base_folder: Path, load_model: Loade
         InputError: the adapter does not fit the base, or cannot be merged.
     """
     from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
 
     where, model = f"adapter {adapter}", load_model(base, "float32")
-    dtype = getattr(model.config, "dtype", None)
-    stored = _stored_dtype(base_folder) or dtype or torch.float32
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
+        tuned: Any = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
     except Exception as error:  # peft raises a dozen types
         problem = f"does not fit its base model {base} ({' '.join(str(error).split())[:200]})"
         raise InputError(where, problem, "an adapter of this base, as peft's `save_pretrained` writes it") from error
-    file = adapter / "adapter_model.safetensors"
-    if file.is_file():
-        with safe_open(file, "pt") as opened:
-            names = set(opened.keys())
-    else:
-        names = set(torch.load(adapter / "adapter_model.bin", map_location="meta", weights_only=True))
-    expected = set(get_peft_model_state_dict(tuned))
+    file = next(path for path in (adapter / name for name in ADAPTER_WEIGHTS) if path.is_file())
+    names, expected = (
+        {name for name, _ in weights(adapter, meta=True, only=file)},
+        set(get_peft_model_state_dict(tuned)),
+    )
     check_loading({"missing_keys": expected - names, "unexpected_keys": names - expected}, str(adapter))
     if names - expected:
         problem = f"holds weights for which its base model {base} has no place, such as {min(names - expected)}"
@@ -151,19 +147,20 @@ def merge_adapter(adapter: Path, base: str, base_folder: Path, load_model: Loade
         problem = f"cannot be merged into a model ({tuned.active_peft_config.peft_type})"
         raise InputError(where, problem, "an adapter of weights, such as LoRA")
     try:
-        tuned.base_model.merge_and_unload(safe_merge=True).to(stored).save_pretrained(out)
+        merged = tuned.base_model.merge_and_unload(safe_merge=True)
+        merged.to(dtype=_stored_dtype(base_folder)).save_pretrained(out)
     except (ValueError, NotImplementedError) as error:
         raise InputError(where, f"cannot be merged ({error})", "an adapter with finite weights") from error
     copy_texts(base_folder, out, replace=False)
     copy_texts(adapter, out, replace=True)
 
 
-def _stored_dtype(folder: Path) -> torch.dtype | None:
-    """The precision of a checkpoint's first weight of numbers."""
+def _stored_dtype(folder: Path) -> torch.dtype:
+    """The precision of a checkpoint's first weight in one of those that models are served in; else float32."""
     for _, tensor in weights(folder):
         if tensor.dtype in (torch.float16, torch.bfloat16, torch.float32):
             return tensor.dtype
-    return None
+    return torch.float32
 
 
 def copy_texts(folder: Path, out: Path, replace: bool = True) -> None:
@@ -193,7 +190,7 @@ def convert_gguf(file: Path, out: Path) -> None:
 
     try:
         AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(out)
-        model, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             file.parent,
             gguf_file=file.name,
             dtype=torch.float32,
@@ -204,6 +201,7 @@ def convert_gguf(file: Path, out: Path) -> None:
     except Exception as error:  # the reader raises a dozen types
         problem = f"cannot be converted ({' '.join(str(error).split())[:200] or type(error).__name__})"
         raise InputError(f"judge.model {file}", problem, "a causal language model that transformers reads") from error
+    model, info = loaded
     check_loading(info, str(file))
     config = model.config.to_dict()
     config.pop("quantization_config", None)

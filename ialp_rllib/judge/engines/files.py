@@ -1,12 +1,9 @@
-"""The files of a checkpoint: which hold its weights, what these are called, and what identifies the content."""
+"""The files of a checkpoint: which hold its weights, and what these are called."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from ialp_rllib.errors import InputError
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLE = ("model.safetensors", "pytorch_model.bin")
-_SETTLED = 2.0  # seconds: a file changed more recently might change again without another time of modification
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -81,18 +77,3 @@ def read_object(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(str(file), f"is a {type(content).__name__}", "a JSON object")
     return content
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file's content; read once per process, unless the file changes."""
-    stat = file.stat()
-    mark = (str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    if time.time() - stat.st_mtime < _SETTLED:
-        return _sha256.__wrapped__(*mark)
-    return _sha256(*mark)
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: str, size: int, modified: int, inode: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,8 +16,8 @@ from typing import Any
 
 from ialp_rllib.errors import IalpError, InputError
 from ialp_rllib.judge.engines import convert
-from ialp_rllib.judge.engines.files import read_object, sha256, weight_names, weights
-from ialp_rllib.judge.engines.sources import ADAPTER_CONFIG, find_model
+from ialp_rllib.judge.engines.files import read_object, weight_names, weights
+from ialp_rllib.judge.engines.sources import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_model
 from ialp_rllib.judge.engines.weights import (
     bare_name,
     check_architecture,
@@ -26,6 +26,7 @@ from ialp_rllib.judge.engines.weights import (
     head_names,
     renamed,
 )
+from ialp_rllib.storage import hash_file
 
 RECORDS = ("training.json", "manifest.json")  # how a tiny judge was trained; not hashed, because they hold wall times
 MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
@@ -63,6 +64,8 @@ def adapter_base(adapter: Path) -> str:
         InputError: the adapter does not name one, or the one that it names is not there.
     """
     where = f"adapter {adapter}"
+    if not any((adapter / file).is_file() for file in ADAPTER_WEIGHTS):
+        raise InputError(where, "holds no weights", f"one of {', '.join(ADAPTER_WEIGHTS)}")
     name = read_object(adapter / ADAPTER_CONFIG).get(_BASE)
     expected = f"the base model as a folder (relative to the adapter, or absolute) or a hub id, in {_BASE}"
     if not isinstance(name, str) or not name:
@@ -196,7 +199,7 @@ def _from_pretrained(model: str, **options: Any) -> Any:
     logging.set_verbosity_error()  # its table of missing weights becomes an error of ours
     try:
         with _loading(model):
-            loaded, info = AutoModelForCausalLM.from_pretrained(
+            result: Any = AutoModelForCausalLM.from_pretrained(
                 model,
                 trust_remote_code=False,
                 weights_only=True,  # a pickled checkpoint must not run code
@@ -206,6 +209,7 @@ def _from_pretrained(model: str, **options: Any) -> Any:
             )
     finally:
         logging.set_verbosity(verbosity)
+    loaded, info = result
     check_loading(info, model)
     return loaded
 
@@ -245,6 +249,8 @@ def _unloadable(model: str, error: Exception, what: str = "") -> InputError:
     if "trust_remote_code" in str(error):
         problem = f"needs code of its own{f' for its {what}' if what else ''} (auto_map), which is never run"
         return InputError(where, problem, "a model of an architecture that transformers has")
+    if "weights only load failed" in problem.lower():
+        return InputError(where, "its pickled weights hold more than tensors, and code is never run", "safetensors")
     if Path(model).is_dir():
         expected = "config.json, tokenizer and weights (safetensors) of a causal language model"
     else:
@@ -265,7 +271,7 @@ def model_fingerprint(model: str) -> str:
     if path is None:
         return f"{model}@{getattr(load_config(model), '_commit_hash', None) or 'unknown'}"
     if kind == "gguf":
-        return sha256(path)[:16]
+        return hash_file(path)[:16]
     if kind == "folder" and convert.undamaged(path):
         return str(read_object(path / convert.RECORD)["fingerprint"])
     digest = hashlib.sha256()
@@ -276,7 +282,7 @@ def model_fingerprint(model: str) -> str:
                 config = {key: value for key, value in read_object(file).items() if key != _BASE}
                 digest.update(json.dumps(config, sort_keys=True).encode())
             else:
-                digest.update(bytes.fromhex(sha256(file)))
+                digest.update(bytes.fromhex(hash_file(file)))
     if kind == "adapter":
         digest.update(model_fingerprint(adapter_base(path)).encode())
     return digest.hexdigest()[:16]

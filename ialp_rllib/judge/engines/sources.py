@@ -8,6 +8,7 @@ from ialp_rllib.catalogue.packaged import package_data
 from ialp_rllib.errors import InputError
 
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 def find_model(name: str) -> tuple[Path | None, str]:

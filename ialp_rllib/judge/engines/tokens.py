@@ -76,7 +76,9 @@ class PromptTokenizer:
         if not getattr(self.tokenizer, "chat_template", None):
             if choice == "on":
                 expected = "judge.chat_template=auto or off, or an instruct model"
-                raise InputError("judge.chat_template", f"the tokenizer of {self._model} has no chat template", expected)
+                raise InputError(
+                    "judge.chat_template", f"the tokenizer of {self._model} has no chat template", expected
+                )
             return RAW, ""
         return (RAW, CHAT) if choice == "off" else (CHAT, RAW)
 

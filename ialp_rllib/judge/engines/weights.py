@@ -35,13 +35,13 @@ def renamed(keys: Collection[str], expected: Collection[str]) -> dict[str, str]:
         expected: the names in the model.
     """
     names = {key: bare_name(key) for key in keys}
-    wanted = set(expected)
-    for _ in range(4):  # a module that holds the model as an attribute: its name is the first part of all keys
-        first = {name.partition(".")[0] for name in names.values()}
-        shorter = {key: name.partition(".")[2] for key, name in names.items()}
-        if len(first) != 1 or len(wanted & set(shorter.values())) <= len(wanted & set(names.values())):
+    wanted, inner = set(expected), names
+    for _ in range(4):  # modules that hold the model as an attribute: their names are the first part of all keys
+        if len({name.partition(".")[0] for name in inner.values()}) != 1:
             break
-        names = shorter
+        inner = {key: name.partition(".")[2] for key, name in inner.items()}
+        if len(wanted & set(inner.values())) > len(wanted & set(names.values())):
+            names = inner
     changed = any(key != name for key, name in names.items())
     return names if changed and len(set(names.values())) == len(names) else {}
 

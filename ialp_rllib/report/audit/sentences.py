@@ -76,10 +76,30 @@ def remarks(judge: Audit, before: Audit) -> Iterator[str]:
     if is_number(wording):
         count = len(lookup(judge, "frames.frames") or ())
         yield f"For {format_percent(wording)} of prompts its answer is the same in all {count} wordings."
+    yield _on_forms(judge)
     refused = judge.get("refused")
     if refused:
         total = format_count(judge.get("asked"))
         yield f"{format_count(refused)} of {total} prompts could not be asked and are left out."
+
+
+_FORMS = {"chat": "with the model's chat template", "raw": "without the chat template"}
+
+
+def _on_forms(judge: Audit) -> str:
+    forms = {row["form"]: row for row in lookup(judge, "forms.forms") or ()}
+    used = lookup(judge, "forms.used")
+    other = next((name for name in forms if name != used), "")
+    if used not in forms or not other or not is_number(forms[used]["accuracy"]):
+        return ""
+    first, second = (
+        f"{format_percent(forms[name]['accuracy'])} ({format_interval(forms[name]['interval'])})"
+        for name in (used, other)
+    )
+    return (
+        f"It is asked {_FORMS[used]}: accuracy {first} on {format_count(lookup(judge, 'forms.prompts'))} prompts; "
+        f"{second} {_FORMS[other]} on the same prompts (judge.chat_template)."
+    )
 
 
 def _on_oracle(judge: Audit) -> str:

@@ -2,8 +2,8 @@
 
 Usage: ``python benchmarks/odd_checkpoints.py [--quick] [--engine transformers|vllm] [--only TEXT]``
 
-Makes checkpoints of many architectures, broken weights, odd tokenizers, adapters and GGUF files on the spot, without the
-network, and sends each through audit, tuning and distillation. The label probabilities are compared with plain
+Makes checkpoints of many architectures, broken weights, odd tokenizers, adapters and GGUF files on the spot, without
+the network, and sends each through audit, tuning and distillation. The label probabilities are compared with plain
 transformers, computed prompt by prompt: within 1e-5 for the transformers engine, 1e-4 for vLLM in float32. vLLM serves
 the architectures that it knows on a CPU; what must be refused is refused before it starts. Exit code 1 if a judge is
 WRONG, or if an error is not one of ours.

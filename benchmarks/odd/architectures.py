@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from odd.cases import Case, tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
+
+from odd.cases import Case, tokenizer
 
 LLAMA = {
     "hidden_size": 64,

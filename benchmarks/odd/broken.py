@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from odd.architectures import CONFIGS, make
-from odd.cases import Case, plain, tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -22,6 +20,9 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+
+from odd.architectures import CONFIGS, make
+from odd.cases import Case, plain, tokenizer
 
 Weights = dict[str, torch.Tensor]
 FILE = "model.safetensors"

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from odd.architectures import CONFIGS, make
-from odd.cases import Case, plain, tokenizer
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+
+from odd.architectures import CONFIGS, make
+from odd.cases import Case, plain, tokenizer
 
 ADAPTER = "adapter_model.safetensors"
 

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from odd.architectures import make
-from odd.cases import Case, plain, tokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CTRLTokenizer, PreTrainedTokenizerFast
+
+from odd.architectures import make
+from odd.cases import Case, plain, tokenizer
 
 NAMES = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 WORDS = [*"abcdefghijklmnopqrstuvwxyz", *"().,-:#", "Answer", "None", "###", "Response"]

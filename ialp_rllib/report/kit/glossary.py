@@ -71,8 +71,8 @@ JUDGE = {
     "do not matter; 0: only letters do.",
     "wording agreement": "Fraction of prompts that are answered alike in all wordings of the instruction, which mean "
     "the same. 1: the wording does not matter.",
-    "form agreement": "Fraction of prompts that are answered alike with the model's chat template and without it. 1: the "
-    "template does not matter.",
+    "form agreement": "Fraction of prompts that are answered alike with the model's chat template and without it. 1: "
+    "the template does not matter.",
     "calibration error": "Expected calibration error: mean distance between the probability of the judge's answer and "
     "the fraction of such answers that are correct, over ten groups of equal size. 0 is perfect; a small value is "
     "expected by chance.",

@@ -34,7 +34,7 @@ class OutOfMemory:
 
 
 def test_batches_are_halved_when_the_gpu_is_full(judge, builder, examples, caplog):
-    prompts = builder.build(examples.history[:32], examples.candidates[:32])
+    prompts = builder.build(examples.history[:12], examples.candidates[:12])
     engine = TransformersEngine(dataclasses.replace(judge, batch_tokens=1 << 20), builder, resolve_model("tiny"))
     expected = engine.ask(prompts)
     engine.model = OutOfMemory(engine.model, 5)
@@ -42,11 +42,11 @@ def test_batches_are_halved_when_the_gpu_is_full(judge, builder, examples, caplo
         output = engine.ask(prompts)
     np.testing.assert_allclose(output.logprobs, expected.logprobs, atol=1e-5)
     assert not output.refused and output.tokens == expected.tokens
-    assert engine.max_batch == 4 and "out of memory: batches of at most 4" in caplog.text
+    assert engine.max_batch == 3 and "out of memory: batches of at most 3" in caplog.text
     sizes = engine.model.sizes
     engine.model.sizes = []
     np.testing.assert_allclose(engine.ask(prompts).logprobs, expected.logprobs, atol=1e-5)
-    assert max(engine.model.sizes) == 4 < max(sizes) == 32, "later batches are smaller from the start"
+    assert max(engine.model.sizes) == 3 < max(sizes) == 12, "later batches are smaller from the start"
     engine.model.most = 0
     refused = engine.ask(prompts[:3])
     assert sorted(refused.refused) == [0, 1, 2] and "out of memory" in refused.refused[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from ialp_rllib.errors import IalpError
 from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.protocol import Engine, EngineOutput, EngineUsage, engine_info
 from ialp_rllib.judge.prompt.labels import AnswerFormat
@@ -21,7 +22,11 @@ class EngineActor:
     """
 
     def __init__(self, judge: JudgeSettings, answers: AnswerFormat, model: str) -> None:
-        self.engine: Engine = make_engine(judge, answers, model)
+        self._refusal: IalpError | None = None
+        try:
+            self.engine: Engine = make_engine(judge, answers, model)
+        except IalpError as error:  # Ray would wrap what a constructor raises into a traceback; info() raises it
+            self._refusal = error
         self._lock = threading.Lock()
         self._prompts = self._tokens = self._active_calls = 0
         self._busy_seconds = self._changed_at = 0.0
@@ -46,7 +51,13 @@ class EngineActor:
             self._active_calls += change
 
     def info(self) -> dict[str, str]:
-        """See :meth:`.EngineClient.info`. Returns once the model is loaded."""
+        """See :meth:`.EngineClient.info`. Returns once the model is loaded.
+
+        Raises:
+            InputError: the model could not be loaded.
+        """
+        if self._refusal is not None:
+            raise self._refusal
         return engine_info(self.engine)
 
     def usage(self) -> EngineUsage:

@@ -93,6 +93,9 @@ class EnginePool:
         judge: ``replicas``, ``cpus``, ``gpus``, ``timeout`` and ``retries`` are used; the engines use the rest.
         answers: answer stem and labels.
         model: a model folder or a Hugging Face model id.
+
+    Raises:
+        InputError: an engine cannot load the model.
     """
 
     def __init__(self, judge: JudgeSettings, answers: AnswerFormat, model: str) -> None:
@@ -104,7 +107,12 @@ class EnginePool:
             )
             for _ in range(judge.replicas)
         ]  # fmt: skip
-        self._info: dict[str, str] = runtime.get([handle.info.remote() for handle in handles])[0]
+        try:
+            self._info: dict[str, str] = runtime.get([handle.info.remote() for handle in handles])[0]
+        except IalpError:
+            for handle in handles:
+                runtime.end(handle)
+            raise
         self._open(handles, judge, len(answers.labels))
 
     def _open(self, handles: list[Any], judge: JudgeSettings, labels: int) -> None:

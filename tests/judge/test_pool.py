@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import time
 
@@ -11,10 +12,12 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from safetensors.torch import load_file, save_file
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge import actor
+from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.pool import EnginePool
@@ -134,6 +137,17 @@ def test_failing_prompt_is_refused_alone(monkeypatch):
     output = pool.result(pool.submit([*"abcdefg", "broken", "h", "broken"]))
     assert output.refused == {7: "no such token", 9: "no such token"}
     assert np.isfinite(output.logprobs).all(1).sum() == 8
+
+
+def test_what_an_engine_refuses_is_raised_as_it_is(ray_here, sample, catalogue, tmp_path):
+    shutil.copytree(resolve_model("tiny"), tmp_path / "judge")
+    weights = load_file(tmp_path / "judge" / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, tmp_path / "judge" / "model.safetensors", metadata={"format": "pt"})
+    judge = dataclasses.replace(sample.judge, engine="transformers", cpus=0)
+    with pytest.raises(InputError, match=r"not finite, in model\.norm\.weight") as caught:
+        start_judge(judge, catalogue, str(tmp_path / "judge"))
+    assert "Traceback" not in str(caught.value)
 
 
 def test_errors_are_raised_before_an_actor_starts(sample, catalogue):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.tokens import PromptTokenizer
+from ialp_rllib.judge.engines.tokens import PromptTokenizer, accepted_inputs
 from ialp_rllib.judge.tuning.checkpoint import Curves
 from ialp_rllib.judge.tuning.data import LabelledPrompts
 from ialp_rllib.settings import TuneSettings
@@ -168,7 +168,7 @@ def _answers(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits ``(B, vocabulary) float32`` of the next token, and the correct tokens ``(B,)``."""
     inputs = tokenizer.pad([prompts.ids[row] for row in rows], model.device)
-    logits = model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+    logits = model(**accepted_inputs(model, inputs)).logits[:, -1].float()
     return logits, torch.from_numpy(prompts.answers[rows]).to(model.device)
 
 

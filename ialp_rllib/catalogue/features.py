@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,12 +67,12 @@ def text_vectors(tokens: Tokens, dim: int = 64) -> np.ndarray:
         dim: maximum dimension.
 
     Returns:
-        ``(rows, d) float32`` with d <= dim, of norm 1, or 0 for a row without tokens.
+        ``(rows, d) float32`` with d <= dim, of norm 1, or 0 for a row without tokens or with such only that all rows
+        have, as of the titles "Test item 1", "Test item 2"; d is 0 where no token tells two rows apart.
 
     Source: Deerwester et al. 1990, "Indexing by Latent Semantic Analysis".
     """
     from scipy import sparse  # here: a policy needs Tokens, and is served without SciPy
-    from scipy.sparse.linalg import svds
 
     row, column = np.nonzero(tokens.codes < tokens.size)
     shape = (len(tokens.codes), tokens.size)
@@ -80,10 +81,45 @@ def text_vectors(tokens: Tokens, dim: int = 64) -> np.ndarray:
         return np.zeros((shape[0], 0), np.float32)
     counts = sparse.csr_matrix((np.ones(len(row)), (row, tokens.codes[row, column])), shape)
     idf = np.log(shape[0] / np.maximum(1, np.asarray((counts > 0).sum(0)).ravel()))
-    left, values, _ = svds(counts @ sparse.diags(idf), k=dim, v0=np.ones(min(shape)))
+    left, values = truncated_svd((counts @ sparse.diags(idf)).tocsr(), dim)
     vectors = left * values
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.ascontiguousarray(vectors / np.where(norm > 1e-9, norm, np.inf), np.float32)
+
+
+def truncated_svd(weights: Any, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest singular values of a sparse matrix ``(n, m)``, and their left singular vectors; it cannot fail.
+
+    Args:
+        dim: maximum number of singular values; min(n, m) - 1 of them are computed at most.
+
+    Returns:
+        ``(n, d)`` and ``(d,)`` with d <= dim; d is 0 for a matrix of zeros.
+    """
+    from scipy.sparse.linalg import ArpackError, svds
+
+    dim = min(dim, min(weights.shape) - 1)
+    if dim < 1 or not weights.count_nonzero():
+        return np.zeros((weights.shape[0], 0)), np.zeros(0)
+    try:
+        left, values, _ = svds(weights, k=dim, v0=np.ones(min(weights.shape)))
+    except ArpackError:  # the vector of ones may be in the null space; a random one is so with probability 0
+        rng = np.random.default_rng(0)
+        try:
+            left, values, _ = svds(weights, k=dim, v0=rng.standard_normal(min(weights.shape)))
+        except ArpackError:  # ARPACK gives up on a matrix of low rank, for instance
+            left, values = _projected_svd(weights, dim, rng)
+    return left, np.where(values > 1e-6 * values.max(), values, 0.0)  # beyond the rank: rounding, not directions
+
+
+def _projected_svd(weights: Any, dim: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`truncated_svd`, by a randomised range finder, which cannot fail (Halko, Martinsson, Tropp 2011)."""
+    width = min(dim + 10, *weights.shape)
+    basis = weights @ rng.standard_normal((weights.shape[1], width))
+    for _ in range(4):
+        basis, _ = np.linalg.qr(weights @ (weights.T @ np.linalg.qr(basis)[0]))
+    inner, values, _ = np.linalg.svd((weights.T @ basis).T, full_matrices=False)
+    return (basis @ inner)[:, :dim], values[:dim]
 
 
 def _tokenise(name: str, value: str) -> list[str]:

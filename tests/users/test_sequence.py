@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ialp_rllib.catalogue import Catalogue
-from ialp_rllib.catalogue.features import text_vectors, tokens_of
+from ialp_rllib.catalogue.features import text_vectors, tokens_of, truncated_svd
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import SequenceModelSettings, load
 from ialp_rllib.users import sequence, sequence_fit
@@ -167,6 +167,41 @@ def test_text_vectors() -> None:
     assert np.allclose(np.diag(cosine), 1, atol=1e-5)
     assert cosine[0, 1] > 0.9 > 0.1 > abs(cosine[0, 2])
     assert text_vectors(tokens_of({})).shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        [f"Test item {n}" for n in range(60)],  # every common word is in every title: a matrix of zeros
+        ["same words"] * 9,
+        [""] * 9,
+        ["alone"],
+        ["a b", "a b"],
+        [f"word{n // 2}" for n in range(200)],
+        ["a", "a", "b"] * 50,
+        [f"a b c d{n % 2}" for n in range(100)],
+    ],
+    ids=lambda titles: f"{titles[0]}, {len(titles)}",
+)
+def test_text_vectors_of_texts_that_tell_little(titles: list[str]) -> None:
+    vectors = text_vectors(tokens_of({"title": np.array(titles, object)}))
+    norms = np.linalg.norm(vectors, axis=1)
+    assert len(vectors) == len(titles) and np.isfinite(vectors).all()
+    assert (np.isclose(norms, 1, atol=1e-5) | (norms == 0)).all()
+
+
+def test_truncated_svd_without_arpack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ARPACK gives up, the values are close to the exact ones."""
+    from scipy.sparse import linalg, random
+
+    def fails(*_: object, **__: object) -> None:
+        raise linalg.ArpackError(-9)
+
+    weights = random(120, 80, 0.05, random_state=1).tocsr()
+    exact = np.linalg.svd(weights.toarray(), compute_uv=False)[:5]
+    monkeypatch.setattr(linalg, "svds", fails)
+    left, values = truncated_svd(weights, 5)
+    assert left.shape == (120, 5) and values == pytest.approx(exact, rel=0.05)
 
 
 def test_greedy_policy_is_far_better_than_random(

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.sparse.linalg import svds
 
-from ialp_rllib.catalogue.features import Tokens
+from ialp_rllib.catalogue.features import Tokens, truncated_svd
 from ialp_rllib.judge.tiny.log import TrainLog
 
 log = logging.getLogger(__name__)
@@ -103,10 +102,9 @@ def initial_vectors(words: Tokens, user: np.ndarray, item: np.ndarray, dim: int)
     by_word = tf_idf(row, words.codes[row, slot], (len(words.codes), words.size))
     by_user = tf_idf(item, user, (len(words.codes), int(user.max()) + 1))
     both = sparse.hstack([by_word, by_user]).tocsr()
-    size = min(dim, min(both.shape) - 1)
-    left, values, _ = svds(both, k=size, v0=np.ones(min(both.shape)))
+    left, values = truncated_svd(both, dim)
     vectors = np.zeros((len(words.codes), dim), np.float32)
-    vectors[:, :size] = left * np.sqrt(values)
+    vectors[:, : len(values)] = left * np.sqrt(values)
     return _unit(vectors)
 
 

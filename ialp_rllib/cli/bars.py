@@ -22,6 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from ialp_rllib.progress import Progress as StageProgress
 from ialp_rllib.stages.titles import TITLES
@@ -79,13 +80,14 @@ class Bars(StageProgress):
             if self._live and stage is not None:
                 for task in (stage, *self._tasks.values()):
                     self._live.remove_task(task)
-        self._console.print(
-            f"[green]✓[/] {title:<{self._width}}  {time.perf_counter() - start:6.1f} s", highlight=False
-        )
+        self._done(title, f"{time.perf_counter() - start:6.1f} s")
 
     def up_to_date(self, name: str) -> None:
-        title = _TITLES[name]
-        self._console.print(f"[green]✓[/] {title:<{self._width}}  up to date", highlight=False)
+        self._done(_TITLES[name], "up to date")
+
+    def _done(self, title: str, note: str) -> None:
+        line = Text.assemble(("✓", "green"), f" {title:<{self._width}}  {note}")
+        self._console.print(line, highlight=False)
 
     def update(self, what: str, done: float, total: float, note: str = "") -> None:
         if self._live is None:
@@ -145,13 +147,13 @@ def _duration(seconds: float) -> str:
 def _bars(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from ialp_rllib.cli import console
 
@@ -23,7 +23,8 @@ def check(
     inspection = inspect(root)
     out = console.results()
     for damage in inspection.damages.values():
-        out.print(f"[red]✗[/] {escape(str(damage.file.relative_to(root)))} {escape(damage.problem)}", soft_wrap=True)
+        line = f" {damage.file.relative_to(root)} {damage.problem}"
+        out.print(Text.assemble(("✗", "red"), line), soft_wrap=True)
     notes = [
         ("not finished", [_shown(folder, root) for folder in inspection.unfinished]),
         ("not there", inspection.missing),
@@ -32,15 +33,15 @@ def check(
     for title, names in notes:
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            out.print(f"  {title}: {escape(', '.join(names[:8]))}{more}", soft_wrap=True, highlight=False)
+            out.print(f"  {title}: {', '.join(names[:8])}{more}", soft_wrap=True, highlight=False)
     counted = f"{inspection.files:,} files, {inspection.size:,} bytes"
     if not inspection.damages:
-        out.print(f"[green]✓[/] {counted}: all as they were written", highlight=False)
+        out.print(Text.assemble(("✓", "green"), f" {counted}: all as they were written"))
         return
     out.print(f"{len(inspection.damages)} of {counted} are damaged. `ialp run` makes them again.", highlight=False)
     for damage in inspection.damages.values():
         if damage.file.name == MANIFEST and damage.folder != root:  # it alone tells what belongs to the stage
-            command = escape(shlex.join(["rm", "-r", str(damage.folder)]))
+            command = shlex.join(["rm", "-r", str(damage.folder)])
             out.print(
                 f"  First delete the folder whose manifest is damaged: {command}", soft_wrap=True, highlight=False
             )

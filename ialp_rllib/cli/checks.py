@@ -23,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rich.table import Table
+from rich.text import Text
 
 from ialp_rllib import machine
 from ialp_rllib.machine import Gpu, Torch
@@ -272,8 +273,8 @@ def render(results: Sequence[Check]) -> Table:
     colour = {"ok": "green", "warning": "yellow", "problem": "red"}
     table = Table("", "", "finding", "remedy", title="ialp doctor", title_justify="left", show_lines=False)
     for check in results:
-        row = (check.name, f"[{colour[check.status]}]{check.status}[/]", check.finding, check.remedy)
-        table.add_row(*(cell if i == 1 else cell.replace("[", r"\[") for i, cell in enumerate(row)))
+        status = Text(check.status, style=colour[check.status])
+        table.add_row(Text(check.name), status, Text(check.finding), Text(check.remedy))
     return table
 
 

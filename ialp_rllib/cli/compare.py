@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ialp_rllib.cli import console, crash
 
@@ -86,10 +86,10 @@ def compare(
     if measurements.missing:
         from ialp_rllib.compare.page.page import missing_text
 
-        missing = escape(missing_text(measurements.missing))
-        console.messages.print(f"[yellow]not finished[/] {missing}", soft_wrap=True)
+        missing = missing_text(measurements.missing)
+        console.messages.print(Text.assemble(("not finished", "yellow"), f" {missing}"), soft_wrap=True)
     _show(analysis)
-    console.messages.print(f"\nComparison: [bold]{escape(str(plan.folder / 'index.html'))}[/]", soft_wrap=True)
+    console.print_path("Comparison", plan.folder / "index.html")
 
 
 def _train(plan: Comparison, local: bool) -> None:
@@ -99,7 +99,7 @@ def _train(plan: Comparison, local: bool) -> None:
     from ialp_rllib.compare import run_scenario
 
     for name in plan.runs:
-        console.messages.print(f"\n[bold]{escape(name)}[/]", highlight=False)
+        console.messages.print(f"\n{name}", style="bold", highlight=False)
         try:
             with Bars(console.messages, plain=local) as bars:
                 run_scenario(plan, name, bars)
@@ -118,9 +118,7 @@ def _show(analysis: Analysis) -> None:
     table.add_column("R against the best baseline")
     ends = analysis.published_tables["table5"]
     for _, row in ends[(ends["policy"] == policy) & (ends["seeds"] > 0)].iterrows():
-        table.add_row(
-            escape(row["scenario"]), label(row["method"]), escape(format_estimate(row, "return")), verdict_text(row)
-        )
+        table.add_row(row["scenario"], label(row["method"]), format_estimate(row, "return"), verdict_text(row))
     out.print(table)
     for sentence in analysis.findings:
-        out.print(escape(sentence), highlight=False)
+        out.print(sentence, highlight=False)

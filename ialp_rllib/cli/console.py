@@ -6,17 +6,22 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.text import Text
 
 if TYPE_CHECKING:
     from ialp_rllib.settings import Settings
+    from ialp_rllib.settings.scenario import Override
     from ialp_rllib.stages.run import RunFolder
 
-messages = Console(stderr=True)
+LITERAL: dict[str, Any] = {"markup": False, "emoji": False}
+"""Options of every console: text is printed as it is. What has a style is a ``Text``, never ``[red]`` in a text, since
+paths, ids and titles may hold brackets and colons."""
+messages = Console(stderr=True, **LITERAL)
 """Console for progress and messages: standard error. Results go to standard output, see :func:`results`."""
 
 Scenario = Annotated[str, typer.Argument(help="Name of a built-in scenario (sample, coat), or path of a YAML file.")]
@@ -38,8 +43,8 @@ def results(width: int = 140) -> Console:
     Args:
         width: columns if standard output is not a terminal, so that the cells of tables are not wrapped.
     """
-    console = Console()
-    return console if console.is_terminal else Console(width=width)
+    console = Console(**LITERAL)
+    return console if console.is_terminal else Console(width=width, **LITERAL)
 
 
 def read_settings(
@@ -63,11 +68,11 @@ def read_settings(
     """
     from ialp_rllib.settings import load
 
-    settings_overrides = list(overrides or [])
-    if data is not None:
-        settings_overrides.append(f"catalogue.data={data.expanduser().resolve()}")
+    settings_overrides: list[Override] = list(overrides or [])
+    if data is not None:  # a pair: no YAML is read from the path
+        settings_overrides.append(("catalogue.data", str(data.expanduser().resolve())))
     if local:
-        settings_overrides.append("runtime.local_mode=true")
+        settings_overrides.append(("runtime.local_mode", True))
     return load(scenario, settings_overrides, allow_plugins=allow_plugins)
 
 
@@ -96,6 +101,11 @@ def open_run(
 
     settings = read_settings(scenario, data, overrides, local, allow_plugins)
     return RunFolder(settings, (out or Path("runs") / (settings.scenario or Path(scenario).stem)).resolve())
+
+
+def print_path(label: str, path: Path) -> None:
+    """Tell on standard error where a result lies; the path is on one line, whatever characters it has."""
+    messages.print(Text.assemble(f"\n{label}: ", (str(path), "bold")), soft_wrap=True)
 
 
 def configure_logging(verbose: bool) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ialp_rllib.cli import console
 from ialp_rllib.commands import command
@@ -70,29 +70,28 @@ def _write(path: Path, text: str) -> None:
 def _print_guess(out: Console, guess: Guess) -> None:
     from ialp_rllib.catalogue.guess import summary
 
-    table = Table("what", "guess", title=escape(str(guess.folder)), title_justify="left")
+    table = Table("what", "guess", title=Text(str(guess.folder)), title_justify="left")
     table.add_column("evidence", overflow="fold")
     for line in summary(guess):
-        table.add_row(line.what, escape(line.guess), escape(line.evidence))
+        table.add_row(line.what, line.guess, line.evidence)
     out.print(table)
     for warning in guess.warnings:
-        out.print(f"[yellow]warning[/] {escape(warning)}", highlight=False, soft_wrap=True)
+        out.print(Text.assemble(("warning", "yellow"), f" {warning}"), soft_wrap=True)
     for file in guess.skipped:
         remedy = f": {file.remedy}" if file.remedy else ""
-        out.print(f"not used: {escape(f'{file.path.name} {file.reason}{remedy}')}", highlight=False, soft_wrap=True)
+        out.print(f"not used: {file.path.name} {file.reason}{remedy}", highlight=False, soft_wrap=True)
 
 
 def _print_next(out: Console, path: Path, scenario: str, folder: Path, commands: list[str]) -> None:
-    from ialp_rllib.settings.overrides import to_overrides
+    from ialp_rllib.settings.overrides import as_text
 
     judge = Path(f"{scenario}-judge")
-    [override] = to_overrides({"judge.model": judge})
     lines = [
         f"\nWritten: {path}. Check it, then run:",
         *(f"  {command}" for command in commands),
         "The judge of the package only knows the words of the sample. Before `ialp run`, set judge.model to an LLM, or "
-        f"train a small judge and pass --set {shlex.quote(override)}:",
+        f"train a small judge and pass --set {shlex.quote(as_text('judge.model', judge))}:",
         f"  {command('judge init --tiny', path, data=folder, out=judge)}",
     ]
     for line in lines:
-        out.print(escape(line), highlight=False, soft_wrap=True)
+        out.print(line, highlight=False, soft_wrap=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ialp_rllib.cli import console, crash
 from ialp_rllib.commands import command
@@ -60,7 +60,7 @@ def audit(
     finally:
         runtime.stop()
     _show_audit(result)
-    console.messages.print(f"\nAudit: [bold]{escape(str(page))}[/]", soft_wrap=True)
+    console.print_path("Audit", page)
 
 
 def _show_audit(result: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def _show_audit(result: dict[str, Any]) -> None:
     from ialp_rllib.report.audit.section import engine, rows
     from ialp_rllib.report.audit.sentences import finding, remarks
 
-    table = Table("measure", title=f"judge: {escape(engine(result))}", title_justify="left")
+    table = Table("measure", title=f"judge: {engine(result)}", title_justify="left")
     before = result.get("before") or {}
     for name in ("before tuning", "as used") if before else ("value",):
         table.add_column(name, no_wrap=True)
@@ -79,11 +79,11 @@ def _show_audit(result: dict[str, Any]) -> None:
     out = console.results()
     out.print(table)
     for sentence in filter(None, (finding(result), *remarks(result, before))):
-        out.print(escape(sentence), highlight=False)
+        out.print(sentence, highlight=False)
 
 
-def _cell(cell: Cell) -> str:
-    return f"{cell.value}  [dim]{cell.under}[/]" if cell.under else cell.value
+def _cell(cell: Cell) -> Text:
+    return Text.assemble(f"{cell.value}  ", (cell.under, "dim")) if cell.under else Text(cell.value)
 
 
 @app.command()
@@ -119,7 +119,7 @@ def init(
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.judge.tiny import make_tiny_judge
     from ialp_rllib.settings.base import from_dict
-    from ialp_rllib.settings.overrides import to_overrides
+    from ialp_rllib.settings.overrides import as_text
     from ialp_rllib.settings.tiny import TinySettings
 
     options = {"updates": updates, "threads": threads, "prompts": prompts, "seed": seed}
@@ -137,10 +137,10 @@ def init(
         "run",
         scenario,
         data=data,
-        overrides=[*others, *to_overrides({"judge.model": folder})],
+        overrides=[*others, as_text("judge.model", folder)],
         allow_plugins=bool(settings.adapt.plugins),
     )
-    console.messages.print(f"\nNext: {escape(following)}", highlight=False, soft_wrap=True)
+    console.messages.print(f"\nNext: {following}", highlight=False, soft_wrap=True)
 
 
 def _check_above_chance(facts: dict[str, Any], folder: Path, updates: int) -> None:

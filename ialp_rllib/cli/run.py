@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import typer
-from rich.markup import escape
 
 from ialp_rllib.cli import console, crash
 from ialp_rllib.stages.titles import TITLES
@@ -72,5 +71,4 @@ def _execute(
     finally:
         runtime.stop()
     if not names or "report" in names:
-        page = run.root / "report" / "index.html"
-        console.messages.print(f"\nReport: [bold]{escape(str(page))}[/]", soft_wrap=True)
+        console.print_path("Report", run.root / "report" / "index.html")

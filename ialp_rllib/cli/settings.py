@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ialp_rllib.cli import console
 from ialp_rllib.errors import InputError
@@ -109,18 +109,18 @@ def _print_json(rows: list[_Row], scenario: str) -> None:
 def _print_table(rows: list[_Row], group: str, scenario: str) -> None:
     summary = next((row.info.group_doc.splitlines()[0] for row in rows if row.info.group == group), "")
     title = ": ".join(filter(None, (scenario, group, summary)))
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     mixed = any(row.info.level == ADVANCED for row in rows)
     for name in ("setting", *(["value"] if scenario else []), "default", "range", *(["level"] if mixed else [])):
         table.add_column(name, no_wrap=name in ("setting", "level"), overflow="fold")
     table.add_column("meaning", overflow="fold", ratio=1)
     for row, after in zip(rows, [*rows[1:], None], strict=True):
-        info, value = row.info, escape(as_text(row.value))
-        values = [f"[bold yellow]{value} *[/]" if row.changed else value] if scenario else []
-        cells = [*values, escape(as_text(info.default)), escape(info.range), *([info.level] if mixed else [])]
+        info, value = row.info, as_text(row.value)
+        values = [Text(f"{value} *", style="bold yellow") if row.changed else Text(value)] if scenario else []
+        cells = [*values, *map(Text, (as_text(info.default), info.range, *([info.level] if mixed else [])))]
         last = after is None or after.info.group != info.group
-        table.add_row(info.name, *cells, escape(info.doc), end_section=last)
-    out = Console()
+        table.add_row(info.name, *cells, Text(info.doc), end_section=last)
+    out = console.results()
     if not out.is_terminal:  # a file or a pipe: as wide as the table, so that a row is one line
         out = console.results(Console(width=10_000).measure(table).maximum)
     out.print(table, highlight=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -14,7 +17,7 @@ from ialp_rllib.settings.agent import AdaptSettings, AgentSettings, PretrainSett
 from ialp_rllib.settings.base import from_dict, group, read_yaml, setting
 from ialp_rllib.settings.catalogue import CatalogueSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
-from ialp_rllib.settings.strict_yaml import parse_yaml
+from ialp_rllib.settings.strict_yaml import dropped, parse_yaml
 from ialp_rllib.settings.users import UsersSettings
 
 
@@ -86,12 +89,17 @@ class Settings:
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
 
-def load(scenario: str, overrides: list[str] | tuple[str, ...] = (), *, allow_plugins: bool | None = False) -> Settings:
+Override = str | tuple[str, Any]
+"""A setting that is changed: ``key=value`` with the value in YAML, or the key and a value that is taken as it is."""
+
+
+def load(scenario: str, overrides: Sequence[Override] = (), *, allow_plugins: bool | None = False) -> Settings:
     """Read a scenario.
 
     Args:
         scenario: name of a scenario of the package (``sample``, ``coat``), or path of a YAML file.
-        overrides: ``key=value`` pairs with dotted keys and values in YAML: ``judge.candidates=5``.
+        overrides: ``key=value`` with dotted keys and values in YAML, as ``judge.candidates=5``; or pairs of a dotted
+            key and a value, which no YAML is read from: ``("catalogue.data", "data #1")``.
         allow_plugins: whether the file may name modules to import (``adapt.plugins``); ``overrides`` may. None: it may,
             because the caller only reads the settings and starts nothing with them.
 
@@ -108,9 +116,11 @@ def load(scenario: str, overrides: list[str] | tuple[str, ...] = (), *, allow_pl
         known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
         raise InputError(f"scenario {scenario[:300]!r}", "not found", f"one of {known}, or the path of a .yaml file")
     tree = read_yaml(path)
+    places = {}
     for override in overrides:
-        _override(tree, override)
-    places = {override.partition("=")[0]: f"--set {override}" for override in overrides}
+        key, value, where = _parsed(override) if isinstance(override, str) else (*override, override[0])
+        places[key] = where
+        _override(tree, key, value, where)
     settings = from_dict(Settings, tree, str(path), places=places)
     _check_together(settings)
     if allow_plugins is False and not {"adapt", "adapt.plugins"} & places.keys():
@@ -174,17 +184,31 @@ def _check_together(settings: Settings) -> None:
         raise InputError("scenario", f"is {settings.scenario!r}", "a valid folder name")
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
+def _parsed(override: str) -> tuple[str, Any, str]:
+    """Key, value and, for messages, the option of a ``key=value``.
+
+    Raises:
+        InputError: it is none, or the value is not valid YAML, or YAML would drop a part of it.
+    """
     key, equals, text = override.partition("=")
+    where = f"--set {override}"
     if not equals or not key:
-        raise InputError(f"--set {override}", "is not key=value", "for example --set agent.gamma=0.95")
+        raise InputError(where, "is not key=value", "for example --set agent.gamma=0.95")
     try:
         value = parse_yaml(text)
+        if rest := dropped(text):
+            problem = f"{rest!r} would be dropped: it is a comment or an anchor in YAML"
+            quoted = shlex.quote(f"{key}={json.dumps(text, ensure_ascii=False)}")
+            raise InputError(where, problem, f"the value in quotes of its own: --set {quoted}")
     except yaml.YAMLError as error:
-        raise InputError(f"--set {override}", "the value is not valid YAML", "for example 3, true, [1, 2]") from error
+        raise InputError(where, "the value is not valid YAML", "for example 3, true, [1, 2]") from error
+    return key, value, where
+
+
+def _override(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
     *groups, last = key.split(".")
     for name in groups:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
-            raise InputError(f"--set {override}", f"{name!r} is a value, not a group of settings")
+            raise InputError(where, f"{name!r} is a value, not a group of settings")
     tree[last] = value

@@ -40,3 +40,14 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except RecursionError as error:
         raise yaml.YAMLError("nested too deeply") from error
+
+
+def dropped(text: str) -> str:
+    """The part of a valid YAML document of one line that its value lacks: a comment, or an anchor; or ``""``."""
+    events = list(yaml.parse(text, Loader=yaml.SafeLoader))
+    anchors = [event.anchor for event in events if getattr(event, "anchor", None)]
+    if anchors:
+        return f"&{anchors[0]}"
+    values = [event for event in events if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent)]
+    rest = text[values[-1].end_mark.index if values else 0 :].strip()
+    return rest if rest.startswith("#") else ""

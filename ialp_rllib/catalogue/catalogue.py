@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class Catalogue:
         truth: ``(U, I) float32``, the completed rating matrix of a rating world, or None.
         propensities: ``(U, I) float32``, probability that a pair is observed, or None.
         notes: remarks on the data that the report shows.
+        log_facts: how the log was read, as plain data: ``order`` (``position``, ``time`` or ``file``) and ``column``,
+            the column it is sorted by; ``time``, ``unit``, ``first`` and ``last`` (UTC), ``tied`` (fraction of the rows
+            with the time of another one of the same user); ``steps``: what was read, and what each filter left. Empty
+            for the source Coat.
     """
 
     item_ids: np.ndarray
@@ -47,6 +51,7 @@ class Catalogue:
     truth: np.ndarray | None = None
     propensities: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    log_facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:

@@ -8,6 +8,8 @@ import numpy as np
 
 from ialp_rllib.catalogue.catalogue import Catalogue
 
+_MAX_VALUES = 12  # distinct ratings beyond which the histogram has intervals
+
 
 def describe(catalogue: Catalogue) -> dict[str, Any]:
     """Size, sequence lengths, popularity and texts of a catalogue, as a dictionary that can be written as JSON.
@@ -18,6 +20,9 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
         ``density``: fraction of the (user, item) pairs that occur in the log.
         ``popularity``: Gini index of the interactions per item (0: uniform, towards 1: concentrated on few items), and
         the fraction of the interactions with the most popular 1% and 10% of the items (at least one item).
+        ``ratings``: number of interactions without one, and a histogram: pairs of a value, or the lower bound of one
+        of ten intervals, and a count; None where no interaction has a rating.
+        ``log``: how the log was read, and what each filter left: :attr:`.Catalogue.log_facts`.
         ``item_texts``, ``user_texts``: per attribute, missing and distinct values. ``notes``: :attr:`.Catalogue.notes`.
     """
     lengths = np.diff(catalogue.offsets())
@@ -37,10 +42,25 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
         "density": _distinct_pairs(catalogue) / (catalogue.n_users * catalogue.n_items),
         "popularity": {"gini": gini(counts), "top_1%": _top(counts, 0.01), "top_10%": _top(counts, 0.1)},
         "items_never_used": int((counts == 0).sum()),
+        "ratings": _ratings(catalogue.rating),
+        "log": catalogue.log_facts,
         "item_texts": {name: _texts(values) for name, values in catalogue.item_texts.items()},
         "user_texts": {name: _texts(values) for name, values in catalogue.user_texts.items()},
         "notes": list(catalogue.notes),
     }
+
+
+def _ratings(rating: np.ndarray) -> dict[str, Any] | None:
+    given = rating[~np.isnan(rating)].astype(np.float64)
+    if not len(given):
+        return None
+    values, counts = np.unique(given, return_counts=True)
+    binned = len(values) > _MAX_VALUES
+    if binned:
+        counts, edges = np.histogram(given, bins=10)
+        values = edges[:-1]
+    histogram = [[round(float(value), 6), int(count)] for value, count in zip(values, counts, strict=True)]
+    return {"missing": len(rating) - len(given), "intervals": binned, "histogram": histogram}
 
 
 def gini(counts: np.ndarray) -> float:

@@ -1,12 +1,14 @@
 """A catalogue on disk: Parquet tables; the log is written in batches, with dictionary-encoded ids, to bound memory.
 
-``items.parquet``: ``item_id`` and the attributes; the notes are in the schema metadata. ``users.parquet``: ``user_id``,
-the attributes, ``is_test``. ``interactions.parquet``: ``user_id``, ``position``, ``item_id``, ``rating``, ``split``.
+``items.parquet``: ``item_id`` and the attributes; the notes and the facts on the log are in its metadata.
+``users.parquet``: ``user_id``, the attributes, ``is_test``. ``interactions.parquet``: ``user_id``, ``position``,
+``item_id``, ``rating``, ``split``.
 ``truth.parquet`` and ``propensities.parquet`` (rating worlds): ``user_id``, ``values`` (one number per item).
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ def write_catalogue(catalogue: Catalogue, folder: Path) -> None:
     items = {"item_id": catalogue.item_ids, **catalogue.item_texts}
     users = {"user_id": catalogue.user_ids, **catalogue.user_texts}
     test = np.isin(np.arange(catalogue.n_users), catalogue.test_users)
-    notes = {"notes": "\n".join(catalogue.notes)}
+    notes = {"notes": "\n".join(catalogue.notes), "log": json.dumps(catalogue.log_facts)}
     _write(pa.table(items).replace_schema_metadata(notes), folder / "items.parquet")
     _write(pa.table({**users, "is_test": test}), folder / "users.parquet")
     _write_log(catalogue, folder / "interactions.parquet")
@@ -80,7 +82,8 @@ def read_catalogue(folder: Path) -> Catalogue:
         if (folder / f"{name}.parquet").is_file():
             rows = read_parquet(folder / f"{name}.parquet")["values"].combine_chunks()
             matrices[name] = rows.flatten().to_numpy().reshape(len(rows), -1)
-    notes = (items.schema.metadata or {}).get(b"notes", b"").decode()
+    metadata = items.schema.metadata or {}
+    notes = metadata.get(b"notes", b"").decode()
     log = _read_log(folder / "interactions.parquet", users["user_id"], items["item_id"])
     return Catalogue(
         item_ids=items["item_id"].to_numpy(),
@@ -95,6 +98,7 @@ def read_catalogue(folder: Path) -> Catalogue:
         truth=matrices.get("truth"),
         propensities=matrices.get("propensities"),
         notes=tuple(notes.split("\n")) if notes else (),
+        log_facts=json.loads(metadata.get(b"log", b"{}")),
     )
 
 

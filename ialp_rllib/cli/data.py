@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 
-from ialp_rllib.cli.console import Data, Scenario, Set, results
+from ialp_rllib.cli.console import Data, Scenario, Set, read_settings, results
+from ialp_rllib.cli.statistics import show_log, show_statistics
 from ialp_rllib.commands import command
 from ialp_rllib.errors import InputError
 
@@ -67,9 +68,9 @@ def download(
     with _bars() as report:
         done = downloads.download(chosen, folder, options, report)
     for file, outcome in done.items():
-        console.print(f"[green]✓[/] {escape(file)}: {escape(outcome)}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("✓", "green"), f" {file}: {outcome}"), soft_wrap=True)
     following = command("data validate", chosen.scenario, data=folder)
-    console.print(f"\nNext: {escape(following)}", highlight=False, soft_wrap=True)
+    console.print(f"\nNext: {following}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -83,32 +84,33 @@ def describe(scenario: Scenario, data: Data = None, set_: Set = None, json_: Jso
     if json_:
         typer.echo(json.dumps({"scenario": settings.scenario, **statistics}, indent=2, ensure_ascii=False))
         return
-    _show_statistics(results(200), settings, statistics)
+    show_statistics(results(200), settings, statistics)
 
 
 @app.command()
 def validate(scenario: Scenario, data: Data = None, set_: Set = None, json_: Json = False) -> None:
     """List all errors and warnings in a scenario's data. Exit code 2 if `ialp prepare` would reject them."""
     settings = _load(scenario, data, set_)
-    from ialp_rllib.catalogue.sources.validate import validate as find_problems
+    from ialp_rllib.catalogue.sources.validate import check
 
-    problems = find_problems(settings.catalogue)
+    checked = check(settings.catalogue)
+    problems = checked.problems
     errors = sum(problem.severity == "error" for problem in problems)
     if json_:
         counts = {"errors": errors, "warnings": len(problems) - errors}
         listed = {"scenario": settings.scenario, **counts, "problems": [vars(problem) for problem in problems]}
+        listed["log"] = checked.log_facts
         typer.echo(json.dumps(listed, indent=2, ensure_ascii=False))
     else:
+        show_log(results(200), checked.log_facts)
         _show_problems(results(200), settings, problems, errors)
     if errors:
         raise typer.Exit(2)
 
 
 def _load(scenario: str, data: Path | None, overrides: list[str] | None) -> Settings:
-    from ialp_rllib.settings import load
 
-    folder = [] if data is None else [f"catalogue.data={json.dumps(str(data.expanduser().resolve()))}"]
-    return load(scenario, [*(overrides or []), *folder], allow_plugins=None)
+    return read_settings(scenario, data, overrides)
 
 
 # --- download
@@ -116,19 +118,19 @@ def _load(scenario: str, data: Path | None, overrides: list[str] | None) -> Sett
 
 def _introduce(console: Console, data_set: DataSet, folder: Path) -> None:
     """Print the terms of use, citation, files and address of a data set, and how to download it manually."""
-    console.print(f"[bold]{data_set.name}[/]  {escape(data_set.title)}", highlight=False)
+    console.print(Text.assemble((data_set.name, "bold"), f"  {data_set.title}"))
     lines = Table.grid(padding=(0, 2))
     lines.add_column(no_wrap=True)
     lines.add_column(overflow="fold")
-    lines.add_row("  terms", escape(data_set.terms))
-    lines.add_row("  cite", escape(data_set.cite))
+    lines.add_row("  terms", data_set.terms)
+    lines.add_row("  cite", data_set.cite)
     if data_set.remark:
-        lines.add_row("  note", f"[yellow]{escape(data_set.remark)}[/]")
+        lines.add_row("  note", Text(data_set.remark, style="yellow"))
     for file in data_set.files:
-        lines.add_row("  file", f"{escape(file.name)} ({file.size or 'size not known'})")
+        lines.add_row("  file", f"{file.name} ({file.size or 'size not known'})")
     lines.add_row("  page", data_set.page)
     names = " and ".join(file.name for file in data_set.files)
-    lines.add_row("  manually", escape(f"put {names} into {folder} and run the same command"))
+    lines.add_row("  manually", f"put {names} into {folder} and run the same command")
     console.print(lines, highlight=False)
     console.print()
 
@@ -144,7 +146,7 @@ def _bars() -> Iterator[ProgressCallback]:
     """Progress bars of downloads on standard error, as a function that reports progress."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         *(BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn(), TextColumn("left"), TimeRemainingColumn()),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -160,66 +162,13 @@ def _bars() -> Iterator[ProgressCallback]:
         yield report
 
 
-# --- describe
-
-
-def _show_statistics(console: Console, settings: Settings, statistics: dict[str, Any]) -> None:
-    published = settings.catalogue.published
-    size = Table("", title=f"{settings.scenario or 'data'}: size", title_justify="left")
-    size.add_column("here", justify="right", no_wrap=True)
-    has_published = any((published.users, published.items, published.interactions))
-    if has_published:
-        size.add_column("published", justify="right", no_wrap=True)
-        size.add_column("here / published", justify="right", no_wrap=True)
-    for name in ("users", "test_users", "items", "items_never_used", "interactions"):
-        count = getattr(published, name, 0) if has_published else 0
-        comparison = [f"{count:,}", f"{statistics[name] / count:.0%}"] if count else []
-        size.add_row(name.replace("_", " "), f"{statistics[name]:,}", *comparison)
-    size.add_row("density", f"{statistics['density']:.3%}")
-    console.print(size)
-
-    lengths = statistics["sequence_length"]
-    sequences = Table(title="sequence length per user", title_justify="left")
-    for name in lengths:
-        sequences.add_column(name, justify="right", no_wrap=True)
-    sequences.add_row(*(_number(value) for value in lengths.values()))
-    console.print(sequences)
-
-    popularity = Table(title="popularity of items", title_justify="left")
-    for title in ("Gini index", "share of the top 1%", "share of the top 10%"):
-        popularity.add_column(title, justify="right", no_wrap=True)
-    shares = statistics["popularity"]
-    popularity.add_row(f"{shares['gini']:.3f}", f"{shares['top_1%']:.1%}", f"{shares['top_10%']:.1%}")
-    console.print(popularity)
-
-    if statistics["item_texts"] or statistics["user_texts"]:
-        console.print(_attributes(statistics))
-    for note in statistics["notes"]:
-        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
-
-
-def _attributes(statistics: dict[str, Any]) -> Table:
-    table = Table("of", "attribute", title="text attributes", title_justify="left")
-    for title in ("distinct", "missing", "missing %"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for kind in ("item", "user"):
-        for name, text in statistics[f"{kind}_texts"].items():
-            counts = (f"{text['distinct']:,}", f"{text['missing']:,}", f"{text['missing_share']:.2%}")
-            table.add_row(kind, escape(name), *counts)
-    return table
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
-
-
 # --- validate
 
 
 def _show_problems(console: Console, settings: Settings, problems: list[Any], errors: int) -> None:
     data = settings.catalogue.data
     if problems:
-        title = f"{settings.scenario or 'data'}: {escape(data) or 'no folder'}"
+        title = f"{settings.scenario or 'data'}: {data or 'no folder'}"
         table = Table(title=title, title_justify="left", show_lines=True)
         table.add_column("", no_wrap=True)
         table.add_column("where", overflow="fold")
@@ -227,13 +176,13 @@ def _show_problems(console: Console, settings: Settings, problems: list[Any], er
         table.add_column("count", justify="right", no_wrap=True)
         colour = {"error": "red", "warning": "yellow"}
         for problem in problems:
-            severity = f"[{colour[problem.severity]}]{problem.severity}[/]"
+            severity = Text(problem.severity, style=colour[problem.severity])
             text = problem.problem + (f"\nexpected: {problem.expected}" if problem.expected else "")
-            table.add_row(severity, escape(problem.where.removeprefix(f"{data}/")), escape(text), f"{problem.count:,}")
+            table.add_row(severity, problem.where.removeprefix(f"{data}/"), text, f"{problem.count:,}")
         console.print(table)
     warnings = len(problems) - errors
-    summary = "[red]`ialp prepare` would reject these data[/]" if errors else "[green]the data can be used[/]"
-    console.print(f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}: {summary}", highlight=False)
+    summary = ("`ialp prepare` would reject these data", "red") if errors else ("the data can be used", "green")
+    console.print(Text.assemble(f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}: ", summary))
 
 
 def _plural(count: int, noun: str) -> str:

@@ -41,6 +41,7 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     advanced: bool = False,
+    number: bool = False,
 ) -> Any:
     """A dataclass field with its documentation and its range.
 
@@ -50,8 +51,9 @@ def setting(
         low, high: inclusive bounds of a number, or of every number in a list; None: unbounded.
         choices: allowed texts; empty: any.
         advanced: False for what users set in their first week; True hides it from short listings.
+        number: a text for which a whole number stands as well, as the number of a column does for its name.
     """
-    meta = {"doc": doc, "low": low, "high": high, "choices": choices, "advanced": advanced}
+    meta = {"doc": doc, "low": low, "high": high, "choices": choices, "advanced": advanced, "number": number}
     if isinstance(default, dict):  # a mutable default needs a factory, and a dict cannot be hashed
         return field(default_factory=lambda: dict(default), hash=False, metadata=meta)
     return field(default=default, metadata=meta)
@@ -181,6 +183,8 @@ def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: s
             value = float(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if meta.get("number") and type(value) is int:
+        value = str(value)
     if type(value) is not hint:
         raise InputError(where, f"{name} is {_short.repr(value)}", f"{_type_name(hint)} ({meta['doc']})")
     if isinstance(value, int | float) and not isinstance(value, bool):

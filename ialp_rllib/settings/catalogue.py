@@ -6,44 +6,107 @@ from dataclasses import dataclass
 
 from ialp_rllib.settings.base import group, setting
 
+TIME_UNITS = (
+    *("seconds", "milliseconds", "microseconds", "nanoseconds", "minutes", "hours", "days"),
+    *("yyyymmdd", "yyyymmddhhmmss"),
+)
+MISSING_TEXTS = (
+    *("nan", "null", "none", "nil", "na", "n/a", "n.a.", "#n/a", "<na>", "(null)", r"\N", "unknown", "undefined"),
+    *("not available", "not applicable", "-", "--", "---", "?", "."),
+)
+"""Placeholders that stand for a missing text, whatever their case."""
+
 
 @dataclass(frozen=True)
-class ItemsFile:
+class TableFile:
+    """A file of a table, and how it is written. What a format does not have (Parquet: a delimiter) may not be set."""
+
+    file: str = setting("", "File in the data folder; empty: the only file that is named after the table.")
+    member: str = setting("", "File inside a zip archive; empty: the only one in it.", advanced=True)
+    delimiter: str = setting(
+        "",
+        "Separator of the fields of a text file, 1 to 4 characters: `,` `;` `|` `::` or `\\t`. Empty: that of the "
+        "format (CSV: comma; TSV, RecBole: tab; PSV: bar); .txt, .dat and .data have none.",
+        advanced=True,
+    )
+    quote: str = setting(
+        "auto",
+        "Whether fields of a text file may be in double quotes. auto: yes for CSV, TSV and separators of one "
+        "character; no for RecBole and separators such as `::`.",
+        choices=("auto", "double", "none"),
+        advanced=True,
+    )
+    header: bool = setting(
+        True,
+        "Whether the first line of a text file holds the names of the columns. false: they are called as in `names`, "
+        "or else 1, 2, 3, ...",
+        advanced=True,
+    )
+    names: tuple[str, ...] = setting(
+        (), "Names of all columns of a text file, in order; they replace those of a header.", advanced=True
+    )
+    encoding: str = setting(
+        "",
+        "Encoding of a text file: latin-1, cp1252, cp1251, utf-16, ... Empty: UTF-8, or what a byte order mark says.",
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True)
+class ItemsFile(TableFile):
     """Items table of source `files`: one row per item."""
 
     file: str = setting("", "File in the data folder; empty: the only file named items.* or *.item.")
-    id: str = setting("item_id", "Column of the item id (text or integer).")
+    id: str = setting("item_id", "Column of the item id (text or integer).", number=True)
     columns: dict[str, str] = setting({}, "Mapping of attribute to column, for attributes that differ from the column.")
 
 
 @dataclass(frozen=True)
-class InteractionsFile:
-    """Interaction log of source `files`: one row per interaction.
+class InteractionsFile(TableFile):
+    """Interaction log of source `files`: one row per interaction, or one row per user with lists (Parquet, JSON).
 
-    The columns of `position`, `time` and `rating` are optional: under their default names they may be missing.
+    `position`, `time` and `rating` are `auto`, which takes a column of the usual name if there is one, empty (no such
+    column), or the name of a column, which must then exist.
     """
 
     file: str = setting("", "File in the data folder; empty: the only file named interactions.* or *.inter.")
-    user: str = setting("user_id", "Column of the user id, or of the session id; required.")
-    item: str = setting("item_id", "Column of the item id; required.")
+    user: str = setting("user_id", "Column of the user id, or of the session id; required.", number=True)
+    item: str = setting("item_id", "Column of the item id; required.", number=True)
     position: str = setting(
-        "position",
-        "Column of the position in the user's sequence (integer); without it the log is sorted by `time`, or else "
-        "keeps the order of the file.",
+        "auto",
+        "Column of the position in the user's sequence (integer), by which the log is sorted; without it the log is "
+        "sorted by `time`, or else keeps the order of the file. auto: `position`.",
+        number=True,
     )
     time: str = setting(
-        "timestamp",
-        "Column of the time: Unix seconds, or date and time (UTC unless a time zone is given); empty: none.",
+        "auto",
+        "Column of the time: a number (see `time_unit`), or date and time (UTC unless a time zone is given); empty: "
+        "none. auto: `timestamp`, or else the only column with a name such as ts, time, date, datetime or unixtime.",
+        number=True,
     )
-    rating: str = setting("rating", "Column of the rating; empty: none.")
+    time_unit: str = setting(
+        "auto",
+        "Unit of times that are numbers, counted from 1970; yyyymmdd and yyyymmddhhmmss: the digits of a date. auto: "
+        "each number in the one of seconds, milliseconds, microseconds, nanoseconds and digits in which it lies "
+        "between 1990 and 2035; hours, days and times that count from another start must be named.",
+        choices=("auto", *TIME_UNITS),
+        advanced=True,
+    )
+    time_format: str = setting(
+        "",
+        "Format of times that are neither numbers nor ISO 8601 (2024-12-31, 2024-12-31 23:59:59), as in strptime: "
+        "`%d/%m/%Y`, `%m/%d/%Y %I:%M %p`.",
+        advanced=True,
+    )
+    rating: str = setting("auto", "Column of the rating; empty: none. auto: `rating`.", number=True)
 
 
 @dataclass(frozen=True)
-class UsersFile:
+class UsersFile(TableFile):
     """Users table of source `files`: one row per user. Needed for user attributes only."""
 
     file: str = setting("", "File in the data folder; empty: the only file named users.* or *.user, if any.")
-    id: str = setting("user_id", "Column of the user id.")
+    id: str = setting("user_id", "Column of the user id.", number=True)
     columns: dict[str, str] = setting(
         {}, "Mapping of user attribute to column, for attributes that differ from the column."
     )
@@ -53,14 +116,22 @@ class UsersFile:
 class FilterSettings:
     """Filters on the log, and how it is cut into sequences. 0 and false disable a filter.
 
-    They are applied in this order: `max_users`, `min_rating`, `session_gap`, `drop_repeats`, `max_length`; then
-    `user_core`, `item_core` and `min_length`, repeatedly, until none of them removes anything.
+    They are applied in this order: `max_users`, `drop_unknown_users`, `drop_unknown_items`, `min_rating`,
+    `session_gap`, `drop_repeats`, `max_length`; then `user_core`, `item_core` and `min_length`, repeatedly, until none
+    of them removes anything. `ialp data describe` shows what each of them removed. A filter on a column that the log
+    does not have is an error.
     """
 
     max_users: int = setting(
         0, "Maximum number of users; a random sample is drawn by a seeded hash of the user id.", low=0
     )
     sample_seed: int = setting(0, "Random seed of the sample of users (`max_users`).", low=0, advanced=True)
+    drop_unknown_users: bool = setting(
+        False, "Drop interactions of users that are not in the users table, instead of refusing the log."
+    )
+    drop_unknown_items: bool = setting(
+        False, "Drop interactions with items that are not in the items table, instead of refusing the log."
+    )
     min_rating: float = setting(0.0, "Lowest rating that is kept; interactions without a rating are kept.", low=0.0)
     session_gap: float = setting(
         0.0, "Hours without an interaction after which a new sequence starts.", low=0.0, high=1e6
@@ -94,8 +165,8 @@ class CatalogueSettings:
 
     source: str = setting(
         "files",
-        "Format of the data. files: tables in CSV, TSV, Parquet, JSON lines or RecBole atomic files. coat, lfm "
-        "(LFM-1b), amazon (reviews 2018): the official archives.",
+        "Format of the data. files: tables in CSV, TSV, other delimited text, Parquet, JSON lines, JSON arrays or "
+        "RecBole atomic files. coat, lfm (LFM-1b), amazon (reviews 2018): the official archives.",
         choices=("files", "coat", "lfm", "amazon"),
     )
     data: str = setting(
@@ -106,6 +177,17 @@ class CatalogueSettings:
         "Item attributes, in the order in which the judge's prompt lists them; inputs of user models and agent, too.",
     )
     user_attributes: tuple[str, ...] = setting((), "User attributes: inputs of user models and of the agent's state.")
+    missing_texts: tuple[str, ...] = setting(
+        MISSING_TEXTS,
+        "Placeholders of a missing text, in any case and with white space around them; [] for none. An "
+        "empty text is always missing.",
+        advanced=True,
+    )
+    clean_html: bool = setting(
+        False,
+        "Remove the tags of HTML from the texts of items and users, and replace its entities: `<b>Tom &amp; Jerry</b>` "
+        "becomes `Tom & Jerry`. The source amazon always does so for its items.",
+    )
     items: ItemsFile = group(ItemsFile)
     interactions: InteractionsFile = group(InteractionsFile)
     users: UsersFile = group(UsersFile)

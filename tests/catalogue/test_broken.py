@@ -111,7 +111,7 @@ ITEMS: dict[str, tuple[str, bytes, str, str]] = {  # case -> (file, bytes, end o
         "compressed data are corrupt or truncated",
     ),
     "broken JSON": ("items.jsonl", b'{"item_id": "a", "title": "b"}\n{"item_id": \n', "row 2", "not a JSON object"),
-    "JSON list": ("items.json", b'[{"item_id": "a", "title": "b"}]\n', "row 1", "not a JSON object"),
+    "JSON list": ("items.json", b'[{"item_id": "a", "title": "b"}, 3]\n', "row 2", "not a JSON object"),
     "no Parquet": ("items.parquet", GOOD, "items.parquet", "cannot be read as Parquet"),
     "empty id": ("items.csv", GOOD + b",d\n", "row 4, field 'item_id'", "is empty"),
     "id twice": ("items.csv", GOOD + b"i1,d\n", "row 4, field 'item_id'", "i1 is a duplicate"),

@@ -94,6 +94,12 @@ def test_all_problems_are_reported(tmp_path: Path) -> None:
         ("interactions.csv, row 7, field 'position'", "has the value 'x'", 1, "error"),
         ("interactions.csv, row 4, field 'item_id'", "i99 is not in the items table", 2, "error"),
         ("interactions.csv, row 5, field 'position'", "0 occurs twice for this user", 1, "error"),
+        (
+            "interactions.csv, field 'timestamp'",
+            "holds numbers in an unknown unit (as seconds (1970-01-01 to 1970-01-01)); only their order is used",
+            1,
+            "warning",
+        ),
         ("interactions.csv, row 2, field 'timestamp'", "is earlier than at the previous position", 1, "warning"),
         ("interactions.csv, row 3, field 'item_id'", "this user has this item more than once", 2, "warning"),
         ("interactions.csv, row 10, field 'user_id'", "this user has one interaction", 1, "warning"),

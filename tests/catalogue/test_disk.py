@@ -20,7 +20,7 @@ from tests.catalogue.made_up import USERS, read, write
 def assert_same(left: Catalogue, right: Catalogue) -> None:
     for field in fields(Catalogue):
         a, b = getattr(left, field.name), getattr(right, field.name)
-        if isinstance(a, dict):
+        if isinstance(a, dict) and field.name != "log_facts":
             assert list(a) == list(b)
             assert all(a[name].tolist() == b[name].tolist() for name in a)
         elif isinstance(a, np.ndarray):

@@ -245,7 +245,7 @@ EXPECTED = {
     "items": ["7", "i1", "i2", "007"],
     "users": ["u0", "u1", "u2"],
     "log": [(0, 0, 5.0), (0, 3, 4.0), (0, 1, None), (1, 1, 1.0), (1, 2, 3.5), (2, 0, 2.0)],
-    "item texts": {"title": ['The "first", quoted', "Ünïcode ☂", "plain", "-"], "tags": ["red, small", "", "x", "x"]},
+    "item texts": {"title": ['The "first", quoted', "Ünïcode ☂", "plain", "+"], "tags": ["red, small", "", "x", "x"]},
     "user texts": {"country": ["AT", "BE", "CH"]},
 }
 

@@ -27,7 +27,7 @@ _ROWS: dict[str, list[list[Any]]] = {
         ["7", 'The "first", quoted', "red, small"],
         ["i1", "Ünïcode ☂", ""],
         ["i2", "plain", "x"],
-        ["007", "-", "x"],
+        ["007", "+", "x"],
     ],
     "interactions": [
         ["u1", "i2", 1, 1_000_000_200, 3.5],

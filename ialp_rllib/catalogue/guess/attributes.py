@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ialp_rllib.catalogue.guess import names
+from ialp_rllib.catalogue import column_names as names
 from ialp_rllib.catalogue.guess.profile import Column, Profile
 
 MAX_ATTRIBUTES = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from ialp_rllib.catalogue.guess import names
+from ialp_rllib.catalogue import column_names as names
 from ialp_rllib.catalogue.guess.profile import Column, Profile
 from ialp_rllib.catalogue.guess.roles import TablePair, UserTable, user_candidates
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from ialp_rllib.catalogue.guess import names
+from ialp_rllib.catalogue import column_names as names
 from ialp_rllib.catalogue.guess.profile import Column, Profile, scalar
 from ialp_rllib.catalogue.guess.roles import TablePair
 from ialp_rllib.catalogue.guess.times import UNKNOWN_UNIT, Times, inspect_times, looks_like_time

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from ialp_rllib.catalogue.tables.readers import COMPRESSED, Table
+from ialp_rllib.catalogue.tables.formats import COMPRESSED
+from ialp_rllib.catalogue.tables.table import Table
 
 _SCRIPTS = {
     ".feather": "import pyarrow.feather as f, pyarrow.parquet as p; p.write_table(f.read_table({old}), {new})",
@@ -14,12 +15,9 @@ _SCRIPTS = {
 }
 _UNSUPPORTED = {  # extension -> format, conversion
     ".xlsx": ("a spreadsheet", "save each sheet as CSV (UTF-8, comma separated)"),
-    ".zip": ("an archive", "unzip {old} -d {folder}"),
     ".tar": ("an archive", "tar -xf {old} -C {folder}"),
     ".7z": ("an archive", "7z x {old} -o{folder}"),
     ".rar": ("an archive", "unrar x {old} {folder}"),
-    ".bz2": ("compressed with bzip2", "bunzip2 --keep {old}"),
-    ".xz": ("compressed with xz", "xz --decompress --keep {old}"),
     ".lz4": ("compressed with lz4", "lz4 -d {old}"),
     ".feather": ("a Feather file", ""),
     ".arrow": ("an Arrow file", ""),
@@ -101,14 +99,6 @@ def json_array(path: Path) -> str:
 def merge(paths: list[Path], kind: str, columns: list[str], target: Path) -> str:
     """Command that concatenates files with the same columns into one Parquet file."""
     return python(f"import duckdb; {_reader(paths, kind, columns)}.write_parquet({str(target)!r})")
-
-
-def replace_column(table: Table, column: str, expression: str) -> str:
-    """Command that writes a table as Parquet, with a column replaced by an expression in SQL."""
-    projection = f"* REPLACE ({expression} AS {quoted(column)})"
-    new = str(table.path.with_name(f"{table.path.name.split('.')[0]}-converted.parquet"))
-    source = _reader(table.path, table.kind, list(table.columns))
-    return python(f"import duckdb; {source}.project({projection!r}).write_parquet({new!r})")
 
 
 def items_of_log(table: Table, item: str, attributes: list[str]) -> str:

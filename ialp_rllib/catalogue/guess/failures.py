@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import duckdb
 
-from ialp_rllib.catalogue.guess import convert, names
+from ialp_rllib.catalogue import column_names as names
+from ialp_rllib.catalogue.guess import convert
 from ialp_rllib.catalogue.guess.attributes import select_attributes
 from ialp_rllib.catalogue.guess.files import Skipped
 from ialp_rllib.catalogue.guess.profile import Column, Profile

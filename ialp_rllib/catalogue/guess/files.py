@@ -7,12 +7,15 @@ from pathlib import Path
 
 import duckdb
 
+from ialp_rllib.catalogue.column_names import is_known
 from ialp_rllib.catalogue.guess import convert
 from ialp_rllib.catalogue.guess.heads import Head, read_head
-from ialp_rllib.catalogue.guess.names import is_known
 from ialp_rllib.catalogue.problems import clip
 from ialp_rllib.catalogue.tables.duck import data_errors, literal, path_literal
-from ialp_rllib.catalogue.tables.readers import COMPRESSED, KINDS, Table, kind_of, open_table, text_table
+from ialp_rllib.catalogue.tables.formats import COMPRESSED, KINDS, kind_of
+from ialp_rllib.catalogue.tables.plain import member_of
+from ialp_rllib.catalogue.tables.readers import open_table, text_table
+from ialp_rllib.catalogue.tables.table import Table
 from ialp_rllib.errors import InputError
 
 Connection = duckdb.DuckDBPyConnection
@@ -122,6 +125,8 @@ def _open(con: Connection, path: Path, temporary: Path) -> Source | Skipped | No
         InputError: it cannot be read.
     """
     kind = kind_of(path)
+    if kind == "zip":
+        kind = kind_of(Path(member_of(path, "", "member of the table")), text=True).replace("text", "")
     if kind == "Parquet":
         return Source(open_table(con, path), complete=True)
     if not kind:
@@ -158,7 +163,7 @@ def _open_json(con: Connection, path: Path, head: Head) -> Source | Skipped:
 def _json_array(con: Connection, path: Path) -> Table | None:
     compression = COMPRESSED.get(path.suffix.lower())
     option = f", compression = {literal(compression)}" if compression else ""
-    relation = f"read_json_objects({path_literal(path)}, format = 'array'{option})"
+    relation = f"read_json_objects({path_literal(con, path)}, format = 'array'{option})"
     keys = f"SELECT DISTINCT unnest(json_keys(json)) FROM (SELECT json FROM {relation} LIMIT 10000)"
     with data_errors(path, "JSON"):
         columns = sorted(row[0] for row in con.execute(keys).fetchall())
@@ -186,7 +191,7 @@ def _open_text(con: Connection, path: Path, head: Head, kind: str) -> Source | S
     conversion = convert.delimited(path, delimiter, head.encoding, None if header else names)
     if problems == (_wrong_encoding(head),):
         conversion = convert.to_utf8(path, head.encoding)
-    table = text_table(head.path, names, delimiter, quote, kind=kind or "CSV", header=header)
+    table = text_table(con, head.path, names, delimiter, quote, kind=kind or "CSV", header=header)
     return Source(replace(table, path=path), head.complete, problems, conversion)
 
 
@@ -218,7 +223,7 @@ def _sniff(con: Connection, head: Head, usual: str) -> tuple[str, list[str], str
     fits = bool(usual) and head.first_line.count(usual) >= max(1, *others)
     for delimiter in (usual,) if fits else ("", "\t", " "):
         forced = f", delim = {literal(delimiter)}" if delimiter else ""
-        source = f"sniff_csv({path_literal(head.path)}, header = true{forced})"
+        source = f"sniff_csv({path_literal(con, head.path)}, header = true{forced})"
         try:
             row = con.execute(f"SELECT Delimiter, Quote, SkipRows, Columns FROM {source}").fetchone()
         except duckdb.Error:  # not consistent with this delimiter
@@ -234,7 +239,7 @@ def _has_header(con: Connection, head: Head, delimiter: str, quote: str, names: 
         return True
     if any(not name.strip() or _is_number(name) for name in names):
         return False
-    table = text_table(head.path, [f"c{n}" for n in range(len(names))], delimiter, quote, kind="CSV", header=True)
+    table = text_table(con, head.path, [f"c{n}" for n in range(len(names))], delimiter, quote, kind="CSV", header=True)
     recurs = [f"coalesce(bool_or(c{n} = {literal(name)}), false)" for n, name in enumerate(names)]
     numeric = [f"coalesce(bool_and(TRY_CAST(c{n} AS DOUBLE) IS NOT NULL), false)" for n in range(len(names))]
     query = f"SELECT [{', '.join(recurs)}], [{', '.join(numeric)}] FROM (SELECT * FROM {table.relation} LIMIT 20000)"

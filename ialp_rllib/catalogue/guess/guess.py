@@ -8,7 +8,8 @@ from pathlib import Path
 
 import duckdb
 
-from ialp_rllib.catalogue.guess import checks, failures, names
+from ialp_rllib.catalogue import column_names as names
+from ialp_rllib.catalogue.guess import checks, failures
 from ialp_rllib.catalogue.guess.attributes import select_attributes
 from ialp_rllib.catalogue.guess.columns import (
     Rating,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import charset_normalizer
-import pyarrow as pa
 
 from ialp_rllib.catalogue.problems import clip
-from ialp_rllib.catalogue.tables.duck import data_errors
-from ialp_rllib.catalogue.tables.readers import COMPRESSED, check_exists
+from ialp_rllib.catalogue.tables.formats import COMPRESSED, compression_of
+from ialp_rllib.catalogue.tables.plain import member_of, open_binary
+from ialp_rllib.catalogue.tables.readers import check_exists
 from ialp_rllib.errors import InputError
 
 MAX_BYTES = 32 << 20
@@ -82,9 +82,9 @@ def read_head(path: Path, folder: Path) -> Head:
 
 def _read(path: Path) -> tuple[bytes, bool]:
     """First bytes after decompression, and whether they are the whole file."""
-    compression = COMPRESSED.get(path.suffix.lower())
     pieces, size = [], 0
-    with data_errors(path, compression or "a file"), pa.input_stream(str(path), compression) as stream:
+    member = member_of(path, "", "member of the table") if compression_of(path) == "zip" else ""
+    with open_binary(path, member) as stream:
         while size <= MAX_BYTES and (piece := stream.read(1 << 20)):
             pieces.append(piece)
             size += len(piece)

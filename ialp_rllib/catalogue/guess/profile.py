@@ -8,16 +8,18 @@ from typing import Any
 import duckdb
 
 from ialp_rllib.catalogue.guess.files import Source
-from ialp_rllib.catalogue.tables.duck import data_errors
-from ialp_rllib.catalogue.tables.readers import Table, open_table
+from ialp_rllib.catalogue.tables.duck import data_errors, literal
+from ialp_rllib.catalogue.tables.readers import open_table
 from ialp_rllib.catalogue.tables.rejects import rejected_rows
+from ialp_rllib.catalogue.tables.table import Table
 from ialp_rllib.errors import InputError
+from ialp_rllib.settings.catalogue import MISSING_TEXTS
 
 Connection = duckdb.DuckDBPyConnection
 ROWS = 50_000
 """Number of rows that are read of each table."""
 _SCALAR = ("VARCHAR", "JSON", "TIMESTAMP", "DATE", "FLOAT", "DOUBLE", "DECIMAL")
-_MISSING = "('nan', 'null', 'none', 'n/a', 'na', '\\n')"
+_MISSING = f"({', '.join(literal(text.lower()) for text in MISSING_TEXTS)})"
 _BOOLEAN = "('true', 'false', 'yes', 'no', 'y', 'n', 't', 'f', '0', '1')"
 
 

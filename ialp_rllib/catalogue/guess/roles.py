@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from ialp_rllib.catalogue.guess import names
+from ialp_rllib.catalogue import column_names as names
 from ialp_rllib.catalogue.guess.attributes import select_attributes
 from ialp_rllib.catalogue.guess.profile import Column, Profile, matched_ids, matched_ids_in_file
 from ialp_rllib.catalogue.guess.times import looks_like_time

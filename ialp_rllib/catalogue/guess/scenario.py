@@ -95,14 +95,19 @@ def _order(guess: Guess) -> list[str]:
     if time is None:
         return lines + _setting(2, "time", "", "no such column")
     why = f"{time.unit}, {time.range}" + ("" if guess.pair.log.complete else f" in {guess.pair.log.scope}")
-    if not time.readable and (time.sorted_in_file or position):
+    if not time.readable and position:
         why = f"{time.column.name} ({why}) is not supported by the reader; the log is sorted without it"
         return lines + _setting(2, "time", "", why)
     if not time.readable:
         why += "; not supported by the reader: convert it"
     elif not time.in_seconds:
-        why += "; the reader takes them for seconds, which preserves their order"
-    return lines + _setting(2, "time", time.column.name, why)
+        why += "; only their order is used"
+    lines += _setting(2, "time", time.column.name, why)
+    if time.time_unit:
+        lines += _setting(2, "time_unit", time.time_unit, "CHECK: counted from 1970 they are plausible dates")
+    if time.time_format:
+        lines += _setting(2, "time_format", time.time_format, "as in strptime")
+    return lines
 
 
 def _rating(rating: Rating | None) -> list[str]:

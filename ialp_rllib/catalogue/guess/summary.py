@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ialp_rllib.catalogue.guess import names
+from ialp_rllib.catalogue import column_names as names
 from ialp_rllib.catalogue.guess.guess import Guess
 from ialp_rllib.catalogue.guess.profile import Profile
 from ialp_rllib.catalogue.guess.scenario import episode_sizes
@@ -50,7 +50,7 @@ def _order(guess: Guess) -> list[Line]:
         return [*lines, Line("time", "none", "no column of times")]
     evidence = f"{time.unit}, {time.range}" + ("" if guess.pair.log.complete else f" in {guess.pair.log.scope}")
     if not time.readable:
-        evidence += "; not supported, not read" if position or time.sorted_in_file else "; not supported"
+        evidence += "; not supported, not read" if position else "; not supported"
     elif not position:
         evidence += "; sorts the log"
     ties = f"; {time.ties:.0%} of the rows tied with another row of the user" if time.ties else ""

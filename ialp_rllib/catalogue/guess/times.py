@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
-from ialp_rllib.catalogue.guess import convert
 from ialp_rllib.catalogue.guess.profile import Column, Profile, scalar
+from ialp_rllib.catalogue.tables.times import EARLIEST, LATEST
 
 Connection = duckdb.DuckDBPyConnection
-EARLIEST, LATEST = 631_152_000, 2_051_222_400
-"""1990-01-01 and 2035-01-01 in Unix seconds: numbers in this range are taken for times."""
 UNKNOWN_UNIT = "numbers in an unknown unit"
 _UNIX = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _DIGITS = {"integers YYYYMMDD": "%Y%m%d", "integers YYYYMMDDhhmmss": "%Y%m%d%H%M%S"}
@@ -32,8 +30,8 @@ class Times:
         unit: unit or format of the values.
         first, last: range as ISO dates; empty if the values are not dates.
         readable: whether the reader accepts the values.
-        sorted_in_file: if it does not, whether the rows of each user are in chronological order in the file.
-        in_seconds: whether the reader interprets the values as the right times; otherwise only their order is right.
+        in_seconds: whether the values are times at all; otherwise only their order is used.
+        time_unit, time_format: what the settings have to say about the values; empty: nothing.
         ties: fraction of the rows with the same time as another row of the same user.
         warnings: what the user should know.
     """
@@ -43,8 +41,9 @@ class Times:
     first: str = ""
     last: str = ""
     readable: bool = True
-    sorted_in_file: bool = False
     in_seconds: bool = True
+    time_unit: str = ""
+    time_format: str = ""
     ties: float = 0.0
     warnings: tuple[str, ...] = ()
 
@@ -88,9 +87,7 @@ def inspect_times(con: Connection, profile: Profile, column: Column, user: Colum
             f"{ties:.0%} of the rows have the same {column.name!r} as another row of the same user; "
             "tied rows keep the order of the file"
         )
-    return Times(
-        column, times.unit, times.first, times.last, in_seconds=times.in_seconds, ties=ties, warnings=tuple(warnings)
-    )
+    return replace(times, ties=ties, warnings=tuple(warnings))
 
 
 def _dates(con: Connection, profile: Profile, column: Column) -> Times:
@@ -99,7 +96,7 @@ def _dates(con: Connection, profile: Profile, column: Column) -> Times:
     query = f"SELECT min({seconds}), max({seconds}), avg(({seconds} % 86400 = 0)::INT), count(*) FILTER ({outside})"
     low, high, midnight, implausible = con.execute(f"{query} FROM {sample}").fetchone() or (0, 0, 0, 0)
     unit = "dates" if midnight == 1 else "dates with time of day"
-    warning = f"{implausible:,} values of {column.name!r} are before 1990 or after 2034"
+    warning = f"{implausible:,} values of {column.name!r} are before 1990 or after 2035"
     return Times(column, unit, _date(con, low), _date(con, high), warnings=(warning,) if implausible else ())
 
 
@@ -110,17 +107,16 @@ def _numbers(con: Connection, profile: Profile, column: Column) -> Times:
             return _unix(con, profile, column, unit)
     for unit, pattern in _DIGITS.items():
         if fractions[unit] >= 0.95:
-            first, last = _range(con, profile, column, pattern)
-            warning = _wrong_unit(profile, column, unit, f"epoch(strptime({_text(column)}, '{pattern}'))")
-            return Times(column, unit, first, last, in_seconds=False, warnings=(warning,))
+            return Times(column, unit, *_range(con, profile, column, pattern))
     mixed = [unit for unit in _UNIX if fractions[unit] > 0.001]
     if len(mixed) > 1 and sum(fractions[unit] for unit in _UNIX) > 0.9:
-        return _mixed(profile, column, mixed)
+        return _mixed(con, profile, column, mixed)
     for unit, scale in _COARSE.items():
         if column.is_integer and column.low * scale > EARLIEST and column.high * scale < LATEST:
-            warning = _wrong_unit(profile, column, unit, f"{_number(column)} * {scale}")
+            warning = f"{column.name!r} is in {unit} since 1970, or counts from another start: see time_unit"
             first, last = _date(con, column.low * scale), _date(con, column.high * scale)
-            return Times(column, f"{unit} since 1970 (uncertain)", first, last, in_seconds=False, warnings=(warning,))
+            text = f"{unit} since 1970 (uncertain)"
+            return Times(column, text, first, last, time_unit=unit, warnings=(warning,))
     warning = (
         f"{column.name!r} has values from {column.low:g} to {column.high:g}, which are not dates; rows are sorted by it"
     )
@@ -132,24 +128,22 @@ def _unix(con: Connection, profile: Profile, column: Column, unit: str) -> Times
     plausible = f"{number} BETWEEN {EARLIEST * scale} AND {LATEST * scale}"
     query = f"SELECT min({number}), max({number}), count(*) FROM {profile.name} WHERE {plausible}"
     low, high, count = con.execute(query).fetchone() or (0, 0, 0)
-    warnings = [] if scale == 1 else [_wrong_unit(profile, column, unit, f"{_number(column)} / {scale}")]
+    warnings = []
     if count < column.numbers:
         outside = column.numbers - count
-        warnings.append(f"{outside:,} values of {column.name!r} are not in {unit}, or before 1990 or after 2034")
+        warnings.append(f"{outside:,} values of {column.name!r} are not in {unit}, or before 1990 or after 2035")
     first, last = _date(con, low / scale), _date(con, high / scale)
-    return Times(column, f"Unix {unit}", first, last, in_seconds=scale == 1, warnings=tuple(warnings))
+    return Times(column, f"Unix {unit}", first, last, warnings=tuple(warnings))
 
 
-def _mixed(profile: Profile, column: Column, units: list[str]) -> Times:
-    number = _number(column)
-    cases = " ".join(f"WHEN {number} < {LATEST * _UNIX[unit]} THEN {number} / {_UNIX[unit]}" for unit in units)
-    command = convert.replace_column(profile.source.table, column.name, f"CASE {cases} END")
+def _mixed(con: Connection, profile: Profile, column: Column, units: list[str]) -> Times:
     mixture = " and ".join(units)
-    warning = (
-        f"{column.name!r} mixes {mixture}, so the log would be sorted wrongly. To convert it (then move {profile.file} "
-        f"to another folder):\n  {command}"
-    )
-    return Times(column, f"Unix {mixture}, mixed", in_seconds=False, warnings=(warning,))
+    number = f"n{column.n}"
+    cases = " ".join(f"WHEN {number} < {LATEST * _UNIX[unit]} THEN {number} / {_UNIX[unit]}" for unit in units)
+    row = con.execute(f"SELECT min(s), max(s) FROM (SELECT CASE {cases} END AS s FROM {profile.name})").fetchone()
+    low, high = row or (0, 0)
+    warning = f"{column.name!r} mixes {mixture}: each number is read in the unit in which it is a plausible time"
+    return Times(column, f"Unix {mixture}, mixed", _date(con, low), _date(con, high), warnings=(warning,))
 
 
 def _unreadable(con: Connection, profile: Profile, column: Column, user: Column) -> Times:
@@ -163,21 +157,16 @@ def _unreadable(con: Connection, profile: Profile, column: Column, user: Column)
         warning = f"{column.name!r} has values such as {example!r}, which the reader does not accept as times"
         return Times(column, "an unknown format", readable=False, in_seconds=False, warnings=(warning,))
     pattern = matches[0]
-    moment = f"try_strptime({text}, '{pattern}')"
-    pairs = f"SELECT {moment} < lag({moment}) OVER (PARTITION BY i{user.n} ORDER BY row) AS back FROM {sample}"
-    in_order = not scalar(con, f"SELECT count(*) FROM ({pairs}) WHERE back")
-    command = convert.replace_column(profile.source.table, column.name, f"strptime({_text(column)}, '{pattern}')")
-    alternatives = f" (or {', '.join(matches[1:])}; the values do not tell)" if len(matches) > 1 else ""
-    order = "are" if in_order else "are not"
-    warning = (
-        f"{column.name!r} has the format {pattern}{alternatives}, which the reader does not support; the rows of each "
-        f"user {order} in chronological order. To convert it (then move {profile.file} to another folder):\n  {command}"
-    )
+    warnings = []
+    if len(matches) > 1:
+        others = " or ".join(matches[1:])
+        warnings.append(
+            f"{column.name!r} has the format {pattern}, or {others}; the values do not tell: see time_format"
+        )
     first, last = _range(con, profile, column, pattern)
     unit = f"dates in the format {pattern}"
-    return Times(
-        column, unit, first, last, readable=False, sorted_in_file=in_order, in_seconds=False, warnings=(warning,)
-    )
+    ties = scalar(con, f"SELECT count(*) - count(DISTINCT (i{user.n}, {text})) FROM {sample}") / max(1, profile.rows)
+    return Times(column, unit, first, last, time_format=pattern, ties=ties, warnings=tuple(warnings))
 
 
 def _unit_fractions(con: Connection, profile: Profile, column: Column) -> dict[str, float]:
@@ -195,23 +184,6 @@ def _unit_fractions(con: Connection, profile: Profile, column: Column) -> dict[s
 def _ties(con: Connection, profile: Profile, column: Column, user: Column) -> float:
     groups = f"SELECT count(*) AS n FROM {profile.name} WHERE s{column.n} IS NOT NULL GROUP BY i{user.n}, s{column.n}"
     return float(scalar(con, f"SELECT sum(n) FILTER (n > 1) FROM ({groups})") or 0) / max(1, profile.rows)
-
-
-def _wrong_unit(profile: Profile, column: Column, unit: str, expression: str) -> str:
-    command = convert.replace_column(profile.source.table, column.name, expression)
-    return (
-        f"{column.name!r} is in {unit}, but the reader takes numbers for Unix seconds: the order is right, "
-        f"filters.session_gap and dates would be wrong. To convert it (then move {profile.file} to another folder):\n"
-        f"  {command}"
-    )
-
-
-def _number(column: Column) -> str:
-    return f"{convert.quoted(column.name)}::DOUBLE"
-
-
-def _text(column: Column) -> str:
-    return f"{convert.quoted(column.name)}::VARCHAR"
 
 
 def _range(con: Connection, profile: Profile, column: Column, pattern: str) -> tuple[str, str]:

@@ -7,22 +7,20 @@ category, brand). The texts come from web pages: markup is removed, and lists ar
 
 from __future__ import annotations
 
-import html
-import re
 from functools import partial
 from pathlib import Path
 
 from ialp_rllib.catalogue.problems import Findings, Problem, location
 from ialp_rllib.catalogue.tables.build import LoadedTables
 from ialp_rllib.catalogue.tables.duck import Connection, count_rows, data_errors, literal
-from ialp_rllib.catalogue.tables.load import MALFORMED_JSON, LogColumns, has_column, load_log
-from ialp_rllib.catalogue.tables.quality import HTML_TAG
+from ialp_rllib.catalogue.tables.load import MALFORMED_JSON, has_column
+from ialp_rllib.catalogue.tables.log import LogColumns, load_log
 from ialp_rllib.catalogue.tables.readers import open_table
 from ialp_rllib.catalogue.tables.table import Table
+from ialp_rllib.catalogue.tables.texts import strip_html, tidy_texts
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
 
-_TAG = re.compile(HTML_TAG)
 _SCRIPT = "getTime()"  # from a script of the web page, which some titles consist of
 _SEPARATOR = "\x1f"  # joins the members of a list until they are cleaned
 
@@ -51,22 +49,23 @@ def load(con: Connection, folder: Path, settings: CatalogueSettings, findings: F
     """Load the reviews; the metadata are loaded after filtering. None if a file is unusable (reported)."""
     reviews, meta = files(folder)
     columns = LogColumns(user="reviewerID", item="asin", time="unixReviewTime", rating="overall")
-    loaded, described = False, None
+    log, described = None, None
     with findings.collect_errors():
-        loaded = load_log(con, open_table(con, reviews), columns, settings.filters, findings)
+        log = load_log(con, open_table(con, reviews), columns, settings.filters, findings)
     with findings.collect_errors():
         table = open_table(con, meta)
         present = [has_column(con, table, column, findings) for column in ("asin", *settings.attributes)]
         if all(present):
             described = table
-    if not loaded or described is None:
+    if log is None or described is None:
         return None
-    texts = partial(_load_descriptions, con, described, settings.attributes, findings)
-    return LoadedTables(reviews, columns, meta, texts=texts)
+    texts = partial(_load_descriptions, con, described, settings, findings)
+    return LoadedTables(reviews, columns, log, meta, texts=texts)
 
 
-def _load_descriptions(con: Connection, table: Table, attributes: tuple[str, ...], findings: Findings) -> list[str]:
+def _load_descriptions(con: Connection, table: Table, settings: CatalogueSettings, findings: Findings) -> list[str]:
     """Load ``items`` for the products in ``kept``; the first of several descriptions of a product is used."""
+    attributes = settings.attributes
     con.create_function("clean", clean, ["VARCHAR"], "VARCHAR")
     raw = "".join(f", {table.text(name, _SEPARATOR)} AS a{n}" for n, name in enumerate(attributes))
     cleaned = "".join(f", clean(a{n}) AS a{n}" for n in range(len(attributes)))
@@ -80,12 +79,13 @@ def _load_descriptions(con: Connection, table: Table, attributes: tuple[str, ...
     if count:
         findings.add(Problem(location(table.path, row), *MALFORMED_JSON, count))
     (missing,) = con.execute("SELECT count(*) FROM kept ANTI JOIN items USING (id)").fetchone() or (0,)
-    return [f"{missing:,} of the items are not in {table.path.name}."] if missing else []
+    notes = [f"{missing:,} of the items are not in {table.path.name}."] if missing else []
+    return notes + tidy_texts(con, "items", attributes, settings, findings)
 
 
 def clean(text: str) -> str:
     """A text without HTML markup, with the non-empty members of a list joined by " > "."""
     if _SCRIPT in text:
         return ""
-    parts = (html.unescape(_TAG.sub(" ", part)) for part in text.split(_SEPARATOR))
-    return " > ".join(joined for part in parts if (joined := " ".join(part.split())))
+    parts = map(strip_html, text.split(_SEPARATOR))
+    return " > ".join(part for part in parts if part)

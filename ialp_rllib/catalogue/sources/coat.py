@@ -54,6 +54,9 @@ def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catal
     for kind, axis in (("item", 1), ("user", 0)):
         with findings.collect_errors():
             texts[kind] = _attributes(folder / _FEATURES / f"{kind}_features", shape[axis] if shape else None)
+    for kind, wanted in (("item", settings.attributes), ("user", settings.user_attributes)):
+        with findings.collect_errors():
+            texts[kind] = _wanted(texts.get(kind, {}), wanted, f"catalogue.{'user_' * (kind == 'user')}attributes")
     if findings.failed:
         return None
     train, test = matrices["train.ascii"], matrices["test.ascii"]
@@ -79,6 +82,14 @@ def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catal
         propensities=matrices[PROPENSITIES].astype(np.float32) if PROPENSITIES in matrices else None,
         notes=notes,
     )
+
+
+def _wanted(texts: dict[str, np.ndarray], wanted: tuple[str, ...], setting: str) -> dict[str, np.ndarray]:
+    """The attributes that the settings name, in this order; all of them if they name none."""
+    for name in wanted if texts else ():
+        if name not in texts:
+            raise InputError(setting, f"{name!r} is not in Coat", f"one of {', '.join(texts)}")
+    return {name: texts[name] for name in wanted if name in texts} or texts
 
 
 def _check_ratings(path: Path, ratings: np.ndarray, findings: Findings) -> None:

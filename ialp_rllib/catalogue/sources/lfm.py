@@ -13,10 +13,11 @@ from pathlib import Path
 from ialp_rllib.catalogue.problems import Findings
 from ialp_rllib.catalogue.tables.build import LoadedTables
 from ialp_rllib.catalogue.tables.duck import Connection, data_errors, literal
-from ialp_rllib.catalogue.tables.load import LogColumns, load_log
+from ialp_rllib.catalogue.tables.log import LogColumns, load_log
 from ialp_rllib.catalogue.tables.readers import MAX_REJECTS, check_file, text_table
 from ialp_rllib.catalogue.tables.rejects import rejected_rows
 from ialp_rllib.catalogue.tables.table import Table
+from ialp_rllib.catalogue.tables.texts import tidy_texts
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
 
@@ -43,19 +44,21 @@ def load(con: Connection, folder: Path, settings: CatalogueSettings, findings: F
     for table, path in zip(_COLUMNS, files(folder), strict=True):
         with findings.collect_errors():
             check_file(path)
-            tables[table] = text_table(path, _COLUMNS[table], "\t", "", kind="LFM-1b", header=False)
+            tables[table] = text_table(con, path, _COLUMNS[table], "\t", "", kind="LFM-1b", header=False)
     columns = LogColumns(user="user-id", item="track-id", time="timestamp", album="album-id")
-    loaded = False
+    log = None
     if "LEs" in tables:
         with findings.collect_errors():
-            loaded = load_log(con, tables["LEs"], columns, settings.filters, findings)
-    if not loaded or len(tables) < len(_COLUMNS):
+            log = load_log(con, tables["LEs"], columns, settings.filters, findings)
+    if log is None or len(tables) < len(_COLUMNS):
         return None
-    texts = partial(_load_names, con, tables, settings.attributes)
-    return LoadedTables(tables["LEs"].path, columns, tables["tracks"].path, texts=texts)
+    texts = partial(_load_names, con, tables, settings, findings)
+    return LoadedTables(tables["LEs"].path, columns, log, tables["tracks"].path, texts=texts)
 
 
-def _load_names(con: Connection, tables: dict[str, Table], attributes: tuple[str, ...]) -> list[str]:
+def _load_names(
+    con: Connection, tables: dict[str, Table], settings: CatalogueSettings, findings: Findings
+) -> list[str]:
     """Load ``items`` for the tracks in ``kept``; the first of several names of an id is used. Returns notes."""
     events = (
         "SELECT item_id AS id, album, count(*) AS n FROM log WHERE item_id IN (SELECT id FROM kept) "
@@ -67,14 +70,14 @@ def _load_names(con: Connection, tables: dict[str, Table], attributes: tuple[str
     _first(con, "tracks", tables["tracks"], "c1 AS title, c2 AS artist", "SELECT id FROM kept")
     _first(con, "album_names", tables["albums"], "c1 AS name", "SELECT album FROM albums")
     _first(con, "artist_names", tables["artists"], "c1 AS name", "SELECT artist FROM tracks")
-    texts = "".join(f", trim({_SOURCES[attribute]}) AS a{n}" for n, attribute in enumerate(attributes))
+    texts = "".join(f", trim({_SOURCES[attribute]}) AS a{n}" for n, attribute in enumerate(settings.attributes))
     con.execute(
         f"CREATE TABLE items AS SELECT NULL::BIGINT AS row, kept.id{texts} FROM kept "
         "LEFT JOIN tracks USING (id) LEFT JOIN albums USING (id) "
         "LEFT JOIN album_names ON album_names.id = album LEFT JOIN artist_names ON artist_names.id = artist"
     )
     con.execute(f"COMMENT ON TABLE items IS {literal(str(tables['tracks'].path.parent))}")  # of three files
-    notes = []
+    notes = tidy_texts(con, "items", settings.attributes, settings, findings)
     for table in (tables["tracks"], tables["albums"], tables["artists"]):
         rejected = len(rejected_rows(con, table))
         if rejected:  # no error: the file has 32 million names

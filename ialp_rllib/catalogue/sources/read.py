@@ -42,18 +42,42 @@ def read_and_check(settings: CatalogueSettings, findings: Findings, work: Path |
         InputError: as :func:`read_source`, unless ``findings`` collects the problems.
     """
     folder = data_folder(settings.data)
+    check_source(settings)
     if settings.source == "coat":
         return coat.read(folder, settings, findings)
     with engine(settings.memory_mb, settings.threads, work) as con:
         catalogue, loaded = None, _LOADERS[settings.source](con, folder, settings, findings)
         if loaded is not None:
-            index_log(con, loaded, findings)
+            index_log(con, loaded, settings.filters, findings)
             if not findings.failed:
                 with findings.collect_errors():
                     catalogue = assemble(con, loaded, settings)
         if findings.collect:
-            report_warnings(con, loaded, settings, findings)
+            report_warnings(con, loaded, settings, catalogue, findings)
         return catalogue
+
+
+def check_source(settings: CatalogueSettings) -> None:
+    """Check that nothing is set that the source would not heed.
+
+    Raises:
+        InputError: something is.
+    """
+    if settings.source == "files":
+        return
+    plain = CatalogueSettings()
+    fixed = ["items", "interactions", "users"]
+    fixed += ["clean_html", "missing_texts", "filters"] if settings.source == "coat" else ["user_attributes"]
+    for name in fixed:
+        if getattr(settings, name) != getattr(plain, name):
+            expected = f"not set: the files and columns of the source {settings.source} are fixed"
+            raise InputError(f"catalogue.{name}", f"has no effect on the source {settings.source}", expected)
+    filters, dropping = settings.filters, ("drop_unknown_items", "drop_unknown_users")
+    without = [*dropping, *(["min_rating"] if settings.source == "lfm" else [])]
+    for name in without:
+        if getattr(filters, name):
+            problem = f"has no effect on the source {settings.source}, which has no such column or table"
+            raise InputError(f"catalogue.filters.{name}", problem, "not set")
 
 
 def source_files(settings: CatalogueSettings) -> list[Path]:

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 from ialp_rllib.catalogue.problems import Findings, Problem
 from ialp_rllib.catalogue.sources.read import read_and_check
 from ialp_rllib.settings import CatalogueSettings
 
 
-def validate(settings: CatalogueSettings) -> list[Problem]:
-    """List everything that ``ialp prepare`` would reject, and warnings; errors come first.
+@dataclass(frozen=True)
+class Validation:
+    """What a check of the data found.
+
+    Attributes:
+        problems: all errors and warnings; errors come first.
+        log_facts: as :attr:`.Catalogue.log_facts`; empty if there are errors.
+    """
+
+    problems: list[Problem]
+    log_facts: dict[str, Any] = field(default_factory=dict)
+
+
+def check(settings: CatalogueSettings) -> Validation:
+    """Find everything that ``ialp prepare`` would reject, and what is accepted but probably not intended.
 
     Problems of the same kind in the same column are one :class:`Problem` with a count. Checks that depend on a file
     that cannot be read are skipped.
     """
-    findings = Findings(collect=True)
+    findings, catalogue = Findings(collect=True), None
     with findings.collect_errors():
-        read_and_check(settings, findings)
-    return sorted(findings.problems, key=lambda problem: problem.severity != "error")
+        catalogue = read_and_check(settings, findings)
+    problems = sorted(findings.problems, key=lambda problem: problem.severity != "error")
+    return Validation(problems, catalogue.log_facts if catalogue is not None else {})
+
+
+def validate(settings: CatalogueSettings) -> list[Problem]:
+    """The problems that :func:`check` finds."""
+    return check(settings).problems

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ialp_rllib.catalogue.catalogue import Catalogue, split_users
-from ialp_rllib.catalogue.problems import Findings, Problem, clip, location
+from ialp_rllib.catalogue.problems import Findings, Problem, location
 from ialp_rllib.catalogue.tables.duck import Connection
-from ialp_rllib.catalogue.tables.load import LogColumns
-from ialp_rllib.catalogue.tables.sequences import apply_filters, index_ids, order_log, splits_users
+from ialp_rllib.catalogue.tables.log import Log, LogColumns
+from ialp_rllib.catalogue.tables.references import report_unknown
+from ialp_rllib.catalogue.tables.sequences import Step, apply_filters, index_ids, order_log, splits_users
+from ialp_rllib.catalogue.tables.times import facts as time_facts
+from ialp_rllib.catalogue.tables.times import tied_share
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, FilterSettings
 
@@ -27,6 +31,7 @@ class LoadedTables:
     Attributes:
         log: file of the log, for messages.
         columns: columns of the log.
+        found: what loading it has found out.
         items: file of the items.
         users: file of the users; None: the users are those of the log.
         texts: for sources that describe many more items than the log has: called once the log is filtered, loads
@@ -37,16 +42,18 @@ class LoadedTables:
 
     log: Path
     columns: LogColumns
+    found: Log
     items: Path
     users: Path | None = None
     texts: Callable[[], list[str]] | None = None
     notes: tuple[str, ...] = ()
 
 
-def index_log(con: Connection, loaded: LoadedTables, findings: Findings) -> None:
+def index_log(con: Connection, loaded: LoadedTables, filters: FilterSettings, findings: Findings) -> None:
     """Index users and items, sort the log, and check it against the tables of items and users.
 
-    Reported are ids that are not in these tables, and positions that occur twice for one user.
+    Reported are ids that are not in these tables, unless the filters drop them, and positions that occur twice for one
+    user.
 
     Raises:
         InputError: a check fails, and ``findings`` does not collect.
@@ -54,18 +61,10 @@ def index_log(con: Connection, loaded: LoadedTables, findings: Findings) -> None
     columns = loaded.columns
     index_ids(con, "user_index", *(("users", "id") if loaded.users else ("log", "user_id")))
     index_ids(con, "item_index", *(("log", "item_id") if loaded.texts else ("items", "id")))
-    order_log(con, columns.order)
+    order_log(con, columns.order, loaded.found.nested)
     for kind, column, file in (("item", columns.item, loaded.items), ("user", columns.user, loaded.users)):
-        index, key = f"{kind}_index", f"{kind}_id"
-        if not con.execute(f"SELECT 1 FROM ordered WHERE {kind}_idx IS NULL LIMIT 1").fetchone():
-            continue
-        unknown = f"FROM log ANTI JOIN {index} ON {index}.id = {key} WHERE {key} IS NOT NULL"
-        query = f"SELECT count(*), min(row), arg_min({key}, row) {unknown}"
-        count, row, value = con.execute(query).fetchone() or (0,) * 3
-        if count:
-            problem = f"{clip(value)} is not in the {kind}s table"
-            expected = f"an id of {file.name if file else 'the users'}"
-            findings.add(Problem(location(loaded.log, row, column), problem, expected, count))
+        if not getattr(filters, f"drop_unknown_{kind}s"):
+            report_unknown(con, kind, loaded.log, column, file, findings)
     if columns.position:
         same = "user_idx = lag(user_idx) OVER () AND position = lag(position) OVER ()"
         duplicates = f"(SELECT row, position, {same} AS duplicate FROM ordered) WHERE duplicate"
@@ -80,13 +79,16 @@ def assemble(con: Connection, loaded: LoadedTables, settings: CatalogueSettings)
     """Filter the sorted log and build the catalogue.
 
     Raises:
-        InputError: the filters leave no interactions, or there are fewer than two users.
+        InputError: the filters leave no interactions, there are fewer than two users or items, or no user has two
+            interactions.
     """
     filters = settings.filters
-    apply_filters(con, filters)
-    before, after = _size(con, "ordered"), _size(con, "filtered")
+    steps = apply_filters(con, filters, loaded.found.sampled)
+    before, after = steps[0].interactions, _size(con, "filtered")
     if not after:
-        raise InputError("catalogue.filters", f"leave none of the {before} interactions", "weaker filters")
+        emptied = next((step for step in steps[1:] if not step.interactions), None)
+        which = f"; the last ones went with {emptied.filter}" if emptied else ""
+        raise InputError("catalogue.filters", f"leave none of the {before} interactions{which}", "weaker filters")
     used = "WHERE idx IN (SELECT item_idx FROM filtered)" if loaded.texts or filters.item_core else ""
     con.execute(f"CREATE TABLE kept AS SELECT idx, id FROM item_index {used} ORDER BY idx")
     notes = loaded.texts() if loaded.texts else []
@@ -94,11 +96,17 @@ def assemble(con: Connection, loaded: LoadedTables, settings: CatalogueSettings)
     item_texts = _texts(con, "kept", "items", settings.attributes)
     index = np.full(_size(con, "item_index"), -1, np.int32)
     index[_column(con, "SELECT idx FROM kept")] = np.arange(len(item_ids))
+    if len(item_ids) < 2:
+        raise InputError(str(loaded.items), f"leaves {len(item_ids)} item", "at least two items to choose from")
     seq, item, rating = _fetch_log(con, after, index)
     person, user_ids, user = _users(con, loaded, filters, seq)
     persons = len(np.unique(person))
     if persons < 2:
-        raise InputError(str(loaded.log), f"has {persons} user", "at least two, one of them for the test world")
+        what = "leaves" if len(steps) > 1 else "has"
+        raise InputError(str(loaded.log), f"{what} {persons} user", "at least two, one of them for the test world")
+    if np.bincount(user).max() < 2 and not splits_users(filters):  # cut sequences: validate warns
+        problem = "no user has two interactions" + (" after the filters" if len(steps) > 1 else "")
+        raise InputError(str(loaded.log), problem, "sequences of items: two interactions of one user or more")
     user_texts = _texts(con, "user_index", "users", settings.user_attributes) if loaded.users else {}
     return Catalogue(
         item_ids=item_ids,
@@ -110,7 +118,8 @@ def assemble(con: Connection, loaded: LoadedTables, settings: CatalogueSettings)
         rating=rating,
         split=np.zeros(after, np.int8),
         test_users=split_users(len(person), settings, person),
-        notes=(*_notes(loaded, filters, before, after, item_texts), *loaded.notes, *notes),
+        notes=(*_notes(loaded, settings, steps, item_texts, np.bincount(user)), *loaded.notes, *notes),
+        log_facts=_log_facts(con, loaded, steps),
     )
 
 
@@ -166,16 +175,40 @@ def _size(con: Connection, table: str) -> int:
     return (con.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]
 
 
+def _log_facts(con: Connection, loaded: LoadedTables, steps: list[Step]) -> dict[str, Any]:
+    """What :attr:`.Catalogue.log_facts` holds."""
+    columns = loaded.columns
+    order = "position" if columns.position else "time" if columns.time else "file"
+    facts: dict[str, Any] = {"order": order, "column": columns.position or columns.time}
+    if columns.time:
+        facts |= {"time": columns.time, **time_facts(loaded.found.times), "tied": tied_share(con)}
+    return facts | {"steps": [vars(step) for step in steps]}
+
+
 def _notes(
-    loaded: LoadedTables, filters: FilterSettings, before: int, after: int, texts: dict[str, np.ndarray]
+    loaded: LoadedTables,
+    settings: CatalogueSettings,
+    steps: list[Step],
+    texts: dict[str, np.ndarray],
+    lengths: np.ndarray,
 ) -> list[str]:
-    notes = []
-    if not loaded.columns.order:
-        notes.append(f"{loaded.log.name} has neither positions nor times: each user's rows keep the order of the file.")
+    notes, filters, columns = [], settings.filters, loaded.columns
+    before, after = steps[0].interactions, int(lengths.sum())
+    if not columns.order:
+        kept = "the order of their list" if loaded.found.nested else "the order of the file"
+        notes.append(f"{loaded.log.name} has neither positions nor times: each user's rows keep {kept}.")
     if filters.max_users:
         notes.append(f"A sample of at most {filters.max_users:,} users of {loaded.log.name} (catalogue.filters).")
     if after < before:
         notes.append(f"The filters leave {after:,} of {before:,} interactions (catalogue.filters).")
+    for step, last in zip(steps[1:], steps, strict=False):
+        dropped = last.interactions - step.interactions
+        if step.filter.startswith("drop_unknown") and dropped:
+            kind = step.filter.removeprefix("drop_unknown_")
+            notes.append(f"{dropped:,} interactions with {kind} that are not in the {kind} table were dropped.")
+    single = float((lengths == 1).mean())
+    if single > 0.5:
+        notes.append(f"{single:.0%} of the {len(lengths):,} sequences have one interaction: see catalogue.filters.")
     for name, values in texts.items():
         missing = int((values == "").sum())
         if missing:

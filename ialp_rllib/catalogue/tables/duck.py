@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,7 +34,8 @@ def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[C
         shutil.rmtree(work, ignore_errors=True)
         with storage_errors(work):
             work.mkdir(parents=True)
-    folder = work or Path(tempfile.mkdtemp(prefix="ialp-prepare-"))
+    temporary = Path(tempfile.mkdtemp(prefix="ialp-prepare-"))
+    folder = _plain_path(work, temporary) if work else temporary
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{memory_mb}MB",
         "threads": str(threads),
@@ -44,7 +45,10 @@ def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[C
         "preserve_insertion_order": "true",  # row numbers and sorted tables depend on it
     }
     try:
-        con = duckdb.connect(str(folder / "tables.duckdb"), config=config)
+        # DuckDB resolves links in the path of a database, not in that of its temporary files, to which one in memory
+        # spills as well.
+        plain = work is None or folder == work
+        con = duckdb.connect(str(folder / "tables.duckdb") if plain else ":memory:", config=config)
         try:
             con.execute("SET TimeZone = 'UTC'")  # a date without a time zone must mean the same on every machine
             con.execute("SET enable_progress_bar = false")  # the command line draws its own
@@ -67,7 +71,24 @@ def engine(memory_mb: int, threads: int, work: Path | None = None) -> Iterator[C
             "disk space of twice the size of the data; without a run folder, TMPDIR selects another disk",
         ) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if work:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def scratch(con: Connection) -> Path:
+    """The working folder of an engine, for files that are removed with it."""
+    (spill,) = con.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
+    return Path(spill).parent
+
+
+def _plain_path(path: Path, folder: Path) -> Path:
+    """``path``, or a link to it in ``folder`` if DuckDB would read its name as a pattern or change it."""
+    if not re.search(r"[\\*?\[\]{}:]", str(path)):
+        return path
+    link = folder / f"link{len(list(folder.iterdir()))}"
+    link.symlink_to(path.absolute())
+    return link
 
 
 @contextmanager
@@ -84,7 +105,7 @@ def data_errors(path: Path, kind: str) -> Iterator[None]:
     except (duckdb.Error, pa.ArrowInvalid, OSError, UnicodeError) as error:
         if _cannot_write(error):  # no fault of the data: engine() reports it
             raise
-        problem = first_line(error)
+        problem = re.sub(r"\"?[^\s\"]*/(plain|link)[0-9]+\"?", path.name, first_line(error))  # a copy of ours
         if isinstance(error, UnicodeError):
             problem = "the text is not UTF-8"
         elif "GZIP" in problem or "compressed stream" in problem or "zlib" in problem:
@@ -119,9 +140,9 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def path_literal(path: Path) -> str:
-    """A path as a string literal in SQL; ``*``, ``?`` and ``[`` are escaped."""
-    return literal(glob.escape(str(path)))
+def path_literal(con: Connection, path: Path) -> str:
+    """A path as a string literal in SQL; where it holds ``*``, ``?``, ``[`` or ``\\``, that of a link to it."""
+    return literal(str(_plain_path(path, scratch(con))))
 
 
 def identifier(column: str) -> str:

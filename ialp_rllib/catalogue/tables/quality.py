@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
+
+from ialp_rllib.catalogue.catalogue import Catalogue
 from ialp_rllib.catalogue.problems import Findings, Problem, location
 from ialp_rllib.catalogue.tables.build import LoadedTables
 from ialp_rllib.catalogue.tables.duck import Connection, count_rows
+from ialp_rllib.catalogue.tables.texts import HTML
+from ialp_rllib.catalogue.tables.times import EARLIEST, day, tied_share
 from ialp_rllib.settings import CatalogueSettings
 
-HTML_TAG = r"</?[A-Za-z!][^>]*>"
-_HTML = rf"{HTML_TAG}|&(#[0-9]+|#x[0-9A-Fa-f]+|[A-Za-z]+[0-9]*);"
+_MANY_TIES = 0.1  # fraction of tied rows above which the order is doubtful
+_RARE = 0.01  # fraction of low ratings below which they are not worth a warning
 
 
 def report_warnings(
-    con: Connection, loaded: LoadedTables | None, settings: CatalogueSettings, findings: Findings
+    con: Connection,
+    loaded: LoadedTables | None,
+    settings: CatalogueSettings,
+    catalogue: Catalogue | None,
+    findings: Findings,
 ) -> None:
     """Check the tables in the engine.
 
     Args:
         loaded: None if the log could not be loaded; then only the texts are checked.
+        catalogue: None if there are errors.
     """
     files = dict(con.execute("SELECT table_name, comment FROM duckdb_tables()").fetchall())
     for table, attributes in (("items", settings.attributes), ("users", settings.user_attributes)):
@@ -25,6 +37,11 @@ def report_warnings(
             _check_texts(con, table, files[table], attributes, findings)
     if loaded is not None:
         _check_log(con, loaded, findings)
+        _check_order(con, loaded, settings, findings)
+        if loaded.columns.rating and not settings.filters.min_rating:
+            _check_ratings(con, loaded, findings)
+    if catalogue is not None:
+        _check_lengths(catalogue, findings)
 
 
 def _check_texts(con: Connection, table: str, file: str, attributes: tuple[str, ...], findings: Findings) -> None:
@@ -32,7 +49,7 @@ def _check_texts(con: Connection, table: str, file: str, attributes: tuple[str, 
     for n, attribute in enumerate(attributes):
         for bad, problem, expected in (
             (f"a{n} IS NULL OR a{n} = ''", "is empty", "a text"),
-            (f"regexp_matches(a{n}, '{_HTML}')", "looks like HTML", "plain text"),
+            (f"regexp_matches(a{n}, '{HTML}')", "looks like HTML", "plain text, or catalogue.clean_html: true"),
         ):
             count, row = count_rows(con, f"{table} WHERE {bad}")
             if count:
@@ -74,3 +91,69 @@ def _check_log(con: Connection, loaded: LoadedTables, findings: Findings) -> Non
             "is earlier than at the previous position",
             "times that increase with the position",
         )
+
+
+def _check_order(con: Connection, loaded: LoadedTables, settings: CatalogueSettings, findings: Findings) -> None:
+    """Report what makes the order of a log doubtful: no order, times that are none, units that are mixed, ties."""
+    columns, times = loaded.columns, loaded.found.times
+
+    def warn(where: str, problem: str, expected: str, count: int = 1) -> None:
+        findings.add(Problem(where, problem, expected, count, "warning"))
+
+    if not columns.order and not loaded.found.nested:
+        expected = "catalogue.interactions.time or position, or a file that is in chronological order"
+        warn(str(loaded.log), "has neither positions nor times: each user's rows keep the order of the file", expected)
+    if not columns.time or times.first is None or times.last is None:
+        return
+    where, unit = location(loaded.log, column=columns.time), "its unit in catalogue.interactions.time_unit"
+    if not times.known:
+        warn(where, f"holds numbers in an unknown unit (as {times.hint}); only their order is used", unit)
+    else:
+        if len(times.mixed) > 1:
+            parts = ", ".join(f"{count:,} in {name}" for name, count in times.mixed.items())
+            warn(where, f"mixes units ({parts}); each value is read in its own", "one unit")
+        for outside, problem in (
+            (f"seconds < {EARLIEST}", f"the first time is {day(times.first)}, before 1990"),
+            (f"seconds > {time.time() + 86_400}", f"the last time is {day(times.last)}, which is not past yet"),
+        ):
+            count, row = count_rows(con, f"log WHERE isfinite(seconds) AND {outside}")
+            if count:
+                warn(location(loaded.log, row, columns.time), problem, f"past times; {unit}", count)
+    midnight = "SELECT bool_and(seconds % 86400 = 0) FROM log WHERE isfinite(seconds)"
+    gap, days = settings.filters.session_gap, (con.execute(midnight).fetchone() or (False,))[0]
+    if times.known and days and 0 < gap < 24:
+        problem = f"times have no time of day, and a session_gap of {gap:g} h makes every day a sequence of its own"
+        warn(where, problem, "a session_gap above 24, or 0")
+    if columns.order == "seconds" and times.first == times.last:
+        warn(where, "all times are equal: the rows of a user keep the order of the file", "different times")
+    elif columns.order == "seconds" and (tied := tied_share(con)) > _MANY_TIES:
+        problem = f"{tied:.0%} of the rows have the same time as another one of the user; those keep the file's order"
+        warn(where, problem, "times that tell them apart, or catalogue.interactions.position")
+
+
+def _check_ratings(con: Connection, loaded: LoadedTables, findings: Findings) -> None:
+    """Report low ratings, which count as choices of the user like high ones."""
+    row = con.execute("SELECT count(rating), min(rating), max(rating) FROM log WHERE isfinite(rating)").fetchone()
+    total, low, high = row or (0, None, None)
+    if not total or low == high:
+        return
+    below, why = (0.0, "of 0 or less") if low <= 0 else ((low + high) / 2, f"below {(low + high) / 2:g}")
+    condition = "rating <= 0" if low <= 0 else f"rating < {below}"
+    count, first = count_rows(con, f"log WHERE {condition}")
+    if count > _RARE * total:
+        problem = (
+            f"{count / total:.0%} of the ratings are {why} on a scale from {low:g} to {high:g}; such interactions "
+            "count as choices of the user"
+        )
+        where = location(loaded.log, first, loaded.columns.rating)
+        expected = "catalogue.filters.min_rating, which removes them (and judge.min_rating, for the judge alone)"
+        findings.add(Problem(where, problem, expected, count, "warning"))
+
+
+def _check_lengths(catalogue: Catalogue, findings: Findings) -> None:
+    lengths = np.diff(catalogue.offsets())
+    single = float((lengths == 1).mean())
+    if single > 0.5:
+        problem = f"{single:.0%} of the {len(lengths):,} sequences have one interaction, from which nothing follows"
+        expected = "a larger session_gap, filters that cut less, or min_length: 2"
+        findings.add(Problem("catalogue.filters", problem, expected, int((lengths == 1).sum()), "warning"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ialp_rllib.catalogue.problems import Findings, Problem, clip, location
 from ialp_rllib.catalogue.tables.duck import Connection
-from ialp_rllib.catalogue.tables.readers import BROKEN_QUOTE, Table
+from ialp_rllib.catalogue.tables.readers import BROKEN_QUOTE
+from ialp_rllib.catalogue.tables.table import Table
 
 
 def report_rejects(con: Connection, table: Table, findings: Findings, *loaded: str) -> int:
@@ -20,7 +21,10 @@ def report_rejects(con: Connection, table: Table, findings: Findings, *loaded: s
     rows_of: dict[str, list[int]] = {}
     for row, problem in rejected:
         rows_of.setdefault(problem, []).append(row)
-    expected = f"{len(table.columns)} fields in UTF-8" + (", quotes closed" if table.kind in ("CSV", "TSV") else "")
+    setting = f" (or {table.setting}.encoding)" if table.setting else ""
+    expected = f"{len(table.columns)} fields in UTF-8{setting}" + (
+        ", quotes closed" if table.kind not in ("RecBole", "LFM-1b") else ""
+    )
     for problem, rows in sorted(rows_of.items(), key=lambda kind: kind[1][0]):
         findings.add(Problem(location(table.path, rows[0]), problem, expected, len(rows)))
     return len(rejected)

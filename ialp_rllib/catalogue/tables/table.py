@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ialp_rllib.catalogue.problems import location
 from ialp_rllib.catalogue.tables.duck import literal
+from ialp_rllib.catalogue.tables.formats import is_json
 from ialp_rllib.errors import InputError
 
 _INTEGERS = {"INTEGER", "UINTEGER"}
@@ -26,6 +27,8 @@ class Table:
             Malformed rows of delimited files are skipped and recorded.
         rejects: name of the table in which DuckDB records them; empty: none.
         header: number of lines before the first row.
+        nested: whether the rows come from lists, whose members the column ``sub`` counts.
+        setting: name of the group of settings that describes the file, for messages: ``catalogue.items``.
     """
 
     path: Path
@@ -34,28 +37,41 @@ class Table:
     relation: str
     rejects: str = ""
     header: int = 0
+    setting: str = ""
+    nested: bool = False
 
     @property
     def malformed(self) -> str:
         """SQL condition: the row is not a JSON object with distinct keys (JSON lines)."""
-        if self.kind != "JSON lines":
+        if not is_json(self.kind):
             return "false"
         return f"(coalesce(json_type(json) <> 'OBJECT', true) OR {_has_duplicate_keys('json')})"
 
     def invalid_id(self, column: str) -> str:
         """SQL condition: the value of an id column is neither a string nor an integer (JSON lines)."""
-        if self.kind != "JSON lines":
+        if not is_json(self.kind):
             return "false"
-        kind = f"json_type(json, {literal(_pointer(column))})"
+        kind = self.json_kind(column)
         # DuckDB reports integers beyond 64 bits as DOUBLE, but json_extract_string keeps all digits.
         large = f"({kind} = 'DOUBLE' AND regexp_full_match({self.raw(column)}, '-?[0-9]+'))"
         return f"coalesce({kind} NOT IN ('VARCHAR', 'UBIGINT', 'BIGINT', 'NULL') AND NOT {large}, false)"
 
     def raw(self, column: str) -> str:
         """SQL of a column, unconverted."""
-        if self.kind == "JSON lines":
+        if is_json(self.kind):
             return f"json_extract_string(json, {literal(_pointer(column))})"
         return f"c{list(self.columns).index(column)}"
+
+    def json_kind(self, column: str) -> str:
+        """SQL of the type of a value (JSON)."""
+        return f"json_type(json, {literal(_pointer(column))})"
+
+    def members(self, column: str) -> str:
+        """SQL of a column that holds lists; NULL where a value is no list (JSON)."""
+        if not is_json(self.kind):
+            return self.raw(column)
+        members = f"""from_json(json_extract(json, {literal(_pointer(column))}), '["VARCHAR"]')"""
+        return f"CASE WHEN {self.json_kind(column)} = 'ARRAY' THEN {members} END"
 
     def id(self, column: str) -> str:
         """SQL of an id as text; NULL if it is empty or white space.
@@ -111,14 +127,28 @@ class Table:
         text = self.display(column)  # DuckDB would read 3_5 as 35
         return f"CASE WHEN NOT contains({text}, '_') THEN TRY_CAST({text} AS DOUBLE) END"
 
-    def seconds(self, column: str) -> str:
-        """SQL of a time in Unix seconds: a number, or a date with or without a time of day, in UTC by default."""
+    def times(self, column: str, form: str = "") -> tuple[str, str]:
+        """SQL of a time, and of whether it is a date: a number in whatever unit, or a date as Unix seconds.
+
+        A date may have a time of day and a time zone (UTC by default).
+
+        Args:
+            form: format of the dates, as in strptime; empty: ISO 8601.
+        """
+        kind = self.columns[column]
+        if kind in _INTEGERS or kind.startswith(_FLOATS):
+            return self.number(column), "false"
         moment = f"epoch(TRY_CAST({self.raw(column)} AS TIMESTAMPTZ))"  # AS TIMESTAMP drops the time zone
-        if self.columns[column].startswith(("TIMESTAMP", "DATE")):
-            return moment
-        if self.columns[column] in _INTEGERS or self.columns[column].startswith(_FLOATS):
-            return self.number(column)
-        return f"coalesce({self.number(column)}, {moment})"
+        if kind.startswith(("TIMESTAMP", "DATE")):
+            return moment, "true"
+        if form:
+            return f"epoch(try_strptime({self.display(column)}, {literal(form)}))", "true"
+        number = self.number(column)
+        return f"coalesce({number}, {moment})", f"({number} IS NULL)"
+
+    def seconds(self, column: str) -> str:
+        """SQL of a time as a number in whatever unit, or of a date in Unix seconds."""
+        return self.times(column)[0]
 
 
 def _has_duplicate_keys(json: str) -> str:

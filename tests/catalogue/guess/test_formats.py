@@ -199,8 +199,9 @@ def test_lines_above_the_header(tmp_path):
     ("name", "data", "said"),
     [
         ("items.xlsx", b"PK\x03\x04", "is a spreadsheet, which is not supported: save each sheet as CSV"),
-        ("items.csv.bz2", b"BZh9", "compressed with bzip2, which is not supported: bunzip2 --keep"),
-        ("items.zip", b"PK\x03\x04", "an archive, which is not supported: unzip"),
+        ("items.csv.bz2", b"BZh9", "the compressed data are corrupt or truncated"),
+        ("items.zip", b"PK\x03\x04", "the compressed data are corrupt or truncated"),
+        ("items.7z", b"7z", "an archive, which is not supported: 7z x"),
         ("items.pkl", b"\x80\x04", "can execute code"),
         ("items.csv", b"PK\x03\x04....", "contains a zip archive or a spreadsheet, unlike its file extension"),
         ("items.csv", b"", "is empty (0 bytes)"),

@@ -1,4 +1,4 @@
-"""Units and formats of times, their range, and the commands that convert unsupported ones."""
+"""Units and formats of times, their range, and what the scenario says of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.guess import Guess
 from tests.catalogue.guess.folders import expected_sequences, log_rows, put, seconds, shop, through
-from tests.catalogue.guess.test_formats import run
 from tests.catalogue.made_up import sequences
 
 
@@ -20,7 +20,7 @@ def at(user: int, step: int) -> datetime:
 
 def with_times(
     folder: Path, into: Path, time: Callable[[int, int], object], name: str = "timestamp"
-) -> tuple[Guess, object]:
+) -> tuple[Guess, Catalogue]:
     guess, _, catalogue = through(shop(folder, log_rows(**{name: time})), into)
     assert sequences(catalogue) == expected_sequences()
     return guess, catalogue
@@ -31,13 +31,13 @@ def with_times(
     [
         (seconds, "Unix seconds", True),
         (lambda u, s: float(seconds(u, s)), "Unix seconds", True),
-        (lambda u, s: seconds(u, s) * 1000, "Unix milliseconds", False),
-        (lambda u, s: seconds(u, s) * 10**6, "Unix microseconds", False),
-        (lambda u, s: seconds(u, s) * 10**9, "Unix nanoseconds", False),
-        (lambda u, s: at(u, s).strftime("%Y%m%d"), "integers YYYYMMDD", False),
-        (lambda u, s: at(u, s).strftime("%Y%m%d%H%M%S"), "integers YYYYMMDDhhmmss", False),
-        (lambda u, s: seconds(u, s) // 3600, "hours since 1970 (uncertain)", False),
-        (lambda u, s: seconds(u, s) // 86400, "days since 1970 (uncertain)", False),
+        (lambda u, s: seconds(u, s) * 1000, "Unix milliseconds", True),
+        (lambda u, s: seconds(u, s) * 10**6, "Unix microseconds", True),
+        (lambda u, s: seconds(u, s) * 10**9, "Unix nanoseconds", True),
+        (lambda u, s: at(u, s).strftime("%Y%m%d"), "integers YYYYMMDD", True),
+        (lambda u, s: at(u, s).strftime("%Y%m%d%H%M%S"), "integers YYYYMMDDhhmmss", True),
+        (lambda u, s: seconds(u, s) // 3600, "hours since 1970 (uncertain)", True),
+        (lambda u, s: seconds(u, s) // 86400, "days since 1970 (uncertain)", True),
         (lambda u, s: at(u, s).isoformat(), "dates with time of day", True),
         (lambda u, s: at(u, s).strftime("%Y-%m-%d %H:%M:%S UTC"), "dates with time of day", True),
         (lambda u, s: at(u, s).strftime("%Y-%m-%d"), "dates", True),
@@ -45,70 +45,33 @@ def with_times(
     ],
 )
 def test_units(tmp_path, time, unit, seconds_right):
-    guess, _ = with_times(tmp_path / "shop", tmp_path, time)
+    guess, catalogue = with_times(tmp_path / "shop", tmp_path, time)
     assert guess.time is not None
+    assert (catalogue.log_facts["first"][:10], catalogue.log_facts["last"][:10]) == ("2020-09-13", "2020-09-19")
     assert (guess.time.unit, guess.time.in_seconds) == (unit, seconds_right)
     assert (guess.time.first, guess.time.last) == ("2020-09-13", "2020-09-19")
-    assert guess.time.readable and len(guess.warnings) == (0 if seconds_right else 1)
+    assert guess.time.readable and len(guess.warnings) == int(bool(guess.time.time_unit))
 
 
 @pytest.mark.parametrize(
     "form", ["%d/%m/%Y", "%d.%m.%Y %H:%M", "%m %d, %Y", "%a %b %d %H:%M:%S %Y", "%m/%d/%Y %I:%M:%S %p"]
 )
-def test_unsupported_formats(tmp_path, form):
-    """The rows are in chronological order anyway; the command in the warning converts the times."""
-    guess, _ = with_times(tmp_path / "shop", tmp_path, lambda u, s: at(u, s).strftime(form), "when")
-    assert guess.time is not None and not guess.time.readable and guess.time.sorted_in_file
+def test_other_formats(tmp_path, form):
+    """The scenario names the format, whatever the order of the rows."""
+    rows = log_rows(when=lambda u, s: at(u, s).strftime(form))[::-1]
+    guess, settings, catalogue = through(shop(tmp_path / "shop", rows), tmp_path)
+    assert guess.time is not None and guess.time.readable and settings.catalogue.interactions.time_format == form
     assert (guess.time.first, guess.time.last) == ("2020-09-13", "2020-09-19")
-    [warning] = guess.warnings
-    assert form in warning and "does not support" in warning and "user are in chronological order" in warning
-    run(warning[warning.index("python") :])
-    (tmp_path / "shop" / "interactions.csv").unlink()
-    guess, settings, catalogue = through(tmp_path / "shop", tmp_path)
-    assert settings.catalogue.interactions.time == "when" and guess.time is not None and guess.time.in_seconds
-    assert sequences(catalogue) == expected_sequences()
-
-
-def test_unsupported_format_of_unsorted_rows(tmp_path):
-    """The rows are not in chronological order: the scenario names the column, so that the reader rejects it."""
-    rows = log_rows(when=lambda u, s: at(u, s).strftime("%d/%m/%Y"))[::-1]
-    guess, settings = None, None
-    with pytest.raises(Exception, match="Unix seconds, or a date and time"):
-        through(shop(tmp_path / "shop", rows), tmp_path)
-    from ialp_rllib.catalogue.guess import guess_folder
-    from tests.catalogue.guess.folders import scenario
-
-    guess = guess_folder(tmp_path / "shop")
-    settings = scenario(guess, tmp_path)
-    assert settings.catalogue.interactions.time == "when"
-    assert "are not in chronological order" in guess.warnings[0]
-    run(guess.warnings[0][guess.warnings[0].index("python") :])
-    (tmp_path / "shop" / "interactions.csv").unlink()
-    assert sequences(through(tmp_path / "shop", tmp_path)[2]) == expected_sequences()
+    assert sequences(catalogue) == {u: expected_sequences()[u] for u in sequences(catalogue)}
 
 
 def test_mixed_units(tmp_path):
     rows = log_rows(timestamp=lambda u, s: seconds(u, s) * (1000 if s % 2 else 1))
     guess, _, catalogue = through(shop(tmp_path / "shop", rows), tmp_path)
     assert guess.time is not None and guess.time.unit == "Unix seconds and milliseconds, mixed"
-    assert sequences(catalogue) != expected_sequences()
+    assert sequences(catalogue) == expected_sequences()  # each number is read in its own unit
     [warning] = guess.warnings
-    assert "sorted wrongly" in warning
-    run(warning[warning.index("python") :])
-    (tmp_path / "shop" / "interactions.csv").unlink()
-    guess, _, catalogue = through(tmp_path / "shop", tmp_path)
-    assert sequences(catalogue) == expected_sequences() and guess.warnings == []
-
-
-def test_conversion_of_milliseconds(tmp_path):
-    guess, _ = with_times(tmp_path / "shop", tmp_path, lambda u, s: seconds(u, s) * 1000)
-    [warning] = guess.warnings
-    assert "takes numbers for Unix seconds" in warning and "session_gap" in warning
-    run(warning[warning.index("python") :])
-    (tmp_path / "shop" / "interactions.csv").unlink()
-    guess, _, catalogue = through(tmp_path / "shop", tmp_path)
-    assert guess.time is not None and guess.time.unit == "Unix seconds" and guess.warnings == []
-    assert sequences(catalogue) == expected_sequences()
+    assert "mixes seconds and milliseconds" in warning
 
 
 def test_ties(tmp_path):

@@ -126,7 +126,8 @@ def test_columns_with_similar_names_are_noted(tmp_path: Path) -> None:
     catalogue = read(write(tmp_path, log=log))
     assert np.isnan(catalogue.rating).all()
     assert [note[:24] for note in catalogue.notes] == ["The column 'time_stamp' ", "The column 'Ratings' of "]
-    assert sum("its name is close to" in p.problem for p in validate(settings_for(tmp_path))) == 2
+    assert catalogue.log_facts["time"] == "time_stamp"
+    assert sum("its name looks like" in p.problem for p in validate(settings_for(tmp_path))) == 2
     assert read(tmp_path, interactions={"rating": "Ratings", "time": ""}).notes == ()
 
 

@@ -84,7 +84,7 @@ def test_names_are_loaded_after_filtering(lfm: Callable[..., Catalogue]) -> None
 
 def test_sample_of_users(archive: Path) -> None:
     with (archive / "LFM-1b_LEs.txt").open("a") as file:
-        file.writelines(f"{1000 + n % 50}\t1\t10\t100\t{1_300_000_000 + n}\n" for n in range(500))
+        file.writelines(f"{1000 + n % 50}\t1\t10\t{100 + n // 50 % 2}\t{1_300_000_000 + n}\n" for n in range(500))
     catalogue = read(archive, source="lfm", attributes=["title"], filters={"max_users": 5})
     assert catalogue.n_users == 5
     assert "A sample of at most 5 users of LFM-1b_LEs.txt (catalogue.filters)." in catalogue.notes

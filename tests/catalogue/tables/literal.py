@@ -13,6 +13,7 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ialp_rllib.settings import CatalogueSettings
+from ialp_rllib.settings.catalogue import MISSING_TEXTS
 
 Rows = list[dict[str, Any]]
 _ATOMIC = {"items": ".item", "interactions": ".inter", "users": ".user"}
@@ -60,8 +62,8 @@ def literal_catalogue(folder: Path, settings: CatalogueSettings, lenient: bool =
     names = users if users is not None else list(dict.fromkeys(row[0] for row in log))
     index = {name: n for n, name in enumerate(names)}
     ordered = sorted(((index[user], key, item, rating) for user, key, item, rating in log), key=lambda row: row[:2])
-    if len(index) < 2:
-        raise Unreadable("one user")
+    if len(index) < 2 or len(items) < 2 or max(Counter(row[0] for row in log).values()) < 2:
+        raise Unreadable("one user, one item, or no user with two interactions")
     return Literal(items, item_texts, names, user_texts, [(user, item, rating) for user, _, item, rating in ordered])
 
 
@@ -93,12 +95,14 @@ def read(path: Path, lenient: bool = False) -> tuple[list[str], Rows]:
         data = path.read_bytes()
         data = gzip.decompress(data) if path.name.endswith(".gz") else data
         # Invalid bytes matter only in columns that are read: see _valid_text.
-        text = data.decode("utf-8", "strict" if ".json" in path.name else "surrogateescape")
+        utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # the mark of UTF-16 is heeded
+        errors = "strict" if ".json" in path.name or utf16 else "surrogateescape"
+        text = data.decode("utf-16" if utf16 else "utf-8", errors)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise Unreadable(str(error)) from error
+    text = text.removeprefix("\ufeff")
     if ".json" in path.name:
         return _read_json(re.sub(r",(\s*[}\]])", r"\1", text) if lenient else text)
-    text = text.removeprefix("\ufeff")
     if ".csv" in path.name or ".tsv" in path.name:
         delimiter = "," if ".csv" in path.name else "\t"
         if lenient:
@@ -134,6 +138,12 @@ def _read_json(text: str) -> tuple[list[str], Rows]:
         return dict(pairs)
 
     rows = []
+    if text.lstrip().startswith("["):
+        try:
+            members = json.loads(text, object_pairs_hook=unique_keys)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(str(error)) from error
+        text = "\n".join(map(json.dumps, members))
     for line in text.split("\n"):
         if not line.strip():
             continue
@@ -164,7 +174,7 @@ def _log(
     columns = {}
     for key, default in (("position", "position"), ("time", "timestamp"), ("rating", "rating")):
         column = getattr(group, key)
-        columns[key] = "" if column == default and column not in names else column
+        columns[key] = (default if default in names else "") if column == "auto" else column
     if not {group.user, group.item, *(c for c in columns.values() if c)} <= set(names) or not rows:
         raise Unreadable("columns or rows")
     log, positions = [], set()
@@ -202,7 +212,8 @@ def _text(value: Any) -> str:
         )
     elif isinstance(value, dict | bool):
         value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return "" if value is None else _valid_text(value).strip(" ")
+    text = "" if value is None else _valid_text(value).strip(" ")
+    return "" if text.strip(" \t\r\n").lower() in [placeholder.lower() for placeholder in MISSING_TEXTS] else text
 
 
 def _number(value: Any, key: str) -> float | None:

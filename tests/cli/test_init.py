@@ -98,7 +98,6 @@ def test_warnings(ialp: Ialp, here: Path, tmp_path: Path):
     code, out, _ = ialp("init", "../shop")
     assert code == 0
     assert "Unix milliseconds, 2020-09-13 to 2020-09-19" in out
-    assert "warning 'timestamp' is in milliseconds, but the reader takes numbers for Unix seconds" in out
     assert "not used: stock.xlsx is a spreadsheet, which is not supported: save each sheet as CSV" in out
 
 

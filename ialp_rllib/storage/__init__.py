@@ -10,12 +10,14 @@ may have written, are ever deleted.
 from ialp_rllib.storage.files import flush, read_json, write_atomic, write_json
 from ialp_rllib.storage.hashes import damaged_files, file_records, hash_file, hash_json, remove_files
 from ialp_rllib.storage.lock import LOCK, locked
+from ialp_rllib.storage.sealed import SealedFile
 from ialp_rllib.storage.stage import MANIFEST, STARTED, Stage, read_manifest, require_intact
 
 __all__ = [
     "LOCK",
     "MANIFEST",
     "STARTED",
+    "SealedFile",
     "Stage",
     "damaged_files",
     "file_records",

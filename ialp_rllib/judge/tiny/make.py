@@ -31,12 +31,12 @@ from ialp_rllib.judge.tiny.training import train
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint, to_dict
 from ialp_rllib.settings.tiny import TinySettings
-from ialp_rllib.storage import Stage, write_json
+from ialp_rllib.storage import SealedFile, Stage, write_json
 
 CHECKPOINT, TRAINING = "checkpoint.pt", "training.json"
 _FILES = (
     *("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
-    *("special_tokens_map.json", "chat_template.jinja", TRAINING, CHECKPOINT),
+    *("special_tokens_map.json", "chat_template.jinja", TRAINING, "checkpoint-*.pt"),
 )
 # Initial token embeddings: a fraction of the dimensions holds the item vector, one dimension the item's popularity, and
 # the others noise.
@@ -90,10 +90,11 @@ def make_tiny_judge(
         tokenizer = catalogue_tokenizer(catalogue, attributes, builders)
         pieces = PromptPieces(tokenizer, builders)
         tasks = TaskSampler(train_log, next_item, judge.history, tiny.none_share, tiny.seed)
+        checkpoint = SealedFile(out / CHECKPOINT)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(tiny.seed)
             model = new_model(tokenizer, pieces, next_item, tiny)
-            state = train(model, pieces, tasks, judge.candidates, tiny, out / CHECKPOINT, partial(_report, progress))
+            state = train(model, pieces, tasks, judge.candidates, tiny, checkpoint, partial(_report, progress))
         transformers_logging.disable_progress_bar()  # the command line draws its own
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
@@ -111,7 +112,7 @@ def make_tiny_judge(
             "held_out": _evaluate(catalogue, settings, tiny, words, next_item, out),
         }
         write_json(out / TRAINING, facts)
-        (out / CHECKPOINT).unlink(missing_ok=True)
+        checkpoint.remove()
         stage.finish(facts, time.perf_counter() - began)
     return facts
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,11 +26,10 @@ import torch
 from torch import Tensor, nn
 from transformers import MistralForCausalLM
 
-from ialp_rllib.errors import InputError
 from ialp_rllib.judge.tiny.curriculum import TaskBatch, TaskSampler
 from ialp_rllib.judge.tiny.pieces import PromptPieces
 from ialp_rllib.settings.tiny import TinySettings
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage import SealedFile
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +87,7 @@ def train(
     tasks: TaskSampler,
     k: int,
     tiny: TinySettings,
-    checkpoint: Path,
+    checkpoint: SealedFile,
     progress: Callable[[int, int], None],
 ) -> TrainingState:
     """Train ``model`` in place through :data:`PHASES`, resuming from the checkpoint if there is one.
@@ -100,15 +98,12 @@ def train(
         tasks: source of the training queries.
         k: number of candidates.
         tiny: settings of the training.
-        checkpoint: file of the state.
+        checkpoint: file of the state; a damaged version is not used.
         progress: called with the number of updates done and in total.
-
-    Raises:
-        InputError: the checkpoint is damaged.
     """
     student = _Student(model, pieces)
     optimiser = torch.optim.AdamW(student.parameters(), lr=tiny.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    at = _restore(checkpoint, student, optimiser, tasks) if checkpoint.is_file() else TrainingState()
+    at = _restore(saved[0], student, optimiser, tasks) if (saved := checkpoint.intact()) else TrainingState()
     began, cpu_began = time.perf_counter() - at.seconds, time.process_time() - at.cpu_seconds
     while at.update < tiny.updates:
         share = at.update / tiny.updates
@@ -222,7 +217,7 @@ def _moving(average: float, value: float) -> float:
 
 
 def _save(
-    path: Path, student: _Student, optimiser: torch.optim.Optimizer, tasks: TaskSampler, at: TrainingState
+    file: SealedFile, student: _Student, optimiser: torch.optim.Optimizer, tasks: TaskSampler, at: TrainingState
 ) -> None:
     state = {
         "student": student.state_dict(),
@@ -230,18 +225,14 @@ def _save(
         "rng": tasks.rng.bit_generator.state,
         "at": asdict(at),
     }
-    write_atomic(path, lambda temporary: torch.save(state, temporary))
+    file.write(lambda temporary: torch.save(state, temporary))
 
 
 def _restore(path: Path, student: _Student, optimiser: torch.optim.Optimizer, tasks: TaskSampler) -> TrainingState:
-    try:
-        state = torch.load(path, weights_only=True)
-        student.load_state_dict(state["student"])
-        optimiser.load_state_dict(state["optimiser"])
-        tasks.rng.bit_generator.state = state["rng"]
-        at = TrainingState(**state["at"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise InputError(str(path), f"is damaged ({problem})", "delete it to train from the start") from error
+    state = torch.load(path, weights_only=True)  # tensors and plain data: no code that a file could bring is run
+    student.load_state_dict(state["student"])
+    optimiser.load_state_dict(state["optimiser"])
+    tasks.rng.bit_generator.state = state["rng"]
+    at = TrainingState(**state["at"])
     log.info("resuming the training after %d updates", at.update)
     return at

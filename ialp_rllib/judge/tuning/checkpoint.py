@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ialp_rllib.settings import TuneSettings
-from ialp_rllib.storage import write_atomic
-
-log = logging.getLogger(__name__)
+from ialp_rllib.storage import SealedFile
 
 
 @dataclass
@@ -55,31 +52,32 @@ class Curves:
         return patience > 0 and epochs > 0 and epochs - self.best_epoch() >= patience
 
 
-@dataclass(frozen=True)
 class Checkpoint:
-    """State of a tuning run in one safetensors file. A resumed run has the same result as an uninterrupted one.
+    """State of a tuning run in a safetensors file. A resumed run has the same result as an uninterrupted one.
 
     The file holds the adapter's current, previous and best weights, AdamW's moments, torch's random generators (for
     dropout) and the learning curves, which tell the progress. Learning rate and order of the prompts follow from it.
 
-    Attributes:
-        path: the file, written atomically.
+    Args:
+        path: of the file, see :class:`ialp_rllib.storage.SealedFile`.
         fingerprint: of model, data and settings; a file with a different fingerprint is ignored.
     """
 
-    path: Path
-    fingerprint: str
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self._file = SealedFile(path)
 
-    def up_to_date(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
-        if not self.path.is_file():
-            return False
-        try:
-            with safe_open(self.path, "pt") as file:
-                return (file.metadata() or {}).get("fingerprint") == self.fingerprint
-        except SafetensorError as error:
-            log.warning("%s is damaged (%s): restarting the tuning", self.path, error)
-            return False
+    def newest(self) -> Path | None:
+        """The newest intact file to resume from."""
+        for path in self._file.intact():
+            with safe_open(path, "pt") as file:
+                if (file.metadata() or {}).get("fingerprint") == self.fingerprint:
+                    return path
+        return None
+
+    def remove(self) -> None:
+        """Delete the files: the tuning has ended."""
+        self._file.remove()
 
     def save(
         self,
@@ -107,19 +105,18 @@ class Checkpoint:
         for index, moments in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{name}": value for name, value in moments.items()}
         metadata = {"fingerprint": self.fingerprint, "curves": json.dumps(asdict(curves))}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.path, partial(save_file, tensors, metadata=metadata))
+        self._file.write(partial(save_file, tensors, metadata=metadata))
 
     @torch.no_grad()
     def restore(
-        self, weights: dict[str, torch.Tensor], optimiser: torch.optim.Optimizer
+        self, path: Path, weights: dict[str, torch.Tensor], optimiser: torch.optim.Optimizer
     ) -> tuple[Curves, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Restore weights, optimiser and random generators in place.
+        """Restore weights, optimiser and random generators in place from the file that :meth:`newest` named.
 
         Returns:
             The learning curves, the weights before the last update, and those of the best epoch.
         """
-        with safe_open(self.path, "pt") as file:
+        with safe_open(path, "pt") as file:
             curves = Curves(**json.loads(file.metadata()["curves"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         for name, weight in weights.items():

@@ -54,8 +54,8 @@ def fit(
     total = tune.epochs * per_epoch
     warmup = max(1.0, tune.warmup * total)
     curves, previous, best = Curves(micro_batch=tune.batch), dict[str, torch.Tensor](), dict[str, torch.Tensor]()
-    if checkpoint.up_to_date():
-        curves, previous, best = checkpoint.restore(weights, optimiser)
+    if (newest := checkpoint.newest()) is not None:
+        curves, previous, best = checkpoint.restore(newest, weights, optimiser)
         log.info("resuming the tuning after %d updates", curves.attempted)
     updates = Updates(model, tokenizer, tune, weights, optimiser, curves, previous)
     for epoch in range(curves.attempted // per_epoch, tune.epochs):

@@ -8,7 +8,6 @@ Finetuning of Quantized LLMs* (NeurIPS 2023), as implemented by bitsandbytes.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -90,7 +89,7 @@ def tune_judge(
     free_memory()  # the judge is served next, possibly on the same GPU
     _export_merged(model, judge.dtype, out)
     tokenizer.tokenizer.save_pretrained(out / MERGED)
-    shutil.rmtree(checkpoint.path.parent)
+    checkpoint.remove()
     recorded = asdict(curves)
     del recorded["attempted"]
     return {

@@ -41,7 +41,9 @@ def adapter(out: Path) -> dict[str, torch.Tensor]:
 
 
 def checkpoint(out: Path) -> Path:
-    return out / CHECKPOINT / "tuning.safetensors"
+    """The newest checkpoint; where there is none, a path that does not exist."""
+    versions = sorted((out / CHECKPOINT).glob("tuning-*.safetensors"))
+    return versions[-1] if versions else out / CHECKPOINT / "none"
 
 
 LONG = {"interactions": 60, "epochs": 3, "batch": 4, "checkpoint_every": 4, "dropout": 0.1, "early_stopping": 2}

@@ -165,25 +165,35 @@ def test_checkpoint_of_other_settings_is_ignored(tmp_path: Path) -> None:
     judge = small_judge(epochs=1, checkpoint_every=1)
     with pytest.raises(Stopped):
         learn(tmp_path, judge, stop_after(3))
-    saved = checkpoint(tmp_path).read_bytes()
+    path, saved = checkpoint(tmp_path), checkpoint(tmp_path).read_bytes()
     for change in ({"learning_rate": 1e-3}, {"none_share": 0.5}):
-        checkpoint(tmp_path).parent.mkdir(exist_ok=True)
-        checkpoint(tmp_path).write_bytes(saved)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(saved)
         reported: list[int] = []
         learn(tmp_path, small_judge(**{"epochs": 1, **change}), lambda done, total, r=reported: r.append(done))
         assert reported[0] == 1
-    checkpoint(tmp_path).parent.mkdir()
-    checkpoint(tmp_path).write_bytes(saved)
+    path.parent.mkdir()
+    path.write_bytes(saved)
     reported = []
     learn(tmp_path, small_judge(epochs=1, checkpoint_every=7), lambda done, total: reported.append(done))
     assert reported[0] == 3  # the interval between checkpoints does not matter
 
 
-def test_damaged_checkpoint_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    judge = small_judge(epochs=1, checkpoint_every=1)
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(
+    three_passes, tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: int
+) -> None:
+    judge, whole, facts = three_passes
     with pytest.raises(Stopped):
-        learn(tmp_path, judge, stop_after(3))
-    assert set(load_file(checkpoint(tmp_path))) > {"random/cpu"}
-    checkpoint(tmp_path).write_bytes(checkpoint(tmp_path).read_bytes()[:1000])
-    assert learn(tmp_path, judge)["updates"] == 4
-    assert "damaged" in caplog.text
+        learn(tmp_path, judge, stop_after(6))
+    versions = sorted(checkpoint(tmp_path).parent.iterdir(), reverse=True)
+    assert len(versions) == 2 and set(load_file(versions[0])) > {"random/cpu"}
+    for path in versions[:damaged]:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    reported: list[int] = []
+    assert learn(tmp_path, judge, lambda done, total: reported.append(done)) == facts
+    assert reported[0] == (5 if damaged == 1 else 1)
+    assert caplog.text.count("is damaged") == damaged
+    assert_same(tmp_path, whole)

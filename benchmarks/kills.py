@@ -16,6 +16,7 @@ starts a second run in a folder in which one works. Exit code 1 if anything diff
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pickle
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pyarrow.parquet as pq
 
 from ialp_rllib.stages.titles import TITLES
@@ -45,13 +47,12 @@ SMALL = {
     "judge.tune.interactions": 32,
     "judge.tune.epochs": 1,
     "judge.tune.checkpoint_every": 1,
-    "judge.batch": 16,
     "judge.allow_chance": "true",
     "distil.sessions": 48,
     "distil.steps": 6,
     "distil.batch": 8,
     "pretrain.updates": 60,
-    "pretrain.log_every": 5,
+    "pretrain.log_every": 10,
     "pretrain.checkpoint_every": 10,
     "adapt.methods": "[a2c, aialp_ap]",
     "adapt.env_steps": 3000,
@@ -61,16 +62,15 @@ SMALL = {
     "evaluate.episodes": 16,
     "evaluate.every": 1000,
     "agent.dim": 16,
-    "agent.batch": 32,
 }
 STAGES = list(TITLES)
 LIMIT = 600.0  # seconds that a run may take
 
 
 def start(out: Path) -> subprocess.Popen[str]:
-    sets = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "ialp_rllib.cli", "run", "sample", "--out", str(out)]
     return subprocess.Popen(
-        [sys.executable, "-m", "ialp_rllib.cli", "run", "sample", "--out", str(out), *sets],
+        [*command, *(part for key, value in SMALL.items() for part in ("--set", f"{key}={value}"))],
         env={**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"},
         text=True,
         stdout=subprocess.PIPE,
@@ -82,10 +82,7 @@ def start(out: Path) -> subprocess.Popen[str]:
 def finish(out: Path) -> str:
     """Run to the end; its output."""
     process = start(out)
-    try:
-        text, _ = process.communicate(timeout=LIMIT)
-    finally:
-        process.kill()
+    text, _ = process.communicate(timeout=LIMIT)
     if process.returncode:
         raise RuntimeError(f"the run ended with code {process.returncode}: {text[-2000:]}")
     return text
@@ -116,7 +113,11 @@ class Watched:
     def shows(self, stage: str) -> bool:
         return any(f"… {TITLES[stage]}" in line for line in list(self.lines))
 
-    def kill(self) -> None:
+    def kill(self, all_of_it: bool = False) -> None:
+        """Kill the command, whose Ray processes then end by themselves, or all of them at once."""
+        for child in psutil.Process(self.process.pid).children(recursive=True) if all_of_it else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         self.process.kill()
         self.process.wait()
         self._reader.join(5)
@@ -167,7 +168,7 @@ def kill_in(stage: str, source: Path, out: Path, times: dict[str, float], rng: r
     if not alive or not twice:
         return int(alive)
     run = Watched(out)
-    until = time.perf_counter() + rng.uniform(0.2, 1.0) * taken
+    until = run.began + rng.uniform(0.2, 1.0) * taken
     alive = run.wait(lambda: time.perf_counter() >= until)
     run.kill()
     return 1 + alive
@@ -211,11 +212,10 @@ def poisoned(source: Path, expected: dict[str, Any], folder: Path) -> str:
     for stage in ("pretrain", "adapt"):
         run = Watched(out)
         written = run.wait(lambda s=stage: len(list((out / s).rglob("checkpoint-*/manifest.json"))) >= 2)
-        run.kill()
-        if not written:
-            return f"no two checkpoints were found in {stage}"
-        time.sleep(5)  # until Ray's processes have ended
-        places = list((out / stage).rglob("checkpoint-*"))
+        run.kill(all_of_it=True)  # a training that goes on a while would end, and delete its checkpoints
+        places = [path.parent for path in (out / stage).rglob("checkpoint-*/manifest.json")]
+        if not written or not places:
+            return f"no checkpoints were found in {stage}"
         for place in places:
             for name in ("algorithm_state.pkl", "class_and_ctor_args.pkl", "state.pkl"):
                 (place / name).write_bytes(poison)
@@ -223,7 +223,7 @@ def poisoned(source: Path, expected: dict[str, Any], folder: Path) -> str:
         (old / "learner_group").mkdir(parents=True)
         (old / "learner_group" / "state.pkl").write_bytes(poison)
         (sorted(places)[-1] / "learner.safetensors").write_bytes(poison)
-    text = finish(out)
+    text = "".join(finish(out).split())  # the terminal's width breaks lines
     wrong = ["code of a pickle ran"] if ran.exists() else []
     if "learner.safetensors" not in text:
         wrong.append("the run did not name the damaged file")

@@ -145,6 +145,17 @@ def test_rllibs_private_attributes_are_touched_in_one_file() -> None:
     assert found == {"agent.rllib.private"}
 
 
+def test_nothing_is_unpickled() -> None:
+    """Folders of strangers are read. ``torch.load(..., weights_only=True)`` builds tensors and plain data alone."""
+    unsafe = re.compile(
+        r"^\s*(import|from) (pickle|cloudpickle|dill|joblib|marshal|shelve)\b|torch\.load\((?!.*weights_only=True)"
+        r"|allow_pickle|np\.load\(|read_pickle\(|(?<!super\(\))\.(save_to_path|restore_from_path|from_checkpoint)\(",
+        re.MULTILINE,
+    )
+    # A message of `ialp init` names pandas.read_pickle to the user.
+    assert {n for n, path in MODULES.items() if unsafe.search(path.read_text())} <= {"catalogue.guess.convert"}
+
+
 @pytest.mark.parametrize(
     "words", ["import ialp_rllib", "ialp --help", "ialp doctor", "ialp run --help", "ialp compare --help"]
 )

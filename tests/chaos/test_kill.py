@@ -43,6 +43,8 @@ def test_a_run_killed_in_distillation_and_in_adaptation_gives_equal_results(
     prepared = (out / "prepare" / "manifest.json").stat().st_mtime_ns
     before = {p.parent.parent.name: int(p.name.removeprefix("checkpoint-")) for p in checkpoints()}
     assert before
+    kinds = {path.suffix for folder in checkpoints() for path in folder.iterdir()}
+    assert kinds == {".json", ".safetensors", ".parquet"}  # no pickle
     finish(arguments(out))
     assert (out / "prepare" / "manifest.json").stat().st_mtime_ns == prepared  # not run again
 

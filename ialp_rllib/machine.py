@@ -48,7 +48,7 @@ print(json.dumps([torch.__version__, torch.version.cuda, torch.cuda.device_count
 """
 
 
-def torch_build(timeout: float = 120.0) -> Torch | str:
+def torch_build(timeout: float = 300.0) -> Torch | str:
     """What torch says of itself, or why it does not import.
 
     It is asked in a process of its own: a broken build may abort the process, and a good one takes a second and

@@ -11,6 +11,7 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # beside other work, workers at Ray's 15 hardly run at all
 
 import torch
 
@@ -64,6 +65,8 @@ def ray_session() -> Iterator[None]:
     """Ray on this machine for the whole test session, without dashboard."""
     import ray
 
+    from ialp_rllib.runtime.starting import start_here
+
     if not ray.is_initialized():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        start_here(num_cpus=2, log_to_driver=False, logging_level="ERROR")
     yield

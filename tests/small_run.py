@@ -62,7 +62,7 @@ def start(args: list[str], **options: object) -> subprocess.Popen[str]:
 def finish(args: list[str]) -> str:
     """Run ``ialp`` and return its output; it must succeed."""
     process = start(args)
-    output, _ = process.communicate(timeout=900)
+    output, _ = process.communicate(timeout=1500)
     assert process.returncode == 0, output[-3000:]
     return output
 
@@ -70,7 +70,7 @@ def finish(args: list[str]) -> str:
 def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
     """Start a run and kill it with SIGKILL as soon as ``ready`` returns true; its Ray processes end with it."""
     process = start(args)
-    deadline = time.time() + 300
+    deadline = time.time() + 1200
     while not ready():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.time() < deadline

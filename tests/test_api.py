@@ -223,7 +223,7 @@ try:
 except AttributeError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["[]", "[]", "module 'ialp_rllib' has no attribute 'runs'"]
 
@@ -246,7 +246,7 @@ import json, ray, ialp_rllib
 run = ialp_rllib.run("sample", {values!r}, out={str(tmp_path / "run")!r})
 print(json.dumps([ray.is_initialized(), len(run.results), run.policy("random", 3).recommend([], k=2)]))
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     alive, rows, items = json.loads(done.stdout.splitlines()[-1])
     assert not alive and rows >= 4 and len(items) == 2

@@ -76,7 +76,7 @@ def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
         check_vllm(installed, wanted, cpu_torch=isinstance(torch, Torch) and torch.cuda is None, gpus=len(gpus)),
     ]
     results += [check_package(name, installed.get(name), wanted.get(name)) for name in ("transformers", "peft")]
-    results.append(check_import("duckdb", 60.0))
+    results.append(check_import("duckdb"))
     results += [
         check_memory(machine.free_memory()),
         check_cores(machine.cores()),

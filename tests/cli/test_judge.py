@@ -58,7 +58,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         env=environment(),
         text=True,
         capture_output=True,
-        timeout=400,
+        timeout=1500,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -53,7 +53,7 @@ def test_every_layer_has_what_its_command_reads(name: str, tmp_path: Path) -> No
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1500,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         said = (tmp_path / "uv.log").read_text()

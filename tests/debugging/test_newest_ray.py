@@ -42,7 +42,7 @@ def install(site_packages: Path, *requirements: str) -> None:
     """Install packages into a folder without their dependencies; skips the test if the package index is unreachable."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-input", "--retries", "1"]
     command = [*pip, "--target", str(site_packages), *requirements]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     if done.returncode:
         pytest.skip(f"pip cannot install {', '.join(requirements)}: {done.stderr.strip().splitlines()[-1]}")
 
@@ -72,7 +72,7 @@ def run(python: str, args: list[str]) -> str:
     """Run ``ialp`` with an interpreter and return its output; it must succeed."""
     command = [python, "-m", "ialp_rllib.cli", *args]
     done = subprocess.run(
-        command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False
+        command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1500, check=False
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-5000:]

@@ -18,7 +18,7 @@ from ialp_rllib.settings import RuntimeSettings
 from benchmarks.listening_ports import METHODS, call, http_status, listening
 
 before = dict(os.environ)
-runtime.start(RuntimeSettings(cpus=1{options}))
+runtime.start(RuntimeSettings(cpus=1))
 gcs = int(ray.get_runtime_context().gcs_address.rpartition(":")[2])
 token = os.environ["RAY_AUTH_TOKEN"]
 
@@ -32,21 +32,21 @@ http = [(http_status(p.port), p.port) for p in ports if "DashboardAgent" in p.pr
 allowed = call(gcs, METHODS[0], token), call(gcs, METHODS[0], "0" * 64)
 runtime.stop()
 keys = [name for name in os.environ if name.startswith("RAY_AUTH")]
-left = {{k for k, v in os.environ.items() if k.startswith("RAY_") and before.get(k) != v}}
-left -= {{"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"}}
+left = {k for k, v in os.environ.items() if k.startswith("RAY_") and before.get(k) != v}
+left -= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"}
 print("\\nFOUND" + json.dumps(dict(jobs=jobs, ports=[(p.process, p.address, p.port, p.is_loopback) for p in ports],
     statuses=statuses, http=http, allowed=allowed, keys=keys, left=sorted(left), token=token)))
 """
 
 
-def found(options: str = "", **environment: str) -> dict:
+def found() -> dict:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(options=options)],
-        env={**clean, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY), **environment},
+        [sys.executable, "-c", PROGRAM],
+        env={**clean, "RAY_worker_niceness": "0", "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.split("\nFOUND")[1])

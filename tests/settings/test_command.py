@@ -124,7 +124,7 @@ def test_an_unknown_group_is_answered_with_the_nearest_names() -> None:
 
 def test_the_message_of_the_program() -> None:
     words = [sys.executable, "-c", "from ialp_rllib.cli.main import main; main()", "settings", "agnt"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=1500)
     assert (done.returncode, done.stdout) == (2, "")
     assert "ialp settings agnt: no such group or setting" in done.stderr
     assert "Traceback" not in done.stderr
@@ -138,6 +138,6 @@ def test_light() -> None:
         "try:\n    app()\nexcept SystemExit:\n    "
         f"print('LOADED', *sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=1500)
     assert done.stderr.strip() == "LOADED", done.stderr
     assert json.loads(done.stdout)["scenario"] == "coat"

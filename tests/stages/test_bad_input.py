@@ -275,7 +275,7 @@ def test_full_disk(data: Path, tmp_path: Path, ialp: Ialp) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     process = start(["users", str(tmp_path / "mine.yaml"), "--out", str(out)], preexec_fn=small_disk)
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=1500)
     assert process.returncode == 2, printed
     assert "file size limit" in printed
     assert "Traceback" not in printed

@@ -25,7 +25,7 @@ def call(script: str, *arguments: str, code: int = 0) -> str:
         env=environment(),
         text=True,
         capture_output=True,
-        timeout=400,
+        timeout=1500,
         check=False,
     )
     assert done.returncode == code, (done.stdout + done.stderr)[-3000:]

@@ -166,7 +166,7 @@ import ialp_rllib
 policy = ialp_rllib.load_policy({str(folder)!r})
 print(*policy.recommend(["item 3", "item 5"], k=4, user="user 2"), sep="|")
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
     expected = load_policy(folder).recommend(["item 3", "item 5"], k=4, user="user 2")
     assert done.stdout.strip().split("|") == expected

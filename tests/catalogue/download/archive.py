@@ -27,7 +27,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 
 def fetch(files: Files, folder: Path, chosen: DataSet = datasets.COAT, **options: object) -> dict[str, str]:
-    given = {"url": files.url, "timeout": 5.0} | options
+    given = {"url": files.url, "timeout": 60.0} | options
     return download(chosen, folder, Options(**given), lambda *_: None)
 
 

@@ -245,7 +245,7 @@ def test_full_disk_is_reported_as_such(tmp_path: Path) -> None:
         "try: read_source(CatalogueSettings(data=sys.argv[1], attributes=('title',)))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=1500)
     assert done.stdout.startswith("InputError "), done
     assert "temporary tables cannot be written" in done.stdout
     assert str(tmp_path) not in done.stdout

@@ -47,9 +47,9 @@ def main() -> None:
 
 
 def _explained(error: Exception) -> BaseException:
-    """One of Ray's own errors in a sentence, wherever it was raised; other errors as they are."""
+    """An error that came through Ray without Ray's wrapper, one of Ray's own in a sentence; others as they are."""
     runtime = sys.modules.get("ialp_rllib.runtime")  # not loaded by commands that do without Ray
-    return error if runtime is None or isinstance(error, IalpError) else runtime.explain(error)
+    return error if runtime is None else runtime.explain(error)
 
 
 def _end_quietly() -> None:

@@ -38,7 +38,7 @@ _SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ),
     (
         (ray.exceptions.RayActorError, ray.exceptions.OwnerDiedError),
-        f"A process that others of this run depend on ended unexpectedly: killed, or out of memory. "
+        "A process of this run that others depend on ended unexpectedly: killed, or out of memory. "
         f"If it was memory: {_MEMORY}.",
     ),
     ((ray.exceptions.ObjectLostError,), "A result was lost with the process or node that held it."),

@@ -14,6 +14,7 @@ import ray
 from ray import tune
 
 from ialp_rllib import runtime
+from ialp_rllib.cli import main
 from ialp_rllib.errors import IalpError, InputError
 
 
@@ -73,6 +74,28 @@ def test_a_plugins_exception_keeps_its_traceback_and_says_where() -> None:
     text = "".join(traceback.format_exception(said))
     assert said is error and "ZeroDivisionError: in my method" in text
     assert "raised in train_job, which ran in another process" in text and text.count("another process") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ray.exceptions.ActorDiedError(), "error A process of this run that others depend on ended unexpectedly"),
+        (task_error(InputError("items.csv, row 3", "no id")), "error items.csv, row 3: no id"),
+    ],
+)
+def test_no_raw_error_of_ray_leaves_the_command_line(
+    error: Exception, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr(main.atexit, "register", lambda _: None)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == (2 if "items.csv" in expected else 1)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(expected) and "Traceback" not in said
 
 
 def die() -> None:

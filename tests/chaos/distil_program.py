@@ -33,7 +33,7 @@ def main(folder: Path, log: Path) -> None:
     catalogue = read_source(scenario.catalogue)
     runtime.start(RuntimeSettings(cpus=4))
     judge = start_judge(
-        dataclasses.replace(scenario.judge, engine="transformers", replicas=2, timeout=60.0), catalogue, "tiny"
+        dataclasses.replace(scenario.judge, engine="transformers", replicas=2, timeout=600.0), catalogue, "tiny"
     )
     judge.__class__ = Counting
     plan = DistilSettings(sessions=500, steps=10, batch=50)

@@ -114,7 +114,7 @@ def test_prompt_that_crashes_engines_is_refused(ray_here):
                 os._exit(1)
             return EngineOutput(np.zeros((len(prompts), 2), np.float32), {}, len(prompts))
 
-    settings = JudgeSettings(retries=1, timeout=60.0)
+    settings = JudgeSettings(retries=1, timeout=600.0)
     pool = EnginePool.__new__(EnginePool)
     pool.__setstate__(
         {"handles": [CrashingActor.remote(), CrashingActor.remote()], "judge": settings, "labels": 2, "info": {}}

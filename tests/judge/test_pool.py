@@ -55,8 +55,8 @@ def remote(ray_here, sample, catalogue):
 
 @pytest.fixture
 def impatient(ray_here, sample, catalogue):
-    """The same, but a request may take 15 seconds: on a busy machine engines are replaced that are only slow."""
-    settings = dataclasses.replace(sample.judge, engine="transformers", batch=16, replicas=2, timeout=15.0, retries=20)
+    """The same, but a request may take a minute: long enough for 16 prompts on a busy machine, too."""
+    settings = dataclasses.replace(sample.judge, engine="transformers", batch=16, replicas=2, cpus=0, timeout=60.0)
     judge = start_judge(settings, catalogue, "tiny")
     yield judge
     judge.close()

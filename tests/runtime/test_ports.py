@@ -43,7 +43,7 @@ def found() -> dict:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env={**clean, "RAY_worker_niceness": "0", "PYTHONPATH": str(REPOSITORY)},
+        env={**clean, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=1500,

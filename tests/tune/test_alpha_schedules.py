@@ -61,7 +61,7 @@ def test_sweep_and_analysis(tmp_path: Path) -> None:
     assert (tmp_path / "curves.svg").is_file()
 
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")}
-    assert len(before) == 5 + 1 + 2  # shared stages, the seed of pre-training, trials
+    assert len(before) == 1 + 5 + 1 + 2  # settings, shared stages, the seed of pre-training, trials
     call("sweep.py", *sweep)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("manifest.json")} == before
 

@@ -90,6 +90,12 @@ def load_log(
     _check_rows(con, table, columns, filters, findings)
     if columns.time and filters.session_gap and not times.known:
         _report_unknown_unit(table, columns, times, findings)
+    if (
+        columns.rating
+        and filters.min_rating
+        and not con.execute("SELECT 1 FROM log WHERE rating IS NOT NULL LIMIT 1").fetchone()
+    ):
+        _report_no_ratings(table, columns, findings)
     if not not_empty(con, "log", table.path, findings, rejected):
         return None
     return Log(times, table.nested, sampled)
@@ -139,6 +145,11 @@ def _sample(con: Connection, table: Table, user: str, filters: FilterSettings) -
     if table.rejects:  # the second pass over the file records them again
         con.execute(f"DROP TABLE {table.rejects}; DROP TABLE {table.rejects}_scans")
     return " WHERE user_id IN (SELECT user_id FROM sample) OR user_id IS NULL", (rows, count)
+
+
+def _report_no_ratings(table: Table, columns: LogColumns, findings: Findings) -> None:
+    where = location(table.path, column=columns.rating)
+    findings.add(Problem(where, "is empty in every row, and filters.min_rating needs ratings", "ratings, or none set"))
 
 
 def _report_unknown_unit(table: Table, columns: LogColumns, times: Times, findings: Findings) -> None:

@@ -15,6 +15,7 @@ from ialp_rllib.catalogue.tables.times import EARLIEST, day, tied_share
 from ialp_rllib.settings import CatalogueSettings
 
 _MANY_TIES = 0.1  # fraction of tied rows above which the order is doubtful
+_LARGEST = 100  # ratings above are counts, of which a low one is no bad one
 _RARE = 0.01  # fraction of low ratings below which they are not worth a warning
 
 
@@ -135,15 +136,14 @@ def _check_ratings(con: Connection, loaded: LoadedTables, findings: Findings) ->
     """Report low ratings, which count as choices of the user like high ones."""
     row = con.execute("SELECT count(rating), min(rating), max(rating) FROM log WHERE isfinite(rating)").fetchone()
     total, low, high = row or (0, None, None)
-    if not total or low == high:
+    if not total or (low == high and low > 0) or high > _LARGEST:
         return
-    below, why = (0.0, "of 0 or less") if low <= 0 else ((low + high) / 2, f"below {(low + high) / 2:g}")
-    condition = "rating <= 0" if low <= 0 else f"rating < {below}"
-    count, first = count_rows(con, f"log WHERE {condition}")
+    limit = 0.0 if low <= 0 else high / 2
+    count, first = count_rows(con, f"log WHERE rating <= {limit}")
     if count > _RARE * total:
         problem = (
-            f"{count / total:.0%} of the ratings are {why} on a scale from {low:g} to {high:g}; such interactions "
-            "count as choices of the user"
+            f"{count / total:.0%} of the ratings are {limit:g} or less on a scale from {low:g} to {high:g}; such "
+            "interactions count as choices of the user"
         )
         where = location(loaded.log, first, loaded.columns.rating)
         expected = "catalogue.filters.min_rating, which removes them (and judge.min_rating, for the judge alone)"

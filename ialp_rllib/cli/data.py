@@ -93,7 +93,7 @@ def validate(scenario: Scenario, data: Data = None, set_: Set = None, json_: Jso
     settings = _load(scenario, data, set_)
     from ialp_rllib.catalogue.sources.validate import check
 
-    checked = check(settings.catalogue)
+    checked = check(settings.catalogue, settings.judge.min_rating)
     problems = checked.problems
     errors = sum(problem.severity == "error" for problem in problems)
     if json_:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ialp_rllib.catalogue.describe import describe
 from ialp_rllib.catalogue.disk import write_catalogue
+from ialp_rllib.catalogue.ratings import check_rated
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.run import RunFolder
@@ -21,6 +22,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """
     settings = run.settings.catalogue
     catalogue = read_source(settings, folder / "work")
+    check_rated(catalogue, run.settings.judge.min_rating)
     write_catalogue(catalogue, folder)
     facts = describe(catalogue)
     facts["median_interactions_per_user"] = facts["sequence_length"]["median"]

@@ -190,3 +190,27 @@ def test_numbers_stay_whole_on_narrow_terminals(ialp, industry_data, monkeypatch
     assert "1162" in problems and " 131 " in problems
     plain = re.sub(r"\x1b\[[0-9;]*m", "", figures + problems)
     assert max(len(line) for line in plain.splitlines()) <= width
+
+
+def test_the_judges_min_rating_needs_ratings(ialp, mine):
+    code, out, _ = ialp("data", "validate", mine / "mine.yaml", "--data", mine, "--set", "judge.min_rating=3")
+    assert code == 2 and "judge.min_rating" in out and "no interaction has a rating" in out
+    arguments = ("--data", mine, "--out", mine / "run", "--set", "judge.min_rating=3")
+    code, _, err = ialp("prepare", mine / "mine.yaml", *arguments)
+    assert code == 2 and "error judge.min_rating: is 3, and no interaction has a rating" in err
+
+
+def test_what_each_filter_removed(ialp, mine):
+    sets = ("--set", "catalogue.filters.min_length=3", "--set", "catalogue.filters.drop_repeats=true")
+    arguments = (mine / "mine.yaml", "--data", mine, *sets)
+    for verb in ("describe", "validate"):
+        code, out, _ = ialp("data", verb, *arguments)
+        assert code == 0
+        assert cells(out, "drop_repeats") == ["drop_repeats", "8", "0", "3", "3", "3"]
+        assert cells(out, "min_length 3") == ["min_length 3", "6", "2", "2", "3", "2"]
+    steps = json.loads(ialp("data", "validate", *arguments, "--json")[1])["log"]["steps"]
+    assert [(step["filter"], step["interactions"]) for step in steps] == [
+        ("read", 8),
+        ("drop_repeats", 8),
+        ("min_length", 6),
+    ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ialp_rllib.catalogue.problems import Findings, Problem
+from ialp_rllib.catalogue.ratings import check_rated
 from ialp_rllib.catalogue.sources.read import read_and_check
 from ialp_rllib.settings import CatalogueSettings
 
@@ -23,15 +24,20 @@ class Validation:
     log_facts: dict[str, Any] = field(default_factory=dict)
 
 
-def check(settings: CatalogueSettings) -> Validation:
+def check(settings: CatalogueSettings, judge_min_rating: float = 0.0) -> Validation:
     """Find everything that ``ialp prepare`` would reject, and what is accepted but probably not intended.
 
     Problems of the same kind in the same column are one :class:`Problem` with a count. Checks that depend on a file
     that cannot be read are skipped.
+
+    Args:
+        judge_min_rating: ``judge.min_rating``, which needs ratings.
     """
     findings, catalogue = Findings(collect=True), None
     with findings.collect_errors():
         catalogue = read_and_check(settings, findings)
+        if catalogue is not None:
+            check_rated(catalogue, judge_min_rating)
     problems = sorted(findings.problems, key=lambda problem: problem.severity != "error")
     return Validation(problems, catalogue.log_facts if catalogue is not None else {})
 

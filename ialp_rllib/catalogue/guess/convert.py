@@ -90,12 +90,6 @@ def skip_lines(path: Path, lines: int) -> str:
     return f"{command} {_quote(path)} | tail -n +{lines + 1} > {_quote(path.with_name(f'table-{name}'))}"
 
 
-def json_array(path: Path) -> str:
-    """Command that converts a JSON array of objects to Parquet."""
-    new = repr(str(_target(path)))
-    return python(f"import duckdb; duckdb.read_json({str(path)!r}, format='array').write_parquet({new})")
-
-
 def merge(paths: list[Path], kind: str, columns: list[str], target: Path) -> str:
     """Command that concatenates files with the same columns into one Parquet file."""
     return python(f"import duckdb; {_reader(paths, kind, columns)}.write_parquet({str(target)!r})")

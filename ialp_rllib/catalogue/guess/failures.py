@@ -105,7 +105,11 @@ def unsupported(pair: TablePair, column_names: dict[str, dict[str, str]]) -> Inp
     problems = "; ".join(f"{table.file}: {', and '.join(table.source.problems)}" for table in tables)
     commands = [table.source.conversion_with_names(column_names.get(table.file, {})) for table in tables]
     where = str(tables[0].source.path if len(tables) == 1 else tables[0].source.path.parent)
-    expected = "\n  ".join(["convert it, check the column names, and run `ialp init` again:", *commands])
+    advice = (
+        "a scenario of your own that says how it is written (delimiter, header, names, encoding of catalogue.items and "
+        "catalogue.interactions); or convert it, check the column names, and run `ialp init` again:"
+    )
+    expected = "\n  ".join([advice, *commands])
     return InputError(where, f"is not supported as it is. {problems}", expected)
 
 

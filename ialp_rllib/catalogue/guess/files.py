@@ -11,7 +11,7 @@ from ialp_rllib.catalogue.column_names import is_known
 from ialp_rllib.catalogue.guess import convert
 from ialp_rllib.catalogue.guess.heads import Head, read_head
 from ialp_rllib.catalogue.problems import clip
-from ialp_rllib.catalogue.tables.duck import data_errors, literal, path_literal
+from ialp_rllib.catalogue.tables.duck import literal, path_literal
 from ialp_rllib.catalogue.tables.formats import COMPRESSED, KINDS, kind_of
 from ialp_rllib.catalogue.tables.plain import member_of
 from ialp_rllib.catalogue.tables.readers import open_table, text_table
@@ -143,11 +143,8 @@ def _open(con: Connection, path: Path, temporary: Path) -> Source | Skipped | No
 
 def _open_json(con: Connection, path: Path, head: Head) -> Source | Skipped:
     if head.first_line.lstrip().startswith("["):
-        array = _json_array(con, path)
-        if array is None:
-            return Skipped(path, "is a JSON array, but not of objects")
-        problem = "it is a JSON array; JSON lines (one object per line) are supported"
-        return Source(array, True, (problem,), convert.json_array(path))
+        table = open_table(con, path)
+        return Source(table, True) if table.columns else Skipped(path, "is a JSON array, but not of objects")
     try:
         table = open_table(con, head.path)
     except InputError as error:
@@ -158,17 +155,6 @@ def _open_json(con: Connection, path: Path, head: Head) -> Source | Skipped:
         return Source(replace(table, path=path), head.complete)
     problem = _wrong_encoding(head)
     return Source(replace(table, path=path), head.complete, (problem,), convert.to_utf8(path, head.encoding))
-
-
-def _json_array(con: Connection, path: Path) -> Table | None:
-    compression = COMPRESSED.get(path.suffix.lower())
-    option = f", compression = {literal(compression)}" if compression else ""
-    relation = f"read_json_objects({path_literal(con, path)}, format = 'array'{option})"
-    keys = f"SELECT DISTINCT unnest(json_keys(json)) FROM (SELECT json FROM {relation} LIMIT 10000)"
-    with data_errors(path, "JSON"):
-        columns = sorted(row[0] for row in con.execute(keys).fetchall())
-    rows = f"(SELECT row_number() OVER () AS row, json FROM {relation})"
-    return Table(path, "JSON lines", dict.fromkeys(columns, "JSON"), rows) if columns else None
 
 
 def _open_text(con: Connection, path: Path, head: Head, kind: str) -> Source | Skipped | None:

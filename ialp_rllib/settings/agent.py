@@ -81,17 +81,22 @@ class AgentSettings:
     gradient_clip: float = setting(
         10.0, "Maximum norm of the gradient, per optimizer; 0: no clipping.", low=0.0, advanced=True
     )
-    batch: int = setting(64, "Transitions per update.", low=1)
+    batch: int = setting(64, "Transitions per update.", low=1, high=1 << 20)
     block_items: int = setting(
         8192,
         "Items that an update scores together; a larger catalogue is processed in blocks, with the same result. Larger "
         "blocks need more memory and are faster on a GPU.",
         low=64,
+        high=1 << 30,
         advanced=True,
     )
-    replay: int = setting(100_000, "Capacity of the replay buffer, in transitions.", low=1, advanced=True)
-    warmup: int = setting(256, "Transitions in the replay buffer before the first update.", low=1, advanced=True)
-    envs: int = setting(32, "Users that are simulated in parallel, per environment runner.", low=1, advanced=True)
+    replay: int = setting(100_000, "Capacity of the replay buffer, in transitions.", low=1, high=10**8, advanced=True)
+    warmup: int = setting(
+        256, "Transitions in the replay buffer before the first update.", low=1, high=10**8, advanced=True
+    )
+    envs: int = setting(
+        32, "Users that are simulated in parallel, per environment runner.", low=1, high=1 << 16, advanced=True
+    )
     updates_per_step: int = setting(
         1, "Updates after each step of all parallel users.", low=0, high=1000, advanced=True
     )

@@ -12,7 +12,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
 import reprlib
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -30,6 +29,7 @@ T = TypeVar("T")
 _short = reprlib.Repr()  # a value in a message
 _short.maxlevel = 2
 _short.maxstring = _short.maxother = _short.maxlong = 100
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 1e12
 _LONGEST = 100  # characters of a key in a message
 
 
@@ -48,7 +48,7 @@ def setting(
     Args:
         default: default value; a mapping is copied for each instance.
         doc: meaning, unit and source, ending with a full stop.
-        low, high: inclusive bounds of a number, or of every number in a list; None: unbounded.
+        low, high: inclusive bounds of a number, or of every number in a list; None: :func:`bounds`.
         choices: allowed texts; empty: any.
         advanced: False for what users set in their first week; True hides it from short listings.
         number: a text for which a whole number stands as well, as the number of a column does for its name.
@@ -62,6 +62,16 @@ def setting(
 def group(cls: type[T]) -> T:
     """A dataclass field that holds a group of settings."""
     return field(default_factory=cls)
+
+
+def bounds(hint: type, low: float | None, high: float | None) -> tuple[float, float]:
+    """The range of a number: what is declared, or else what all libraries take.
+
+    Whole numbers fit into 32 bits with a sign: seeds of NumPy and RLlib, sizes in torch. Other numbers stay far from
+    the largest one of 32 bits, so that products of them are finite.
+    """
+    most = LARGEST_INT if hint is int else LARGEST_FLOAT
+    return -most if low is None else low, most if high is None else high
 
 
 def walk(cls: type, prefix: str = "") -> Iterator[tuple[str, type, dataclasses.Field[Any], Any]]:
@@ -188,13 +198,13 @@ def _checked(value: Any, hint: Any, meta: Mapping[str, Any], where: str, name: s
     if type(value) is not hint:
         raise InputError(where, f"{name} is {_short.repr(value)}", f"{_type_name(hint)} ({meta['doc']})")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = meta["low"], meta["high"]
-        outside = (low is not None and value < low) or (high is not None and value > high)
-        if outside or not math.isfinite(value):
-            bounds = f"from {low if low is not None else '-inf'} to {high if high is not None else 'inf'}"
-            raise InputError(where, f"{name} is {value}", f"{bounds} ({meta['doc']})")
+        low, high = bounds(hint, meta["low"], meta["high"])
+        if not low <= value <= high:  # a NaN is neither
+            raise InputError(where, f"{name} is {value}", f"from {low} to {high} ({meta['doc']})")
     if meta["choices"] and value not in meta["choices"]:
         raise InputError(where, f"{name} is {_short.repr(value)}", f"one of {', '.join(meta['choices'])}")
+    if isinstance(value, str) and "\0" in value:
+        raise InputError(where, f"{name} is {_short.repr(value)}", "text without NUL characters")
     if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
         expected = "text that UTF-8 can encode, without lone surrogates"
         raise InputError(where, f"{name} is {_short.repr(value)}", expected)

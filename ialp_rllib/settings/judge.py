@@ -12,18 +12,18 @@ class TuneSettings:
     """LoRA tuning of the judge on logged interactions, which teaches it the answer format."""
 
     enabled: bool = setting(True, "Tune the judge before it is used.")
-    interactions: int = setting(1000, "Logged interactions to learn from, per data set.", low=1)
+    interactions: int = setting(1000, "Logged interactions to learn from, per data set.", low=1, high=10**7)
     also: tuple[str, ...] = setting((), "Run folders with further prepared data sets to learn from.", advanced=True)
     none_share: float = setting(
         0.1,
         "Fraction of prompts without the true item; their answer is None.",
         low=0.0,
-        high=1.0,
+        high=0.9,
         advanced=True,
     )
     rank: int = setting(8, "LoRA rank.", low=1, high=1024, advanced=True)
     lora_alpha: float = setting(
-        16.0, "LoRA alpha: the adapter's output is scaled by alpha / rank.", low=0.01, advanced=True
+        16.0, "LoRA alpha: the adapter's output is scaled by alpha / rank.", low=0.01, high=1e6, advanced=True
     )
     dropout: float = setting(0.0, "Dropout rate on the adapter's input.", low=0.0, high=0.9, advanced=True)
     targets: tuple[str, ...] = setting(
@@ -36,9 +36,11 @@ class TuneSettings:
         advanced=True,
     )
     learning_rate: float = setting(5e-4, "Learning rate of AdamW.", low=1e-7, high=1.0, advanced=True)
-    epochs: int = setting(2, "Maximum number of passes over the interactions.", low=1, advanced=True)
-    batch: int = setting(32, "Prompts per forward pass.", low=1, advanced=True)
-    accumulate: int = setting(1, "Forward passes per update (gradient accumulation).", low=1, advanced=True)
+    epochs: int = setting(2, "Maximum number of passes over the interactions.", low=1, high=100_000, advanced=True)
+    batch: int = setting(32, "Prompts per forward pass.", low=1, high=1 << 16, advanced=True)
+    accumulate: int = setting(
+        1, "Forward passes per update (gradient accumulation).", low=1, high=1 << 16, advanced=True
+    )
     gradient_checkpointing: bool = setting(
         False, "Recompute activations in the backward pass: less memory, more time.", advanced=True
     )
@@ -150,6 +152,7 @@ class JudgeSettings:
         256,
         "Prompts per request to a replica, and maximum number of sequences that its engine processes together.",
         low=1,
+        high=1 << 16,
         advanced=True,
     )
     batch_tokens: int = setting(
@@ -159,28 +162,34 @@ class JudgeSettings:
         high=1 << 24,
         advanced=True,
     )
-    replicas: int = setting(1, "Number of engines that run in parallel, each in a Ray actor.", low=1)
-    cpus: int = setting(1, "CPU cores per replica.", low=0, advanced=True)
-    gpus: float = setting(0.0, "GPUs per replica, possibly a fraction; 0: run on the CPU.", low=0.0)
+    replicas: int = setting(1, "Number of engines that run in parallel, each in a Ray actor.", low=1, high=10_000)
+    cpus: int = setting(1, "CPU cores per replica.", low=0, high=10_000, advanced=True)
+    gpus: float = setting(0.0, "GPUs per replica, possibly a fraction; 0: run on the CPU.", low=0.0, high=1024.0)
     tensor_parallel: int = setting(
         1,
         "GPUs that one model is split over (vLLM's tensor parallelism); above 1, `gpus` must be the same number.",
         low=1,
+        high=1024,
         advanced=True,
     )
     memory_share: float = setting(
         0.2, "Fraction of the (GPU) memory that vLLM may use (its gpu_memory_utilization).", low=0.01, high=1.0
     )
     max_length: int = setting(
-        1024, "Maximum prompt length in tokens; longer prompts are skipped and reported.", low=16, advanced=True
+        1024,
+        "Maximum prompt length in tokens; longer prompts are skipped and reported.",
+        low=16,
+        high=1 << 24,
+        advanced=True,
     )
     timeout: float = setting(
-        600.0, "Seconds without a reply after which a replica is restarted.", low=1.0, advanced=True
+        600.0, "Seconds without a reply after which a replica is restarted.", low=1.0, high=1e7, advanced=True
     )
     retries: int = setting(
         3,
         "Times that a request is repeated after its replica died or timed out, before it is split into smaller ones.",
         low=0,
+        high=1000,
         advanced=True,
     )
     cache: str = setting("", "Folder of the answer cache, which runs can share; empty: no cache.")
@@ -191,7 +200,7 @@ class JudgeSettings:
         0.0, "Lowest rating that counts as a choice of the user; interactions without a rating count, too."
     )
     audit_prompts: int = setting(
-        1000, "Held-out prompts for the audit (accuracy and letter bias).", low=1, advanced=True
+        1000, "Held-out prompts for the audit (accuracy and letter bias).", low=1, high=10**7, advanced=True
     )
     allow_chance: bool = setting(
         False,
@@ -220,9 +229,9 @@ class JudgeSettings:
 class DistilSettings:
     """Distillation of the judge's preferences into a table (Algorithm 1, with uniform random candidates)."""
 
-    sessions: int = setting(256, "Number of sessions that the judge plays.", low=1)
+    sessions: int = setting(256, "Number of sessions that the judge plays.", low=1, high=10**8)
     steps: int = setting(20, "Steps per session (T of Algorithm 1), one prompt each.", low=1, high=10_000)
     batch: int = setting(
-        256, "Sessions that are played together: prompts of one request to the judge.", low=1, advanced=True
+        256, "Sessions that are played together: prompts of one request to the judge.", low=1, high=10**6, advanced=True
     )
     seed: int = setting(0, "Random seed of the sessions' first items and of the candidates.", low=0, advanced=True)

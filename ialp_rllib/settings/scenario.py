@@ -18,6 +18,7 @@ from ialp_rllib.settings.base import from_dict, group, read_yaml, setting
 from ialp_rllib.settings.catalogue import CatalogueSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
 from ialp_rllib.settings.strict_yaml import dropped, parse_yaml
+from ialp_rllib.settings.together import check_together
 from ialp_rllib.settings.users import UsersSettings
 
 
@@ -30,6 +31,7 @@ class EvaluateSettings:
         "Episodes per evaluation. The test users are drawn at random by `evaluate.seed`, each once before any is drawn "
         "again, so that all have equally many episodes, give or take one.",
         low=1,
+        high=10**7,
     )
     every: int = setting(
         5000, "Environment steps between evaluations, after those at 0, 1 and 2 epochs (`adapt.epoch_steps`).", low=1
@@ -44,9 +46,9 @@ class RuntimeSettings:
     """Ray, processes and threads."""
 
     address: str = setting("", "Ray cluster to connect to; empty: RAY_ADDRESS if set, else Ray on this machine.")
-    cpus: int = setting(0, "CPU cores that Ray uses on this machine; 0: all.", low=0)
+    cpus: int = setting(0, "CPU cores that Ray uses on this machine; 0: all.", low=0, high=4096)
     local_mode: bool = setting(False, "Run everything in one process, for debuggers. Same as `--local-mode`.")
-    threads: int = setting(1, "Threads of a training run.", low=1, advanced=True)
+    threads: int = setting(1, "Threads of a training run.", low=1, high=1024, advanced=True)
     gpus_per_job: float = setting(
         0.0,
         "GPUs, or a fraction of one, that Ray reserves for each training run. It only reserves: training runs on "
@@ -59,6 +61,7 @@ class RuntimeSettings:
         0,
         "Ray actors that simulate the users of a training run; 0: the training process does.",
         low=0,
+        high=10_000,
         advanced=True,
     )
 
@@ -122,7 +125,15 @@ def load(scenario: str, overrides: Sequence[Override] = (), *, allow_plugins: bo
         places[key] = where
         _override(tree, key, value, where)
     settings = from_dict(Settings, tree, str(path), places=places)
-    _check_together(settings)
+    check_together(
+        settings.scenario,
+        settings.seeds,
+        settings.catalogue,
+        settings.users,
+        settings.judge,
+        settings.agent,
+        settings.adapt,
+    )
     if allow_plugins is False and not {"adapt", "adapt.plugins"} & places.keys():
         _refuse_plugins(settings.adapt.plugins, str(path))
     return settings
@@ -147,41 +158,6 @@ def _location(module: str) -> str:
     except (ImportError, ValueError):
         spec = None
     return str(spec.origin or "a folder without __init__.py") if spec else "not found here"
-
-
-def _check_together(settings: Settings) -> None:
-    """Constraints between settings."""
-    agent, longest = settings.agent, settings.users.horizon + 1
-    if agent.mask_recent > agent.history:
-        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
-    if agent.mask_recent < 0 and agent.history < longest:
-        raise InputError(
-            "agent.mask_recent",
-            f"is -1 (the whole session), but the state holds the last {agent.history} items only",
-            f"agent.history of at least users.horizon + 1 = {longest}",
-        )
-    judge = settings.judge
-    if judge.tensor_parallel > 1 and judge.gpus != judge.tensor_parallel:
-        raise InputError("judge.gpus", f"is {judge.gpus:g}", f"judge.tensor_parallel = {judge.tensor_parallel}")
-    if judge.orders > judge.candidates:
-        raise InputError("judge.orders", f"is {judge.orders}", f"at most judge.candidates = {judge.candidates}")
-    if agent.dim % agent.heads:
-        raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
-    if not settings.seeds:
-        raise InputError("seeds", "is empty", "at least one seed")
-    if len(set(settings.seeds)) < len(settings.seeds):
-        raise InputError("seeds", f"are {list(settings.seeds)}", "every seed once")
-    for name, reserved in (("attributes", ("item_id",)), ("user_attributes", ("user_id", "is_test"))):
-        names = getattr(settings.catalogue, name)
-        for attribute in names:
-            if attribute in reserved:  # names of columns in the prepared tables
-                raise InputError(
-                    f"catalogue.{name}", f"holds {attribute!r}", "another name, mapped to the column by `columns`"
-                )
-            if names.count(attribute) > 1:
-                raise InputError(f"catalogue.{name}", f"holds {attribute!r} twice", "every attribute once")
-    if "/" in settings.scenario or "\0" in settings.scenario:
-        raise InputError("scenario", f"is {settings.scenario!r}", "a valid folder name")
 
 
 def _parsed(override: str) -> tuple[str, Any, str]:

@@ -25,7 +25,7 @@ class TinySettings:
         high=0.9,
         advanced=True,
     )
-    prompts: int = setting(2000, "Held-out prompts per measurement of accuracy.", low=1)
+    prompts: int = setting(2000, "Held-out prompts per measurement of accuracy.", low=1, high=10**7)
     threads: int = setting(2, "Threads of the training.", low=1, high=1024)
     checkpoint_every: int = setting(
         100, "Updates between checkpoints, from which an interrupted training resumes.", low=1, advanced=True

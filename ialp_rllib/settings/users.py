@@ -13,7 +13,7 @@ class DeepFMSettings:
     """User model of a rating world: DeepFM on ids and attributes (Guo et al. 2017), or an ensemble of them."""
 
     dim: int = setting(8, "Embedding size.", low=1, high=1024, advanced=True)
-    hidden: tuple[int, ...] = setting((128, 128), "Layer widths of the deep part.", low=1, advanced=True)
+    hidden: tuple[int, ...] = setting((128, 128), "Layer widths of the deep part.", low=1, high=16_384, advanced=True)
     members: int = setting(
         1,
         "Models in the ensemble, each fitted with another seed and another held-out part; the mean prediction is used.",
@@ -49,7 +49,7 @@ class DeepFMSettings:
     )
     learning_rate: float = setting(1e-3, "Learning rate of Adam.", low=1e-6, high=1.0, advanced=True)
     weight_decay: float = setting(1e-4, "L2 penalty on embeddings and weights.", low=0.0, high=10.0, advanced=True)
-    batch: int = setting(256, "Ratings per update.", low=1, advanced=True)
+    batch: int = setting(256, "Ratings per update.", low=1, high=10**7, advanced=True)
     epochs: int = setting(100, "Maximum number of passes over the ratings.", low=1, advanced=True)
     early_stopping: int = setting(
         5, "Passes without a lower held-out error after which fitting stops.", low=1, advanced=True
@@ -66,7 +66,9 @@ class DistanceSettings:
     Source: the Coat environment of EasyRL4Rec (Yu et al. 2024).
     """
 
-    window: int = setting(7, "Number of recent recommendations that an item is compared with.", low=1, advanced=True)
+    window: int = setting(
+        7, "Number of recent recommendations that an item is compared with.", low=1, high=10_000, advanced=True
+    )
     distance: float = setting(
         6.0,
         "Distance under which two items are too similar: Euclidean, between their columns of the rating matrix.",
@@ -103,7 +105,7 @@ class SequenceModelSettings:
     dropout: float = setting(
         0.3, "Dropout rate of the item embeddings during fitting.", low=0.0, high=0.9, advanced=True
     )
-    batch: int = setting(512, "Logged next items per update.", low=1, advanced=True)
+    batch: int = setting(512, "Logged next items per update.", low=1, high=10**7, advanced=True)
     epochs: int = setting(30, "Maximum number of passes over the log.", low=1, advanced=True)
     early_stopping: int = setting(
         5, "Passes without a higher held-out AUC after which fitting stops.", low=1, advanced=True
@@ -115,10 +117,11 @@ class SequenceModelSettings:
         5.0,
         "Maximum reward: r = reward_scale * p, with p the predicted probability that the user likes the item.",
         low=0.01,
+        high=1e6,
         advanced=True,
     )
     uniform_reward: float = setting(
-        0.35, "Mean reward of a uniform random policy, to which p is calibrated.", low=0.001, advanced=True
+        0.35, "Mean reward of a uniform random policy, to which p is calibrated.", low=0.001, high=1e6, advanced=True
     )
 
 

@@ -109,7 +109,7 @@ YAMLS = {  # text -> where and what
     'scenario: "\\uD800"\n': r"scenario is '\\ud800'",
     "scenario: a/b\n": r"scenario: is 'a/b'",
     "seeds: [-1]\n": r"seeds is -1",
-    "seeds: [2, 2]\n": r"seeds: are \[2, 2\]",
+    "seeds: [2, 2]\n": r"seeds: holds 2 twice",
     "catalogue: {attributes: [a, b, a]}\n": r"catalogue\.attributes: holds 'a' twice",
     "catalogue: {attributes: [item_id]}\n": r"catalogue\.attributes: holds 'item_id'",
     "catalogue: {user_attributes: [is_test]}\n": r"catalogue\.user_attributes: holds 'is_test'",

@@ -1,0 +1,106 @@
+"""Constraints between settings: combinations that a library would refuse after minutes, or that mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings.agent import AdaptSettings, AgentSettings
+from ialp_rllib.settings.catalogue import CatalogueSettings
+from ialp_rllib.settings.judge import JudgeSettings
+from ialp_rllib.settings.users import UsersSettings
+
+_LONGEST_NAME = 200  # bytes; file systems allow 255, and suffixes are added
+_MOST_LAYERS = 64
+
+
+def check_together(
+    scenario: str,
+    seeds: tuple[int, ...],
+    catalogue: CatalogueSettings,
+    users: UsersSettings,
+    judge: JudgeSettings,
+    agent: AgentSettings,
+    adapt: AdaptSettings,
+) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InputError: they do.
+    """
+    _check_agent(agent, users)
+    _check_judge(judge)
+    _check_methods(seeds, adapt)
+    _check_names(scenario, catalogue)
+    hidden = users.deepfm.hidden
+    if len(hidden) > _MOST_LAYERS:
+        raise InputError("users.deepfm.hidden", f"has {len(hidden)} layers", f"up to {_MOST_LAYERS}")
+
+
+def _check_agent(agent: AgentSettings, users: UsersSettings) -> None:
+    longest = users.horizon + 1
+    if agent.mask_recent > agent.history:
+        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
+    if agent.mask_recent < -1:
+        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", "-1 (the whole session), or 0 and more")
+    if agent.mask_recent < 0 and agent.history < longest:
+        raise InputError(
+            "agent.mask_recent",
+            f"is -1 (the whole session), but the state holds the last {agent.history} items only",
+            f"agent.history of at least users.horizon + 1 = {longest}",
+        )
+    if agent.dim % agent.heads:
+        raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
+    if agent.warmup > agent.replay:
+        problem = f"is {agent.warmup}, which the replay buffer cannot hold: there would be no update"
+        raise InputError("agent.warmup", problem, f"at most agent.replay = {agent.replay}")
+
+
+def _check_judge(judge: JudgeSettings) -> None:
+    if not judge.model:
+        raise InputError("judge.model", "is empty", "`tiny`, `oracle`, a folder, or a Hugging Face model id")
+    if judge.tensor_parallel > 1 and judge.gpus != judge.tensor_parallel:
+        raise InputError("judge.gpus", f"is {judge.gpus:g}", f"judge.tensor_parallel = {judge.tensor_parallel}")
+    if judge.gpus > 1 and not judge.gpus.is_integer():
+        raise InputError("judge.gpus", f"is {judge.gpus:g}", "a fraction of one GPU, or a whole number of GPUs")
+    if judge.orders > judge.candidates:
+        raise InputError("judge.orders", f"is {judge.orders}", f"at most judge.candidates = {judge.candidates}")
+    _require_distinct("judge.tune.targets", judge.tune.targets, "module", least=1)
+    _require_distinct("judge.tune.also", judge.tune.also, "run")
+
+
+def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings) -> None:
+    _require_distinct("seeds", seeds, "seed", least=1)
+    _require_distinct("adapt.methods", adapt.methods, "method", least=1)
+    _require_distinct("adapt.plugins", adapt.plugins, "module")
+    alpha = adapt.alpha
+    if alpha.shape != "constant" and alpha.start > alpha.end:
+        problem = f"is {alpha.start:g}: alpha would fall, from the learning policy back to the pre-trained one"
+        raise InputError("adapt.alpha.start", problem, f"at most adapt.alpha.end = {alpha.end:g}, or shape constant")
+
+
+def _require_distinct(name: str, values: Sequence[Any], noun: str, least: int = 0) -> None:
+    if len(values) < least:
+        raise InputError(name, "is empty", f"at least one {noun}")
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise InputError(name, f"holds {twice!r} twice", f"every {noun} once")
+    if "" in values:
+        raise InputError(name, "holds an empty text", f"the name of a {noun}")
+
+
+def _check_names(scenario: str, catalogue: CatalogueSettings) -> None:
+    for name, reserved in (("attributes", ("item_id",)), ("user_attributes", ("user_id", "is_test"))):
+        names = getattr(catalogue, name)
+        for attribute in names:
+            if attribute in reserved:  # names of columns in the prepared tables
+                raise InputError(
+                    f"catalogue.{name}", f"holds {attribute!r}", "another name, mapped to the column by `columns`"
+                )
+            if names.count(attribute) > 1:
+                raise InputError(f"catalogue.{name}", f"holds {attribute!r} twice", "every attribute once")
+    if "/" in scenario or scenario in (".", "..") or not (scenario.isprintable() and scenario == scenario.strip()):
+        raise InputError("scenario", f"is {scenario[:300]!r}", "a valid folder name, without spaces at its ends")
+    if len(scenario.encode()) > _LONGEST_NAME:
+        raise InputError("scenario", f"has {len(scenario.encode())} bytes", f"a name of up to {_LONGEST_NAME}")

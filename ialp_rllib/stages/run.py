@@ -155,21 +155,26 @@ def _catalogue(settings: Settings) -> Any:
     return replace(settings.catalogue, memory_mb=0, threads=0)
 
 
-class Fingerprints(dict[str, str]):
-    """Stage -> fingerprint: of this version, of the settings and data that it reads, and of the stages before it.
+class Fingerprints:
+    """Fingerprints by stage: of this version, of the settings and data that it reads, and of the stages before it.
 
     Each is computed when it is asked for, so that a stage can run where a later one's data or model are missing.
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
         self._settings = settings
+        self._known: dict[str, str] = {}
 
-    def __missing__(self, name: str) -> str:
-        spec = STAGES[name]
-        before = [self[needed] for needed in spec.needs(self._settings)]
-        self[name] = fingerprint(name, __version__, spec.settings(self._settings), before)
-        return self[name]
+    def __getitem__(self, name: str) -> str:
+        if name not in self._known:
+            spec = STAGES[name]
+            before = [self[needed] for needed in spec.needs(self._settings)]
+            self._known[name] = fingerprint(name, __version__, spec.settings(self._settings), before)
+        return self._known[name]
+
+    def all(self) -> dict[str, str]:
+        """Stage -> fingerprint, of all stages."""
+        return {name: self[name] for name in STAGES}
 
 
 @dataclass

@@ -18,8 +18,7 @@ JUDGED = {"tune", "distil", "pretrain", "adapt", "report"}
 
 
 def fingerprints(*overrides: str) -> dict[str, str]:
-    run = RunFolder(load("sample", list(overrides)), Path("x"))
-    return {name: run.fingerprints[name] for name in STAGES}
+    return RunFolder(load("sample", list(overrides)), Path("x")).fingerprints.all()
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:

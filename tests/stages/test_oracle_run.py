@@ -103,7 +103,7 @@ def test_the_page_of_an_audit_describes_the_oracle(run: RunFolder) -> None:
 def test_with_an_oracle_the_judges_stages_depend_on_the_users() -> None:
     def fingerprints(*overrides: str) -> dict[str, str]:
         run = RunFolder(load("sample", list(overrides)), Path("x"))
-        return {**run.fingerprints, "llm_online": job_stage(run, "llm_online", 0).fingerprint}
+        return {**run.fingerprints.all(), "llm_online": job_stage(run, "llm_online", 0).fingerprint}
 
     llm, oracle = fingerprints(), fingerprints("judge.model=oracle")
 

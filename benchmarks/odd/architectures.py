@@ -116,4 +116,6 @@ def make(model_type: str, folder: Path, **options: Any) -> Path:
 def cases(quick: bool) -> list[Case]:
     """A case per architecture."""
     names, served = (QUICK, VLLM_QUICK) if quick else (tuple(CONFIGS), VLLM)
-    return [Case(name, partial(make, name), vllm=name in served) for name in names]
+    # vLLM computes BLOOM's GELU exactly, transformers (and BLOOM's training) by its approximation with tanh.
+    tolerance = {"bloom": 1e-3}
+    return [Case(n, partial(make, n), vllm=n in served, vllm_tolerance=tolerance.get(n, 1e-4)) for n in names]

@@ -37,6 +37,7 @@ class Case:
         make: writes it into an empty folder and returns the value for `judge.model`.
         reference: loads what is meant with plain transformers; None: the checkpoint must be refused.
         vllm: whether vLLM is asked, too; a checkpoint that must be refused is always tried.
+        vllm_tolerance: largest error of a probability in vLLM.
         text: the prompt as it is tokenised, if that is not the prompt itself; it has all special tokens then.
     """
 
@@ -44,4 +45,5 @@ class Case:
     make: Callable[[Path], Path]
     reference: Reference | None = plain
     vllm: bool = False
+    vllm_tolerance: float = 1e-4
     text: Callable[[str], str] | None = None

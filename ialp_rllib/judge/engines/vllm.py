@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ialp_rllib.judge.engines.models import check_weights, model_fingerprint
+from ialp_rllib.judge.engines.models import check_weights, load_config, model_fingerprint
 from ialp_rllib.judge.engines.protocol import EngineOutput
 from ialp_rllib.judge.engines.tokens import PromptTokenizer, token_budget
 from ialp_rllib.judge.engines.warm_up import EngineError, warm_up
@@ -50,6 +50,7 @@ class VllmEngine:
         self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
         self.form, self.other_form = self.prompt_tokenizer.form, self.prompt_tokenizer.other_form
         check_weights(model, judge.dtype)
+        _check_attention(judge, model)
         labels, context = self.prompt_tokenizer.labels, self.prompt_tokenizer.max_tokens + 1
         try:
             # Despite enforce_eager, some functions of the sampler use torch.compile: 20-60 s at the first prompt.
@@ -120,3 +121,17 @@ class VllmEngine:
         self.llm.llm_engine.engine_core.shutdown()
         self.llm = None
         gc.collect()
+
+
+def _check_attention(judge: JudgeSettings, model: str) -> None:
+    """Attention with capped logits, as Gemma 2 has it, is computed only roughly by vLLM 0.29 on a CPU.
+
+    Label probabilities are off by up to 0.01, where without the cap they agree within 1e-6
+    (`benchmarks/odd_checkpoints.py`).
+
+    Raises:
+        EngineError: the model caps them, and there is no GPU.
+    """
+    if judge.gpus == 0 and getattr(load_config(model).get_text_config(), "attn_logit_softcapping", None):
+        problem = "vLLM computes attention with capped logits (attn_logit_softcapping) only roughly on a CPU"
+        raise EngineError(f"judge.model {model}", problem, "judge.engine=transformers, or a GPU")

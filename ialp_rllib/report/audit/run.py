@@ -8,7 +8,7 @@ from typing import Any
 
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.judge.audit.audit import FRAMES
-from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.engines.preflight import check_model
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.page import write_page
@@ -46,7 +46,7 @@ def audit_run(
     if (model or run.settings.judge.model) == ORACLE:
         needed.append("users")
     else:
-        resolve_model(model or run.settings.judge.model)  # fails early on a wrong name
+        check_model(run.settings.judge, model)  # fails early on a wrong one
     left = [stage for stage in needed if not run.stage(stage).up_to_date()]
     if left:
         run_all(run, progress, left)

@@ -154,3 +154,21 @@ def test_architectures_answer_as_one_prompt_alone(kind: str, tiny: Path, judge, 
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([tokens])).logits[0, -1, engine.prompt_tokenizer.labels]
         np.testing.assert_allclose(np.exp(logprobs[row]), torch.softmax(logits, 0).numpy(), atol=1e-5)
+
+
+def test_attention_that_vllm_computes_only_roughly_on_a_cpu(tiny: Path, judge, builder, monkeypatch):
+    vllm = pytest.importorskip("vllm")
+    monkeypatch.setattr(vllm, "LLM", lambda **_: pytest.fail("vLLM was started"))
+    sizes = {
+        "hidden_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+    }
+    config = AutoConfig.for_model("gemma2", vocab_size=640, intermediate_size=96, **sizes)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tiny)
+    with pytest.raises(EngineError, match="attn_logit_softcapping"):
+        make_engine(dataclasses.replace(judge, engine="vllm"), builder, str(tiny))
+    engine = make_engine(dataclasses.replace(judge, engine="auto"), builder, str(tiny))
+    assert isinstance(engine, TransformersEngine)

@@ -11,9 +11,7 @@ import torch
 from safetensors import safe_open
 
 from ialp_rllib.errors import InputError
-
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SINGLE = ("model.safetensors", "pytorch_model.bin")
+from ialp_rllib.judge.engines.sources import INDEXES, SINGLE
 
 
 def weight_files(folder: Path) -> list[Path]:

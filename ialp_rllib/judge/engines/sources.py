@@ -7,6 +7,8 @@ from pathlib import Path
 from ialp_rllib.catalogue.packaged import package_data
 from ialp_rllib.errors import InputError
 
+SINGLE = ("model.safetensors", "pytorch_model.bin")
+INDEXES = tuple(f"{name}.index.json" for name in SINGLE)  # of weights in several files
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
@@ -28,8 +30,9 @@ def find_model(name: str) -> tuple[Path | None, str]:
         if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or path.suffix == ".gguf":
             raise InputError(where, "no such folder", "`tiny`, a model folder, a GGUF file, or a Hugging Face id")
         return None, "hub"
-    weights_there = [p for p in path.iterdir() if p.suffix in (".safetensors", ".bin") and "adapter" not in p.name]
-    if (path / ADAPTER_CONFIG).is_file() and not weights_there:
+    # A training leaves more files beside an adapter (training_args.bin, optimizer.bin), even a copy of config.json.
+    whole = any((path / name).is_file() for name in (*SINGLE, *INDEXES))
+    if (path / ADAPTER_CONFIG).is_file() and not whole:
         return path, "adapter"
     if (path / "config.json").is_file():
         return path, "folder"

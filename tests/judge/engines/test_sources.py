@@ -36,6 +36,7 @@ def adapter(tiny: Path) -> Path:
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
     get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), config).save_pretrained(folder)
     change_json(folder / "adapter_config.json", base_model_name_or_path="../model")
+    (folder / "training_args.bin").write_bytes(b"what a trainer leaves")
     return folder
 
 

@@ -51,10 +51,16 @@ def damaged_files(folder: Path, records: dict[str, dict[str, Any]]) -> list[tupl
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:
-    """Delete files below ``folder``, and the folders that are empty then; other files stay."""
+    """Delete files below ``folder``, and the folders that are empty then; other files stay.
+
+    What a link below ``folder`` leads out to is not touched.
+    """
     parents: set[Path] = set()
+    inside = folder.resolve()
     for name in names:
         path = folder / name
+        if not path.parent.resolve().is_relative_to(inside):
+            continue
         path.unlink(missing_ok=True)
         parents.update(p for p in path.parents if p.is_relative_to(folder))
     for parent in sorted(parents, key=lambda p: len(p.parts), reverse=True):

@@ -33,6 +33,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     manifest: dict[str, Any] = read_json(path, FIELDS)
+    problem = _invalid_records(manifest["files"])
+    if problem:
+        raise InputError(str(path), problem, "relative names below the stage's folder, with `bytes` and `sha256`")
     stated = manifest["sha256"]
     if stated != hash_json({key: value for key, value in manifest.items() if key != "sha256"}):
         raise InputError(
@@ -41,6 +44,20 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             f"the manifest as it was written; delete the folder {folder} to run this stage again",
         )
     return manifest
+
+
+def _invalid_records(records: Any) -> str:
+    """What is wrong with the files that a manifest lists: it may come from a stranger. Empty: nothing."""
+    if not isinstance(records, dict):
+        return "lists no files by name"
+    for name, record in records.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            return f"lists {name[:100]!r}, which is not below its folder"
+        entry = record if isinstance(record, dict) else {}
+        if type(entry.get("bytes")) is not int or type(entry.get("sha256")) is not str:
+            return f"lists {name[:100]!r} without its bytes and SHA-256"
+    return ""
 
 
 def require_intact(folder: Path) -> dict[str, Any] | None:

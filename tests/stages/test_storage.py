@@ -209,6 +209,36 @@ def test_a_stage_can_be_taken_over_from_another_run(tmp_path: Path) -> None:
     assert not (target.folder / "notes.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["../precious.txt", "/precious.txt", "deep/../../precious.txt", ""])
+def test_a_strangers_manifest_cannot_name_files_outside_its_folder(tmp_path: Path, name: str) -> None:
+    stage = finished(tmp_path)
+    precious = tmp_path / "precious.txt"
+    precious.write_text("years of work")
+    manifest = {**stage.manifest(), "files": {name: {"bytes": 13, "sha256": "0" * 64}}}  # type: ignore[dict-item]
+    del manifest["sha256"]
+    write_json(stage.folder / MANIFEST, {**manifest, "sha256": storage.hash_json(manifest)})
+    with pytest.raises(InputError, match="not below its folder"):
+        stage_of(tmp_path, "other").open()
+    assert precious.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("records", [[], None, {"table.parquet": 4}, {"table.parquet": {"bytes": "4"}}])
+def test_a_manifest_whose_records_are_none_is_refused(tmp_path: Path, records: object) -> None:
+    stage = finished(tmp_path)
+    write_json(stage.folder / MANIFEST, {**stage.manifest(), "files": records})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="lists"):
+        stage.up_to_date()
+
+
+def test_what_a_link_leads_out_to_is_not_deleted(tmp_path: Path) -> None:
+    stage = finished(tmp_path)
+    (tmp_path / "outside").mkdir()
+    (stage.folder / "deep" / "er").rename(tmp_path / "outside" / "er")
+    (stage.folder / "deep" / "er").symlink_to(tmp_path / "outside" / "er")
+    stage_of(tmp_path, "other").open()
+    assert (tmp_path / "outside" / "er" / "weights").is_file()
+
+
 # ---- one at a time
 
 HOLDER = """

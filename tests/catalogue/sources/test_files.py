@@ -278,3 +278,18 @@ def test_data_larger_than_memory(tmp_path: Path) -> None:
     by_user = expected.groupby("user_id")["item_id"].agg(list)
     actual = sequences(catalogue)
     assert all(actual[user] == by_user[user] for user in by_user.index[::100])
+
+
+@pytest.mark.parametrize(
+    "file", ["../secret.csv", "sub/../../secret.csv", "link.csv", "linked/secret.csv", "/etc/hosts"]
+)
+def test_files_of_a_scenario_stay_in_the_data_folder(file: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "data")
+    (tmp_path / "secret.csv").write_bytes(csv(ITEMS))
+    (folder / "link.csv").symlink_to(tmp_path / "secret.csv")
+    (folder / "linked").symlink_to(tmp_path)
+    with pytest.raises(InputError, match=r"catalogue\.items\.file: .* is (outside the folder|not a file name)"):
+        read(folder, items={"file": file})
+    (folder / "sub").mkdir()
+    (folder / "items.csv").rename(folder / "sub" / "things.csv")
+    assert sequences(read(folder, items={"file": "sub/things.csv"})) == ORDERED

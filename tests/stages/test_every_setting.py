@@ -1,0 +1,128 @@
+"""Every setting changes the fingerprint of a stage, or is declared here as one that runs nothing again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ialp_rllib.settings import Settings, load
+from ialp_rllib.settings.describe import SettingInfo, describe
+from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.run import STAGES, RunFolder
+
+NOTHING_AGAIN = {
+    # where and how fast
+    "runtime.address",
+    "runtime.cpus",
+    "runtime.local_mode",
+    "runtime.threads",
+    "runtime.env_runners",
+    "runtime.gpus_per_job",
+    "catalogue.memory_mb",
+    "catalogue.threads",
+    "judge.replicas",
+    "judge.cpus",
+    "judge.gpus",
+    "judge.tensor_parallel",
+    "judge.memory_share",
+    "judge.cache",
+    "judge.batch",
+    "judge.batch_tokens",
+    "judge.timeout",
+    "judge.retries",
+    "judge.hourly_price",
+    "judge.tune.checkpoint_every",
+    # whether to go on, not with what
+    "judge.allow_chance",
+    "judge.tune.max_skipped",
+}
+METHODS = ("random", "popularity", "dqn", "pg", "a2c", "ialp", "llm_online", "aialp_ft", "aialp_ap")
+FIXED = {"judge.model": "oracle"}  # a model must exist
+
+
+def other_value(info: SettingInfo, value: Any) -> Any:
+    """A valid value that differs from this one."""
+    if info.name in FIXED:
+        return FIXED[info.name]
+    if info.choices:
+        return next(choice for choice in info.choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return f"{value}-x"
+    if isinstance(value, tuple):
+        return (*value, 5) if "int" in info.type else (*value, "x")
+    if isinstance(value, dict):
+        return {**value, "x": "y"}
+    step = 1 if isinstance(value, int) else 0.001
+    return value + step if info.high is None or value + step <= info.high else value - step
+
+
+def changed(settings: Settings, name: str, value: Any) -> Settings:
+    *groups, last = name.split(".")
+    owners = [settings]
+    for group in groups:
+        owners.append(getattr(owners[-1], group))
+    for owner, field in zip(reversed(owners), reversed([*groups, last]), strict=True):
+        value = dataclasses.replace(owner, **{field: value})
+    assert isinstance(value, Settings)
+    return value
+
+
+def prints(settings: Settings) -> dict[str, str]:
+    run = RunFolder(settings, Path("x"))
+    jobs = {f"adapt {name}": job_stage(run, name, settings.seeds[0]).fingerprint for name in settings.adapt.methods}
+    return {**{name: run.fingerprints[name] for name in STAGES}, **jobs}
+
+
+def base(model: str) -> Settings:
+    return load("sample", [f"judge.model={model}", f"adapt.methods=[{', '.join(METHODS)}]"])
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, tuple[Settings, dict[str, str]]]:
+    return {model: (base(model), prints(base(model))) for model in ("tiny", "oracle")}
+
+
+# Another value must name a method, a module or a file, or belong to another source: some are tested below.
+SKIPPED = {"adapt.methods", "adapt.plugins", "catalogue.source"}
+SKIPPED |= {f"catalogue.{table}.file" for table in ("items", "interactions", "users")}
+
+
+@pytest.mark.parametrize("info", [i for i in describe() if i.name not in SKIPPED], ids=lambda info: info.name)
+def test_a_setting_is_declared_or_changes_a_fingerprint(
+    info: SettingInfo, before: dict[str, tuple[Settings, dict[str, str]]], tmp_path: Path
+) -> None:
+    model = "oracle" if info.name.startswith("judge.oracle.") else "tiny"
+    settings, fingerprints = before[model]
+    value: Any = settings
+    for part in info.name.split("."):
+        value = getattr(value, part)
+    after = prints(changed(settings, info.name, _resolved(info, value, tmp_path)))
+    changes = {name for name in fingerprints if after[name] != fingerprints[name]}
+    assert bool(changes) != (info.name in NOTHING_AGAIN), changes or f"{info.name} changes no fingerprint"
+
+
+def _resolved(info: SettingInfo, value: Any, folder: Path) -> Any:
+    """Files and folders that a setting names must exist."""
+    if info.name == "catalogue.data":
+        import shutil
+
+        from ialp_rllib.catalogue.packaged import package_data
+
+        copy = folder / "sample"
+        shutil.copytree(package_data("sample"), copy)
+        return str(copy)
+    return other_value(info, value)
+
+
+def test_methods_change_the_stage_that_runs_them() -> None:
+    one, two = (RunFolder(load("sample", [f"adapt.methods={m}"]), Path("x")) for m in ("[a2c]", "[a2c, dqn]"))
+    assert one.fingerprints["adapt"] != two.fingerprints["adapt"]
+
+
+def test_the_declared_ones_exist() -> None:
+    assert {info.name for info in describe()} >= NOTHING_AGAIN

@@ -85,7 +85,11 @@ def _require_distinct(name: str, values: Sequence[Any], noun: str, least: int = 
         raise InputError(name, "is empty", f"at least one {noun}")
     twice = next((value for value in values if values.count(value) > 1), None)
     if twice is not None:
-        raise InputError(name, f"holds {twice!r} twice", f"every {noun} once")
+        raise InputError(
+            name,
+            f"holds {str(twice)[:300]!r} twice" if isinstance(twice, str) else f"holds {twice} twice",
+            f"every {noun} once",
+        )
     if "" in values:
         raise InputError(name, "holds an empty text", f"the name of a {noun}")
 
@@ -99,7 +103,7 @@ def _check_names(scenario: str, catalogue: CatalogueSettings) -> None:
                     f"catalogue.{name}", f"holds {attribute!r}", "another name, mapped to the column by `columns`"
                 )
             if names.count(attribute) > 1:
-                raise InputError(f"catalogue.{name}", f"holds {attribute!r} twice", "every attribute once")
+                raise InputError(f"catalogue.{name}", f"holds {attribute[:300]!r} twice", "every attribute once")
     if "/" in scenario or scenario in (".", "..") or not (scenario.isprintable() and scenario == scenario.strip()):
         raise InputError("scenario", f"is {scenario[:300]!r}", "a valid folder name, without spaces at its ends")
     if len(scenario.encode()) > _LONGEST_NAME:

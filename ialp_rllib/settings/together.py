@@ -42,8 +42,6 @@ def _check_agent(agent: AgentSettings, users: UsersSettings) -> None:
     longest = users.horizon + 1
     if agent.mask_recent > agent.history:
         raise InputError("agent.mask_recent", f"is {agent.mask_recent}", f"at most agent.history = {agent.history}")
-    if agent.mask_recent < -1:
-        raise InputError("agent.mask_recent", f"is {agent.mask_recent}", "-1 (the whole session), or 0 and more")
     if agent.mask_recent < 0 and agent.history < longest:
         raise InputError(
             "agent.mask_recent",

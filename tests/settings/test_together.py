@@ -1,0 +1,42 @@
+"""Values that a library would refuse after minutes, and combinations that mean nothing, are refused when read."""
+
+from __future__ import annotations
+
+import pytest
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import load
+
+REFUSED = {  # settings -> words of the message
+    ("seeds=[4294967296]",): "seeds is 4294967296\n  expected: from 0 to 2147483647",
+    ("users.seed=2147483648",): "users.seed is 2147483648",
+    ("seeds=[]",): "seeds: is empty",
+    ("adapt.methods=[]",): "adapt.methods: is empty",
+    ("adapt.methods=[a2c, dqn, a2c]",): "adapt.methods: holds 'a2c' twice",
+    ("judge.tune.targets=[]",): "judge.tune.targets: is empty",
+    ("judge.tune.also=[runs/x, runs/x]",): "judge.tune.also: holds 'runs/x' twice",
+    ("adapt.alpha.start=0.9", "adapt.alpha.end=0.2"): "adapt.alpha.start: is 0.9",
+    ("agent.warmup=300", "agent.replay=200"): "agent.warmup: is 300",
+    ("agent.mask_recent=-2",): "agent.mask_recent is -2",
+    ("agent.dim=30", "agent.heads=4"): "agent.heads: is 4",
+    ("judge.gpus=1.5",): "judge.gpus: is 1.5",
+    ("agent.advantage_clip=.nan",): "agent.advantage_clip is nan",
+    ("agent.gradient_clip=1.0e+300",): "agent.gradient_clip is 1e+300",
+    ('judge.platform="a\\0b"',): "text without NUL characters",
+    ('judge.model=""',): "judge.model: is empty",
+    ("scenario=..",): "scenario: is '..'",
+    (f"scenario={'x' * 201}",): "scenario: has 201 bytes",
+}
+
+
+@pytest.mark.parametrize("overrides", REFUSED, ids=lambda overrides: overrides[0][:30])
+def test_refused(overrides: tuple[str, ...]) -> None:
+    with pytest.raises(InputError) as error:
+        load("sample", list(overrides))
+    assert REFUSED[overrides] in str(error.value)
+
+
+def test_accepted() -> None:
+    assert load("sample", ["seeds=[2147483647]"]).seeds == (2**31 - 1,)
+    falling = ["adapt.alpha.start=0.9", "adapt.alpha.end=0.2", "adapt.alpha.shape=constant"]
+    assert load("sample", falling).adapt.alpha.start == 0.9

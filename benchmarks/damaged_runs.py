@@ -7,7 +7,7 @@ everything that `ialp_rllib.open_run` can read.
     python benchmarks/damaged_runs.py                     # makes a small run of the sample first (about a minute)
     python benchmarks/damaged_runs.py --run runs/sample
 
-noticed: the check names the file, and the stage is run again or refused. harmless: nothing of ours reads the file
+noticed: the check finds damage, and the stage is run again or refused. harmless: nothing of ours reads the file
 (TensorBoard's logs), or what it says is the same (a blank in JSON). silent: anything else. Exit code 1 if any damage is
 silent or ends in another error than a plain message.
 """
@@ -114,7 +114,7 @@ def outcome(root: Path, path: Path, data: bytes, reference: dict[str, Any]) -> s
     same = harmless(root, path, data)
     with damaged(path, data):
         try:
-            named = path in inspect(root).damages
+            named = bool(inspect(root).damages)  # a swapped manifest is noticed by the files that it misses
             reused = intact(path.parent, root)
         except InputError:
             named, reused = True, False

@@ -44,6 +44,9 @@ class IALP(Algorithm):
     def get_default_config(cls) -> IALPConfig:
         return IALPConfig()
 
+    def __repr__(self) -> str:  # RLlib's fails where the configuration was refused, and hides the reason
+        return f"IALP(env={self.config.env!r})" if self.config is not None else "IALP()"
+
     def setup(self, config: IALPConfig) -> None:
         super().setup(config)
         config = self.config
@@ -60,8 +63,8 @@ class IALP(Algorithm):
             self.replay = config.buffer_class.from_settings(config.agent, seed)
         self.env_steps = self.updates = self.judge_prompts = 0
         self.judge_seconds = 0.0
+        self._learnt = False  # since the last report
         self.rounds = config.rounds
-        self._learner_results: Any = None
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         weights.push(self.learner_group, self.env_runner_group, self.eval_env_runner_group)
         self._shared = weights.share(self.learner_group, self.env_runner_group)
@@ -110,12 +113,13 @@ class IALP(Algorithm):
         size = self.config.agent.batch
         rows = self.replay.sample(count * size)
         batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(rows)}, env_steps=count * size)
-        self._learner_results = self.learner_group.update(
+        self.learner_group.update(
             batch=batch,
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.env_steps},
             minibatch_size=size if count > 1 else None,
         )
         self.updates += count
+        self._learnt = True
 
     def _report(self) -> None:
         if not self.config.preferences:
@@ -124,8 +128,10 @@ class IALP(Algorithm):
                 local_env_runner=self.env_runner_group.num_remote_env_runners() == 0,
             )
             self.metrics.aggregate(parts, key=ENV_RUNNER_RESULTS)
-        if self._learner_results is not None:  # no updates yet, or none since a checkpoint was restored
-            self.metrics.aggregate(self._learner_results, key=LEARNER_RESULTS)
+        if self._learnt:
+            results = [result.get() for result in self.learner_group.foreach_learner(lambda learner: learner.report())]
+            self.metrics.aggregate(results, key=LEARNER_RESULTS)
+            self._learnt = False
 
     def progress(self) -> dict[str, float | int | None]:
         """Progress of training, as in a point of the learning curve.

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from ray.rllib.core import ALL_MODULES, DEFAULT_MODULE_ID
+from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
-from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, NUM_ENV_STEPS_TRAINED
+from ray.rllib.utils.metrics import (
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_ENV_STEPS_TRAINED,
+    NUM_ENV_STEPS_TRAINED_LIFETIME,
+    NUM_MODULE_STEPS_TRAINED,
+    NUM_MODULE_STEPS_TRAINED_LIFETIME,
+)
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch import Tensor
 
@@ -27,6 +36,10 @@ class IALPLearner(TorchLearner):
     dictionaries, checks every gradient twice and logs every minibatch, which with 300 items takes as long as the update
     itself. Lists of episodes, RLlib's default, are passed on to RLlib's loop.
     """
+
+    _rows = 0  # trained since the last report
+    _latest_loss: Tensor | float = 0.0
+    latest_metrics: Mapping[str, Tensor] = MappingProxyType({})  # of the latest update
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         agent = config.agent
@@ -67,8 +80,28 @@ class IALPLearner(TorchLearner):
             minibatch = {DEFAULT_MODULE_ID: {name: values[start : start + size] for name, values in columns.items()}}
             losses = self.compute_losses(fwd_out=self.module.forward_train(minibatch), batch=minibatch)
             self.apply_gradients(self.compute_gradients(losses))
-        self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED), rows, reduce="sum")
-        return self.metrics.reduce()
+        self._rows += rows
+        return {}  # see report()
+
+    def report(self) -> dict[str, Any]:
+        """RLlib's metrics since the last report: rows trained, and the losses of the latest update.
+
+        Called once per training step instead of after every update, to save time.
+        """
+        latest = {name: float(value) for name, value in self.latest_metrics.items()}
+        self.metrics.log_dict(
+            {**latest, Learner.TOTAL_LOSS_KEY: float(self._latest_loss)}, key=DEFAULT_MODULE_ID, window=1
+        )
+        for key in ((ALL_MODULES, NUM_ENV_STEPS_TRAINED), (DEFAULT_MODULE_ID, NUM_MODULE_STEPS_TRAINED)):
+            self.metrics.log_value(key, self._rows, reduce="sum")
+        for key in (
+            (ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME),
+            (DEFAULT_MODULE_ID, NUM_MODULE_STEPS_TRAINED_LIFETIME),
+        ):
+            self.metrics.log_value(key, self._rows, reduce="lifetime_sum")
+        self._rows = 0
+        results: dict[str, Any] = self.metrics.reduce()
+        return results
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
@@ -81,6 +114,7 @@ class IALPLearner(TorchLearner):
     ) -> Tensor:
         outputs = {**fwd_out, ENTROPY_COEFFICIENT: self._entropy_coefficient}
         loss, metrics = config.objective(config, batch, outputs)
+        self._latest_loss = loss.detach()
         self.latest_metrics = {name: value.detach() for name, value in metrics.items()}
         self.module[module_id].unwrapped().after_loss(self.latest_metrics)
         return loss

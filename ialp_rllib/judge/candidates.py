@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ialp_rllib.errors import InputError
+
 
 def propose(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator) -> np.ndarray:
     """Propose candidates uniformly at random, without replacement, among the items that are not in the session.
@@ -16,9 +18,15 @@ def propose(history: np.ndarray, n_items: int, k: int, rng: np.random.Generator)
 
     Returns:
         ``(B, k) int32``, in random order.
+
+    Raises:
+        InputError: there are fewer than ``k + t`` items.
     """
     rows, length = history.shape
     width = k + length
+    if n_items < width:
+        needs = f"judge.candidates + the session's items = {width}"
+        raise InputError("items", f"there are {n_items}, too few for {k} candidates", f"at least {needs}")
     if n_items < 4 * width:
         return _propose_from_small_catalogue(history, n_items, k, rng)
     # Rejection sampling: a draw hits one of at most k + t excluded items with a probability below 1/4, so 2 (k + t)

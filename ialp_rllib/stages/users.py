@@ -9,10 +9,14 @@ import torch
 
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.users.actions import require_items
 from ialp_rllib.users.worlds import fit_users
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Fit the user models and return their quality."""
-    torch.set_num_threads(run.settings.runtime.threads)  # small models: more threads cost more than they give
-    return fit_users(run.catalogue, run.settings.users, folder, progress.update)
+    settings = run.settings
+    needed = "users.horizon or agent.mask_recent"
+    require_items(run.catalogue.n_items, settings.users.horizon, settings.agent.mask_recent, needed)
+    torch.set_num_threads(settings.runtime.threads)  # small models: more threads cost more than they give
+    return fit_users(run.catalogue, settings.users, folder, progress.update)

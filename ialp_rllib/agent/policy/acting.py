@@ -70,7 +70,7 @@ class Scores(nn.Module):
         self.scores: Tensor
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        scores = mask(self.scores.repeat(len(observation), 1), observation, self.recent).clamp(min=0)
+        scores = mask(self.scores.repeat(observation.shape[0], 1), observation, self.recent).clamp(min=0)
         probs = scores / scores.sum(1, keepdim=True)
         return probs, probs
 

@@ -5,6 +5,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ialp_rllib.agent.policy.networks import masked_items
+from ialp_rllib.errors import IalpError, InputError
+
+
+def require_allowed(observation: Tensor, recent: int, n_items: int, k: int = 1) -> None:
+    """Check that every state leaves at least k items that may be recommended; free of cost in catalogues large enough.
+
+    Args:
+        observation: ``(B, 1 + L) int``.
+        recent: number of most recent session items that are masked; -1: all L items.
+        n_items: size of the catalogue, I.
+        k: number of items that are to be selected.
+
+    Raises:
+        InputError: a state leaves fewer. Its masked items would be selected, or "no item".
+    """
+    masked = masked_items(observation, recent, n_items)
+    if n_items - masked.shape[1] >= k:
+        return
+    allowed = masked.new_ones(len(masked), n_items + 1).scatter_(1, masked, 0)[:, :-1].sum(1)
+    least = int(allowed.min())
+    if least < k:
+        problem = f"leaves {least} of the {n_items} items to a state, where {k} must be recommended"
+        raise InputError("agent.mask_recent", problem, "a lower value, shorter sessions or more items")
+
+
+def require_items(selected: Tensor, n_items: int) -> Tensor:
+    """Check that selected indices are items; those of NaN probabilities are not.
+
+    Raises:
+        IalpError: an index is "no item" (I) or beyond.
+    """
+    if bool((selected >= n_items).any()):
+        raise IalpError("the policy selected no item: its probabilities are not finite. Use lower learning rates")
+    return selected
+
 
 def sample(probs: Tensor) -> Tensor:
     """Sample one item per row by the inverse CDF, with B uniform numbers instead of B x A.

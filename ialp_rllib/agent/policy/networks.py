@@ -94,7 +94,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.trims = config, True
         dim = config.dim
         self.items = Items(config.n_items, dim, config.item_tokens)
         self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
@@ -142,9 +142,10 @@ class Encoder(nn.Module):
     def _trim_padding(self, session: Tensor) -> Tensor:
         """Remove leading columns in which all sessions are padded; this saves time and does not change the result.
 
-        On a GPU these columns are cheap, and finding them would need a synchronisation.
+        On a GPU these columns are cheap, and finding them would need a synchronisation. An exported program has no
+        branches that depend on data: :mod:`.export` sets ``trims`` to False.
         """
-        if session.device.type != "cpu":
+        if session.device.type != "cpu" or not self.trims:
             return session
         used = (session != self.config.n_items).any(0).nonzero()
         return session[:, int(used[0]) if len(used) else -1 :]

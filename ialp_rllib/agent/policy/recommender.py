@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ialp_rllib.agent.policy.exploration import require_allowed
+from ialp_rllib.agent.policy.export import export_policy
 from ialp_rllib.agent.policy.networks import NetworkConfig, masked_items
 from ialp_rllib.errors import InputError
 
@@ -50,7 +53,7 @@ class SavedPolicy:
     ) -> None:
         self.method, self.network = method, network
         self.item_ids, self.user_ids = np.asarray(item_ids, object), np.asarray(user_ids, object)
-        self._acting = acting.eval().requires_grad_(False)
+        self.acting = acting.eval().requires_grad_(False)
         self._item = {name: index for index, name in enumerate(item_ids)}
         self._user = {name: index for index, name in enumerate(user_ids)}
 
@@ -141,8 +144,26 @@ class SavedPolicy:
         indices: bool = False,
     ) -> np.ndarray:
         """:meth:`probabilities` for many histories at once, ``(B, I)`` float32."""
-        probs: np.ndarray = self._act(self._observe(histories, users, answers, indices)[0])[1].numpy()
+        observation, _ = self._observe(histories, users, answers, indices)
+        require_allowed(observation, self.network.mask_recent, self.network.n_items)
+        probs: np.ndarray = self._act(observation)[1].numpy()
         return probs
+
+    def export(self, path: str | Path, format: str = "torch", *, k: int = 10, exclude_history: bool = True) -> Path:
+        """Write the policy as a program that needs no code of this package, for ``torch.export`` or ONNX.
+
+        Inputs, outputs and errors: :mod:`ialp_rllib.agent.policy.export`.
+
+        Args:
+            path: file to write; without a suffix, ``.pt2`` or ``.onnx`` is added.
+            format: ``torch``, or ``onnx``, which needs the extra ``[onnx]``.
+            k: number of recommended items.
+            exclude_history: as in :meth:`recommend`, of the items that the state holds.
+
+        Returns:
+            The file; ``NAME.json`` beside it says what indices mean.
+        """
+        return export_policy(self, path, format, k=k, exclude_history=exclude_history)
 
     def __repr__(self) -> str:
         users = f", {len(self.user_ids):,} users" if len(self.user_ids) else ""
@@ -151,7 +172,7 @@ class SavedPolicy:
     @torch.no_grad()
     def _act(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Scores, -inf where masked, and probabilities, ``(B, I)`` each."""
-        scores, probs = self._acting(observation)
+        scores, probs = self.acting(observation)
         masked = masked_items(observation, self.network.mask_recent, self.network.n_items)
         return scores.scatter(1, masked, -torch.inf)[:, :-1], probs[:, :-1]
 

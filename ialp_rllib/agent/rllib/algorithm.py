@@ -19,6 +19,8 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     ENV_RUNNER_SAMPLING_TIMER,
+    EPISODE_LEN_MEAN,
+    EPISODE_RETURN_MEAN,
     LEARNER_RESULTS,
     LEARNER_UPDATE_TIMER,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
@@ -70,6 +72,16 @@ class IALP(Algorithm):
         self._shared = weights.share(self.learner_group, self.env_runner_group)
 
     # ---- training
+
+    def step(self) -> dict[str, Any]:
+        """One iteration, as in RLlib; NaN for metrics of episodes before the first one has ended.
+
+        Tune ends a study whose metric is missing in a result.
+        """
+        results: dict[str, Any] = super().step()
+        episodes = results.get(ENV_RUNNER_RESULTS, {})
+        results[ENV_RUNNER_RESULTS] = {EPISODE_RETURN_MEAN: np.nan, EPISODE_LEN_MEAN: np.nan, **episodes}
+        return results
 
     def training_step(self) -> None:
         """Run ``rounds`` rounds: one step of all environments, the updates that are due, and weight synchronisation."""

@@ -25,7 +25,7 @@ class FixedModule(ActorCriticModule):
 
     def setup(self) -> None:
         config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
-        self.recent, self.target = config.mask_recent, None
+        self.recent, self.n_items, self.target = config.mask_recent, config.n_items, None
         scores = np.zeros(config.n_items + 1, np.float32)
         scores[:-1] = self.model_config.get("scores", 1.0)
         # If all items with positive scores are masked, the others are drawn uniformly; otherwise practically never.
@@ -38,12 +38,11 @@ class FixedModule(ActorCriticModule):
         scores = mask(self.scores.repeat(len(observation), 1), observation, self.recent).clamp(min=0)
         return scores / scores.sum(1, keepdim=True)
 
-    def act(self, observation: Tensor, mode: str) -> Tensor:
-        with torch.inference_mode():
-            probs = self.acting_probs(observation)
-            if mode == "greedy":
-                probs = (probs == probs.amax(1, keepdim=True)).to(probs.dtype)
-            return sample(probs)
+    def select(self, observation: Tensor, mode: str) -> Tensor:
+        probs = self.acting_probs(observation)
+        if mode == "greedy":
+            probs = (probs == probs.amax(1, keepdim=True)).to(probs.dtype)
+        return sample(probs)
 
 
 class QModule(ActorCriticModule):
@@ -89,12 +88,11 @@ class QModule(ActorCriticModule):
         best = torch.zeros_like(q).scatter_(1, q.argmax(1, keepdim=True), 1.0)
         return torch.lerp(best, allowed / allowed.sum(1, keepdim=True), self.epsilon)
 
-    def act(self, observation: Tensor, mode: str) -> Tensor:
+    def select(self, observation: Tensor, mode: str) -> Tensor:
         """Item with the highest Q-value if ``greedy``, otherwise a sample of :meth:`acting_probs`. ``(B,) int64``."""
-        with torch.inference_mode():
-            if mode == "greedy":
-                return self.q_values(observation).argmax(1)
-            return sample(self.acting_probs(observation))
+        if mode == "greedy":
+            return self.q_values(observation).argmax(1)
+        return sample(self.acting_probs(observation))
 
     def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         with torch.no_grad():

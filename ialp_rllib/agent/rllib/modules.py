@@ -21,7 +21,7 @@ from ialp_rllib.agent.policy.blockwise import (
     mean_score,
     policy_statistics,
 )
-from ialp_rllib.agent.policy.exploration import act, propose
+from ialp_rllib.agent.policy.exploration import act, propose, require_allowed, require_items
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, Policy
 from ialp_rllib.agent.policy.saved import read_weights
@@ -76,6 +76,7 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     def setup(self) -> None:
         config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
+        self.recent, self.n_items = config.mask_recent, config.n_items
         # RLlib strips non-inference parts by top-level name only, so policy and critic are attributes of the module.
         net = ActorCritic(config)
         self.policy, self.critic = net.policy, net.critic
@@ -115,16 +116,23 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         """
         if self.model_config.get("candidates"):
             return self.propose(observation, "top" if mode == "greedy" else "sampled")
+        require_allowed(observation, self.recent, self.n_items)
         with torch.inference_mode():
-            return act(self.acting_probs(observation), mode, self.model_config.get("epsilon", 0.0))
+            return require_items(self.select(observation, mode), self.n_items)
+
+    def select(self, observation: Tensor, mode: str) -> Tensor:
+        """As :meth:`act`, of one item per state, without its checks. ``(B,) int64``."""
+        return act(self.acting_probs(observation), mode, self.model_config.get("epsilon", 0.0))
 
     def propose(self, observation: Tensor, strategy: str) -> Tensor:
         """Candidates for a judge, ``sampled``, ``top`` or ``mix``; ``(B, 1 + L)`` -> ``(B, k) int64``."""
+        k = self.model_config["candidates"]
+        require_allowed(observation, self.recent, self.n_items, k)
         with torch.inference_mode():
             probs = self.acting_probs(observation)
             # Small probabilities of a peaked policy underflow to 0, like those of items that may not be proposed.
             lower_bound = self.policy.mask(torch.full_like(probs, 1e-30), observation)
-            return propose(torch.maximum(probs, lower_bound), self.model_config["candidates"], strategy)
+            return require_items(propose(torch.maximum(probs, lower_bound), k, strategy), self.n_items)
 
     def _forward_inference(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
         return {Columns.ACTIONS: self.act(batch[Columns.OBS], "greedy")}

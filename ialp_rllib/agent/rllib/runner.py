@@ -85,7 +85,6 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     env: Any
     module: Any
     _observation: np.ndarray
-    _any_ended = False  # whether an episode has ended since the runner was made
 
     def make_env(self) -> None:
         # gym.make_vec would wrap the environment in DictInfoToList, a Python loop over environments in every step.
@@ -151,7 +150,6 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self._increase_sampled_metrics(steps, len(all_returns))
         for length, episode_return in zip(all_lengths, all_returns, strict=True):
             self._log_episode_metrics(int(length), float(episode_return), 0.0)
-            self._any_ended = True
         if num_episodes is not None:
             self._needs_initial_reset = True
         return [ColumnBatch(columns, all_returns, all_lengths, prompts, seconds, self.worker_index or 0)]
@@ -209,9 +207,6 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self._needs_initial_reset = True
 
     def get_metrics(self) -> dict[str, Any]:
-        """RLlib's metrics; NaN for those of episodes before the first one has ended, as Tune wants every key."""
-        if not self._any_ended:
-            self._log_episode_metrics(np.nan, np.nan, np.nan)
         return self.metrics.reduce()
 
     def get_rollout_state(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _ACTS: dict[type[ActorCriticModule], tuple[str, tuple[str, ...]]] = {
     FixedModule: ("scores", ()),
     ActorCriticModule: ("softmax", ()),
 }
-ACTING = ("act", "acting_probs", "q_values")  # a subclass that overrides one of these acts by its own code
+ACTING = ("act", "select", "acting_probs", "q_values")  # a subclass that overrides one of these acts by its own code
 
 
 class Acting(NamedTuple):

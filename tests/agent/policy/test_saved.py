@@ -231,7 +231,7 @@ def test_loading_leaves_the_random_generator_alone(folder: Path) -> None:
     policy = load_policy(folder)
     policy.recommend([], user="user 0")
     assert torch.equal(torch.get_rng_state(), before)
-    assert not any(parameter.requires_grad for parameter in policy._acting.parameters())
+    assert not any(parameter.requires_grad for parameter in policy.acting.parameters())
 
 
 def test_the_folder_is_of_open_formats(folder: Path, network: NetworkConfig) -> None:

@@ -31,6 +31,7 @@ CHANGES: dict[str, Any] = {
 
 def learnt(config: IALPConfig) -> torch.Tensor:
     """All weights after a few updates, as one vector."""
+    torch.manual_seed(0)
     algorithm = build(config, 0)
     algorithm.rounds = 12
     algorithm.train()
@@ -41,7 +42,9 @@ def learnt(config: IALPConfig) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def unchanged(ray_session: None) -> torch.Tensor:
-    return learnt(make_config())
+    weights = learnt(make_config())
+    assert torch.equal(weights, learnt(make_config()))
+    return weights
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -167,17 +170,18 @@ def test_results_have_rllibs_names() -> None:
 
 
 def test_evaluation_without_evaluation_runners_leaves_training_as_it_was() -> None:
-    algorithms = [build(make_config(rounds=8).evaluation(evaluation_interval=None), 0) for _ in range(2)]
-    for algorithm in algorithms:
+    weights = []
+    for evaluates in (False, True):
+        torch.manual_seed(0)
+        algorithm = build(make_config(rounds=8).evaluation(evaluation_interval=None), 0)
         algorithm.train()
-    assert algorithms[0].eval_env_runner_group is None
-    assert algorithms[0].evaluate()["env_runners"]["num_episodes"] == AGENT.envs
-    for algorithm in algorithms:
+        if evaluates:
+            assert algorithm.eval_env_runner_group is None
+            assert algorithm.evaluate()["env_runners"]["num_episodes"] == AGENT.envs
         algorithm.train()
-    weights = [algorithm.policy_weights() for algorithm in algorithms]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    for algorithm in algorithms:
+        weights.append(torch.cat([tensor.flatten() for tensor in algorithm.policy_weights().values()]))
         algorithm.stop()
+    assert torch.equal(*weights)
 
 
 def test_a_number_of_evaluation_episodes() -> None:

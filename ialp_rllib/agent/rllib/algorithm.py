@@ -74,13 +74,15 @@ class IALP(Algorithm):
     # ---- training
 
     def step(self) -> dict[str, Any]:
-        """One iteration, as in RLlib; NaN for metrics of episodes before the first one has ended.
+        """One iteration, as in RLlib; the means of return and length are those of the latest episodes.
 
-        Tune ends a study whose metric is missing in a result.
+        They are in every result, because Tune ends a study whose metric is missing in one, and NaN only before the
+        first episode has ended: RLlib's own are missing in iterations in which none ends.
         """
         results: dict[str, Any] = super().step()
-        episodes = results.get(ENV_RUNNER_RESULTS, {})
-        results[ENV_RUNNER_RESULTS] = {EPISODE_RETURN_MEAN: np.nan, EPISODE_LEN_MEAN: np.nan, **episodes}
+        returns, lengths = zip(*self.recent, strict=True) if self.recent else ((np.nan,), (np.nan,))
+        means = {EPISODE_RETURN_MEAN: float(np.mean(returns)), EPISODE_LEN_MEAN: float(np.mean(lengths))}
+        results[ENV_RUNNER_RESULTS] = {**results.get(ENV_RUNNER_RESULTS, {}), **means}
         return results
 
     def training_step(self) -> None:

@@ -100,7 +100,7 @@ def test_a_stage_that_is_not_finished_names_the_command(run: api.Run, tmp_path: 
         _ = copy.curves
     (root / "report" / "results.parquet").unlink()
     shutil.copy(run.folder / "adapt" / "manifest.json", root / "adapt")
-    with pytest.raises(InputError, match=r"results\.parquet: no such file"):
+    with pytest.raises(InputError, match=r"results\.parquet: is missing"):
         _ = copy.results
     (root / "adapt" / "a2c" / "seed-3" / "config.json").unlink()
     with pytest.raises(InputError, match=r"config\.json: no such file\n.*earlier version"):

@@ -29,7 +29,7 @@ def test_industry(industry_data: Path, tmp_path: Path) -> None:
     assert (facts["users"], facts["items"], facts["interactions"]) == (8317, 4344, 58492)
     assert facts["beside_published"]["items"] == {"ours": 4344, "published": 5814, "ratio": 0.747}
     assert facts["item_texts"]["category"]["missing"] == 131
-    assert facts["item_texts"]["brand"]["missing"] == 12
+    assert facts["item_texts"]["brand"]["missing"] == 12 + 3  # "Unknown" is the brand of three
     assert facts["notes"] == ["131 of 4,344 items have no category.", "12 of 4,344 items have no brand."]
     assert run.catalogue.item_texts["title"][0].startswith("SUPCO SPP6")
     assert sorted(p.name for p in (tmp_path / "prepare").iterdir()) == [

@@ -62,7 +62,7 @@ def test_an_error_ends_the_run_at_once_with_its_own_traceback(part: str, normal_
     shutil.rmtree(out / stage)
     script = FAILING.format(module=module, cls=cls, method=method, calls=calls)
     process = run_script(tmp_path, script, arguments(out, "--local-mode", verb=stage, **SMALLER))
-    assert process.returncode == 1, process.stdout[-5000:]
+    assert process.returncode == 70, process.stdout[-5000:]
     # Where RLlib takes the error for a runner that does not respond, it waits, and ends in another error.
     raised = re.findall(r"^\w[\w.]*(?:Error|Exception)\b.*", process.stdout, re.MULTILINE)
     assert raised and all("ZeroDivisionError" in line for line in raised), process.stdout[-5000:]

@@ -224,10 +224,11 @@ def test_tuner_runs_a_grid_over_a_configuration(tmp_path: Any) -> None:
 
 @pytest.mark.slow
 def test_asha_stops_trials_by_rllibs_metric(tmp_path: Any) -> None:
-    space = make_config(rounds=6).to_dict() | {"lr": tune.loguniform(1e-4, 1e-2), "entropy": tune.uniform(0, 1)}
+    space = make_config(rounds=12).to_dict() | {"lr": tune.loguniform(1e-4, 1e-2), "entropy": tune.uniform(0, 1)}
     scheduler = tune.schedulers.ASHAScheduler(max_t=2, grace_period=1, reduction_factor=2)
     options = {"num_samples": 4, "metric": "env_runners/episode_return_mean", "mode": "max", "scheduler": scheduler}
     results = tuned(space, tmp_path, **options)
     assert not results.errors
+    assert all(result.metrics["env_runners"]["episode_return_mean"] > 0 for result in results)
     assert {result.metrics["training_iteration"] for result in results} == {1, 2}
     assert len({result.config["agent"].entropy for result in results}) == 4

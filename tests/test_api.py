@@ -103,7 +103,7 @@ def test_a_stage_that_is_not_finished_names_the_command(run: api.Run, tmp_path: 
     with pytest.raises(InputError, match=r"results\.parquet: is missing"):
         _ = copy.results
     (root / "adapt" / "a2c" / "seed-3" / "config.json").unlink()
-    with pytest.raises(InputError, match=r"config\.json: no such file\n.*earlier version"):
+    with pytest.raises(InputError, match=r"config\.json: is missing\n.*`ialp check RUN`"):
         copy.policy("a2c", 3)
 
 

@@ -68,6 +68,8 @@ def report(error: BaseException) -> str:
     """
     cause = getattr(error, "cause", None)
     what = cause if isinstance(cause, BaseException) else error
+    while not str(what) and what.__cause__ is not None:  # a wrapper that says nothing
+        what = what.__cause__
     text = "".join(["command: ", " ".join(sys.argv), "\n\n", *traceback.format_exception(error)])
     sentence = f"this program failed: {type(what).__name__}: {_first_line(what)}"
     try:

@@ -30,7 +30,11 @@ def test_industry(industry_data: Path, tmp_path: Path) -> None:
     assert facts["beside_published"]["items"] == {"ours": 4344, "published": 5814, "ratio": 0.747}
     assert facts["item_texts"]["category"]["missing"] == 131
     assert facts["item_texts"]["brand"]["missing"] == 12 + 3  # "Unknown" is the brand of three
-    assert facts["notes"] == ["131 of 4,344 items have no category.", "12 of 4,344 items have no brand."]
+    assert facts["notes"] == [
+        "131 of 4,344 items have no category.",
+        "15 of 4,344 items have no brand.",
+        "3 items have a placeholder such as 'Unknown' as brand, which counts as missing (catalogue.missing_texts).",
+    ]
     assert run.catalogue.item_texts["title"][0].startswith("SUPCO SPP6")
     assert sorted(p.name for p in (tmp_path / "prepare").iterdir()) == [
         "interactions.parquet",

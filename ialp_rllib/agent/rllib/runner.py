@@ -19,7 +19,6 @@ from ialp_rllib.agent.policy import replay
 from ialp_rllib.agent.policy.generators import generator_states, set_generator_states
 from ialp_rllib.agent.rllib import private
 from ialp_rllib.agent.rllib.environments import suit_runner
-from ialp_rllib.errors import IalpError
 
 log = logging.getLogger(__name__)
 
@@ -192,8 +191,8 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     def _env_step(self, actions: np.ndarray) -> Any:
         try:
             return self._try_env_step(actions)
-        except RuntimeError as error:  # RLlib wraps exceptions of the environment
-            if isinstance(error.__cause__, IalpError):
+        except RuntimeError as error:  # RLlib wraps exceptions of the environment in one without a message
+            if error.__cause__ is not None:
                 raise error.__cause__ from None
             raise
 

@@ -19,6 +19,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("IALP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes that run tests side by side must collect the same ones: no name may hold the address of an object."""
+    for item in items:
+        assert " at 0x" not in item.nodeid, f"{item.nodeid}: a name for this parameter is missing (ids=)"
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Small models on shared cores: more threads make results depend on the machine, and are slower."""

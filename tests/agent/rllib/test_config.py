@@ -89,7 +89,7 @@ def test_the_two_names_of_a_setting_stay_equal() -> None:
         ({"learning_rate": 1e-3}, "no argument 'learning_rate'"),
         ({"entropy": tune.uniform(0, 1)}, "param_space"),
     ],
-    ids=str,
+    ids=lambda value: str(value).partition(" at 0x")[0],
 )
 def test_what_would_change_nothing_is_refused(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):

@@ -18,6 +18,14 @@ class IalpError(Exception):
     exit_code = 1
 
 
+_LONGEST = 400  # characters of a location: a path can be as long as a setting lets it be
+
+
+def _shortened(where: str) -> str:
+    """A location without the middle of what is too long to be read."""
+    return where if len(where) <= _LONGEST else f"{where[: _LONGEST // 2]}...{where[-_LONGEST // 2 :]}"
+
+
 class InputError(IalpError):
     """An input cannot be used: data, settings, a model folder, an output folder. Exit code 2.
 
@@ -34,7 +42,7 @@ class InputError(IalpError):
         super().__init__(where, problem, expected)  # all arguments, so that the error survives pickling by Ray
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}" + (f"\n  expected: {self.expected}" if self.expected else "")
+        return f"{_shortened(self.where)}: {self.problem}" + (f"\n  expected: {self.expected}" if self.expected else "")
 
 
 class AtChanceError(InputError):

@@ -50,3 +50,10 @@ def test_exit_codes_and_messages() -> None:
 
 def test_the_search_finds_classes_outside_of_errors() -> None:
     assert {IalpError, InputError, AtChanceError} <= set(subclasses())
+
+
+def test_a_location_too_long_to_be_read_loses_its_middle() -> None:
+    where = f"/data/{'x' * 5000}/items.csv, row 3"
+    text = str(InputError(where, "no such file", "a file"))
+    assert len(text) < 450 and text.startswith("/data/xxx") and "items.csv, row 3: no such file" in text
+    assert InputError(where, "no such file").where == where

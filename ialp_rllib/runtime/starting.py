@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 60.0
 """How long a cluster may take to accept a connection; Ray itself would try for a quarter of an hour."""
+
+COMMAND_LINE_SECONDS = 2.0
 
 # Ray's own time limits are made for an idle machine: its raylet gives the agents 15 s, and a new worker 60 s.
 _PATIENCE = {
@@ -135,12 +138,22 @@ def _end_processes(roots: list[psutil.Process]) -> None:
     ended: list[psutil.Process] = []
     for root in roots:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if any("/ray/" in argument for argument in root.cmdline()):
+            if any("/ray/" in argument for argument in _command_line(root)):
                 ended += [*root.children(recursive=True), root]
     for process in ended:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(ended, timeout=10)
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Its arguments. The system shows none while a process is just being replaced by its program: waited for."""
+    give_up = time.monotonic() + COMMAND_LINE_SECONDS
+    while not (arguments := process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > give_up:
+            break
+        time.sleep(0.01)
+    return arguments
 
 
 @contextlib.contextmanager

@@ -61,6 +61,16 @@ def test_two_failures_are_one_sentence_and_leave_no_process(monkeypatch: pytest.
     assert len(started) == 2 and not any(process.is_running() for process in started)
 
 
+def test_a_process_that_is_just_being_started_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the system call and the program's first instruction, /proc shows no command line (1 in 300 here)."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)", "/ray/core/src/ray/gcs/gcs_server"]
+    process = psutil.Popen(command, stdin=subprocess.DEVNULL)
+    seen = iter([[], [], command])
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda self: next(seen))
+    starting._end_processes([psutil.Process(process.pid)])
+    assert not process.is_running() and next(seen, None) is None
+
+
 def test_the_users_own_choice_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(ray, "init", lambda **_: seen.append(dict(os.environ)))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from ialp_rllib.catalogue import Catalogue
@@ -31,7 +32,8 @@ class Method:
         title: name of the method as papers write it.
         source: publication or definition of the method.
         about: one-sentence description for reports; may be empty.
-        pretrained: whether the method starts from the pre-trained policy pi_theta.
+        start: the stage that made the policy pi_theta that it starts from, of the same seed: ``pretrain`` (iALP, from
+            the judge), ``warm`` (from the log), or empty: none.
         mixture: whether it acts with the mixture of a frozen pi_theta and a learning pi_beta (Eq. 14).
         learns: whether it learns online.
         judge_selects: whether the judge selects the item that is shown from k candidates of the policy, online and
@@ -43,13 +45,18 @@ class Method:
             :class:`ialp_rllib.agent.policy.replay.TransitionBuffer`.
         settings: dotted names of settings that only this method reads. Its module receives them in ``model_config``
             under the last part of the name; changing one invalidates only the runs of this method.
-        features: function of the settings and the catalogue that returns further entries of ``model_config``.
+        features: function of the settings, the catalogue (with the part of the log that agents may see) and the run's
+            folder (for the fitted user models) that returns further entries of ``model_config``.
+        data: what it has read before its first online step: ``none``, the ``log``, or answers of the ``judge`` (which
+            may have been tuned on the log). Ratios are against references that have read the same.
+        reference: whether it stands in tables for others to be compared with.
+        worlds: the worlds (``users.world``) that it can be run in.
     """
 
     title: str
     source: str
     about: str = ""
-    pretrained: bool = False
+    start: str = ""
     mixture: bool = False
     learns: bool = True
     judge_selects: bool = False
@@ -57,10 +64,23 @@ class Method:
     objective: Any = "ialp_rllib.agent.rllib.objectives:actor_critic"
     buffer: Any = "ialp_rllib.agent.policy.replay:ColumnarReplay"
     settings: tuple[str, ...] = ()
-    features: Callable[[Settings, Catalogue], dict[str, Any]] | None = None
+    features: Callable[[Settings, Catalogue, Path], dict[str, Any]] | None = None
+    data: str = "none"
+    reference: bool = False
+    worlds: tuple[str, ...] = ("sequence", "rating")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from the policy that was pre-trained on the judge's answers."""
+        return self.start == "pretrain"
+
+    @property
+    def learns_from_judge(self) -> bool:
+        """Whether it needs a judge: to pre-train, to select items, or to have been asked beforehand."""
+        return self.pretrained or self.judge_selects or self.data == "judge"
 
 
-def _popularity(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
+def _popularity(settings: Settings, catalogue: Catalogue, root: Path) -> dict[str, Any]:
     return {"scores": popularity(catalogue, settings.judge.min_rating)}
 
 
@@ -71,6 +91,7 @@ METHODS = {
         about="Recommends a uniform random item, independent of user and history.",
         learns=False,
         module="ialp_rllib.agent.rllib.baselines:FixedModule",
+        reference=True,
     ),
     "popularity": Method(
         "Popularity",
@@ -80,6 +101,8 @@ METHODS = {
         module="ialp_rllib.agent.rllib.baselines:FixedModule",
         settings=("judge.min_rating",),
         features=_popularity,
+        data="log",
+        reference=True,
     ),
     "dqn": Method(
         "DQN",
@@ -107,7 +130,8 @@ METHODS = {
         "iALP",
         "iALP paper, Algorithm 1: the pre-trained policy, no further learning",
         about="The policy pre-trained against the LLM judge; it does not learn online.",
-        pretrained=True,
+        start="pretrain",
+        data="judge",
         learns=False,
     ),
     "llm_online": Method(
@@ -115,18 +139,21 @@ METHODS = {
         "iALP paper, a baseline: the judge selects among the candidates of the actor, which learns from user rewards",
         about="The judge selects one of the actor's candidates at every online step.",
         judge_selects=True,
+        data="judge",
     ),
     "aialp_ft": Method(
         "A-iALP_ft",
         "iALP paper, Algorithm 2, fine-tuning: Eqs. 12, 13",
         about="The pre-trained policy is fine-tuned online.",
-        pretrained=True,
+        start="pretrain",
+        data="judge",
     ),
     "aialp_ap": Method(
         "A-iALP_ap",
         "iALP paper, Algorithm 2, adaptive policy: Eqs. 14, 15",
         about="The pre-trained policy is frozen and mixed with a new one that learns online; alpha shifts the weight.",
-        pretrained=True,
+        start="pretrain",
+        data="judge",
         mixture=True,
         module="ialp_rllib.agent.rllib.modules:MixtureModule",
         settings=("adapt.alpha", "adapt.beta_init"),
@@ -151,6 +178,21 @@ def method(name: str) -> Method:
     if name not in METHODS:
         raise InputError("adapt.methods", f"unknown method {name!r}", f"any of {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def chosen_methods(settings: Settings) -> dict[str, Method]:
+    """The methods of ``adapt.methods`` by name.
+
+    Raises:
+        InputError: one of them is unknown, or cannot be run in the world of these settings.
+    """
+    chosen = {name: method(name) for name in settings.adapt.methods}
+    for name, spec in chosen.items():
+        if settings.users.world not in spec.worlds:
+            known = [other for other, one in METHODS.items() if settings.users.world in one.worlds]
+            problem = f"{name!r} cannot be run in a {settings.users.world} world, only in: {', '.join(spec.worlds)}"
+            raise InputError("adapt.methods", problem, f"any of {', '.join(known)}")
+    return chosen
 
 
 def register(name: str, entry: Method) -> None:

@@ -26,14 +26,14 @@ def baselines(ids: Iterable[str], learning: bool = False) -> list[str]:
 
     Args:
         ids: methods.
-        learning: only those that learn online, as the baselines of the publication do.
+        learning: only those that learn online from random weights, as the baselines of the publication do.
     """
     return [
         name
         for name in method_order(ids)
         if name in METHODS
-        and not (METHODS[name].pretrained or METHODS[name].judge_selects)
-        and (METHODS[name].learns or not learning)
+        and not METHODS[name].learns_from_judge
+        and (not learning or (METHODS[name].learns and not METHODS[name].start))
     ]
 
 

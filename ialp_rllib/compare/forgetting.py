@@ -41,7 +41,7 @@ def forgetting(curve: pd.DataFrame) -> tuple[float, float]:
 
 
 def forgetting_by_run(curves: pd.DataFrame) -> pd.DataFrame:
-    """:func:`forgetting` of every run of a pre-trained method that learns online.
+    """:func:`forgetting` of every run of a method that starts from a trained policy and learns online.
 
     Args:
         curves: rows of ``curves``.
@@ -49,7 +49,7 @@ def forgetting_by_run(curves: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns :data:`COLUMNS`; empty if there is no such method.
     """
-    learners = {name for name, spec in METHODS.items() if spec.pretrained and spec.learns}
+    learners = {name for name, spec in METHODS.items() if spec.start and spec.learns}
     pretrained = curves[curves["method"].isin(learners)]
     rows = []
     for policy in POLICIES:

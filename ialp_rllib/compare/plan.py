@@ -76,9 +76,10 @@ class Comparison:
                 _ = run.fingerprints[stage]
 
 
-def default_methods() -> tuple[str, ...]:
-    """All methods without a judge online; a judge online takes many times as long."""
-    return tuple(method_order(name for name, spec in METHODS.items() if not spec.judge_selects))
+def default_methods(settings: Settings) -> tuple[str, ...]:
+    """All methods of this world without a judge online; a judge online takes many times as long."""
+    world = settings.users.world
+    return tuple(method_order(n for n, spec in METHODS.items() if world in spec.worlds and not spec.judge_selects))
 
 
 def plan_comparison(
@@ -142,7 +143,7 @@ def plan_comparison(
                 plain,
                 scenario=name,
                 seeds=tuple(range(seeds)),
-                adapt=dataclasses.replace(plain.adapt, methods=chosen),
+                adapt=dataclasses.replace(plain.adapt, methods=chosen or default_methods(plain)),
                 catalogue=dataclasses.replace(plain.catalogue, data=folder) if folder else plain.catalogue,
             )
             names.append(name)
@@ -185,9 +186,8 @@ def _overrides_by_scenario(overrides: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _methods(text: str) -> tuple[str, ...]:
-    if not text.strip():
-        return default_methods()
-    names = [name.strip() for name in text.split(",")]
+    """The named methods, in the order of the tables; none: those of each scenario's world."""
+    names = [name.strip() for name in text.split(",")] if text.strip() else []
     for name in names:
         if name not in METHODS:
             raise InputError("--methods", f"names {name!r}", f"any of {', '.join(METHODS)}, separated by commas")

@@ -10,7 +10,7 @@ from typing import Any
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
-from ialp_rllib.agent.methods import OWN_SETTINGS, method, options, resolve
+from ialp_rllib.agent.methods import OWN_SETTINGS, chosen_methods, method, options, resolve
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
@@ -31,9 +31,7 @@ _NOT_SHARED = {"adapt.methods", "adapt.plugins", *OWN_SETTINGS}
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Train every (method, seed) that is not finished yet, side by side."""
     settings = run.settings
-    names = settings.adapt.methods
-    for name in names:
-        method(name)
+    names = list(chosen_methods(settings))
     runtime.start(settings.runtime)
     stages = {(name, seed): job_stage(run, name, seed) for seed in settings.seeds for name in names}
     left = [job for job, stage in stages.items() if not stage.up_to_date()]
@@ -129,7 +127,7 @@ def method_config(
         return users if judge is None else JudgedUserVectorEnv(users, judge, settings.judge.candidates)
 
     config = base_config(settings, catalogue, make_env)
-    theta = str(root / "pretrain" / f"seed-{seed}" / "policy.safetensors") if spec.pretrained else ""
+    theta = str(root / spec.start / f"seed-{seed}" / "policy.safetensors") if spec.start else ""
     start = theta if not spec.mixture or settings.adapt.beta_init == "theta" else ""
     config.ialp(
         learns=spec.learns,
@@ -139,7 +137,7 @@ def method_config(
         objective=resolve(spec.objective),
         buffer_class=resolve(spec.buffer),
         options=options(settings, spec),
-        features={**config.features, **(spec.features(settings, catalogue) if spec.features else {})},
+        features={**config.features, **(spec.features(settings, catalogue, root) if spec.features else {})},
         candidates=settings.judge.candidates if spec.judge_selects else 0,
         proposals=settings.pretrain.proposals,
     )

@@ -19,13 +19,13 @@ from ialp_rllib.stages.run import RunFolder
 def notes(settings: Settings) -> list[str]:
     """What a reader must know to read the figures rightly."""
     found = []
-    pretrained = any(method(name).pretrained for name in settings.adapt.methods)
-    if pretrained and settings.judge.model == "tiny":
+    judged = any(method(name).learns_from_judge for name in settings.adapt.methods)
+    if judged and settings.judge.model == "tiny":
         known = (
             "" if settings.scenario == "sample" else " It knows only the sample's words: here its answers mean little."
         )
         found.append(f"The judge is the tiny one that ships with the package, not a Mistral 7B.{known}")
-    if settings.judge.is_oracle and any(m.pretrained or m.judge_selects for m in map(method, settings.adapt.methods)):
+    if settings.judge.is_oracle and judged:
         known = f"what it believes correlates {settings.judge.oracle.correlation:g} with their true answers"
         found.append(f"The judge is an oracle that knows the test world's users, no LLM: {known}.")
     if settings.users.world == "rating":

@@ -14,7 +14,7 @@ import yaml
 
 from ialp_rllib import __version__
 from ialp_rllib.agent.checkpoints.files import CHECKPOINT_FILES
-from ialp_rllib.agent.methods import load_plugins, method
+from ialp_rllib.agent.methods import chosen_methods, load_plugins
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import data_folder, source_files
@@ -85,10 +85,10 @@ def _judge_needs(*names: str) -> Callable[[Settings], tuple[str, ...]]:
 
 def _adapt_needs(settings: Settings) -> tuple[str, ...]:
     """Methods that start from random weights and choose items themselves need no judge."""
-    methods = [method(name) for name in settings.adapt.methods]
+    methods = chosen_methods(settings).values()
     judge = ("tune",) if any(m.judge_selects for m in methods) else ()
-    policy = ("pretrain",) if any(m.pretrained for m in methods) else ()
-    return ("prepare", "users", *judge, *policy)
+    starts = {m.start for m in methods} - {""}
+    return ("prepare", "users", *judge, *sorted(starts))
 
 
 JOB_FILES = (

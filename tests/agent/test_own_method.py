@@ -69,3 +69,14 @@ def test_names_of_methods_are_unique(soft_q: Method) -> None:
         register("soft_q", Method("Another", "elsewhere"))
     with pytest.raises(InputError, match=r"any of .*dqn.*soft_q"):
         method("soft_r")
+
+
+def test_a_method_names_the_stage_it_starts_from_and_the_worlds_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Method("From pre-training", "here", start="pretrain", worlds=("sequence",))
+    assert entry.pretrained and entry.learns_from_judge and not Method("A", "b").learns_from_judge
+    assert Method("A", "b", data="judge").learns_from_judge and Method("A", "b", judge_selects=True).learns_from_judge
+    monkeypatch.setitem(METHODS, "mine", entry)
+    needed = needed_stages(load("sample", ["adapt.methods=[mine]"]))
+    assert needed == ["prepare", "users", "tune", "distil", "pretrain", "adapt", "report"]
+    with pytest.raises(InputError, match="'mine' cannot be run in a rating world, only in: sequence"):
+        needed_stages(load("coat", ["adapt.methods=[a2c, mine]"]))

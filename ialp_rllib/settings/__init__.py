@@ -22,6 +22,7 @@ from ialp_rllib.settings.catalogue import (
     UsersFile,
 )
 from ialp_rllib.settings.judge import ORACLE, DistilSettings, JudgeSettings, OracleSettings, TuneSettings
+from ialp_rllib.settings.paper import Departure, departures
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
 from ialp_rllib.settings.users import (
     ChurnSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "ChurnSettings",
     "DQNSettings",
     "DeepFMSettings",
+    "Departure",
     "DislikesSettings",
     "DistanceSettings",
     "DistilSettings",
@@ -66,6 +68,7 @@ __all__ = [
     "TuneSettings",
     "UsersFile",
     "UsersSettings",
+    "departures",
     "fingerprint",
     "from_dict",
     "load",

@@ -14,9 +14,10 @@ import yaml
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings.agent import AdaptSettings, AgentSettings, PretrainSettings
-from ialp_rllib.settings.base import from_dict, group, read_yaml, setting
+from ialp_rllib.settings.base import from_dict, group, read_yaml, setting, to_dict
 from ialp_rllib.settings.catalogue import CatalogueSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
+from ialp_rllib.settings.paper import OURS, PAPER_PRESET, paper_values
 from ialp_rllib.settings.strict_yaml import dropped, parse_yaml
 from ialp_rllib.settings.together import check_together
 from ialp_rllib.settings.users import UsersSettings
@@ -71,6 +72,12 @@ class Settings:
     """A scenario: all settings of a run."""
 
     scenario: str = setting("", "Name of the scenario, and default name of the run's folder.")
+    preset: str = setting(
+        OURS,
+        "ours: the defaults and the scenario's values. paper: agent, pre-training and judge as published, without our "
+        "departures. `--set preset=paper` replaces values of the scenario's file, but none that `--set` gives.",
+        choices=(OURS, PAPER_PRESET),
+    )
     seeds: tuple[int, ...] = setting((0,), "Random seeds: one training run per method and seed.", low=0)
     catalogue: CatalogueSettings = group(CatalogueSettings)
     users: UsersSettings = group(UsersSettings)
@@ -119,12 +126,16 @@ def load(scenario: str, overrides: Sequence[Override] = (), *, allow_plugins: bo
         known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
         raise InputError(f"scenario {scenario[:300]!r}", "not found", f"one of {known}, or the path of a .yaml file")
     tree = read_yaml(path)
-    places = {}
+    places: dict[str, str] = {}
+    given: dict[str, Any] = {}  # what the overrides say, without the file
     for override in overrides:
         key, value, where = _parsed(override) if isinstance(override, str) else (*override, override[0])
         places[key] = where
         _override(tree, key, value, where)
+        _override(given, key, value, where)
     settings = from_dict(Settings, tree, str(path), places=places)
+    if settings.preset == PAPER_PRESET:
+        settings = _as_in_the_paper(settings, given if "preset" in places else tree, str(path))
     check_together(
         settings.scenario,
         settings.seeds,
@@ -179,6 +190,21 @@ def _parsed(override: str) -> tuple[str, Any, str]:
     except yaml.YAMLError as error:
         raise InputError(where, "the value is not valid YAML", "for example 3, true, [1, 2]") from error
     return key, value, where
+
+
+def _as_in_the_paper(settings: Settings, given: dict[str, Any], path: str) -> Settings:
+    """``settings`` with the publication's values for all of its settings that ``given``, a nested mapping, lacks.
+
+    Where the file itself names the preset, its own values are given: so a run's ``settings.yaml`` is read as written.
+    """
+    tree = to_dict(settings)
+    for key, value in paper_values(settings).items():
+        inner: Any = given
+        for name in key.split("."):
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if inner is None:
+            _override(tree, key, value, path)
+    return from_dict(Settings, tree, path)
 
 
 def _override(tree: dict[str, Any], key: str, value: Any, where: str) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ialp_rllib.agent.methods import METHODS
 
 BASELINE = "a2c"
+_DATA = ("none", "log", "judge")  # what a method has read; each includes what stands before it
+_KNOW_TRAIN_USERS = frozenset({"best_list", "model_greedy"})  # by the train world's user model, of the whole log
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,23 @@ class MethodStyle:
     dash: tuple[float, ...] = ()
 
 
-# Colours: Okabe and Ito (2008) and two greys.
+# A hue of its own for each method of the default set, of contrast 2.7 and more on white and on the page's dark ground;
+# the greys are for what knows nothing. References are dotted or finely dashed.
 _LINES: dict[str, tuple[str, tuple[float, ...]]] = {
     "random": ("#8C959F", (1, 1.5)),
-    "popularity": ("#882255", (1, 3)),
+    "popularity": ("#8F8B00", (1, 2.5)),
+    "best_list": ("#0FA3B1", (3, 1.2, 1, 1.2)),
+    "warm": ("#D98E04", (3, 1)),
+    "model_greedy": ("#E0457B", (1, 1)),
+    "judge_direct": ("#6FA01A", (5, 1.2, 1, 1.2)),
     "dqn": ("#CC79A7", (5, 1.5)),
-    "pg": ("#E69F00", (3, 1.5)),
+    "pg": ("#A5714A", (3, 1.5)),
     "a2c": ("#6E7781", ()),
     "ialp": ("#009E73", (4, 1.5)),
     "llm_online": ("#56B4E9", (6, 1)),
-    "aialp_ft": ("#0072B2", (7, 1.5)),
+    "warm_ft": ("#7B6FD8", (7, 1.5)),
+    "warm_ap": ("#B04BB0", ()),
+    "aialp_ft": ("#1F78C8", (7, 1.5)),
     "aialp_ap": ("#D55E00", ()),
 }
 _SPARE = (("#AA4499", (2, 1)), ("#999933", (4, 1, 1, 1)), ("#44AA99", (6, 2)), ("#B07AA1", (1, 1)))
@@ -64,6 +73,33 @@ def method_order(ids: Iterable[str]) -> list[str]:
     wanted = set(ids)
     known = [name for name in METHODS if name in wanted and name in _LINES]
     return [*known, *sorted(wanted - set(known))]
+
+
+def is_reference(method: str) -> bool:
+    """Whether a method stands in tables for others to be compared with."""
+    return method in METHODS and METHODS[method].reference
+
+
+def references_for(method: str, ids: Iterable[str], whole_log: bool = True) -> list[str]:
+    """The references among ``ids`` that have read no more than ``method``, in the order of the tables.
+
+    What a judge says counts as more than the log, since judges may be tuned on it.
+
+    Args:
+        method: the method to compare.
+        ids: the methods that were measured.
+        whole_log: whether agents see the whole log. If they do not (``catalogue.log_users``, ``catalogue.cold_items``),
+            references that ask the train world's user model have read more than any of them.
+    """
+    read = _DATA.index(METHODS[method].data) if method in METHODS else 0
+    return [
+        name
+        for name in method_order(ids)
+        if is_reference(name)
+        and name != method
+        and _DATA.index(METHODS[name].data) <= read
+        and (whole_log or name not in _KNOW_TRAIN_USERS)
+    ]
 
 
 def label(method: str) -> str:

@@ -1,0 +1,37 @@
+"""Which references a method is compared with, and how methods are told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ialp_rllib.agent.methods import METHODS
+from ialp_rllib.report.kit.names import is_reference, method_styles, references_for
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The references of sequence worlds beside the other methods."""
+    popularity = METHODS["popularity"]
+    for name, data in (("best_list", "log"), ("warm", "log"), ("model_greedy", "log"), ("judge_direct", "judge")):
+        monkeypatch.setitem(METHODS, name, dataclasses.replace(popularity, title=name, data=data))
+    warm_ft = dataclasses.replace(METHODS["a2c"], title="warm_ft", data="log", start="warm")
+    monkeypatch.setitem(METHODS, "warm_ft", warm_ft)
+
+
+def test_a_method_is_compared_with_references_that_read_no_more(registry: None) -> None:
+    ids = list(METHODS)
+    assert references_for("a2c", ids) == ["random"]
+    log = ["random", "popularity", "best_list", "warm", "model_greedy"]
+    assert set(references_for("warm_ft", ids)) == set(log)
+    assert set(references_for("aialp_ap", ids)) == {*log, "judge_direct"}
+    assert "warm" not in references_for("warm", ids)
+    assert set(references_for("warm_ft", ids, whole_log=False)) == {"random", "popularity", "warm"}
+    assert references_for("of a plugin that is not there", ids) == ["random"]
+    assert is_reference("warm") and not is_reference("warm_ft") and not is_reference("no such method")
+
+
+def test_every_method_has_a_line_of_its_own() -> None:
+    styles = method_styles(METHODS).values()
+    assert len({(style.colour, style.dash) for style in styles}) == len(METHODS)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from ialp_rllib.agent.methods import METHODS
 
 BASELINE = "a2c"
-_DATA = ("none", "log", "judge")  # what a method has read; each includes what stands before it
-_KNOW_TRAIN_USERS = frozenset({"best_list", "model_greedy"})  # by the train world's user model, of the whole log
 
 
 @dataclass(frozen=True)
@@ -73,33 +71,6 @@ def method_order(ids: Iterable[str]) -> list[str]:
     wanted = set(ids)
     known = [name for name in METHODS if name in wanted and name in _LINES]
     return [*known, *sorted(wanted - set(known))]
-
-
-def is_reference(method: str) -> bool:
-    """Whether a method stands in tables for others to be compared with."""
-    return method in METHODS and METHODS[method].reference
-
-
-def references_for(method: str, ids: Iterable[str], whole_log: bool = True) -> list[str]:
-    """The references among ``ids`` that have read no more than ``method``, in the order of the tables.
-
-    What a judge says counts as more than the log, since judges may be tuned on it.
-
-    Args:
-        method: the method to compare.
-        ids: the methods that were measured.
-        whole_log: whether agents see the whole log. If they do not (``catalogue.log_users``, ``catalogue.cold_items``),
-            references that ask the train world's user model have read more than any of them.
-    """
-    read = _DATA.index(METHODS[method].data) if method in METHODS else 0
-    return [
-        name
-        for name in method_order(ids)
-        if is_reference(name)
-        and name != method
-        and _DATA.index(METHODS[name].data) <= read
-        and (whole_log or name not in _KNOW_TRAIN_USERS)
-    ]
 
 
 def label(method: str) -> str:

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from ialp_rllib.agent.methods import METHODS
-from ialp_rllib.report.kit.names import is_reference, method_styles, references_for
+from ialp_rllib.report.kit.names import method_styles
+from ialp_rllib.report.kit.references import available, is_reference, untrained
 
 
 @pytest.fixture
@@ -20,15 +21,17 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "warm_ft", warm_ft)
 
 
-def test_a_method_is_compared_with_references_that_read_no_more(registry: None) -> None:
+def test_a_method_is_compared_with_those_that_read_no_more(registry: None) -> None:
     ids = list(METHODS)
-    assert references_for("a2c", ids) == ["random"]
-    log = ["random", "popularity", "best_list", "warm", "model_greedy"]
-    assert set(references_for("warm_ft", ids)) == set(log)
-    assert set(references_for("aialp_ap", ids)) == {*log, "judge_direct"}
-    assert "warm" not in references_for("warm", ids)
-    assert set(references_for("warm_ft", ids, whole_log=False)) == {"random", "popularity", "warm"}
-    assert references_for("of a plugin that is not there", ids) == ["random"]
+    online = {"dqn", "pg", "a2c"}
+    assert set(available("a2c", ids)) == {"random", "dqn", "pg"}
+    log = {"random", "popularity", "best_list", "warm", "model_greedy", *online}
+    assert set(available("warm_ft", ids)) == log
+    assert set(available("aialp_ap", ids)) == {*log, "judge_direct", "warm_ft"}
+    assert "warm" not in available("warm", ids)
+    assert set(available("warm_ft", ids, whole_log=False)) == log - {"best_list", "model_greedy"}
+    assert available("aialp_ap", ids) == available("of a plugin that is not registered", ids)
+    assert set(untrained(ids)) == online
     assert is_reference("warm") and not is_reference("warm_ft") and not is_reference("no such method")
 
 

@@ -15,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from ialp_rllib.settings.scenario import Settings
+from typing import Any
 
 OURS, PAPER_PRESET = "ours", "paper"
 _PAPER_UPDATES = 50_000
+Settings = Any  # ialp_rllib.settings.Settings, whose module imports this one
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Departure:
 
 
 def _whole_session(settings: Settings) -> int:
-    return max(settings.agent.history, settings.users.horizon + 1)
+    return int(max(settings.agent.history, settings.users.horizon + 1))
 
 
 PAPER = (

@@ -25,8 +25,8 @@ from ialp_rllib.settings import Settings
 class Method:
     """One method of the comparison.
 
-    ``module``, ``objective`` and ``buffer`` are objects or import strings ``package.module:name``; import strings let
-    the registry be listed without importing torch and RLlib.
+    ``module``, ``objective``, ``buffer`` and ``features`` are objects or import strings ``package.module:name``; import
+    strings let the registry be listed without importing torch and RLlib.
 
     Attributes:
         title: name of the method as papers write it.
@@ -64,7 +64,7 @@ class Method:
     objective: Any = "ialp_rllib.agent.rllib.objectives:actor_critic"
     buffer: Any = "ialp_rllib.agent.policy.replay:ColumnarReplay"
     settings: tuple[str, ...] = ()
-    features: Callable[[Settings, Catalogue, Path], dict[str, Any]] | None = None
+    features: Callable[[Settings, Catalogue, Path], dict[str, Any]] | str = ""
     data: str = "none"
     reference: bool = False
     worlds: tuple[str, ...] = ("sequence", "rating")
@@ -103,6 +103,29 @@ METHODS = {
         features=_popularity,
         data="log",
         reference=True,
+    ),
+    "best_list": Method(
+        "Best list",
+        "one list for all users, chosen greedily on the train world's user model; the same when sampled",
+        about="Plays one fixed list for everybody: the best by the user model that was fitted on the train log.",
+        learns=False,
+        module="ialp_rllib.agent.rllib.references:ListModule",
+        features="ialp_rllib.agent.policy.references:best_list",
+        settings=("users.horizon",),
+        data="log",
+        reference=True,
+        worlds=("sequence",),
+    ),
+    "model_greedy": Method(
+        "Greedy on user model",
+        "the item with the highest score of the train world's user model; sampled: softmax of its logits",
+        about="Recommends what the user model that was fitted on the train log says the user likes most.",
+        learns=False,
+        module="ialp_rllib.agent.rllib.references:UserModelModule",
+        features="ialp_rllib.agent.policy.references:user_model",
+        data="log",
+        reference=True,
+        worlds=("sequence",),
     ),
     "dqn": Method(
         "DQN",

@@ -137,7 +137,7 @@ def method_config(
         objective=resolve(spec.objective),
         buffer_class=resolve(spec.buffer),
         options=options(settings, spec),
-        features={**config.features, **(spec.features(settings, catalogue, root) if spec.features else {})},
+        features={**config.features, **(resolve(spec.features)(settings, catalogue, root) if spec.features else {})},
         candidates=settings.judge.candidates if spec.judge_selects else 0,
         proposals=settings.pretrain.proposals,
     )

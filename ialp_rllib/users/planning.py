@@ -1,4 +1,4 @@
-"""Reference policies in the simulated environment: uniform random, and greedy on a user model."""
+"""Reference policies in simulated environments: random, one list for everybody, and greedy on a user model."""
 
 from __future__ import annotations
 
@@ -36,6 +36,33 @@ def greedy_on_model(world: World, model: SequenceModel, episodes: int, seed: int
         return action
 
     return _summary(*rollout(world, act, episodes, seed))
+
+
+@torch.no_grad()
+def best_list(model: SequenceModel, starts: np.ndarray, length: int) -> np.ndarray:
+    """The best fixed list for everybody by a user model, built greedily.
+
+    Each next item is the one that users like most on average, after their first item and the list so far. As in
+    :func:`greedy_on_model`, the effect of an item on later rewards is ignored.
+
+    Args:
+        model: gives the probability that a user likes an item after a session.
+        starts: ``(n,) int``, first items of the sessions of n users.
+        length: number of items; with the horizon + 1 of them, one that the session does not hold is always left.
+
+    Returns:
+        ``(min(length, I),) int64`` distinct items, in the order in which they are recommended.
+    """
+    table = model.table()
+    session = torch.full((len(starts), model.window), model.n_items)
+    session[:, -1] = torch.from_numpy(starts.astype(np.int64))
+    chosen: list[int] = []
+    for _ in range(min(length, model.n_items)):
+        liked = torch.sigmoid(score_all(model, session, table)).double().mean(0)  # an item of the session: 0
+        liked[chosen] = -1
+        chosen.append(int(liked.argmax()))
+        session = torch.cat([session[:, 1:], torch.full_like(session[:, :1], chosen[-1])], 1)
+    return np.array(chosen)
 
 
 def rollout(world: World, policy: Policy, episodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,13 @@ from ialp_rllib.agent.methods import METHODS, resolve
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.trainer import build
-from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings
+from ialp_rllib.catalogue.disk import write_catalogue
+from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings, SequenceModelSettings
 from ialp_rllib.users.env import UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, close_pairs
 from ialp_rllib.users.rewards import RatingReward
+from ialp_rllib.users.sequence import SequenceModel, make_model, save_sequence
+from tests.users.small import make_catalogue
 
 FinalState = tuple[dict[str, torch.Tensor], dict[str, float | int | None]]  # weights and progress
 
@@ -44,6 +47,22 @@ def make_world(n_items: int = 20, horizon: int = 10, seed: int = 0) -> World:
         memory=3,
         shows_user=True,
     )
+
+
+def write_user_model(root: Path, window: int = 8, items: int = 20) -> SequenceModel:
+    """A run's folder with a catalogue and a user model of random weights for the train world."""
+    catalogue, settings = make_catalogue(items=items), SequenceModelSettings(dim=8, window=window)
+    model = make_model(catalogue, settings).eval()
+    rng = np.random.default_rng(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.from_numpy(rng.normal(0, 0.7, tuple(parameter.shape))))
+        model.item.weight[-1] = 0
+    for folder in ("prepare", "users/train"):
+        (root / folder).mkdir(parents=True)
+    write_catalogue(catalogue, root / "prepare")
+    save_sequence(model, settings, root / "users" / "train")
+    return model
 
 
 def make_config(runners: int = 0, **options: Any) -> IALPConfig:

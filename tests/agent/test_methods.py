@@ -17,7 +17,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import DQNSettings, PGSettings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.run import RunFolder
-from tests.agent.small import make_method, restored_and_not
+from tests.agent.small import make_method, restored_and_not, write_user_model
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -138,10 +138,13 @@ def test_pg_separates_episodes_of_two_runners(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_masked_items_are_never_recommended(name: str) -> None:
+def test_masked_items_are_never_recommended(name: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"agent": {"mask_recent": 8, "batch": 8, "warmup": 8, "history": 8}}
     if METHODS[name].judge_selects:
         changes["candidates"] = 4
+    if name == "model_greedy":
+        write_user_model(tmp_path)
+        changes["features"] = {"user_model": str(tmp_path)}
     algorithm = make_method(name, **changes)
     runner = algorithm.env_runner_group.local_env_runner
     if not METHODS[

@@ -20,10 +20,10 @@ ITEMS, USERS = 30, 10
 Policy = Callable[[UserVectorEnv], np.ndarray]
 
 
-def make_catalogue(texts: dict[str, list[str]] | None = None) -> Catalogue:
+def make_catalogue(texts: dict[str, list[str]] | None = None, items: int = ITEMS) -> Catalogue:
     """The log of user u has the items u and u + 10."""
     return Catalogue(
-        item_ids=np.array([f"i{n}" for n in range(ITEMS)], object),
+        item_ids=np.array([f"i{n}" for n in range(items)], object),
         item_texts={name: np.array(values, object) for name, values in (texts or {}).items()},
         user_ids=np.array([f"u{n}" for n in range(USERS)], object),
         user_texts={},

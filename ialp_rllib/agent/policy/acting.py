@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ialp_rllib.agent.policy.blockwise import MASKED
 from ialp_rllib.agent.policy.losses import mixture
-from ialp_rllib.agent.policy.networks import Critic, NetworkConfig, Policy, mask
+from ialp_rllib.agent.policy.networks import Critic, NetworkConfig, Policy, mask, masked_items
 
 
 class Softmax(nn.Module):
@@ -75,5 +75,35 @@ class Scores(nn.Module):
         return probs, probs
 
 
-ACTS: dict[str, type[nn.Module]] = {"softmax": Softmax, "mixture": Mixture, "q": GreedyQ, "scores": Scores}
+class Listed(nn.Module):
+    """One fixed list for everybody, played in order: the first item of it that the observed session does not hold.
+
+    ``scores``: ``(I + 1,)``, the higher the earlier; the same for items that are not in the list. Where the session
+    holds all items, they are repeated as far as the action mask allows. Sampling plays the same list.
+    """
+
+    def __init__(self, network: NetworkConfig) -> None:
+        super().__init__()
+        self.recent = network.mask_recent
+        self.register_buffer("scores", torch.zeros(network.n_items + 1))
+        self.scores: Tensor
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        return in_order(self.scores, observation, self.recent)
+
+
+def in_order(scores: Tensor, observation: Tensor, recent: int) -> tuple[Tensor, Tensor]:
+    """Scores and probabilities of :class:`Listed`, ``(B, I + 1)`` each, of one list's ``scores`` ``(I + 1,)``."""
+    held = masked_items(observation, -1, len(scores) - 1)
+    values = mask(scores.repeat(observation.shape[0], 1).scatter_(1, held, -1.0), observation, recent)
+    return values, torch.zeros_like(values).scatter_(1, values.argmax(1, keepdim=True), 1.0)
+
+
+ACTS: dict[str, type[nn.Module]] = {
+    "softmax": Softmax,
+    "mixture": Mixture,
+    "q": GreedyQ,
+    "scores": Scores,
+    "list": Listed,
+}
 """By the names in ``config.json``."""

@@ -13,8 +13,8 @@ key             value
 ``method``      id of the method
 ``module``      the RLModule that acted in training, for information
 ``acts``        how the policy acts on its tensors: ``softmax`` of an actor's logits, ``mixture`` of two actors (Eq.
-                14), ``q`` (epsilon-greedy on Q-values), ``scores`` (in proportion to fixed scores), or ``own``: by
-                code of that module, which a file cannot hold
+                14), ``q`` (epsilon-greedy on Q-values), ``scores`` (in proportion to fixed scores), ``list`` (one list
+                in the order of fixed scores), or ``own``: by code of that module, which a file cannot hold
 ``network``     the fields of :class:`ialp_rllib.agent.policy.networks.NetworkConfig`. Of ``item_tokens`` it has the
                 number of distinct tokens (null: items are known by their ids alone); of ``user_codes``, whether there
                 are any. The arrays are in ``policy.safetensors``

@@ -17,12 +17,14 @@ from ialp_rllib.agent.policy.saved import OWN
 from ialp_rllib.agent.rllib.baselines import FixedModule, QModule
 from ialp_rllib.agent.rllib.modules import ActorCriticModule, MixtureModule
 from ialp_rllib.agent.rllib.private import local_learner
+from ialp_rllib.agent.rllib.references import ListModule
 
 _KEPT = ("policy.", "critic.", "scores")
 # How a module acts, as `config.json` of a saved policy names it, and what it needs for that beside the trained weights.
 _ACTS: dict[type[ActorCriticModule], tuple[str, tuple[str, ...]]] = {
     MixtureModule: ("mixture", ("theta.", "alpha")),
     QModule: ("q", ("epsilon",)),
+    ListModule: ("list", ()),
     FixedModule: ("scores", ()),
     ActorCriticModule: ("softmax", ()),
 }

@@ -62,6 +62,8 @@ def compare(
     console.configure_logging(verbose)
     crash.remember(out.expanduser(), shown=verbose or local_mode)
     from ialp_rllib.compare import collect, plan_comparison, write_comparison
+    from ialp_rllib.compare.page.page import missing_text
+    from ialp_rllib.report.kit.names import titles_of
     from ialp_rllib.storage import locked
 
     overrides = [*(set_ or []), *(["runtime.local_mode=true"] if local_mode else [])]
@@ -83,12 +85,11 @@ def compare(
         measurements = collect(plan)
         with console.messages.status("Estimating intervals"):
             analysis = write_comparison(measurements, plan.folder)
-    if measurements.missing:
-        from ialp_rllib.compare.page.page import missing_text
-
-        missing = missing_text(measurements.missing)
-        console.messages.print(Text.assemble(("not finished", "yellow"), f" {missing}"), soft_wrap=True)
-    _show(analysis)
+    with titles_of(measurements.settings):
+        if measurements.missing:
+            missing = missing_text(measurements.missing)
+            console.messages.print(Text.assemble(("not finished", "yellow"), f" {missing}"), soft_wrap=True)
+        _show(analysis)
     console.print_path("Comparison", plan.folder / "index.html")
 
 

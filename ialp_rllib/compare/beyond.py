@@ -88,7 +88,7 @@ def beyond_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     head = ["Scenario", "Method", "Coverage % at epoch 0", "Coverage % at the end", "Effective items at epoch 0"]
     head += ["Effective items at the end", "Forgetting %", "Steps to recovery", "Seeds recovered"]
     rows = [
-        [row["scenario"], label(row["method"])]
+        [row["scenario"], label(row["method"], row["scenario"])]
         + [format_estimate(row, measure) for measure in BEYOND[:-1]]
         + [f"{format_count(row['steps_back'])} {steps_interval(row)}".rstrip(), recovered_seeds(row)]
         for _, row in in_percent(table).iterrows()

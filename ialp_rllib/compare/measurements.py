@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from ialp_rllib.compare.plan import Comparison
 from ialp_rllib.errors import InputError
 from ialp_rllib.report.kit.names import method_order
 from ialp_rllib.results.schemas import check_curves, check_results, read_curves
-from ialp_rllib.settings import to_dict
+from ialp_rllib.settings import Departure, departures, to_dict
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.gather import gather, notes, versions
 from ialp_rllib.stages.run import RunFolder
@@ -41,6 +41,7 @@ class Measurements:
         costs: one row per scenario, method and seed, with the columns :data:`COSTS`.
         random: scenario -> return of uniform random recommendations in the test world.
         settings: scenario -> its settings as nested plain data.
+        departures: scenario -> in what it differs from the publication.
         missing: (scenario, method, seed) of the training runs that are not finished.
         notes: limitations of the results that a reader must know.
         cross_validated: the scenarios that are cross-validated: each seed is tested on different users.
@@ -53,6 +54,7 @@ class Measurements:
     costs: pd.DataFrame
     random: Mapping[str, float]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    departures: Mapping[str, Sequence[Departure]] = field(default_factory=dict)
     missing: tuple[tuple[str, str, int], ...] = ()
     notes: tuple[str, ...] = ()
     cross_validated: frozenset[str] = frozenset()
@@ -104,6 +106,7 @@ def collect(plan: Comparison) -> Measurements:
         costs=pd.DataFrame(costs, columns=list(COSTS)),
         random=random.groupby(0)[1].mean().to_dict(),  # test parts are weighted by their number of training runs
         settings=_settings(plan),
+        departures={name: departures(parts[0].settings) for name, parts in plan.scenarios().items()},
         missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
         cross_validated=frozenset(name for name, parts in plan.scenarios().items() if len(parts) > 1),
         variants={name: (base, variant.label) for name, (base, variant) in plan.variants.items()},

@@ -144,7 +144,7 @@ def results_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Header and rows of text of :func:`results_table` for one policy."""
     head = ["Scenario", "Epoch", "Method", *_HEADS.values(), *(f"{h} published" for h in _HEADS.values()), "Verdict"]
     rows = [
-        [row["scenario"], row["epoch"], label(row["method"])]
+        [row["scenario"], row["epoch"], label(row["method"], row["scenario"])]
         + [format_estimate(row, measure) for measure in RETURNS]
         + [format_number(row[f"published_{measure}"]) for measure in RETURNS]
         + [verdict_text(row)]
@@ -168,7 +168,8 @@ def ratios_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     head = ["Ratio of returns", "Epoch", "Scenario", "Best of", "Baseline", "Here", "Published", "Claimed"]
     rows = [
         [
-            *(label(row["method"]), row["epoch"], row["scenario"], row["against"], label(row["baseline"])),
+            *(label(row["method"], row["scenario"]), row["epoch"], row["scenario"]),
+            *(row["against"], label(row["baseline"], row["scenario"])),
             *(format_estimate(row, "ratio"), format_number(row["published"]), format_number(row["claimed"])),
         ]
         for _, row in table.iterrows()

@@ -92,7 +92,7 @@ def varied_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             row["scenario"],
-            label(row["method"]),
+            label(row["method"], _run(row)),
             row["epoch"],
             row["variant"],
             format_estimate(row, "return"),
@@ -105,6 +105,11 @@ def varied_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
+def _run(row: pd.Series) -> str:
+    """Name of the varied scenario that a row is of."""
+    return f"{row['scenario']}, {row['variant']}"
+
+
 def _signed(value: float) -> str:
     return f"{value:+.3g}" if np.isfinite(value) else ABSENT
 
@@ -115,7 +120,7 @@ def groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
     for _, row in table[table["policy"] == policy].iterrows():
         by_name.setdefault(f"{row['scenario']}, epoch {row['epoch']}", []).append(
             {
-                "method": method_styles([row["method"]])[row["method"]],
+                "method": method_styles([row["method"]], _run(row))[row["method"]],
                 "variant": row["variant"],
                 "return": format_number(row["return"]),
                 "return_interval": format_interval(row["return_low"], row["return_high"]),

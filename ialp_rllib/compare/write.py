@@ -15,6 +15,7 @@ from ialp_rllib.compare.measurements import Measurements
 from ialp_rllib.compare.page import formats, page
 from ialp_rllib.compare.page.figures import as_file
 from ialp_rllib.errors import storage_errors
+from ialp_rllib.report.kit.names import titles_of
 from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,11 @@ def write_comparison(measurements: Measurements, folder: Path) -> Analysis:
     Raises:
         InputError: the folder cannot be written to.
     """
+    with titles_of(measurements.settings):
+        return _write(measurements, folder)
+
+
+def _write(measurements: Measurements, folder: Path) -> Analysis:
     analysis = analyse(measurements)
     figures = page.draw(measurements, analysis)
     text = page.render(measurements, analysis, figures)

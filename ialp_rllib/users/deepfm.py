@@ -129,7 +129,9 @@ _AVERAGED = ("epochs", "held_out_rmse", "held_out_correlation")
 def fit_deepfm(
     catalogue: Catalogue, settings: DeepFMSettings, seed: int, device: str = "cpu"
 ) -> tuple[Ensemble, dict[str, Any]]:
-    r"""Fit an ensemble to the self-selected ratings (``split`` 0), each member with another seed and held-out part.
+    r"""Fit an ensemble to the self-selected ratings (``split`` 0) of the train users.
+
+    Each member has another seed and another held-out part. Ratings of other users have no part in it.
 
     .. math:: L = \frac{\sum_{(u, i) \in B} w_{ui} (\hat y_{ui} - y_{ui})^2}{\sum_{(u, i) \in B} w_{ui}}
               + \lambda \operatorname{mean}_{(u, j) \in N} \hat y_{uj}^2
@@ -145,8 +147,8 @@ def fit_deepfm(
     Returns:
         The ensemble, each member with the weights of its best epoch, on the CPU; and its quality: mean over the members
         of ``epochs``, ``held_out_rmse`` and ``held_out_correlation``; ``held_out_losses`` of the first member by epoch;
-        if the data have uniformly drawn ratings (``split`` 1), ``test_rmse`` and ``test_correlation`` of the ensemble
-        on them.
+        if the data have uniformly drawn ratings of train users (``split`` 1), ``test_rmse`` and ``test_correlation`` of
+        the ensemble on them.
     """
     fields = Fields.of(catalogue)
     members, qualities = [], []
@@ -158,7 +160,7 @@ def fit_deepfm(
             qualities.append(facts)
     ensemble = Ensemble(members).eval()
     quality: dict[str, Any] = {key: float(np.mean([facts[key] for facts in qualities])) for key in _AVERAGED}
-    uniform = np.nonzero(catalogue.split == 1)[0]
+    uniform = np.nonzero((catalogue.split == 1) & np.isin(catalogue.user, catalogue.train_users))[0]
     if len(uniform):
         quality |= _quality("test", ensemble, fields, catalogue, uniform)
     return ensemble, {"held_out_losses": qualities[0]["held_out_losses"], **quality}
@@ -170,8 +172,8 @@ def _fit_member(
     """Fit one model with early stopping on held-out ratings; ``seed`` determines these and all other random draws."""
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
-    rated = np.nonzero(catalogue.split == 0)[0]
-    rated = rng.permutation(rated[np.isfinite(catalogue.rating[rated])])
+    known = (catalogue.split == 0) & np.isin(catalogue.user, catalogue.train_users) & np.isfinite(catalogue.rating)
+    rated = rng.permutation(np.nonzero(known)[0])
     n_held = max(1, round(settings.held_out * len(rated)))
     held, train = rated[:n_held], rated[n_held:]
     torch.manual_seed(seed)

@@ -16,6 +16,7 @@ from ialp_rllib.compare.analysis import Analysis
 from ialp_rllib.compare.measurements import Measurements
 from ialp_rllib.compare.page.figures import aggregate_figures, beyond_figures, curve_figures
 from ialp_rllib.compare.page.glossary import terms
+from ialp_rllib.report.kit.departures import departure_rows
 from ialp_rllib.report.kit.formatting import ABSENT, flatten, format_count, format_number, format_seconds
 from ialp_rllib.report.kit.names import label, method_styles
 from ialp_rllib.report.kit.settings_table import setting_rows
@@ -96,6 +97,7 @@ def render(measurements: Measurements, analysis: Analysis, figures: Figures) -> 
         varied_title=varied.TITLE,
         varied_figures=figures.varied,
         costs=_cost_rows(analysis.costs),
+        departures=departure_rows(measurements.departures),
         settings=_differing(measurements.settings),
         changed=_changed(measurements.settings),
         setting_names=list(measurements.settings),
@@ -128,7 +130,7 @@ def missing_text(missing: tuple[tuple[str, str, int], ...]) -> str:
     """
     seeds: dict[str, dict[str, list[int]]] = {}
     for scenario, name, seed in missing:
-        seeds.setdefault(scenario, {}).setdefault(label(name), []).append(seed)
+        seeds.setdefault(scenario, {}).setdefault(label(name, scenario), []).append(seed)
     return "; ".join(
         f"{scenario}: "
         + ", ".join(f"{name} (seed{'s' if len(ns) > 1 else ''} {', '.join(map(str, ns))})" for name, ns in by.items())
@@ -153,7 +155,7 @@ def _groups(table: pd.DataFrame, spec: tables.PublishedTable) -> list[dict[str, 
 def _row(row: pd.Series) -> dict[str, Any]:
     run = row["seeds"] > 0
     return {
-        "method": method_styles([row["method"]])[row["method"]],
+        "method": method_styles([row["method"]], row["scenario"])[row["method"]],
         "seeds": row["seeds"] if run else "",
         "results": [
             (format_number(row[m]) if run else "", tables.format_interval(row[f"{m}_low"], row[f"{m}_high"]))
@@ -169,11 +171,11 @@ def _row(row: pd.Series) -> dict[str, Any]:
 def _ratio_rows(ratios: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
     return [
         {
-            "method": method_styles([row["method"]])[row["method"]],
+            "method": method_styles([row["method"]], row["scenario"])[row["method"]],
             "epoch": row["epoch"],
             "scenario": row["scenario"],
             "against": row["against"],
-            "baseline": label(row["baseline"]),
+            "baseline": label(row["baseline"], row["scenario"]),
             "ratio": format_number(row["ratio"]),
             "interval": tables.format_interval(row["ratio_low"], row["ratio_high"]),
             "verdict": row["verdict"],
@@ -231,7 +233,7 @@ def _beyond_groups(table: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
             for m in beyond.BEYOND[:-1]
         ]
         cells.append((format_count(row["steps_back"]), beyond.steps_interval(row)))
-        style = method_styles([row["method"]])[row["method"]]
+        style = method_styles([row["method"]], row["scenario"])[row["method"]]
         groups.setdefault(row["scenario"], []).append(
             {"method": style, "cells": cells, "recovered": beyond.recovered_seeds(row)}
         )
@@ -244,7 +246,8 @@ def _cost_rows(costs: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for _, row in costs.iterrows():
         numbers = {name: format_count(row[name]) for name in counts} | {name: _time(row[name]) for name in times}
-        rows.append({"scenario": row["scenario"], "method": method_styles([row["method"]])[row["method"]], **numbers})
+        style = method_styles([row["method"]], row["scenario"])[row["method"]]
+        rows.append({"scenario": row["scenario"], "method": style, **numbers})
     return rows
 
 

@@ -52,7 +52,8 @@ def learning_curve(
         prefix: prefix of its ids, for pages that show the same figure for several scenarios.
     """
     part = curves[curves["series"] == series]
-    styles = method_styles(part["method"])
+    scenarios = set(part["scenario"])
+    styles = method_styles(part["method"], scenarios.pop() if len(scenarios) == 1 else "")
     with matplotlib.rc_context(svg.STYLE):
         figure, axes = svg.new_figure(title, _OVER[over], _MEASURE[measure])
         lines = []

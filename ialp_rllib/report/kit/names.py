@@ -1,16 +1,28 @@
 """Titles, colours and order of methods in tables and figures.
 
-Titles come from the registry of methods, so that the method of a plugin brings its own.
+Titles come from the registry of methods, so that the method of a plugin brings its own. On a page (:func:`titles_of`)
+they also say what a reader must know of a row: ``+r`` for a policy that was pre-trained on rejected candidates, too,
+and a dagger for a method whose judge knows the test world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from ialp_rllib.agent.methods import METHODS
+from ialp_rllib.settings.judge import ORACLE
 
 BASELINE = "a2c"
+REJECTED, TEST_TRUTH = "+r", " †"
+_ABOUT = {
+    REJECTED: "+r: pre-training also learns from the candidates that the judge rejected, which is not published.",
+    TEST_TRUTH: "†: uses test truth. The judge is an oracle that knows the test world; what-if, no result.",
+}
+_PAGE: ContextVar[Mapping[str, Mapping[str, Any]]] = ContextVar("page", default={})  # noqa: B039 (never written to)
 
 
 @dataclass(frozen=True)
@@ -54,15 +66,52 @@ _LINES: dict[str, tuple[str, tuple[float, ...]]] = {
 _SPARE = (("#AA4499", (2, 1)), ("#999933", (4, 1, 1, 1)), ("#44AA99", (6, 2)), ("#B07AA1", (1, 1)))
 
 
-def method_styles(ids: Iterable[str]) -> dict[str, MethodStyle]:
-    """Styles of the methods ``ids``, without duplicates, in the order of :func:`method_order`."""
+@contextmanager
+def titles_of(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+    """Within it, titles of methods have the marks of a page's runs.
+
+    Args:
+        settings: scenario -> settings of its run as nested plain data.
+    """
+    token = _PAGE.set(settings)
+    try:
+        yield
+    finally:
+        _PAGE.reset(token)
+
+
+def _marks(method: str, scenario: str) -> dict[str, str]:
+    """Mark -> how it is written: in brackets if it holds in some of the page's scenarios only."""
+    if method not in METHODS:
+        return {}
+    page, entry = _PAGE.get(), METHODS[method]
+    trees = [page[scenario]] if scenario in page else list(page.values())
+    holds = {
+        REJECTED: [entry.pretrained and _get(tree, "pretrain", "rejected", 0) > 0 for tree in trees],
+        TEST_TRUTH: [entry.learns_from_judge and _get(tree, "judge", "model", "") == ORACLE for tree in trees],
+    }
+    return {mark: mark if all(of) else f" ({mark.strip()})" for mark, of in holds.items() if any(of)}
+
+
+def _get(tree: Mapping[str, Any], group: str, name: str, default: Any) -> Any:
+    return tree.get(group, {}).get(name, default)
+
+
+def method_styles(ids: Iterable[str], scenario: str = "") -> dict[str, MethodStyle]:
+    """Styles of the methods ``ids``, without duplicates, in the order of :func:`method_order`.
+
+    Args:
+        scenario: whose marks the titles have (:func:`titles_of`); one that the page does not have: those of all.
+    """
     order = method_order(ids)
     others = [name for name in order if name not in _LINES]
     styles = {}
     for name in order:
         colour, dash = _LINES[name] if name in _LINES else _SPARE[others.index(name) % len(_SPARE)]
         title, about = (METHODS[name].title, METHODS[name].about) if name in METHODS else (name, "")
-        styles[name] = MethodStyle(name, title, about, colour, dash)
+        marks = _marks(name, scenario)
+        about = " ".join(filter(None, [about, *(_ABOUT[mark] for mark in marks)]))
+        styles[name] = MethodStyle(name, title + "".join(marks.values()), about, colour, dash)
     return styles
 
 
@@ -73,6 +122,6 @@ def method_order(ids: Iterable[str]) -> list[str]:
     return [*known, *sorted(wanted - set(known))]
 
 
-def label(method: str) -> str:
-    """Title of a method."""
-    return method_styles([method])[method].label
+def label(method: str, scenario: str = "") -> str:
+    """Title of a method; ``scenario`` as for :func:`method_styles`."""
+    return method_styles([method], scenario)[method].label

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.report.audit.section import judge_section
 from ialp_rllib.report.kit import figures
+from ialp_rllib.report.kit.departures import departure_rows
 from ialp_rllib.report.kit.formatting import flatten, format_count, format_number, format_seconds
 from ialp_rllib.report.kit.glossary import glossary
-from ialp_rllib.report.kit.names import BASELINE, label, method_order, method_styles
+from ialp_rllib.report.kit.names import BASELINE, label, method_order, method_styles, titles_of
 from ialp_rllib.report.kit.settings_table import setting_rows
 from ialp_rllib.report.kit.template import render_template
 from ialp_rllib.report.run import sections, tables
@@ -25,6 +26,7 @@ from ialp_rllib.report.run.summary import main_method, summarise
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import SOURCE
 from ialp_rllib.results.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results
+from ialp_rllib.settings import Departure
 from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ def write_report(
     notes: Sequence[str],
     stages: Sequence[Mapping[str, Any]],
     alerts: Sequence[str] = (),
+    departures: Sequence[Departure] = (),
 ) -> Path:
     """Write ``results.parquet``, ``curves.parquet`` and ``index.html`` into ``folder``.
 
@@ -61,6 +64,7 @@ def write_report(
         notes: limitations of the results that a reader must know; shown at the top.
         stages: for each stage ``name``, ``seconds``, ``bytes`` and ``reused`` (up to date from an earlier call).
         alerts: what makes the results worthless; shown in red, before the notes.
+        departures: in what the run differs from the publication.
 
     Returns:
         Path of ``index.html``.
@@ -69,18 +73,20 @@ def write_report(
         InputError: a table does not conform to its schema, or the folder cannot be written to. No partial file is left.
     """
     results, curves = check_results(results), check_curves(curves)
-    page = render(
-        scenario=scenario,
-        results=results.to_pandas(),
-        curves=curves.to_pandas(),
-        judge=judge,
-        users=users,
-        settings=settings,
-        versions=versions,
-        notes=notes,
-        stages=stages,
-        alerts=alerts,
-    )
+    with titles_of({scenario: settings}):
+        page = render(
+            scenario=scenario,
+            results=results.to_pandas(),
+            curves=curves.to_pandas(),
+            judge=judge,
+            users=users,
+            settings=settings,
+            versions=versions,
+            notes=notes,
+            stages=stages,
+            alerts=alerts,
+            departures=departures,
+        )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "results.parquet", lambda path: pq.write_table(results, path))
@@ -106,6 +112,7 @@ def render(
     notes: Sequence[str],
     stages: Sequence[Mapping[str, Any]],
     alerts: Sequence[str] = (),
+    departures: Sequence[Departure] = (),
 ) -> str:
     """The page as HTML. Arguments as in :func:`write_report`, with the tables as data frames."""
     by_policy = {policy: tables.comparison(results, policy) for policy in POLICIES if policy in set(results["policy"])}
@@ -134,6 +141,7 @@ def render(
         judge=judge_section(judge),
         users=sections.user_groups(users),
         user_figures=sections.user_figures(users),
+        departures=departure_rows({scenario: departures}),
         settings=rows,
         changed=[row for row in rows if row.changed],
         versions=dict(versions),

@@ -8,7 +8,7 @@ from typing import Any
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.sentences import alert
 from ialp_rllib.report.run.page import write_report
-from ialp_rllib.settings import to_dict
+from ialp_rllib.settings import departures, to_dict
 from ialp_rllib.stages.gather import gather, notes, versions
 from ialp_rllib.stages.run import RunFolder, needed_stages
 
@@ -46,6 +46,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         versions=versions(),
         notes=[*run.facts("prepare").get("notes", []), *notes(settings)],
         stages=stages,
+        departures=departures(settings),
         alerts=alerts(judge, run.facts("distil") if "distil" in needed_stages(settings) else {}),
     )
     return {"rows": results.num_rows}

@@ -16,7 +16,7 @@ from ialp_rllib.report.kit.template import code
 from ialp_rllib.report.run.page import write_report
 from ialp_rllib.report.run.sections import user_groups
 from ialp_rllib.results.schemas import CURVES, RESULTS
-from ialp_rllib.settings import Settings, to_dict
+from ialp_rllib.settings import Settings, departures, load, to_dict
 from tests.report.made_up import curves_table, result, results_table
 from tests.report.reading import Page
 
@@ -51,7 +51,7 @@ def test_the_whole_page(tmp_path, parts):
     assert pq.read_schema(path.parent / "results.parquet").equals(RESULTS)
     assert pq.read_schema(path.parent / "curves.parquet").equals(CURVES)
     for expected in (
-        "A-iALP_ap starts at R 21.0 before any online step (untrained A2C: 4.00)",
+        "A-iALP_ap+r starts at R 21.0 before any online step (untrained A2C: 4.00)",
         "The true rewards are a fitted completion.",
         "The same for the greedy policy",
         "20.0–22.0",
@@ -65,6 +65,7 @@ def test_the_whole_page(tmp_path, parts):
     ):
         assert expected in page.text, expected
     assert page.tags["script"] == 0
+    assert "departures" not in page.ids
     assert {"results", "curves", "judge", "users", "settings", "run", "glossary"} <= set(page.ids)
 
 
@@ -203,3 +204,9 @@ def test_durations(seconds, text):
 @pytest.mark.parametrize(("count", "text"), [(12, "12 B"), (2_100_000, "2.10 MB"), (5e12, "5.00 TB"), (None, "–")])
 def test_sizes(count, text):
     assert format_bytes(count) == text
+
+
+def test_the_page_says_in_what_the_run_differs_from_the_publication(tmp_path, parts):
+    page = read(write_report(tmp_path, **parts, departures=departures(load("sample", ["preset=paper"]))))
+    assert "departures" in page.ids
+    assert "3 differences from the publication" in page.text and "Mistral 7B" in page.text

@@ -41,7 +41,7 @@ def available(method: str, ids: Iterable[str], whole_log: bool = True) -> list[s
 
 
 def untrained(ids: Iterable[str]) -> list[str]:
-    """The baselines of the publication among ``ids``: methods that learn online from random weights, without a judge."""
+    """The baselines of the publication among ``ids``: they learn online from random weights, without a judge."""
     return [
         name for name in method_order(ids) if name in METHODS and METHODS[name].learns and METHODS[name].data == "none"
     ]

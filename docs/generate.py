@@ -23,7 +23,7 @@ from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli.main import app
 from ialp_rllib.judge.distillation.preferences import PREFERENCES
 from ialp_rllib.report.kit import glossary
-from ialp_rllib.results import schemas
+from ialp_rllib.results import schemas, sessions
 from ialp_rllib.settings.describe import BASIC, SettingInfo, as_text, describe
 from ialp_rllib.settings.scenario import Settings
 from ialp_rllib.settings.tiny import TinySettings
@@ -200,6 +200,7 @@ def formats() -> Iterator[str]:
         ("`results.parquet`", WORDS["RESULTS_TABLE"], schemas.RESULTS, {}),
         ("`curves.parquet`", WORDS["CURVES_TABLE"], schemas.CURVES, WORDS["CURVE_COLUMNS"]),
         ("Files of one training run", WORDS["RUN_TABLE"], more, {}),
+        ("Example sessions", WORDS["SESSIONS_TABLE"], sessions.SESSIONS, _columns(sessions.__doc__ or "")),
         ("The preference table", WORDS["PREFERENCE_TABLE"], PREFERENCES, WORDS["PREFERENCE_COLUMNS"]),
     ):
         yield f"## {title}"

@@ -45,7 +45,7 @@ STAGES = {
     "tune": "`adapter/` (PEFT), `merged/` (the whole model, which is served), `audit_before.json`, `audit.json`",
     "distil": "`part-*.parquet` (the preference table) and `preferences.json`",
     "pretrain": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
-    "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `policy.safetensors`",
+    "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `sessions.parquet`, `policy.safetensors`",
     "report": "`results.parquet`, `curves.parquet`, `index.html`",
 }
 
@@ -72,7 +72,14 @@ CURVES_TABLE = "Left beside it. One row per point of a learning curve."
 CURVE_COLUMNS = {
     "series": "`train` (mean over the most recent 20 training episodes), `test_sampled` or `test_greedy`",
     "alpha": "weight of the learning policy in a mixture; null where the method has none",
+    "reward_sum": "sum of all rewards of training so far; null in test series",
 }
+
+SESSIONS_TABLE = """
+`sessions.parquet` of one method and seed: what its greedy policy recommends to the users of the first 8 test episodes,
+the same users for every method. One row per recommendation. Items and users are row numbers of `items.parquet` and
+`users.parquet` in `prepare/`, from 0.
+"""
 
 RUN_TABLE = """
 `measurements.parquet` and `curves.parquet` of one method and seed, in `adapt/METHOD/seed-N/`, have the columns above

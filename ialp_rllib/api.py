@@ -29,6 +29,7 @@ from ialp_rllib.commands import resume_command
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.preferences import read_table
 from ialp_rllib.progress import Progress
+from ialp_rllib.results.schemas import of_budget
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.settings.overrides import to_overrides
 from ialp_rllib.stages.pipeline import run_all
@@ -126,13 +127,13 @@ class Run:
 
     @property
     def results(self) -> pd.DataFrame:
-        """A row per method, seed, epoch and policy (:data:`ialp_rllib.results.schemas.RESULTS`)."""
-        return self._table("report", "results")
+        """A row per method, seed, epoch and policy (:data:`ialp_rllib.results.schemas.RESULTS`), of budget samples."""
+        return of_budget(self._table("report", "results"))
 
     @property
     def curves(self) -> pd.DataFrame:
-        """A row per point of a learning curve (:data:`ialp_rllib.results.schemas.CURVES`)."""
-        return self._table("report", "curves")
+        """A row per point of a learning curve (:data:`ialp_rllib.results.schemas.CURVES`), of budget samples."""
+        return of_budget(self._table("report", "curves"))
 
     @property
     def preferences(self) -> pd.DataFrame:

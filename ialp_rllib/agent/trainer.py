@@ -23,14 +23,15 @@ import torch
 
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
+from ialp_rllib.agent.measurements import Measurements
 from ialp_rllib.agent.policy.saved import save_policy
 from ialp_rllib.agent.rllib import weights
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.rllib.state import restore_training, training_state
 from ialp_rllib.errors import InputError
-from ialp_rllib.results.measures import MEASURES
 from ialp_rllib.results.schemas import RUN_CURVES, RUN_MEASUREMENTS, run_table
+from ialp_rllib.results.sessions import SESSIONS
 from ialp_rllib.storage import write_atomic, write_json
 
 PROGRESS = "progress.json"
@@ -43,8 +44,9 @@ class TrainingPlan:
 
     Attributes:
         folder: where it leaves ``curves.parquet`` and ``measurements.parquet`` (see
-            :mod:`ialp_rllib.results.schemas`), ``policy.safetensors`` and ``config.json`` (see
-            :mod:`ialp_rllib.agent.policy.saved`), and, while it runs, ``checkpoint-N`` and ``progress.json``.
+            :mod:`ialp_rllib.results.schemas`), ``sessions.parquet`` (:mod:`ialp_rllib.results.sessions`),
+            ``policy.safetensors`` and ``config.json`` (see :mod:`ialp_rllib.agent.policy.saved`), and, while it
+            runs, ``checkpoint-N`` and ``progress.json``.
         total: length of the run, in environment steps (``unit`` env_steps) or updates.
         unit: ``env_steps`` or ``updates``.
         every: distance of points on the learning curve, in units; the other distances are rounded up to it.
@@ -144,7 +146,7 @@ class _Training:
         self.per_round = per_round
         self.rounds = algorithm.rounds = max(1, math.ceil(plan.every / per_round))
         self.curve: list[dict[str, Any]] = []
-        self.measurements: list[dict[str, Any]] = []
+        self.measured = Measurements()
         self.seconds = self.cpu_seconds = 0.0  # of training, without measurements, over all sessions
         self.pending = sorted(plan.measure_at.items(), key=lambda item: item[1])
         self.next_measure, self.next_checkpoint = plan.measure_every, plan.checkpoint_every
@@ -201,27 +203,7 @@ class _Training:
 
     def _measure(self, epoch: str) -> None:
         """Measure in the test world; ``epoch`` names the row of the result table, empty: for the curve only."""
-        if self.measurements and self.measurements[-1]["env_steps"] == self.algorithm.env_steps:
-            results = {r["policy"]: r for r in self.measurements[-2:]}  # nothing happened since: the same numbers
-        else:
-            results = self.algorithm.evaluate()["env_runners"]
-        for policy in ("greedy", "sampled"):
-            # A checkpoint of an earlier version holds measurements without the newer measures.
-            values = {name: float(results[policy][name]) for name in MEASURES if name in results[policy]}
-            self.measurements.append(
-                {
-                    "epoch": epoch,
-                    "env_steps": self.algorithm.env_steps,
-                    "updates": self.algorithm.updates,
-                    "policy": policy,
-                    "episodes": int(results[policy]["episodes"]),
-                    **values,
-                    "seconds": self.seconds,
-                }
-            )
-            progress = self.algorithm.progress()
-            steps = {k: progress[k] for k in ("env_steps", "updates", "alpha")}
-            self.curve.append({"series": f"test_{policy}", **steps, **values, **self._costs()})
+        self.curve += self.measured.take(self.algorithm, epoch, self._costs())
 
     # ---- checkpoints
 
@@ -237,7 +219,11 @@ class _Training:
         self.checkpoints.save(Checkpoint(state, tables), self._place())
 
     def _tables(self) -> dict[str, tuple[list[dict[str, Any]], pa.Schema]]:
-        return {"curves": (self.curve, RUN_CURVES), "measurements": (self.measurements, RUN_MEASUREMENTS)}
+        return {
+            "curves": (self.curve, RUN_CURVES),
+            "measurements": (self.measured.rows, RUN_MEASUREMENTS),
+            "sessions": (self.measured.sessions, SESSIONS),
+        }
 
     def _resume(self) -> None:
         found = self.checkpoints.newest()
@@ -256,7 +242,8 @@ class _Training:
         restore_training(self.algorithm, checkpoint.state)
         state = checkpoint.state["training"]
         rows = {name: _rows(table) for name, table in checkpoint.tables.items()}
-        self.curve, self.measurements = rows.get("curves", []), rows.get("measurements", [])
+        self.curve = rows.get("curves", [])
+        self.measured.rows, self.measured.sessions = rows.get("measurements", []), rows.get("sessions", [])
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
         self.pending = [(label, place) for label, place in state["pending"]]
         self.next_measure, self.next_checkpoint = state["next_measure"], state["next_checkpoint"]

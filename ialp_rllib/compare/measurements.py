@@ -18,7 +18,7 @@ from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.compare.plan import Comparison
 from ialp_rllib.errors import InputError
 from ialp_rllib.report.kit.names import method_order
-from ialp_rllib.results.schemas import check_curves, check_results, read_curves
+from ialp_rllib.results.schemas import check_curves, check_results, of_budget, read_curves
 from ialp_rllib.settings import Departure, departures, to_dict
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.gather import gather, notes, versions
@@ -36,8 +36,8 @@ class Measurements:
     """Data behind the tables, figures and sentences of a comparison.
 
     Attributes:
-        result_rows: in the schema :data:`ialp_rllib.results.schemas.RESULTS`.
-        curve_rows: in the schema :data:`ialp_rllib.results.schemas.CURVES`.
+        result_rows: in the schema :data:`ialp_rllib.results.schemas.RESULTS`, of all budgets.
+        curve_rows: in the schema :data:`ialp_rllib.results.schemas.CURVES`, of all budgets.
         costs: one row per scenario, method and seed, with the columns :data:`COSTS`.
         random: scenario -> return of uniform random recommendations in the test world.
         settings: scenario -> its settings as nested plain data.
@@ -63,13 +63,13 @@ class Measurements:
 
     @cached_property
     def results(self) -> pd.DataFrame:
-        """``result_rows`` as a data frame."""
-        return self.result_rows.to_pandas()
+        """``result_rows`` of the budget ``samples`` as a data frame."""
+        return of_budget(self.result_rows.to_pandas())
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """``curve_rows`` as a data frame."""
-        return self.curve_rows.to_pandas()
+        """``curve_rows`` of the budget ``samples`` as a data frame."""
+        return of_budget(self.curve_rows.to_pandas())
 
     @property
     def scenarios(self) -> list[str]:

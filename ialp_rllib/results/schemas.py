@@ -11,6 +11,7 @@ column              type     meaning
 ``scenario``        text     name of the scenario
 ``method``          text     a2c, ialp, aialp_ft, aialp_ap, or any other method's id
 ``seed``            int64    seed of the training run
+``budget``          text     samples: updates per environment step as set; updates: one update per environment step
 ``epoch``           text     0 (before any online step), 1, 2, or end
 ``env_steps``       int64    environment steps of training so far
 ``updates``         int64    gradient updates so far
@@ -22,17 +23,22 @@ column              type     meaning
 ``seconds``         float64  wall time of the training run so far
 ``coverage``        float64  share of the catalogue's items that were recommended in these episodes
 ``effective_items`` float64  exp of the entropy of the recommended items' frequencies (Hill number of order 1)
+``temperature``     float64  T of the sampled policy, p^(1/T), as the validation world chose it; null: greedy
+``return_se``       float64  standard error of ``return`` over the users; null with one user
+``cold_share``      float64  share of the recommendations that are cold items; null where the world has none
 ==================  =======  ==========================================================================
+
+A policy that does not learn is measured once, and that measurement stands in the rows of all epochs.
 
 :data:`CURVES`, ``curves.parquet`` of a report: one row per point of a learning curve. ``series`` is ``train`` (mean
 over the most recent 20 training episodes), ``test_greedy`` or ``test_sampled``; ``alpha`` is the mixture's weight, null
-where the method has none. ``coverage`` and ``effective_items`` are null in training, and in both tables where an older
-version measured.
+where the method has none; ``reward_sum`` the sum of all rewards of training so far, null in test series. ``coverage``
+and ``effective_items`` are null in training, and in both tables where an older version measured.
 
 :data:`RUN_MEASUREMENTS` and :data:`RUN_CURVES`, ``measurements.parquet`` and ``curves.parquet`` of one method and seed:
-the columns above without scenario, method and seed. The files of all methods have these columns, so that they can be
-read as one data set; what a method does not report is null. An empty ``epoch`` marks a measurement for the curve alone.
-A curve also holds, all nullable:
+the columns above without scenario, method, seed and budget. The files of all methods have these columns, so that they
+can be read as one data set; what a method does not report is null. An empty ``epoch`` marks a measurement for the
+curve alone. A curve also holds, all nullable:
 
 ====================================  =======  ====================================================================
 column                                type     meaning
@@ -65,6 +71,7 @@ from ialp_rllib.errors import InputError
 POLICIES = ("sampled", "greedy")
 EPOCHS = ("0", "1", "2", "end")
 SERIES = ("train", "test_sampled", "test_greedy")
+BUDGETS = ("samples", "updates")
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -73,12 +80,16 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
 
 _MEASURES = [_required(name, pa.float64()) for name in ("return", "length", "reward_per_step")]
 _SPREAD = [pa.field(name, pa.float64()) for name in ("coverage", "effective_items")]
+_MEASURED = [pa.field(name, pa.float64()) for name in ("temperature", "return_se", "cold_share")]
 _RUN = [_required("scenario", pa.string()), _required("method", pa.string()), _required("seed", pa.int64())]
+_BUDGET = _required("budget", pa.string())
+_REWARD_SUM = pa.field("reward_sum", pa.float64())
 _PROGRESS = [_required("env_steps", pa.int64()), _required("updates", pa.int64())]
 
 RESULTS = pa.schema(
     [
         *_RUN,
+        _BUDGET,
         _required("epoch", pa.string()),
         *_PROGRESS,
         _required("policy", pa.string()),
@@ -86,17 +97,20 @@ RESULTS = pa.schema(
         *_MEASURES,
         _required("seconds", pa.float64()),
         *_SPREAD,
+        *_MEASURED,
     ]
 )
 CURVES = pa.schema(
     [
         *_RUN,
+        _BUDGET,
         *_PROGRESS,
         _required("series", pa.string()),
         *_MEASURES,
         pa.field("alpha", pa.float64()),
         _required("seconds", pa.float64()),
         *_SPREAD,
+        _REWARD_SUM,
     ]
 )
 RUN_MEASUREMENTS = pa.schema(
@@ -107,6 +121,7 @@ RUN_MEASUREMENTS = pa.schema(
         _required("episodes", pa.int32()),
         *_MEASURES,
         *_SPREAD,
+        *_MEASURED,
         pa.field("seconds", pa.float64()),
     ]
 )
@@ -120,24 +135,28 @@ RUN_CURVES = pa.schema(
         pa.field("alpha", pa.float64()),
         *(field.with_nullable(True) for field in _MEASURES),  # null before the first training episode ends
         *_SPREAD,
+        _REWARD_SUM,
         *(pa.field(name, pa.float64()) for name in ("seconds", "cpu_seconds")),
         *(pa.field(name, pa.float64()) for name in ("actor_loss", "critic_loss", "entropy", "gain")),
     ]
 )
-_KEY = ["scenario", "method", "seed", "epoch", "policy"]
+_KEY = ["scenario", "method", "seed", "budget", "epoch", "policy"]
 
 
 def check_results(table: pa.Table, file: str = "results.parquet") -> pa.Table:
     """``table`` in the schema :data:`RESULTS`.
 
     Raises:
-        InputError: no rows, a missing column, a wrong type, an unknown epoch or policy, or the same measurement twice.
+        InputError: no rows, a missing column, a wrong type, an unknown budget, epoch or policy, or the same measurement
+            twice.
     """
     table = conform(table, RESULTS, file)
+    _one_of(table, "budget", BUDGETS, file)
     _one_of(table, "epoch", EPOCHS, file)
     _one_of(table, "policy", POLICIES, file)
     keys = pd.DataFrame({name: table[name].to_numpy(zero_copy_only=False) for name in _KEY})
-    _reject(keys.duplicated().to_numpy(), file, "the same method, seed, epoch and policy occur twice", "one row")
+    problem = "the same method, seed, budget, epoch and policy occur twice"
+    _reject(keys.duplicated().to_numpy(), file, problem, "one row")
     return table
 
 
@@ -145,13 +164,19 @@ def check_curves(table: pa.Table, file: str = "curves.parquet") -> pa.Table:
     """``table`` in the schema :data:`CURVES`. It may be empty.
 
     Raises:
-        InputError: a missing column, a wrong type, or an unknown series.
+        InputError: a missing column, a wrong type, or an unknown budget or series.
     """
     if table.num_rows == 0:
         return CURVES.empty_table()
     table = conform(table, CURVES, file)
+    _one_of(table, "budget", BUDGETS, file)
     _one_of(table, "series", SERIES, file)
     return table
+
+
+def of_budget(rows: pd.DataFrame, budget: str = "samples") -> pd.DataFrame:
+    """Rows of :data:`RESULTS` or :data:`CURVES` of one budget; what does not compare budgets reads ``samples``."""
+    return rows[rows["budget"] == budget].reset_index(drop=True)
 
 
 def run_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -173,7 +198,7 @@ def read_measurements(path: Path) -> pa.Table:
     Raises:
         InputError: no such file, not Parquet, no rows, a missing column, or a wrong type.
     """
-    return _read_run(path, RUN_MEASUREMENTS)
+    return read_run_file(path, RUN_MEASUREMENTS)
 
 
 def read_curves(path: Path) -> pa.Table:
@@ -182,10 +207,15 @@ def read_curves(path: Path) -> pa.Table:
     Raises:
         InputError: no such file, not Parquet, no rows, a missing column, or a wrong type.
     """
-    return _read_run(path, RUN_CURVES)
+    return read_run_file(path, RUN_CURVES)
 
 
-def _read_run(path: Path, schema: pa.Schema) -> pa.Table:
+def read_run_file(path: Path, schema: pa.Schema) -> pa.Table:
+    """A file of a training run in ``schema``; further columns are read as numbers.
+
+    Raises:
+        InputError: no such file, not Parquet, no rows, a missing column, or a wrong type.
+    """
     expected = f"the Parquet file that a training run leaves; delete {path.parent} to run it again"
     if not path.is_file():
         raise InputError(str(path), "no such file", expected)

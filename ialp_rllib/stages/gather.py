@@ -50,7 +50,7 @@ def gather(run: RunFolder, jobs: Iterable[tuple[str, int]] | None = None) -> tup
     results, curves = [], []
     for name, seed in jobs:
         folder = job_stage(run, name, seed).folder
-        who = {"scenario": settings.scenario, "method": name, "seed": seed}
+        who = {"scenario": settings.scenario, "method": name, "seed": seed, "budget": "samples"}
         rows = read_measurements(folder / "measurements.parquet").to_pylist()
         results += [{**who, **row} for row in rows if row["epoch"]]
         points = read_curves(folder / "curves.parquet").to_pylist()

@@ -92,7 +92,7 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 
 
 JOB_FILES = (
-    *("curves.parquet", "measurements.parquet", "policy.safetensors", "config.json"),
+    *("curves.parquet", "measurements.parquet", "sessions.parquet", "policy.safetensors", "config.json"),
     "progress.json",
     *(f"checkpoint-*/{name}" for name in CHECKPOINT_FILES),
 )

@@ -55,7 +55,7 @@ def go(config: Any, folder: Path, kill_at: int = 10**9, seed: int = 0) -> dict[s
 
 
 def tables(folder: Path) -> list[pd.DataFrame]:
-    read = [pq.read_table(folder / f"{name}.parquet").to_pandas() for name in ("curves", "measurements")]
+    read = [pq.read_table(folder / f"{name}.parquet").to_pandas() for name in ("curves", "measurements", "sessions")]
     return [table[[c for c in table.columns if "seconds" not in c]] for table in read]
 
 
@@ -65,7 +65,7 @@ def assert_equal(left: Path, right: Path) -> None:
     assert (left / "policy.safetensors").read_bytes() == (right / "policy.safetensors").read_bytes()
     for folder in (left, right):
         assert sorted(path.name for path in folder.iterdir()) == [
-            *("config.json", "curves.parquet", "measurements.parquet", "policy.safetensors"),
+            *("config.json", "curves.parquet", "measurements.parquet", "policy.safetensors", "sessions.parquet"),
         ]
 
 

@@ -6,6 +6,6 @@ from ialp_rllib.storage import MANIFEST
 
 STATE = "state.json"
 PARTS = ("training", "learner", "rollouts", "replay")
-TABLES = ("curves", "measurements")
+TABLES = ("curves", "measurements", "sessions")
 CONTENT_FILES = (STATE, *(f"{part}.safetensors" for part in PARTS), *(f"{name}.parquet" for name in TABLES))
 CHECKPOINT_FILES = (*CONTENT_FILES, MANIFEST)

@@ -2,8 +2,8 @@
 
 ``manifest.json`` holds the format, the version of the package, the identity of the training, its progress, size and
 SHA-256 of the other files, and its own SHA-256. ``state.json`` holds the state without its arrays, see :mod:`.tree`;
-each part of the state has its arrays in ``PART.safetensors``; rows so far are in ``curves.parquet`` and
-``measurements.parquet``. Other files in the folder are neither read nor deleted.
+each part of the state has its arrays in ``PART.safetensors``; rows so far are in ``curves.parquet``,
+``measurements.parquet`` and ``sessions.parquet``. Other files in the folder are neither read nor deleted.
 """
 
 from __future__ import annotations

@@ -57,6 +57,19 @@ def sample(probs: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, drawn).squeeze(1)
 
 
+def sharpen(probs: Tensor, temperature: Tensor) -> Tensor:
+    r"""Probabilities at a temperature T, in proportion to :math:`p^{1/T}`; items of probability 0 keep it.
+
+    Args:
+        probs: ``(B, A)`` non-negative weights, at least one of them positive in each row.
+        temperature: broadcast to ``(B, A)``; under 1: nearer to the greedy policy.
+
+    Returns:
+        ``(B, A)``, rows sum to one.
+    """
+    return torch.softmax(probs.log() / temperature, -1)
+
+
 def sample_distinct(probs: Tensor, k: int) -> Tensor:
     """Sample k distinct items per row, sequentially without replacement, as the first k of an exponential race.
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -64,7 +65,9 @@ class IALP(Algorithm):
         else:
             self.replay = config.buffer_class.from_settings(config.agent, seed)
         self.env_steps = self.updates = self.judge_prompts = 0
-        self.judge_seconds = 0.0
+        self.judge_seconds = self.reward_sum = 0.0
+        self.temperature = 1.0  # of the sampled policy in evaluations
+        self.sessions: list[dict[str, Any]] = []  # of the greedy policy in the latest evaluation
         self._learnt = False  # since the last report
         self.rounds = config.rounds
         self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
@@ -120,6 +123,7 @@ class IALP(Algorithm):
         if self.config.learns:
             self.replay.add(batch.columns, batch.runner)
         self.env_steps += batch.env_steps()
+        self.reward_sum += float(np.sum(batch.columns[Columns.REWARDS], dtype=np.float64)) if batch.columns else 0.0
         self.judge_prompts, self.judge_seconds = self.judge_prompts + batch.prompts, self.judge_seconds + batch.seconds
         self.recent.extend(zip(batch.returns.tolist(), batch.lengths.tolist(), strict=True))
 
@@ -152,8 +156,9 @@ class IALP(Algorithm):
 
         Returns:
             ``env_steps`` and ``updates`` so far; ``alpha``, None without a mixture; ``return``, ``length`` and
-            ``reward_per_step``, means over the latest episodes, None before the first one. With a judge also
-            ``judge_prompts`` so far and ``judge_seconds``, the time spent waiting for answers, summed over runners.
+            ``reward_per_step``, means over the latest episodes, None before the first one; ``reward_sum`` of all steps
+            so far, None where a table is learnt from. With a judge also ``judge_prompts`` so far and ``judge_seconds``,
+            the time spent waiting for answers, summed over runners.
         """
         returns, lengths = zip(*self.recent, strict=True) if self.recent else ((), ())
         learner = private.local_learner(self.learner_group)
@@ -168,6 +173,7 @@ class IALP(Algorithm):
             "return": float(np.mean(returns)) if returns else None,
             "length": float(np.mean(lengths)) if lengths else None,
             "reward_per_step": float(np.sum(returns) / np.sum(lengths)) if returns else None,
+            "reward_sum": None if self.config.preferences else self.reward_sum,
         }
 
     def losses(self) -> dict[str, float]:

@@ -54,6 +54,7 @@ class IALPConfig(AlgorithmConfig):
         proposals: strategy of the proposals during training: ``sampled``, ``top`` or ``mix``.
         features: further entries of ``model_config``, see :func:`ialp_rllib.agent.policy.features.features`.
         evaluation_seed: seed of every evaluation.
+        cold: items of which evaluations report the share among the recommendations (``catalogue.cold_items``).
         given: names of :data:`SHARED` that :meth:`training` was called with.
     """
 
@@ -75,6 +76,7 @@ class IALPConfig(AlgorithmConfig):
         self.proposals = "sampled"
         self.features: dict[str, Any] = {}  # a dict, because RLlib compares attributes with ==, which fails for arrays
         self.evaluation_seed = 12345
+        self.cold: tuple[int, ...] = ()
         self.given: list[str] = []
         own = tuple(vars(self))
         super().__init__(algo_class=algo_class or self.default_algorithm)

@@ -53,11 +53,12 @@ def restore_training(algorithm: Any, state: dict[str, Any]) -> None:
 
 
 def counters(algorithm: Any) -> dict[str, Any]:
-    """Steps, updates, prompts, and the latest episodes."""
+    """Steps, updates, prompts, rewards, and the latest episodes."""
     return {
         "env_steps": algorithm.env_steps,
         "updates": algorithm.updates,
         "asked": (algorithm.judge_prompts, algorithm.judge_seconds),
+        "reward_sum": algorithm.reward_sum,
         "recent": list(algorithm.recent),
     }
 
@@ -66,6 +67,7 @@ def set_counters(algorithm: Any, state: dict[str, Any]) -> None:
     """Restore :func:`counters`."""
     algorithm.env_steps, algorithm.updates = state["env_steps"], state["updates"]
     algorithm.judge_prompts, algorithm.judge_seconds = state["asked"]
+    algorithm.reward_sum = state["reward_sum"]
     algorithm.recent = deque(state["recent"], maxlen=algorithm.recent.maxlen)
 
 

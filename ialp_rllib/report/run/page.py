@@ -25,7 +25,7 @@ from ialp_rllib.report.run import sections, tables
 from ialp_rllib.report.run.summary import main_method, summarise
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import SOURCE
-from ialp_rllib.results.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results
+from ialp_rllib.results.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results, of_budget
 from ialp_rllib.settings import Departure
 from ialp_rllib.storage import write_atomic
 
@@ -76,8 +76,8 @@ def write_report(
     with titles_of({scenario: settings}):
         page = render(
             scenario=scenario,
-            results=results.to_pandas(),
-            curves=curves.to_pandas(),
+            results=of_budget(results.to_pandas()),
+            curves=of_budget(curves.to_pandas()),
             judge=judge,
             users=users,
             settings=settings,
@@ -114,7 +114,7 @@ def render(
     alerts: Sequence[str] = (),
     departures: Sequence[Departure] = (),
 ) -> str:
-    """The page as HTML. Arguments as in :func:`write_report`, with the tables as data frames."""
+    """The page as HTML. Arguments as in :func:`write_report`, with the tables as data frames, of one budget."""
     by_policy = {policy: tables.comparison(results, policy) for policy in POLICIES if policy in set(results["policy"])}
     policy, main = next(iter(by_policy.items()))
     improvement = tables.improvement(results, policy)

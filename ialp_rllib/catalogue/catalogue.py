@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from ialp_rllib.errors import InputError
 
-if TYPE_CHECKING:  # a saved policy is served without PyYAML, which the settings need
-    from ialp_rllib.settings import CatalogueSettings
+def _none() -> np.ndarray:
+    return np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,9 @@ class Catalogue:
         rating: ``(M,) float32``, NaN for an interaction without a rating.
         split: ``(M,) int8``, 0: training rows; 1: rows that the source reserves for testing (Coat's uniform ratings).
         test_users: indices of the users of the test world, ascending.
+        valid_users: indices of the users of the validation world, ascending.
+        hidden_users: indices of the train users whose logs agent, judge and tuning may not see, ascending.
+        cold_items: indices of the items of which agent, judge and tuning may see no interaction, ascending.
         truth: ``(U, I) float32``, the completed rating matrix of a rating world, or None.
         propensities: ``(U, I) float32``, probability that a pair is observed, or None.
         notes: remarks on the data that the report shows.
@@ -37,6 +39,7 @@ class Catalogue:
             the column it is sorted by; ``time``, ``unit``, ``first`` and ``last`` (UTC), ``tied`` (fraction of the rows
             with the time of another one of the same user); ``steps``: what was read, and what each filter left. Empty
             for the source Coat.
+        whole: False for what :meth:`visible` returns.
     """
 
     item_ids: np.ndarray
@@ -52,6 +55,10 @@ class Catalogue:
     propensities: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     log_facts: dict[str, Any] = field(default_factory=dict)
+    valid_users: np.ndarray = field(default_factory=_none)
+    hidden_users: np.ndarray = field(default_factory=_none)
+    cold_items: np.ndarray = field(default_factory=_none)
+    whole: bool = True
 
     @property
     def n_items(self) -> int:
@@ -68,8 +75,38 @@ class Catalogue:
 
     @property
     def train_users(self) -> np.ndarray:
-        """Ascending indices of the users of the train world."""
-        return np.setdiff1d(np.arange(self.n_users), self.test_users)
+        """Ascending indices of the users of the train world; of :meth:`visible`: of those whose log may be seen."""
+        others = np.concatenate([self.test_users, self.valid_users, _none() if self.whole else self.hidden_users])
+        return np.setdiff1d(np.arange(self.n_users), others)
+
+    @property
+    def log_users(self) -> np.ndarray:
+        """Ascending indices of the train users whose logs agent, judge and tuning may see."""
+        return np.setdiff1d(self.train_users, self.hidden_users)
+
+    @property
+    def cold(self) -> np.ndarray:
+        """``(I,) bool``, which items are :attr:`cold_items`."""
+        return np.isin(np.arange(self.n_items), self.cold_items)
+
+    def of_users(self, users: np.ndarray) -> Catalogue:
+        """The same items and users, with the log of some users only, and of this only what may be learnt from.
+
+        Left out are test rows (``split`` 1), interactions with cold items, and the matrix of true ratings.
+
+        Args:
+            users: ``(n,)`` users whose rows are kept.
+        """
+        rows = (self.split == 0) & np.isin(self.user, users) & ~self.cold[self.item]
+        log = {name: getattr(self, name)[rows] for name in ("user", "item", "rating", "split")}
+        return replace(self, **log, truth=None)
+
+    def visible(self) -> Catalogue:
+        """What agent, judge and tuning may see: the log of :attr:`log_users`, see :meth:`of_users`.
+
+        Its :attr:`train_users` are these users. Simulated users are made from the whole catalogue, not from this.
+        """
+        return replace(self.of_users(self.log_users), whole=False)
 
     def offsets(self) -> np.ndarray:
         """``(U + 1,) int64``: the log rows of user u are ``offsets[u] : offsets[u + 1]``."""
@@ -90,25 +127,3 @@ class Catalogue:
             sizes.append(len(distinct))
         rows = len(next(iter(texts.values()))) if texts else 0
         return (np.stack(columns, 1).astype(np.int64) if columns else np.zeros((rows, 0), np.int64)), sizes
-
-
-def split_users(n_users: int, settings: CatalogueSettings, groups: np.ndarray | None = None) -> np.ndarray:
-    """Indices of the test users, ascending: fold ``test_part`` of a random partition into folds of ``test_share``.
-
-    Args:
-        groups: ``(U,)`` the person of each user, where a person may have several sequences. The folds are then drawn
-            over persons, and all sequences of a person are in the same fold.
-
-    Raises:
-        InputError: the fold is empty.
-    """
-    if groups is not None:
-        persons, group = np.unique(groups, return_inverse=True)
-        return np.nonzero(np.isin(group, split_users(len(persons), settings)))[0]
-    share, part = settings.test_share, settings.test_part
-    first, last = round(part * share * n_users), min(round((part + 1) * share * n_users), n_users)
-    if part == 0:
-        last = min(max(1, last), n_users - 1)
-    if first >= last:
-        raise InputError("catalogue.test_part", f"is {part}", f"a fold that has users: {share:g} of {n_users} each")
-    return np.sort(np.random.default_rng(settings.split_seed).permutation(n_users)[first:last])

@@ -1,8 +1,8 @@
 """A catalogue on disk: Parquet tables; the log is written in batches, with dictionary-encoded ids, to bound memory.
 
-``items.parquet``: ``item_id`` and the attributes; the notes and the facts on the log are in its metadata.
-``users.parquet``: ``user_id``, the attributes, ``is_test``. ``interactions.parquet``: ``user_id``, ``position``,
-``item_id``, ``rating``, ``split``.
+``items.parquet``: ``item_id``, the attributes, ``is_cold``; the notes and the facts on the log are in its metadata.
+``users.parquet``: ``user_id``, the attributes, ``is_test``, ``is_valid``, ``is_hidden``.
+``interactions.parquet``: ``user_id``, ``position``, ``item_id``, ``rating``, ``split``.
 ``truth.parquet`` and ``propensities.parquet`` (rating worlds): ``user_id``, ``values`` (one number per item).
 """
 
@@ -18,18 +18,20 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.catalogue.catalogue import Catalogue
 from ialp_rllib.errors import InputError
+from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS
 
 _ROWS = 1_000_000  # rows of the log per batch
 
 
 def write_catalogue(catalogue: Catalogue, folder: Path) -> None:
     """Write the tables of a catalogue into ``folder`` as Parquet."""
-    items = {"item_id": catalogue.item_ids, **catalogue.item_texts}
+    items = {"item_id": catalogue.item_ids, **catalogue.item_texts, "is_cold": catalogue.cold}
     users = {"user_id": catalogue.user_ids, **catalogue.user_texts}
-    test = np.isin(np.arange(catalogue.n_users), catalogue.test_users)
+    groups = {"test": catalogue.test_users, "valid": catalogue.valid_users, "hidden": catalogue.hidden_users}
+    users |= {f"is_{name}": np.isin(np.arange(catalogue.n_users), group) for name, group in groups.items()}
     notes = {"notes": "\n".join(catalogue.notes), "log": json.dumps(catalogue.log_facts)}
     _write(pa.table(items).replace_schema_metadata(notes), folder / "items.parquet")
-    _write(pa.table({**users, "is_test": test}), folder / "users.parquet")
+    _write(pa.table(users), folder / "users.parquet")
     _write_log(catalogue, folder / "interactions.parquet")
     for name, matrix in (("truth", catalogue.truth), ("propensities", catalogue.propensities)):
         if matrix is not None:
@@ -87,19 +89,26 @@ def read_catalogue(folder: Path) -> Catalogue:
     log = _read_log(folder / "interactions.parquet", users["user_id"], items["item_id"])
     return Catalogue(
         item_ids=items["item_id"].to_numpy(),
-        item_texts={name: items[name].to_numpy() for name in items.column_names if name != "item_id"},
+        item_texts=_texts(items, ITEM_COLUMNS),
         user_ids=users["user_id"].to_numpy(),
-        user_texts={n: users[n].to_numpy() for n in users.column_names if n not in ("user_id", "is_test")},
+        user_texts=_texts(users, USER_COLUMNS),
         user=log["user_id"],
         item=log["item_id"],
         rating=log["rating"],
         split=log["split"],
         test_users=np.nonzero(users["is_test"].to_numpy())[0],
+        valid_users=np.nonzero(users["is_valid"].to_numpy())[0],
+        hidden_users=np.nonzero(users["is_hidden"].to_numpy())[0],
+        cold_items=np.nonzero(items["is_cold"].to_numpy())[0],
         truth=matrices.get("truth"),
         propensities=matrices.get("propensities"),
         notes=tuple(notes.split("\n")) if notes else (),
         log_facts=json.loads(metadata.get(b"log", b"{}")),
     )
+
+
+def _texts(table: pa.Table, others: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: table[name].to_numpy() for name in table.column_names if name not in others}
 
 
 def read_parquet(path: Path) -> pa.Table:

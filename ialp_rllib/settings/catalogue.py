@@ -1,9 +1,10 @@
-"""Settings of the catalogue: data files, columns, filters, and the train/test split of the users."""
+"""Settings of the catalogue: data files, columns, filters, and the split of the users."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ialp_rllib.errors import InputError
 from ialp_rllib.settings.base import group, setting
 
 TIME_UNITS = (
@@ -15,6 +16,9 @@ MISSING_TEXTS = (
     *("not available", "not applicable", "-", "--", "---", "?", "."),
 )
 """Placeholders that stand for a missing text, whatever their case."""
+ITEM_COLUMNS = ("item_id", "is_cold")
+USER_COLUMNS = ("user_id", "is_test", "is_valid", "is_hidden")
+"""Columns of the prepared tables of items and users beside the attributes, which must have other names."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ class PublishedSettings:
 
 @dataclass(frozen=True)
 class CatalogueSettings:
-    """The data: items, users, the interaction log, and the train/test split of the users."""
+    """The data: items, users, the interaction log, and the split of the users."""
 
     source: str = setting(
         "files",
@@ -201,7 +205,35 @@ class CatalogueSettings:
         low=0,
         advanced=True,
     )
-    split_seed: int = setting(0, "Random seed of the split of the users into train and test.", low=0, advanced=True)
+    valid_share: float = setting(
+        0.1,
+        "Fraction of the users that are held out for the validation world, in which settings, early stopping and "
+        "temperatures are chosen.",
+        low=0.01,
+        high=0.9,
+        advanced=True,
+    )
+    log_users: int = setting(
+        -1,
+        "Number of train users with a log that agent, judge and tuning may see; -1: all. The simulated users are "
+        "always fitted on all logs.",
+        low=-1,
+        high=10**9,
+    )
+    cold_items: float = setting(
+        0.0,
+        "Fraction of the items of which agent, judge and tuning see no interaction, though the simulated users like "
+        "them as the whole log says.",
+        low=0.0,
+        high=0.9,
+        advanced=True,
+    )
+    split_seed: int = setting(
+        0,
+        "Random seed of the split of the users into train, validation and test, and of the choice of cold items.",
+        low=0,
+        advanced=True,
+    )
     memory_mb: int = setting(
         800,
         "Memory limit for reading and sorting the log, in MB; what exceeds it is written to disk.",
@@ -210,3 +242,8 @@ class CatalogueSettings:
         advanced=True,
     )
     threads: int = setting(2, "Threads for reading and sorting the log.", low=1, high=1024, advanced=True)
+
+    def __post_init__(self) -> None:
+        if self.test_share + self.valid_share > 0.95:
+            problem = f"is {self.valid_share:g}, and catalogue.test_share {self.test_share:g}: no train users are left"
+            raise InputError("catalogue.valid_share", problem, "together at most 0.95")

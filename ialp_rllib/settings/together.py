@@ -7,7 +7,7 @@ from typing import Any
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings.agent import AdaptSettings, AgentSettings
-from ialp_rllib.settings.catalogue import CatalogueSettings
+from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS, CatalogueSettings
 from ialp_rllib.settings.judge import JudgeSettings
 from ialp_rllib.settings.users import UsersSettings
 
@@ -93,10 +93,10 @@ def _require_distinct(name: str, values: Sequence[Any], noun: str, least: int = 
 
 
 def _check_names(scenario: str, catalogue: CatalogueSettings) -> None:
-    for name, reserved in (("attributes", ("item_id",)), ("user_attributes", ("user_id", "is_test"))):
+    for name, reserved in (("attributes", ITEM_COLUMNS), ("user_attributes", USER_COLUMNS)):
         names = getattr(catalogue, name)
         for attribute in names:
-            if attribute in reserved:  # names of columns in the prepared tables
+            if attribute in reserved:
                 raise InputError(
                     f"catalogue.{name}", f"holds {attribute!r}", "another name, mapped to the column by `columns`"
                 )

@@ -118,7 +118,7 @@ def method_config(
     settings: Settings, catalogue: Catalogue, root: Path, name: str, seed: int, judge: PreferenceJudge | None = None
 ) -> IALPConfig:
     """The algorithm's configuration for one method: the shared one, its start weights, and its way to act."""
-    spec = method(name)
+    spec, view = method(name), catalogue.visible()
     worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in ("train", "test")}
 
     def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv:
@@ -126,7 +126,7 @@ def method_config(
         users = UserVectorEnv(world, context["num_envs"], context["history"], "same_step", feedback=feedback)
         return users if judge is None else JudgedUserVectorEnv(users, judge, settings.judge.candidates)
 
-    config = base_config(settings, catalogue, make_env)
+    config = base_config(settings, view, make_env)
     theta = str(root / spec.start / f"seed-{seed}" / "policy.safetensors") if spec.start else ""
     start = theta if not spec.mixture or settings.adapt.beta_init == "theta" else ""
     config.ialp(
@@ -137,7 +137,7 @@ def method_config(
         objective=resolve(spec.objective),
         buffer_class=resolve(spec.buffer),
         options=options(settings, spec),
-        features={**config.features, **(resolve(spec.features)(settings, catalogue, root) if spec.features else {})},
+        features={**config.features, **(resolve(spec.features)(settings, view, root) if spec.features else {})},
         candidates=settings.judge.candidates if spec.judge_selects else 0,
         proposals=settings.pretrain.proposals,
     )

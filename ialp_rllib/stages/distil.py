@@ -25,7 +25,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         speed = distil(
             judge,
             settings.distil,
-            run.catalogue,
+            run.visible,
             folder,
             progress=lambda now: progress.update("Prompts", now.done, now.total, _note(now, settings.judge)),
         )

@@ -46,7 +46,7 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
         if kept.settings == settings and kept.info()["model_fingerprint"] == model_fingerprint(resolve_model(model)):
             return kept.renewed()
         kept.close()
-    return start_judge(settings, run.catalogue, model, run.settings.catalogue.attributes)
+    return start_judge(settings, run.visible, model, run.settings.catalogue.attributes)
 
 
 def give_back(run: RunFolder, judge: PreferenceJudge) -> None:

@@ -81,7 +81,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Pre
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
         folder = stage.open()
         began = time.perf_counter()
-        config = policy_config(settings, run.catalogue, judge, run.root / "distil")
+        config = policy_config(settings, run.visible, judge, run.root / "distil")
         pretrain = settings.pretrain
         plan = trainer.TrainingPlan(
             folder=folder,

@@ -38,6 +38,7 @@ class StageSpec:
         files: patterns of the files that it writes, see :class:`ialp_rllib.storage.Stage`.
         in_parts: whether its folder holds parts (method, seed) that have manifests of their own.
         module: the module with its ``run`` function; empty: ``ialp_rllib.stages.NAME``.
+        whole_log: whether it reads the whole log, so that it does not depend on which part of it the other stages see.
     """
 
     needs: Callable[[Settings], tuple[str, ...]]
@@ -45,6 +46,7 @@ class StageSpec:
     files: tuple[str, ...]
     in_parts: bool = False
     module: str = ""
+    whole_log: bool = False
 
 
 def _judge(settings: Settings) -> Any:
@@ -109,7 +111,7 @@ STAGES = {
         lambda s: [_catalogue(s), source_digest(s)],
         ("items.parquet", "users.parquet", "interactions.parquet", "truth.parquet", "propensities.parquet", "work/**"),
     ),
-    "users": StageSpec(_always("prepare"), lambda s: [s.users], ("train/**", "test/**")),
+    "users": StageSpec(_always("prepare"), lambda s: [s.users], ("train/**", "test/**"), whole_log=True),
     "tune": StageSpec(
         _judge_needs(),
         lambda s: [_judge(s), _tuning_data(s)],
@@ -165,10 +167,17 @@ class Fingerprints:
         self._settings = settings
         self._known: dict[str, str] = {}
 
+    @cached_property
+    def _of_whole_log(self) -> Fingerprints:
+        catalogue = replace(self._settings.catalogue, log_users=-1, cold_items=0.0)
+        same = catalogue == self._settings.catalogue
+        return self if same else Fingerprints(replace(self._settings, catalogue=catalogue))
+
     def __getitem__(self, name: str) -> str:
         if name not in self._known:
             spec = STAGES[name]
-            before = [self[needed] for needed in spec.needs(self._settings)]
+            known = self._of_whole_log if spec.whole_log else self
+            before = [known[needed] for needed in spec.needs(self._settings)]
             self._known[name] = fingerprint(name, __version__, spec.settings(self._settings), before)
         return self._known[name]
 
@@ -221,8 +230,13 @@ class RunFolder:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """The prepared catalogue."""
+        """The prepared catalogue, from which the simulated users are made."""
         return read_catalogue(self.root / "prepare")
+
+    @cached_property
+    def visible(self) -> Catalogue:
+        """What agent, judge and tuning may see of it (:meth:`.Catalogue.visible`)."""
+        return self.catalogue.visible()
 
     def write_settings(self) -> None:
         """Write the resolved settings, ``settings.yaml``, and their hash, ``manifest.json``, unless they are there."""

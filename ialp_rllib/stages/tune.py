@@ -1,4 +1,4 @@
-"""Stage ``tune``: LoRA tuning of the judge on the answer format, and an audit on held-out users."""
+"""Stage ``tune``: LoRA tuning of the judge on the answer format, and an audit on validation users."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _tune_and_audit(run: RunFolder, folder: Path, progress: Progress) -> dict[st
             shutil.rmtree(folder / name, ignore_errors=True)
         tuning = tune_judge(
             settings,
-            run.catalogue,
+            run.visible,
             settings.model,
             folder,
             attributes=run.settings.catalogue.attributes,
@@ -138,7 +138,7 @@ def _audited(
 def _audit_here(run: RunFolder, settings: JudgeSettings, progress: Progress) -> dict[str, Any]:
     """A brief audit of the untuned judge in this process, where it is about to be tuned: no engine is started."""
     plain = replace(settings, engine="transformers")
-    judge = local_judge(plain, run.catalogue, settings.model, run.settings.catalogue.attributes)
+    judge = local_judge(plain, run.visible, settings.model, run.settings.catalogue.attributes)
     try:
         return _audited(judge, plain, run, progress, "Audit before tuning", brief=True) | {"model": settings.model}
     finally:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ialp_rllib.catalogue.catalogue import Catalogue, split_users
+from ialp_rllib.catalogue.catalogue import Catalogue
 from ialp_rllib.catalogue.problems import Findings, Problem
 from ialp_rllib.catalogue.sources.completion import complete
+from ialp_rllib.catalogue.split import cold_items, hidden_users, split_users
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings
 
@@ -62,6 +63,7 @@ def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catal
     train, test = matrices["train.ascii"], matrices["test.ascii"]
     n_users, n_items = train.shape
     user, item, rating, split = _interactions(train, test)
+    users = split_users(n_users, settings)
     notes: tuple[str, ...] = ()
     if TRUTH in matrices:
         truth = matrices[TRUTH].astype(np.float32)
@@ -77,7 +79,10 @@ def read(folder: Path, settings: CatalogueSettings, findings: Findings) -> Catal
         item=item,
         rating=rating,
         split=split,
-        test_users=split_users(n_users, settings),
+        test_users=users.test,
+        valid_users=users.valid,
+        hidden_users=hidden_users(users.train, user[split == 0], settings),
+        cold_items=cold_items(n_items, settings),
         truth=truth,
         propensities=matrices[PROPENSITIES].astype(np.float32) if PROPENSITIES in matrices else None,
         notes=notes,

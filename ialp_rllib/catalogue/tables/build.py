@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ialp_rllib.catalogue.catalogue import Catalogue, split_users
+from ialp_rllib.catalogue.catalogue import Catalogue
 from ialp_rllib.catalogue.problems import Findings, Problem, location
+from ialp_rllib.catalogue.split import cold_items, hidden_users, split_users
 from ialp_rllib.catalogue.tables.duck import Connection
 from ialp_rllib.catalogue.tables.log import Log, LogColumns
 from ialp_rllib.catalogue.tables.references import report_unknown
@@ -108,6 +109,7 @@ def assemble(con: Connection, loaded: LoadedTables, settings: CatalogueSettings)
         problem = "no user has two interactions" + (" after the filters" if len(steps) > 1 else "")
         raise InputError(str(loaded.log), problem, "sequences of items: two interactions of one user or more")
     user_texts = _texts(con, "user_index", "users", settings.user_attributes) if loaded.users else {}
+    split = split_users(len(person), settings, person)
     return Catalogue(
         item_ids=item_ids,
         item_texts=item_texts,
@@ -117,7 +119,10 @@ def assemble(con: Connection, loaded: LoadedTables, settings: CatalogueSettings)
         item=item,
         rating=rating,
         split=np.zeros(after, np.int8),
-        test_users=split_users(len(person), settings, person),
+        test_users=split.test,
+        valid_users=split.valid,
+        hidden_users=hidden_users(split.train, user, settings),
+        cold_items=cold_items(len(item_ids), settings),
         notes=(*_notes(loaded, settings, steps, item_texts, np.bincount(user)), *loaded.notes, *notes),
         log_facts=_log_facts(con, loaded, steps),
     )

@@ -61,7 +61,7 @@ def audit_judge(
     brief: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Measure a judge on prompts of test users, whose true next item is in the log.
+    """Measure a judge on prompts of validation users, whose true next item is in the log.
 
     ``settings.audit_prompts`` prompts are asked with uniform negatives and again with popular negatives, some of them
     in all cyclic orders of their candidates, and some in each wording of the instruction: about three times as many
@@ -70,7 +70,7 @@ def audit_judge(
     Args:
         judge: the judge, including its corrections of letter bias if any are set.
         settings: the judge's settings.
-        catalogue: items and log.
+        catalogue: items and the whole log; of it the rows of validation users and of the visible log are used.
         brief: ask only the first half of the prompts, with uniform negatives and in all orders: a quarter of the cost,
             enough to compare accuracy and letter bias with another model.
         progress: called with the number of prompts asked so far and in total.
@@ -103,6 +103,7 @@ def audit_judge(
     """
     other = judge.in_other_form() if isinstance(judge, LLMJudge) and not brief else None
     size = audit_size(settings, brief, 1 if other is None else 2)
+    catalogue = catalogue.of_users(np.union1d(catalogue.log_users, catalogue.valid_users))
     queries = _Queries(judge, settings, size.total, progress)
     began = time.perf_counter()
     examples = _draw(settings, catalogue, size.main)
@@ -165,7 +166,7 @@ def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool =
     """The first n of the audit's examples. Uniform and popular ones differ in their negatives only."""
     examples = draw_examples(
         catalogue,
-        catalogue.test_users,
+        catalogue.valid_users,
         settings.audit_prompts,
         settings.candidates,
         settings.tune.none_share,

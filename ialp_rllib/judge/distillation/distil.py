@@ -76,7 +76,7 @@ def distil(
     Args:
         judge: the judge; ``settings.candidates`` is k.
         plan: numbers of sessions and steps, batch size and seed.
-        catalogue: items, and the train users' first items.
+        catalogue: items, and the first items of the visible log.
         folder: folder of the table. Answers that are already there are kept and not asked again.
         progress: called after every answered query.
 
@@ -249,23 +249,23 @@ class _Distillation:
 
 
 def session_starts(catalogue: Catalogue, plan: DistilSettings) -> tuple[np.ndarray, np.ndarray]:
-    """User and first item of each session. Every train user is used once before any is used again.
+    """User and first item of each session, from the visible log. Each of its users is used once before any is again.
+
+    Where no interaction is visible, the users are the train users, and the items are drawn uniformly.
 
     Returns:
         Users and items, ``(sessions,) int32`` each.
-
-    Raises:
-        InputError: no train user has an interaction.
     """
-    offsets = catalogue.offsets()
-    users = catalogue.train_users
-    users = users[offsets[users + 1] > offsets[users]]
-    if not len(users):
-        raise InputError("interactions", "no train user has any", "a log with users of both worlds")
+    view = catalogue.visible()
+    users, items = view.first_items(view.train_users)
+    unlogged = not len(users)
+    if unlogged:
+        users = np.union1d(view.train_users, view.hidden_users)
     rng = np.random.default_rng([plan.seed, 0])
     rounds = -(-plan.sessions // len(users))
-    order = np.concatenate([rng.permutation(users) for _ in range(rounds)])[: plan.sessions]
-    return order.astype(np.int32), catalogue.item[offsets[order]].astype(np.int32)
+    order = np.concatenate([rng.permutation(len(users)) for _ in range(rounds)])[: plan.sessions]
+    starts = rng.integers(view.n_items, size=plan.sessions) if unlogged else items[order]
+    return users[order].astype(np.int32), starts.astype(np.int32)
 
 
 def _lists(matrix: np.ndarray) -> pa.Array:

@@ -1,15 +1,16 @@
-"""The log that the tiny judge is trained on: the train users' interactions, in order."""
+"""The log that the tiny judge is trained on: the interactions that it may see, in order."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.split import require_log
 from ialp_rllib.errors import InputError
 
 
 class TrainLog:
-    """The train users' M interactions that are not held out or rated low.
+    """The M visible interactions (:meth:`.Catalogue.visible`) that are not rated low.
 
     Args:
         catalogue: holds the log.
@@ -22,13 +23,14 @@ class TrainLog:
         n_items: I. As an item of a history it represents "no item".
 
     Raises:
-        InputError: no train user has two such interactions.
+        InputError: no user has two such interactions.
     """
 
     def __init__(self, catalogue: Catalogue, min_rating: float = 0.0) -> None:
-        chosen = (catalogue.split == 0) & ~(catalogue.rating < min_rating)  # NaN, no rating, does not count as low
-        chosen &= np.isin(catalogue.user, catalogue.train_users)
-        self.user, self.item = catalogue.user[chosen].astype(np.int64), catalogue.item[chosen].astype(np.int64)
+        view = catalogue.visible()
+        require_log(view, "a tiny judge")
+        chosen = ~(view.rating < min_rating)  # NaN, no rating, does not count as low
+        self.user, self.item = view.user[chosen].astype(np.int64), view.item[chosen].astype(np.int64)
         self.first = np.searchsorted(self.user, self.user)
         self.n_items = catalogue.n_items
         if not (np.arange(len(self.user)) > self.first).any():

@@ -51,7 +51,7 @@ def make_tiny_judge(
     """Train a tiny judge for a scenario, or resume an interrupted call with the same settings.
 
     Writes a model folder in Hugging Face's layout (``MistralForCausalLM``, safetensors) that `judge.model` accepts,
-    with ``training.json`` in it. It is trained on the train users' logs only.
+    with ``training.json`` in it. It is trained on the visible log only (:meth:`.Catalogue.visible`).
 
     Args:
         settings: the scenario's settings; its ``catalogue`` and the wording of its ``judge`` are used.
@@ -60,8 +60,8 @@ def make_tiny_judge(
         progress: receives the number of updates done.
 
     Returns:
-        The content of ``training.json``: settings, updates, minutes, and the accuracy on held-out users beside that of
-        baselines (:func:`.measure.accuracies`, :func:`.measure.baselines`). A judge at chance is written as well:
+        The content of ``training.json``: settings, updates, minutes, and the accuracy on validation users beside that
+        of baselines (:func:`.measure.accuracies`, :func:`.measure.baselines`). A judge at chance is written as well:
         ``facts["held_out"]["all_with_the_true_item"]["above_chance"]`` is then false.
 
     Raises:
@@ -87,7 +87,7 @@ def make_tiny_judge(
         train_log = TrainLog(catalogue, judge.min_rating)
         dimensions = int(_VECTOR_DIMENSIONS * tiny.width)
         next_item = fit_next_item_model(train_log, words, judge.history, dimensions, tiny.seed)
-        tokenizer = catalogue_tokenizer(catalogue, attributes, builders)
+        tokenizer = catalogue_tokenizer(catalogue.visible(), attributes, builders)
         pieces = PromptPieces(tokenizer, builders)
         tasks = TaskSampler(train_log, next_item, judge.history, tiny.none_share, tiny.seed)
         checkpoint = SealedFile(out / CHECKPOINT)
@@ -191,15 +191,18 @@ def _check(catalogue: Catalogue, settings: Settings) -> None:
     if catalogue.n_items < needed:
         expected = f"{needed} or more: lower judge.candidates or judge.history"
         raise InputError("items", f"there are {catalogue.n_items}", expected)
-    for users in (catalogue.train_users, catalogue.test_users):
-        draw_examples(catalogue, users, 1, judge.candidates, 0.0, np.random.default_rng(0), min_rating=judge.min_rating)
+    TrainLog(catalogue, judge.min_rating)
+    for users in (catalogue.log_users, catalogue.valid_users):
+        log, rng = catalogue.of_users(users), np.random.default_rng(0)
+        draw_examples(log, users, 1, judge.candidates, 0.0, rng, min_rating=judge.min_rating)
 
 
 def _fingerprint(catalogue: Catalogue, builders: list[PromptBuilder], settings: Settings, tiny: TinySettings) -> str:
     """Identifies everything that the weights depend on."""
     logged = hashlib.sha256()
-    for column in (catalogue.user, catalogue.item, catalogue.rating, catalogue.split, catalogue.test_users):
-        logged.update(np.ascontiguousarray(column).tobytes())
+    for log in (catalogue.visible(), catalogue.of_users(catalogue.valid_users)):
+        for column in (log.user, log.item, log.rating):
+            logged.update(np.ascontiguousarray(column).tobytes())
     prompts = [builder.fingerprint for builder in builders]
     training = to_dict(replace(tiny, threads=1, checkpoint_every=1))
     return fingerprint("tiny judge", prompts, logged.hexdigest(), settings.judge.min_rating, training)
@@ -213,12 +216,13 @@ def _evaluate(
     next_item: NextItemModel,
     folder: Path,
 ) -> dict[str, Any]:
-    """Accuracy of the saved model on test users, with and without None prompts, and of the baselines."""
+    """Accuracy of the saved model on validation users, with and without None prompts, and of the baselines."""
     results: dict[str, Any] = {}
+    log = catalogue.of_users(catalogue.valid_users)
     for name, none_share in (("all_with_the_true_item", 0.0), ("a_share_without", tiny.none_share)):
         examples = draw_examples(
-            catalogue,
-            catalogue.test_users,
+            log,
+            catalogue.valid_users,
             tiny.prompts,
             settings.judge.candidates,
             none_share,

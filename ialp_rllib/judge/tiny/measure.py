@@ -49,13 +49,12 @@ def baselines(examples: Examples, catalogue: Catalogue, words: Tokens, next_item
     """Accuracy of baselines on queries that all contain the true item.
 
     Returns:
-        ``chance``; ``popularity``: the most frequent candidate among train users; ``tf_idf``: the candidate whose words
-        are most similar to the history's; ``vectors``: the most probable candidate under the next-item model that
+        ``chance``; ``popularity``: the most frequent candidate in the visible log; ``tf_idf``: the candidate whose
+        words are most similar to the history's; ``vectors``: the most probable candidate under the next-item model that
         generated the training queries.
     """
     history, candidates = examples.history.astype(np.int64), examples.candidates.astype(np.int64)
-    is_train = np.isin(catalogue.user, catalogue.train_users)
-    counts = np.bincount(catalogue.item[is_train], minlength=catalogue.n_items)
+    counts = np.bincount(catalogue.visible().item, minlength=catalogue.n_items)
     row, slot = np.nonzero(words.codes < words.size)
     bags = tf_idf(row, words.codes[row, slot], (catalogue.n_items, words.size))
     padded = sparse.vstack([bags, sparse.csr_matrix((1, words.size))]).tocsr()

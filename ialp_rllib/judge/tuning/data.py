@@ -12,6 +12,7 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
+from ialp_rllib.catalogue.split import require_log
 from ialp_rllib.commands import SETTINGS, resume_command
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
@@ -65,7 +66,7 @@ class _Source(NamedTuple):
     Attributes:
         where: prefix of its error messages; empty for this run.
         judge: the judge's settings for its prompts.
-        catalogue: its items and log.
+        catalogue: its items and what is visible of its log.
         attributes: item attributes shown in its prompts; empty: all.
     """
 
@@ -92,7 +93,8 @@ def tuning_data(
     Raises:
         InputError: another run does not exist or is not prepared, a data set is too small, or no prompt fits the model.
     """
-    sources = [_Source("", judge, catalogue, attributes), *(_other_run(judge, name) for name in judge.tune.also)]
+    others = [_other_run(judge, name) for name in judge.tune.also]
+    sources = [_Source("", judge, catalogue.visible(), attributes), *others]
     train, held_out = LabelledPrompts([], np.zeros(0, np.int64)), LabelledPrompts([], np.zeros(0, np.int64))
     refused: list[str] = []
     for index, source in enumerate(sources):
@@ -123,14 +125,14 @@ def _other_run(judge: JudgeSettings, name: str) -> _Source:
     other = load(str(folder / SETTINGS), allow_plugins=None)
     # The rating threshold belongs to that log's scale, as the wording belongs to its items.
     own = {field: getattr(other.judge, field) for field in ("platform", "item_noun", "min_rating")}
-    catalogue = read_catalogue(folder / PREPARED)
+    catalogue = read_catalogue(folder / PREPARED).visible()
     return _Source(where, replace(judge, **own), catalogue, other.catalogue.attributes)
 
 
 def _split(source: _Source, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Split the train users into users to train on and held-out users (none if there are fewer than two users)."""
+    """Split the users into users to train on and held-out users (none if there are fewer than two users)."""
     catalogue = source.catalogue
-    counted = (catalogue.split == 0) & ~(catalogue.rating < source.judge.min_rating)
+    counted = ~(catalogue.rating < source.judge.min_rating)
     long_enough = np.bincount(catalogue.user[counted], minlength=catalogue.n_users) >= 2
     users = rng.permutation(catalogue.train_users[long_enough[catalogue.train_users]])
     count = min(max(round(fraction * len(users)), 1), len(users) - 1) if fraction > 0 and len(users) > 1 else 0
@@ -151,6 +153,7 @@ def _add(
         return prompts
     judge = source.judge
     try:
+        require_log(source.catalogue, "tuning the judge")
         builder = PromptBuilder(source.catalogue, judge, source.attributes)
         history, candidates, label, _ = draw_examples(
             source.catalogue,

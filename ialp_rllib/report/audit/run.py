@@ -83,4 +83,4 @@ def _display_name(model: str, run: RunFolder) -> str:
 def _wordings(run: RunFolder) -> list[str]:
     """The instruction in each wording."""
     judge, attributes = run.settings.judge, run.settings.catalogue.attributes
-    return [PromptBuilder(run.catalogue, replace(judge, frame=i), attributes).frame for i in range(FRAMES)]
+    return [PromptBuilder(run.visible, replace(judge, frame=i), attributes).frame for i in range(FRAMES)]

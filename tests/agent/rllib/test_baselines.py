@@ -119,9 +119,9 @@ def test_entropy_coefficient_schedule() -> None:
 def test_popularity_counts_interactions_of_training_users() -> None:
     catalogue = read_source(load("sample").catalogue)
     counts = np.zeros(catalogue.n_items)
-    test = set(catalogue.test_users.tolist())
+    others = {*catalogue.test_users.tolist(), *catalogue.valid_users.tolist()}
     for user, item in zip(catalogue.user, catalogue.item, strict=True):
-        counts[item] += user not in test
+        counts[item] += user not in others
     assert np.array_equal(popularity(catalogue), counts)
     assert 0 < counts.sum() < len(catalogue.item)
     rated = dataclasses.replace(
@@ -129,7 +129,7 @@ def test_popularity_counts_interactions_of_training_users() -> None:
         rating=np.where(np.arange(len(catalogue.item)) % 3 == 0, 2.0, np.nan).astype(np.float32),
         split=(np.arange(len(catalogue.item)) % 3 == 1).astype(np.int8),
     )
-    kept = (np.arange(len(catalogue.item)) % 3 == 2) & ~np.isin(catalogue.user, catalogue.test_users)
+    kept = (np.arange(len(catalogue.item)) % 3 == 2) & np.isin(catalogue.user, catalogue.train_users)
     assert np.array_equal(popularity(rated, 3.0), np.bincount(catalogue.item[kept], minlength=catalogue.n_items))
 
 

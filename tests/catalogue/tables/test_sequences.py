@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ialp_rllib.catalogue.catalogue import split_users
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import CatalogueSettings, FilterSettings
+from ialp_rllib.settings import FilterSettings
 from tests.catalogue.made_up import read, sequences
 
 HOUR = 3600
@@ -141,29 +140,11 @@ def test_sequences_of_a_person_are_not_split_between_train_and_test(tmp_path: Pa
     pd.DataFrame({"item_id": [f"i{n}" for n in range(90)], "title": "t"}).to_csv(tmp_path / "items.csv", index=False)
     catalogue = read(tmp_path, filters={"session_gap": 2.0}, interactions=SECONDS, test_share=0.3)
     person = np.array([name.rsplit("/", 1)[0] for name in catalogue.user_ids])
-    test, train = set(person[catalogue.test_users]), set(person[catalogue.train_users])
+    test, valid = set(person[catalogue.test_users]), set(person[catalogue.valid_users])
+    train = set(person[catalogue.train_users])
     assert max(Counter(person).values()) > 5
-    assert not test & train
-    assert len(test) == round(0.3 * len(test | train))
-
-
-def test_grouped_split_with_one_sequence_per_person() -> None:
-    settings = CatalogueSettings(split_seed=4)
-    np.testing.assert_array_equal(split_users(50, settings), split_users(50, settings, np.arange(50)))
-
-
-def test_folds_partition_the_users() -> None:
-    for count in (50, 48, 52, 8):
-        folds = [split_users(count, CatalogueSettings(test_part=part)) for part in range(5)]
-        assert np.array_equal(np.sort(np.concatenate(folds)), np.arange(count))
-        assert max(len(fold) for fold in folds) - min(len(fold) for fold in folds) <= 1
-        assert all((np.diff(fold) > 0).all() for fold in folds)
-    persons = np.repeat(np.arange(10), 3)
-    assert not set(split_users(30, CatalogueSettings(test_part=1), persons)) & set(
-        split_users(30, CatalogueSettings(test_part=2), persons)
-    )
-    with pytest.raises(InputError, match=r"test_part: is 5\n  expected: a fold that has users: 0.2 of 50"):
-        split_users(50, CatalogueSettings(test_part=5))
+    assert not test & train and not valid & train and not test & valid
+    assert len(test) == round(0.3 * len(set(person))) and len(valid) == round(0.1 * len(set(person)))
 
 
 def test_sample_of_users_is_seeded_and_keeps_whole_logs(tmp_path: Path) -> None:

@@ -47,10 +47,11 @@ class InformedJudge:
 
     def __init__(self, settings, catalogue, p: float, n_refused: int = 0) -> None:
         self.p, self.pad, self.correct, self.refused, self.frames = p, catalogue.pad, {}, set(), []
+        log = catalogue.of_users(np.union1d(catalogue.train_users, catalogue.valid_users))
         for popular in (False, True):
             examples = draw_examples(
-                catalogue,
-                catalogue.test_users,
+                log,
+                catalogue.valid_users,
                 settings.audit_prompts,
                 settings.candidates,
                 settings.tune.none_share,
@@ -149,7 +150,7 @@ def test_informed_judge_is_always_correct(informed):
 
 def test_popularity_is_that_of_the_true_item(informed, catalogue):
     groups = informed[1]["negatives"]["uniform"]["by_popularity"]
-    counts = np.bincount(catalogue.item)
+    counts = np.bincount(catalogue.item[~np.isin(catalogue.user, catalogue.test_users)])
     assert groups[0]["low"] >= counts.min() and groups[-1]["high"] <= counts.max()
     assert all(a["high"] < b["low"] for a, b in pairwise(groups))
 

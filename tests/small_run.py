@@ -24,7 +24,7 @@ SMALL = {
     "pretrain.log_every": 20,
     "pretrain.checkpoint_every": 20,
     "adapt.methods": "[a2c, aialp_ap]",
-    "adapt.env_steps": 5000,
+    "adapt.env_steps": 2600,
     "adapt.log_every": 256,
     "adapt.checkpoint_every": 512,
     "evaluate.episodes": 40,

@@ -82,13 +82,13 @@ def data_set(formats: tuple[str, ...], root: Path) -> DataSet:
     return DataSet(dict(zip(("items", "interactions", "users"), formats, strict=True)), root / "data")
 
 
-@settings(max_examples=360, **FUZZ)
+@settings(max_examples=200, **FUZZ)
 @given(plan=plans(TABLES))
 def fuzz_tables(plan: Plan, folders: Iterator[Path], seen: Counter) -> None:
     check(plan, TABLES, next(folders), seen)
 
 
-@settings(max_examples=140, **FUZZ)
+@settings(max_examples=80, **FUZZ)
 @given(plan=plans(SCENARIOS))
 def fuzz_settings(plan: Plan, folders: Iterator[Path], seen: Counter) -> None:
     check(plan, SCENARIOS, next(folders), seen)

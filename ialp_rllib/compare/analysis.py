@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ialp_rllib.compare import beyond, costs, estimates, findings, tables, varied
+from ialp_rllib.compare import beyond, budgets, costs, estimates, findings, personal, tables, varied
 from ialp_rllib.compare.measurements import Measurements
+from ialp_rllib.report.kit.references import is_reference
 from ialp_rllib.results.schemas import POLICIES
 
 
@@ -17,17 +18,19 @@ class Analysis:
 
     Attributes:
         summary: :func:`.estimates.summary`.
-        contrasts: :func:`.estimates.against_baseline`, for each scenario.
-        overall: :func:`.estimates.against_baseline_overall`.
+        contrasts: :func:`.estimates.against_best`, for each scenario, with verdicts.
+        overall: :func:`.estimates.against_best_overall`, with verdicts.
         aggregate: :func:`.estimates.aggregate`.
         published_tables: name of a table of the publication -> :func:`.tables.results_table`.
+        budgets: :func:`.budgets.budget_table`.
         ratios: :func:`.tables.ratios_table`.
         costs: :func:`.costs.cost_table`.
-        varied: :func:`.varied.varied_table`.
+        varied: :func:`.varied.varied_table`, with verdicts.
         beyond: :func:`.beyond.beyond_table`.
+        personal: :func:`.personal.personal_table`.
         findings: the main results as sentences (:func:`.findings.findings`).
         policies: the policies that were measured, the main one first.
-        cross_validated: whether the comparison is cross-validated; either all of its scenarios are, or none.
+        tests: number of verdicts that were corrected together.
     """
 
     summary: pd.DataFrame
@@ -35,31 +38,37 @@ class Analysis:
     overall: pd.DataFrame
     aggregate: pd.DataFrame
     published_tables: dict[str, pd.DataFrame]
+    budgets: pd.DataFrame
     ratios: pd.DataFrame
     costs: pd.DataFrame
     varied: pd.DataFrame
     beyond: pd.DataFrame
+    personal: pd.DataFrame
     findings: list[str]
     policies: tuple[str, ...]
-    cross_validated: bool = False
-
-    @property
-    def average(self) -> str:
-        """Name of the average over seeds: ``interquartile mean``, or ``mean`` if cross-validated."""
-        return "mean" if self.cross_validated else "interquartile mean"
+    tests: int
 
 
 def analyse(measurements: Measurements) -> Analysis:
-    """Compute all statistics; takes seconds, for the bootstrap."""
-    results = measurements.results
+    """Compute all statistics."""
+    results, users_vary = measurements.results, measurements.users_vary
     policies = tuple(policy for policy in POLICIES if policy in set(results["policy"]))
-    scenarios = measurements.cross_validated
-    cross_validated = bool(scenarios)
-    summary = estimates.summary(results, scenarios)
-    contrasts = estimates.against_baseline(results, cross_validated=scenarios)
-    scores = estimates.normalised(results, measurements.random)
-    aggregate = estimates.aggregate(scores, cross_validated)
-    overall = estimates.against_baseline_overall(scores, cross_validated)
+    summary = estimates.summary(results, users_vary)
+    scores = estimates.normalised(results, measurements.random, measurements.best_known)
+    aggregate = estimates.aggregate(scores)
+    tested = estimates.with_verdicts(
+        {
+            "contrasts": estimates.against_best(results, users_vary, measurements.partial_log),
+            "overall": estimates.against_best_overall(scores, users_vary, measurements.partial_log),
+            "varied": varied.varied_table(results, measurements.variants, users_vary),
+        },
+        policies[0],
+        lambda method: not is_reference(method),
+    )
+    contrasts, overall = tested["contrasts"], tested["overall"]
+    budget_table = budgets.budget_table(measurements.all_results, users_vary)
+    ratios = tables.ratios_table(contrasts, budget_table)
+    asked = pd.concat([table.loc[table["p_adjusted"].notna(), estimates.QUESTION] for table in tested.values()])
     return Analysis(
         summary=summary,
         contrasts=contrasts,
@@ -68,11 +77,13 @@ def analyse(measurements: Measurements) -> Analysis:
         published_tables={
             spec.name: tables.results_table(summary, contrasts, spec) for spec in tables.PUBLISHED_TABLES
         },
-        ratios=tables.ratios_table(estimates.against_baseline(results, True, scenarios), contrasts),
-        varied=varied.varied_table(results, measurements.variants, cross_validated),
+        budgets=budget_table,
+        ratios=ratios,
+        varied=tested["varied"],
         costs=costs.cost_table(measurements.costs, measurements.curves, policies[0]),
-        beyond=beyond.beyond_table(results, measurements.curves, scenarios),
-        findings=findings.findings(contrasts, overall, aggregate, policies[0]),
+        beyond=beyond.beyond_table(results, measurements.curves),
+        personal=personal.personal_table(results, measurements.random),
+        findings=findings.findings(contrasts, overall, aggregate, ratios, policies[0], measurements.world),
         policies=policies,
-        cross_validated=cross_validated,
+        tests=len(asked.drop_duplicates()),
     )

@@ -1,8 +1,6 @@
-"""Measures beyond return and length: coverage, diversity and forgetting, as a data frame and as rows of text."""
+"""Coverage of the catalogue and forgetting, as a data frame and as rows of text."""
 
 from __future__ import annotations
-
-from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -15,18 +13,17 @@ from ialp_rllib.report.kit.names import label, method_order
 from ialp_rllib.results import statistics
 from ialp_rllib.results.schemas import POLICIES
 
-TITLE = "Coverage, diversity and forgetting"
-BEYOND = ("coverage_0", "coverage_end", "effective_items_0", "effective_items_end", "forgetting", "steps_back")
-_FRACTIONS = ("coverage_0", "coverage_end", "forgetting")
+TITLE = "Coverage and forgetting"
+BEYOND = ("coverage_0", "coverage_end", "forgetting", "steps_back")
+_FRACTIONS = BEYOND[:3]
 
 
-def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, cross_validated: Collection[str] = ()) -> pd.DataFrame:
-    """Coverage, effective items, forgetting and recovery: interquartile means over the seeds with their intervals.
+def beyond_table(results: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Coverage, forgetting and recovery: means over the seeds with their intervals.
 
     Args:
         results: rows of ``results``.
         curves: rows of ``curves``.
-        cross_validated: the scenarios that are cross-validated, for which plain means are used.
 
     Returns:
         Columns ``scenario``, ``policy``, ``method``, ``seeds``, ``followed`` (number of seeds with a value of
@@ -37,18 +34,16 @@ def beyond_table(results: pd.DataFrame, curves: pd.DataFrame, cross_validated: C
     forgetting = forgetting_by_run(curves)
     ids = method_order(results["method"])
     keys = [(s, p, m) for s in dict.fromkeys(results["scenario"]) for p in POLICIES for m in ids]
-    rows, cells, flags = [], [], []
+    rows, cells = [], []
     for key in keys:
         runs, drops = _select(results, key), _select(forgetting, key)
         if len(runs):
-            start, end = runs[runs["epoch"] == "0"], runs[runs["epoch"] == "end"]
-            cells += [_cell(part, measure) for measure in ("coverage", "effective_items") for part in (start, end)]
+            cells += [_cell(runs[runs["epoch"] == epoch], "coverage") for epoch in ("0", "end")]
             cells += [_cell(drops, measure) for measure in ("forgetting", "steps_back")]
-            flags += [key[0] in cross_validated] * len(BEYOND)
             followed, back = (int(drops[name].notna().sum()) for name in ("forgetting", "steps_back"))
             rows.append((*key, runs["seed"].nunique(), followed, back))
     table = pd.DataFrame(rows, columns=["scenario", "policy", "method", "seeds", "followed", "back"])
-    values = statistics.estimates(cells, flags).reshape(len(rows), len(BEYOND) * 3)
+    values = statistics.estimates(cells).reshape(len(rows), len(BEYOND) * 3)
     names = [measure + suffix for measure in BEYOND for suffix in SUFFIXES]
     return pd.concat([table, pd.DataFrame(values, columns=names)], axis=1)
 
@@ -58,9 +53,9 @@ def _select(table: pd.DataFrame, key: tuple[str, str, str]) -> pd.DataFrame:
 
 
 def _cell(runs: pd.DataFrame, measure: str) -> np.ndarray:
-    """``(S, 1)`` values by seed; ``(1, 1)`` NaN without any run."""
+    """``(S,)`` values by seed; ``(1,)`` NaN without any run."""
     values = runs.sort_values("seed")[measure].to_numpy(float)
-    return values[:, None] if len(values) else np.full((1, 1), np.nan)
+    return values if len(values) else np.full(1, np.nan)
 
 
 # --- as text
@@ -85,11 +80,11 @@ def recovered_seeds(row: pd.Series) -> str:
 
 def beyond_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Header and rows of text of :func:`beyond_table` for one policy."""
-    head = ["Scenario", "Method", "Coverage % at epoch 0", "Coverage % at the end", "Effective items at epoch 0"]
-    head += ["Effective items at the end", "Forgetting %", "Steps to recovery", "Seeds recovered"]
+    head = ["Scenario", "Method", "Coverage % at epoch 0", "Coverage % at the end"]
+    head += ["Forgetting %", "Steps to recovery", "Seeds recovered"]
     rows = [
         [row["scenario"], label(row["method"], row["scenario"])]
-        + [format_estimate(row, measure) for measure in BEYOND[:-1]]
+        + [format_estimate(row, measure) for measure in _FRACTIONS]
         + [f"{format_count(row['steps_back'])} {steps_interval(row)}".rstrip(), recovered_seeds(row)]
         for _, row in in_percent(table).iterrows()
     ]

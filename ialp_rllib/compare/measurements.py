@@ -39,12 +39,15 @@ class Measurements:
         result_rows: in the schema :data:`ialp_rllib.results.schemas.RESULTS`, of all budgets.
         curve_rows: in the schema :data:`ialp_rllib.results.schemas.CURVES`, of all budgets.
         costs: one row per scenario, method and seed, with the columns :data:`COSTS`.
-        random: scenario -> return of uniform random recommendations in the test world.
+        random: scenario -> return of uniform random recommendations in the world of the measurements.
+        best_known: scenario -> return of the best policy that is known there: it plans on that world's own user model.
+        world: the world of the measurements, ``test`` or ``valid``.
+        users_vary: whether every seed is tested on other users.
         settings: scenario -> its settings as nested plain data.
         departures: scenario -> in what it differs from the publication.
         missing: (scenario, method, seed) of the training runs that are not finished.
         notes: limitations of the results that a reader must know.
-        cross_validated: the scenarios that are cross-validated: each seed is tested on different users.
+        selection: what was chosen among the variants in the validation world (:func:`.selection.choose`), or None.
         variants: name of a varied scenario -> (scenario, label of the variant).
         versions: component -> version.
     """
@@ -53,23 +56,37 @@ class Measurements:
     curve_rows: pa.Table
     costs: pd.DataFrame
     random: Mapping[str, float]
+    best_known: Mapping[str, float] = field(default_factory=dict)
+    world: str = "test"
+    users_vary: bool = True
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     departures: Mapping[str, Sequence[Departure]] = field(default_factory=dict)
     missing: tuple[tuple[str, str, int], ...] = ()
     notes: tuple[str, ...] = ()
-    cross_validated: frozenset[str] = frozenset()
+    selection: Mapping[str, Any] | None = None
     variants: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
+    def all_results(self) -> pd.DataFrame:
+        """``result_rows`` of all budgets as a data frame."""
+        return self.result_rows.to_pandas()
+
+    @cached_property
     def results(self) -> pd.DataFrame:
         """``result_rows`` of the budget ``samples`` as a data frame."""
-        return of_budget(self.result_rows.to_pandas())
+        return of_budget(self.all_results)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """``curve_rows`` of the budget ``samples`` as a data frame."""
         return of_budget(self.curve_rows.to_pandas())
+
+    @property
+    def partial_log(self) -> list[str]:
+        """The scenarios in which agents see a part of the log only."""
+        trees = {name: tree.get("catalogue", {}) for name, tree in self.settings.items()}
+        return [n for n, tree in trees.items() if tree.get("log_users", -1) >= 0 or tree.get("cold_items", 0.0) > 0]
 
     @property
     def scenarios(self) -> list[str]:
@@ -98,36 +115,46 @@ def collect(plan: Comparison) -> Measurements:
     tables = [gather(plan.runs[name], jobs) for name, jobs in finished.items() if jobs]
     scenario = {name: run.settings.scenario for name, run in plan.runs.items()}
     jobs = [(name, job) for name, jobs in plan.jobs().items() for job in jobs]
-    random = pd.DataFrame([(scenario[name], _random(plan.runs[name])) for name, jobs in finished.items() for _ in jobs])
+    levels = pd.DataFrame([(scenario[n], *_levels(plan.runs[n])) for n, jobs in finished.items() for _ in jobs])
+    levels = levels.groupby(0).mean()  # parts of the users are weighted by their number of training runs
     costs = [_cost(plan.runs[name], *job) for name, jobs in finished.items() for job in jobs]
     return Measurements(
         result_rows=check_results(pa.concat_tables([results for results, _ in tables])),
         curve_rows=check_curves(pa.concat_tables([curves for _, curves in tables])),
         costs=pd.DataFrame(costs, columns=list(COSTS)),
-        random=random.groupby(0)[1].mean().to_dict(),  # test parts are weighted by their number of training runs
+        random=levels[1].to_dict(),
+        best_known=levels[2].to_dict(),
+        world=plan.world,
+        users_vary=plan.users_vary,
+        selection=plan.selection,
         settings=_settings(plan),
         departures={name: departures(parts[0].settings) for name, parts in plan.scenarios().items()},
         missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
-        cross_validated=frozenset(name for name, parts in plan.scenarios().items() if len(parts) > 1),
         variants={name: (base, variant.label) for name, (base, variant) in plan.variants.items()},
         notes=tuple(_notes(plan)),
-        versions={**versions(), "rliable": version("rliable")},
+        versions={**versions(), "scipy": version("scipy")},
     )
 
 
 def _settings(plan: Comparison) -> dict[str, dict[str, Any]]:
-    """Scenario -> its settings; with the seeds and test parts of all its runs if it is cross-validated."""
+    """Scenario -> its settings; with the seeds and test folds of all its runs."""
     settings = {}
     for name, parts in plan.scenarios().items():
         settings[name] = tree = to_dict(parts[0].settings)
         if len(parts) > 1:
-            tree["seeds"] = sorted(seed for run in parts for seed in run.settings.seeds)
-            tree["catalogue"]["test_part"] = [run.settings.catalogue.test_part for run in parts]
+            tree["seeds"] = sorted({seed for run in parts for seed in run.settings.seeds})
+            tree["catalogue"]["test_part"] = sorted({run.settings.catalogue.test_part for run in parts})
     return settings
 
 
-def _random(run: RunFolder) -> float:
-    return float(run.facts("users").get("test_random_policy", {}).get("return", np.nan))
+def _levels(run: RunFolder) -> tuple[float, float]:
+    """Returns of random recommendations and of the best known policy, NaN where they are not known."""
+    facts, world = run.facts("users"), getattr(run.settings.evaluate, "world", "test")
+    random = facts.get(f"{world}_random_policy", {}).get("return", np.nan)
+    best = facts.get(f"greedy_on_{world}_model", {}).get("return", np.nan)
+    if world == "test":
+        best = facts.get("references", {}).get("oracle", best)
+    return float(random), float(best)
 
 
 def _notes(plan: Comparison) -> list[str]:
@@ -137,12 +164,15 @@ def _notes(plan: Comparison) -> list[str]:
         for note in [*run.facts("prepare").get("notes", []), *notes(run.settings)]:
             scenarios.setdefault(str(note), []).append(run.settings.scenario)
     for name, parts in plan.scenarios().items():
-        if len(parts) > 1:
-            fold = f"one of {len(parts)} parts with {parts[0].settings.catalogue.test_share:g} of the users each"
-            scenarios.setdefault(f"Cross-validated: each seed is tested on {fold}.", []).append(name)
-            if Path(parts[0].settings.judge.model).is_dir():
-                leak = "The judge was trained beforehand: its training data may include test users."
-                scenarios.setdefault(leak, []).append(name)
+        if plan.users_vary:
+            count = len({run.settings.catalogue.test_part for run in parts})
+            share = parts[0].settings.catalogue.test_share
+            fold = f"Every seed is tested on other users: one of {count} parts with {share:g} of the users each."
+            scenarios.setdefault(fold, []).append(name)
+        models = {run.settings.judge.model for run in parts}
+        if len(parts) > len(models) == 1 and Path(models.pop()).is_dir():
+            leak = "The judge was trained beforehand: its training data may include test users."
+            scenarios.setdefault(leak, []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in scenarios.items()]
 
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.compare.estimates import CLAIMS, baselines
-from ialp_rllib.report.kit.formatting import format_number
+from ialp_rllib.compare.estimates import GROUP, SUFFIXES
+from ialp_rllib.report.kit.formatting import ABSENT, format_count, format_number
 from ialp_rllib.report.kit.names import label, method_order
+from ialp_rllib.report.kit.references import is_reference
 from ialp_rllib.results.measures import RETURNS
 from ialp_rllib.results.published import published
 from ialp_rllib.results.statistics import BETTER, WORSE
 
-BEST = "best baseline"
+CLAIMS = (("ialp", "0", 2.6), ("aialp_ft", "1", 1.27), ("aialp_ap", "end", 1.11))
+"""Claims of the publication: method, epoch, and ratio of its return to that of the best baseline."""
+REFERENCE = "reference"
+"""Verdict of a reference: it stands in the table for the others to be compared with."""
 _HEADS = {"return": "R", "length": "Len", "reward_per_step": "R_avg"}
+_RATIO = ["ratio" + suffix for suffix in SUFFIXES]
 
 
 @dataclass(frozen=True)
@@ -45,34 +50,32 @@ def results_table(summary: pd.DataFrame, contrasts: pd.DataFrame, spec: Publishe
 
     Args:
         summary: see :func:`.estimates.summary`.
-        contrasts: see :func:`.estimates.against_baseline`.
+        contrasts: see :func:`.estimates.against_best`, with verdicts.
         spec: the table.
 
     Returns:
         Columns ``policy``, ``scenario``, ``epoch``, ``method``, ``seeds`` (0 for a published method that was not run),
-        each measure with ``_low`` and ``_high``, ``published_`` + each measure (NaN if not published), ``baseline`` and
-        ``verdict``: on the return against the best baseline, ``best baseline`` for that baseline itself.
+        each measure with ``_low`` and ``_high``, ``return_se``, ``reference`` (the best that had the same data),
+        ``ratio`` to its return with ``_low`` and ``_high``, ``verdict`` (:data:`REFERENCE` for a reference) and
+        ``published_`` + each measure (NaN if not published).
     """
-    keys = ["policy", "scenario", "epoch", "method"]
     own = summary[summary["epoch"].isin(spec.epochs)].drop(columns="env_steps")
-    own = own.merge(contrasts[[*keys, "baseline", "verdict"]], on=keys, how="left")
+    own = own.merge(contrasts[[*GROUP, "reference", *_RATIO, "verdict"]], on=GROUP, how="left")
     printed = pd.DataFrame(
         [
-            (policy, scenario, epoch, name, *result)
+            (scenario, policy, epoch, name, *result)
             for policy in dict.fromkeys(own["policy"])
             for scenario in dict.fromkeys(own["scenario"])
             for epoch, row in published(scenario).items()
             for name, result in row.items()
             if epoch in spec.epochs
         ],
-        columns=[*keys, *(f"published_{measure}" for measure in RETURNS)],
+        columns=[*GROUP, *(f"published_{measure}" for measure in RETURNS)],
     )
-    table = own.merge(printed, on=keys, how="outer")
+    table = own.merge(printed, on=GROUP, how="outer")
     table["seeds"] = table["seeds"].fillna(0).astype(int)
-    table[["baseline", "verdict"]] = table[["baseline", "verdict"]].fillna("")
-    candidates = baselines(table["method"])
-    best = (table["baseline"] == "") & table["method"].isin(candidates) & np.isfinite(table["return"])
-    table.loc[best, "verdict"] = BEST
+    table[["reference", "verdict"]] = table[["reference", "verdict"]].fillna("")
+    table.loc[[is_reference(name) for name in table["method"]], "verdict"] = REFERENCE
     return _ordered(table, summary, spec)
 
 
@@ -88,36 +91,40 @@ def _ordered(table: pd.DataFrame, summary: pd.DataFrame, spec: PublishedTable) -
     ).reset_index(drop=True)
 
 
-def ratios_table(learning: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
-    """The ratios of returns that the publication claims, and ours with their intervals.
+def ratios_table(contrasts: pd.DataFrame, budgets: pd.DataFrame) -> pd.DataFrame:
+    """The ratios of returns that the publication claims, and ours.
 
     Args:
-        learning: see :func:`.estimates.against_baseline`, against the baselines that learn online.
-        every: the same, against all baselines.
+        contrasts: see :func:`.estimates.against_best`, with verdicts.
+        budgets: see :func:`.budgets.budget_table`.
 
     Returns:
-        Columns ``policy``, ``scenario``, ``method``, ``epoch``, ``against`` (``learning baselines``, as published, or
-        ``all baselines``, if their best one is another), ``baseline``, ``seeds``, ``ratio``, ``ratio_low``,
-        ``ratio_high``, ``verdict``, ``published`` (ratio of the published returns on this scenario's data set; NaN if
-        there are none) and ``claimed`` (the ratio that the publication claims).
+        Columns ``policy``, ``scenario``, ``method``, ``epoch``, ``reference``, ``ratio`` with ``_low`` and ``_high``
+        and ``verdict``: against the best reference that had the same data; for the budgets B ``samples`` and
+        ``updates``: ``B_ratio`` with ``_low`` and ``_high``, ``B_baseline`` and ``B_updates``, the ratio as published,
+        against the best untrained baseline, and the updates of the two (of the baseline, where the method does not
+        learn); ``published`` (ratio of the published returns on this scenario's data set; NaN if there are none) and
+        ``claimed`` (the ratio that the publication claims).
     """
-    keys = ["policy", "scenario", "method", "epoch"]
-    columns = [*keys, "against", "baseline", "seeds", "ratio", "ratio_low", "ratio_high", "verdict"]
-    parts = []
     claims = {(method, epoch): ratio for method, epoch, ratio in CLAIMS}
-    for against, table in (("learning baselines", learning), ("all baselines", every)):
-        claimed = [key in claims for key in zip(table["method"], table["epoch"], strict=True)]
-        part = table[np.array(claimed, dtype=bool)]
-        parts.append(part.assign(against=against)[columns])
-    ratios = pd.concat(parts, ignore_index=True).drop_duplicates([*keys, "baseline"])
+    order = list(claims)
+
+    def claimed(table: pd.DataFrame) -> pd.DataFrame:
+        keys = zip(table["method"], table["epoch"], strict=True)
+        return table[np.array([key in claims for key in keys], dtype=bool)]
+
+    own = claimed(contrasts)[[*GROUP, "reference", *_RATIO, "verdict"]]
+    ratios = own.merge(claimed(budgets), on=GROUP, how="outer")
+    ratios[["reference", "verdict"]] = ratios[["reference", "verdict"]].fillna("")
+    ratios = ratios[(ratios["reference"] != "") | (ratios["samples_baseline"] != "")].copy()
     ratios["published"] = [published_ratio(r.scenario, r.method, r.epoch) for r in ratios.itertuples()]
     ratios["claimed"] = [claims[r.method, r.epoch] for r in ratios.itertuples()]
-    policies, scenarios = (list(dict.fromkeys(every[k])) for k in ("policy", "scenario"))
-    sort_keys = [
-        (policies.index(r.policy), list(claims).index((r.method, r.epoch)), scenarios.index(r.scenario), r.Index)
+    policies, scenarios = (list(dict.fromkeys(budgets[k])) for k in ("policy", "scenario"))
+    places = [
+        (policies.index(r.policy), order.index((r.method, r.epoch)), scenarios.index(r.scenario))
         for r in ratios.itertuples()
     ]
-    return ratios.iloc[sorted(range(len(ratios)), key=lambda i: sort_keys[i])].reset_index(drop=True)
+    return ratios.iloc[sorted(range(len(ratios)), key=lambda i: places[i])].reset_index(drop=True)
 
 
 def published_ratio(scenario: str, method: str, epoch: str) -> float:
@@ -142,36 +149,54 @@ def format_estimate(row: pd.Series, name: str) -> str:
 
 def results_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Header and rows of text of :func:`results_table` for one policy."""
-    head = ["Scenario", "Epoch", "Method", *_HEADS.values(), *(f"{h} published" for h in _HEADS.values()), "Verdict"]
-    rows = [
-        [row["scenario"], row["epoch"], label(row["method"], row["scenario"])]
-        + [format_estimate(row, measure) for measure in RETURNS]
-        + [format_number(row[f"published_{measure}"]) for measure in RETURNS]
-        + [verdict_text(row)]
-        for _, row in table.iterrows()
-    ]
-    return head, rows
-
-
-def verdict_text(row: pd.Series) -> str:
-    """The verdict with its baseline: ``better (than A2C)``, ``no difference shown (against A2C)``."""
-    return f"{row['verdict']} ({baseline_phrase(row)})" if row["baseline"] else row["verdict"]
-
-
-def baseline_phrase(row: pd.Series) -> str:
-    """The baseline that a verdict refers to: ``than A2C`` after better and worse, else ``against A2C``."""
-    return f"{'than' if row['verdict'] in (BETTER, WORSE) else 'against'} {label(row['baseline'])}"
-
-
-def ratios_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of text of :func:`ratios_table` for one policy."""
-    head = ["Ratio of returns", "Epoch", "Scenario", "Best of", "Baseline", "Here", "Published", "Claimed"]
+    head = ["Scenario", "Epoch", "Method", "R", "± users", "Len", "R_avg", "R / best reference", "Reference", "Verdict"]
+    head += [f"{h} published" for h in _HEADS.values()]
     rows = [
         [
-            *(label(row["method"], row["scenario"]), row["epoch"], row["scenario"]),
-            *(row["against"], label(row["baseline"], row["scenario"])),
-            *(format_estimate(row, "ratio"), format_number(row["published"]), format_number(row["claimed"])),
+            *(row["scenario"], row["epoch"], label(row["method"], row["scenario"]), format_estimate(row, "return")),
+            *(format_number(row["return_se"]), format_estimate(row, "length"), format_estimate(row, "reward_per_step")),
+            *(format_estimate(row, "ratio"), _reference(row)),
+            row["verdict"] or ABSENT,
+            *(format_number(row[f"published_{measure}"]) for measure in RETURNS),
         ]
         for _, row in table.iterrows()
     ]
     return head, rows
+
+
+def _reference(row: pd.Series) -> str:
+    return label(row["reference"], row["scenario"]) if row["reference"] else ABSENT
+
+
+def verdict_text(row: pd.Series) -> str:
+    """The verdict with its reference: ``better (than A2C)``, ``no difference shown (against A2C)``."""
+    if not row["reference"] or row["verdict"] in ("", REFERENCE):
+        return str(row["verdict"])
+    return f"{row['verdict']} ({reference_phrase(row)})"
+
+
+def reference_phrase(row: pd.Series) -> str:
+    """The reference that a verdict or ratio refers to: ``than A2C`` after better and worse, else ``against A2C``."""
+    return f"{'than' if row['verdict'] in (BETTER, WORSE) else 'against'} {label(row['reference'])}"
+
+
+def ratios_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of text of :func:`ratios_table` for one policy."""
+    head = ["Return of", "Epoch", "Scenario", "Best reference with the same data", "R / its R", "Verdict"]
+    head += ["Equal samples: R / best untrained", "Updates", "Equal updates: R / best untrained", "Updates"]
+    head += ["Published", "Claimed"]
+    rows = []
+    for _, row in table.iterrows():
+        cells = [label(row["method"], row["scenario"]), row["epoch"], row["scenario"]]
+        cells += [_reference(row), format_estimate(row, "ratio"), row["verdict"] or ABSENT]
+        for budget in ("samples", "updates"):
+            cells += [budget_ratio(row, budget), format_count(row[f"{budget}_updates"])]
+        rows.append([*cells, format_number(row["published"]), format_number(row["claimed"])])
+    return head, rows
+
+
+def budget_ratio(row: pd.Series, budget: str) -> str:
+    """The ratio to the best untrained baseline with one budget, its interval and the baseline, as text."""
+    if not np.isfinite(row[f"{budget}_ratio"]):
+        return ABSENT
+    return f"{format_estimate(row, f'{budget}_ratio')} ({label(row[f'{budget}_baseline'])})"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ialp_rllib.compare.estimates import SUFFIXES, point_estimate, score_pair, verdicts
+from ialp_rllib.compare.estimates import SUFFIXES, contrast_columns, pair
 from ialp_rllib.compare.page.figures import EPOCH_TITLES
 from ialp_rllib.compare.tables import format_estimate, format_interval
 from ialp_rllib.report.kit import svg
@@ -25,50 +25,48 @@ Variants = Mapping[str, tuple[str, str]]
 """Name of a varied scenario -> (scenario, label of the variant)."""
 
 
-def varied_table(results: pd.DataFrame, variants: Variants, cross_validated: bool = False) -> pd.DataFrame:
+def varied_table(results: pd.DataFrame, variants: Variants, users_vary: bool = True) -> pd.DataFrame:
     """Each method's return with each variant, and its contrast with the best of the other variants.
 
-    The best of the others is the one with the highest interquartile mean. If the others are equal, selecting it by its
-    mean biases the contrast in its favour.
+    The best of the others is the one with the highest mean; p-values are corrected for its selection as in
+    :func:`.estimates.against_best`.
 
     Args:
         results: rows of ``results``.
         variants: the varied scenarios.
-        cross_validated: whether the comparison is cross-validated, see :func:`.estimates.summary`.
+        users_vary: whether every seed is tested on other users.
 
     Returns:
         Columns ``scenario`` (without the variant), ``policy``, ``epoch``, ``method``, ``variant``, ``seeds``,
-        ``return`` and ``difference`` with ``_low`` and ``_high``, ``against`` (the best other variant) and ``verdict``.
+        ``against`` (the best other variant), ``return``, ``difference`` and ``ratio`` with ``_low`` and ``_high``,
+        ``probability`` and ``p``.
         A method whose results are equal in all variants has no rows.
     """
     part = results[results["scenario"].isin(variants)]
-    cells: dict[tuple[str, str, str, str], dict[str, pd.DataFrame]] = {}
+    cells: dict[tuple[str, str, str, str], dict[str, pd.Series]] = {}
     for name, runs in part.groupby("scenario", sort=False):
         base, variant = variants[str(name)]
         for (policy, epoch, method), cell in runs.groupby(["policy", "epoch", "method"]):
-            scores = cell.sort_values("seed").set_index("seed")[["return"]].astype(float)
+            scores = cell.sort_values("seed").set_index("seed")["return"].astype(float)
             cells.setdefault((base, str(policy), str(epoch), str(method)), {})[variant] = scores
-    rows, pairs, own = [], [], []
+    rows, pairs, own, choices = [], [], [], []
     for key in _in_order(cells):
         by_variant = cells[key]
         if len(by_variant) < 2 or _all_equal(list(by_variant.values())):
             continue
         for variant, scores in by_variant.items():
             others = {v: s for v, s in by_variant.items() if v != variant}
-            best = max(others, key=lambda v: _finite(point_estimate(others[v], cross_validated)))
-            pairs.append(score_pair(scores, others[best], cross_validated))
+            best = max(others, key=lambda v: _finite(others[v].to_numpy().mean()))
+            pairs.append(pair(scores, others[best], users_vary))
+            choices.append(len(others))
             own.append(scores.to_numpy())
             rows.append((*key, variant, len(scores), best))
     names = ["scenario", "policy", "epoch", "method", "variant", "seeds", "against"]
     table = pd.DataFrame(rows, columns=names)
-    flags = [cross_validated] * len(rows)
-    returns = statistics.estimates(own, flags).reshape(-1, 3)
-    differences = statistics.contrasts(pairs, flags).reshape(len(rows), 3, 3)[:, 0]
-    for name, values in (("return", returns), ("difference", differences)):
-        columns = [f"{name}{suffix}" for suffix in SUFFIXES]
-        table = pd.concat([table, pd.DataFrame(values, columns=columns)], axis=1)
-    table["verdict"] = verdicts(table, "difference", 0.0)
-    return table
+    returns = statistics.estimates(own)
+    for index, suffix in enumerate(SUFFIXES):
+        table[f"return{suffix}"] = returns[:, index]
+    return contrast_columns(table, pairs, users_vary, choices)
 
 
 def _in_order(cells: Mapping[tuple[str, str, str, str], Any]) -> list[tuple[str, str, str, str]]:
@@ -78,7 +76,7 @@ def _in_order(cells: Mapping[tuple[str, str, str, str], Any]) -> list[tuple[str,
     return [key for key in order if key in cells]
 
 
-def _all_equal(scores: list[pd.DataFrame]) -> bool:
+def _all_equal(scores: list[pd.Series]) -> bool:
     return all(s.shape == scores[0].shape and np.array_equal(s, scores[0]) for s in scores)
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ialp_rllib.compare import beyond, tables, varied
+from ialp_rllib import __version__
+from ialp_rllib.compare import beyond, budgets, personal, tables, varied
 from ialp_rllib.compare.analysis import Analysis, analyse
 from ialp_rllib.compare.measurements import Measurements
 from ialp_rllib.compare.page import formats, page
 from ialp_rllib.compare.page.figures import as_file
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.report.kit.names import titles_of
+from ialp_rllib.settings import fingerprint
 from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
@@ -49,52 +54,57 @@ def _write(measurements: Measurements, folder: Path) -> Analysis:
         _write_text(folder / f"{name}.csv", table.to_csv(index=False))
     for name, figure in figures.files().items():
         _write_text(folder / "figures" / f"{name}.svg", as_file(figure))
+    _write_text(folder / "manifest.json", json.dumps(_manifest(measurements, analysis), indent=1) + "\n")
     _write_text(folder / "index.html", text)
     log.info("comparison: %s", folder / "index.html")
     return analysis
 
 
+def _manifest(measurements: Measurements, analysis: Analysis) -> dict[str, Any]:
+    """What the results were made with, and what was chosen where by what figures."""
+    return {
+        "version": __version__,
+        "world": measurements.world,
+        "users_vary": measurements.users_vary,
+        "seeds": sorted(int(seed) for seed in measurements.results["seed"].unique()),
+        "tests": analysis.tests,
+        "missing": [list(job) for job in measurements.missing],
+        "selection": measurements.selection,
+        "settings": {name: fingerprint(dict(tree)) for name, tree in measurements.settings.items()},
+        "versions": dict(measurements.versions),
+    }
+
+
 def _write_tables(analysis: Analysis, folder: Path) -> None:
     for spec in tables.PUBLISHED_TABLES:
-        table = analysis.published_tables[spec.name]
-        _write_text(folder / f"{spec.name}.csv", table.to_csv(index=False))
-        texts = {p: tables.results_text(table[table["policy"] == p]) for p in analysis.policies}
-        _write_texts(folder, spec.name, spec.title, texts, 3, analysis.average)
-    ratios = analysis.ratios
-    _write_text(folder / "ratios.csv", ratios.to_csv(index=False))
-    texts = {p: tables.ratios_text(ratios[ratios["policy"] == p]) for p in analysis.policies}
-    _write_texts(folder, "ratios", "Ratios of returns to those of the best baseline", texts, 5, analysis.average)
-    table = analysis.beyond
-    _write_text(folder / "beyond.csv", table.to_csv(index=False))
-    texts = {p: beyond.beyond_text(table[table["policy"] == p]) for p in analysis.policies}
-    _write_texts(folder, "beyond", beyond.TITLE, texts, 2, analysis.average)
-    if len(analysis.varied):
-        _write_text(folder / "varied.csv", analysis.varied.to_csv(index=False))
-        texts = {p: varied.varied_text(analysis.varied[analysis.varied["policy"] == p]) for p in analysis.policies}
-        _write_texts(folder, "varied", varied.TITLE, texts, 4, analysis.average)
+        _write_table(folder, spec.name, spec.title, analysis.published_tables[spec.name], tables.results_text, 3)
+    _write_table(folder, "ratios", "Ratios of returns", analysis.ratios, tables.ratios_text, 4)
+    _write_table(folder, "budgets", budgets.TITLE, budgets.both(analysis.budgets), budgets.budget_text, 3)
+    _write_table(folder, "personal", personal.TITLE, analysis.personal, personal.personal_text, 3)
+    _write_table(folder, "beyond", beyond.TITLE, analysis.beyond, beyond.beyond_text, 2)
+    _write_table(folder, "varied", varied.TITLE, analysis.varied, varied.varied_text, 4)
 
 
-def _write_texts(
-    folder: Path,
-    name: str,
-    title: str,
-    texts: dict[str, tuple[list[str], list[list[str]]]],
-    text_columns: int,
-    average: str,
+def _write_table(
+    folder: Path, name: str, title: str, table: pd.DataFrame, text: Callable[[pd.DataFrame], Any], text_columns: int
 ) -> None:
-    """Write a table as Markdown and LaTeX, once for each policy in the same file.
+    """Write a table as CSV, and as Markdown and LaTeX, once for each policy in the same file; nothing if it is empty.
 
     Args:
         folder: folder of the files.
         name: their name without the suffix.
         title: title of the table.
-        texts: policy -> header and rows.
+        table: with the column ``policy``.
+        text: function of the rows of one policy, returns header and rows of text.
         text_columns: number of columns of text, from the left.
-        average: name of the average over seeds.
     """
+    if table.empty:
+        return
+    _write_text(folder / f"{name}.csv", table.to_csv(index=False))
     markdown, latex = [], []
-    for policy, (head, rows) in texts.items():
-        caption = f"{title}; {policy} policy; {average} over seeds, stratified bootstrap 95% interval"
+    for policy in dict.fromkeys(table["policy"]):
+        head, rows = text(table[table["policy"] == policy])
+        caption = f"{title}; {policy} policy; mean over seeds, 95% t interval"
         markdown.append(f"**{caption}**\n\n{formats.markdown(head, rows)}")
         latex.append(formats.latex(head, rows, caption, f"{name}-{policy}", text_columns))
     _write_text(folder / f"{name}.md", "\n".join(markdown))

@@ -68,9 +68,9 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.errors import InputError
 
-POLICIES = ("sampled", "greedy")
+POLICIES = ("greedy", "sampled")
 EPOCHS = ("0", "1", "2", "end")
-SERIES = ("train", "test_sampled", "test_greedy")
+SERIES = ("train", "test_greedy", "test_sampled")
 BUDGETS = ("samples", "updates")
 
 

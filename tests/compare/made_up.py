@@ -62,9 +62,10 @@ def made_up(
         result_rows=results_table(rows),
         curve_rows=curves_table(points),
         costs=pd.DataFrame(costs, columns=list(COSTS)),
+        best_known={scenario: TOPS.get(scenario, 10.0) for scenario in scenarios},
         random={scenario: 0.2 * TOPS.get(scenario, 10.0) for scenario in scenarios},
         settings=settings(scenarios),
-        **{"versions": {"rliable": "1.2.0"}, "notes": ("sample: The judge is the tiny one.",), **more},
+        **{"versions": {"scipy": "1.17.1"}, "notes": ("sample: The judge is the tiny one.",), **more},
     )
 
 

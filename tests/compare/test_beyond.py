@@ -8,6 +8,7 @@ import pytest
 
 from ialp_rllib.compare.beyond import beyond_table, beyond_text
 from ialp_rllib.compare.forgetting import COLUMNS, forgetting, forgetting_by_run
+from ialp_rllib.compare.personal import personal_table, personal_text
 from tests.report.made_up import curves_table, point, result
 from tests.report.made_up import results_table as rows_table
 
@@ -48,9 +49,9 @@ def test_only_pretrained_methods_that_learn_can_forget():
     parts += [curve([10], "ialp"), curve([10, 2], "aialp_ft", series="train"), curve([20, 5], series="test_greedy")]
     table = forgetting_by_run(pd.concat(parts))
     assert table[["policy", "method", "forgetting"]].values.tolist() == [
+        ["greedy", "aialp_ft", 0.75],
         ["sampled", "aialp_ft", 0.5],
         ["sampled", "aialp_ap", 0.5],
-        ["greedy", "aialp_ft", 0.75],
     ]
     assert list(forgetting_by_run(curve([1, 2], "a2c")).columns) == list(COLUMNS)
 
@@ -69,17 +70,32 @@ def test_the_table_by_hand():
     curves = pd.concat([curve([10, 8, 10], seed=0), curve([10, 6, 7, 10], seed=1), curve([10, 10], seed=2)])
     table = beyond_table(results(("a2c", "aialp_ft"), 3), curves).set_index("method")
     assert table.loc["aialp_ft", "forgetting"] == pytest.approx(0.2)  # of 0.2, 0.4, 0
-    assert (table.loc["aialp_ft", "forgetting_low"], table.loc["aialp_ft", "forgetting_high"]) == pytest.approx(
-        (0, 0.4)
-    )
+    half = 4.3027 * 0.2 / np.sqrt(3)
+    assert table.loc["aialp_ft", "forgetting_high"] == pytest.approx(0.2 + half, abs=1e-4)
     assert table.loc["aialp_ft", "steps_back"] == pytest.approx(5000 / 3)  # of 2,000, 3,000, 0
     assert table["coverage_0"].tolist() == pytest.approx([0.2, 0.2])
-    assert table["effective_items_0"].tolist() == [5.0, 5.0] and table["effective_items_end"].tolist() == [3.0, 3.0]
     assert table.loc["a2c", ["followed", "back"]].tolist() == [0, 0] and np.isnan(table.loc["a2c", "forgetting"])
     head, rows = beyond_text(table.reset_index())
     assert all(len(row) == len(head) for row in rows)
-    assert rows[0][1:] == ["A2C", *["20.0 [10.0, 30.0]"] * 2, "5.00 [5.00, 5.00]", "3.00 [3.00, 3.00]", "–", "–", "–"]
-    assert rows[1][-3:] == ["20.0 [0.00, 40.0]", "1,667 [0, 3,000]", "3 of 3"]
+    assert rows[0][1:] == ["A2C", *["20.0 [-4.84, 44.8]"] * 2, "–", "–", "–"]
+    assert rows[1][-1] == "3 of 3" and rows[1][-2].startswith("1,667 [")
+
+
+def test_personalisation_by_hand():
+    """A2C shows 3 items in sessions of 10 steps; A-iALP_ft gains 2 of its 9 above random over the best list."""
+    values = {"best_list": (8.0, 8.0, 10.0), "a2c": (4.0, 3.0, 10.0), "aialp_ft": (10.0, 40.0, 10.0)}
+    rows = [
+        result(name, seed, "end", value, "greedy", effective_items=items, length=length)
+        for name, (value, items, length) in values.items()
+        for seed in (0, 1)
+    ]
+    measured = rows_table(rows).to_pandas()
+    table = personal_table(measured, {"made-up": 1.0}).set_index("method")
+    assert table.loc["aialp_ft", ["per_session", "personal", "one_list"]].tolist() == [4.0, pytest.approx(2 / 9), False]
+    assert table.loc["a2c", ["per_session", "one_list"]].tolist() == [0.3, True] and table.loc["a2c", "personal"] < 0
+    assert np.isnan(table.loc["best_list", "personal"])
+    head, text = personal_text(table.reset_index())
+    assert len(head) == len(text[0]) and [row[-1] for row in text if row[2] == "A2C"] == ["one list"]
 
 
 def test_no_steps_to_recovery_if_one_seed_does_not_recover():

@@ -33,13 +33,14 @@ def read(folder: Path) -> Page:
 
 def test_the_files(folder):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    stems = ("table3", "table4", "table5", "ratios", "beyond")
+    stems = ("table3", "table4", "table5", "ratios", "personal", "beyond")
     tables = {f"{name}.{suffix}" for name in stems for suffix in ("csv", "md", "tex")}
-    others = {"index.html", "results.parquet", "curves.parquet", "contrasts.csv", "aggregate.csv", "costs.csv"}
+    others = {"index.html", "manifest.json", "results.parquet", "curves.parquet"}
+    others |= {"contrasts.csv", "aggregate.csv", "costs.csv"}
     assert tables | others == {name for name in names if not name.startswith("figures/")}
     assert pq.read_schema(folder / "results.parquet").equals(RESULTS)
     assert pq.read_schema(folder / "curves.parquet").equals(CURVES)
-    assert {"figures/coat-return-train.svg", "figures/sample-length-test_sampled.svg"} <= names
+    assert {"figures/coat-return-train.svg", "figures/sample-length-test_greedy.svg"} <= names
     assert {f"figures/{s}-{name}.svg" for s in ("coat", "sample") for name in ("coverage", "diversity")} <= names
     assert pd.read_csv(folder / "table5.csv")["published_return"].notna().sum() == 12  # Coat's, for both policies
 
@@ -56,16 +57,18 @@ def test_the_page(folder):
         page.ids
     )
     for expected in (
-        "Before any online step, iALP+r is better than the best baseline (Popularity) in 2 of 2 scenarios",
+        "iALP+r is better than the best reference with the same data (Popularity) in 2 of 2 scenarios",
         "Not finished, and not included: coat: A2C (seeds 5, 6).",
         "sample: The judge is the tiny one.",
         "users.horizon",
         "agent.gamma",
         "81.7",
-        "P(X > A2C)",
-        "1.2.0",
+        "P(X > Y)",
+        "1.17.1",
+        "over users",
+        "Effective items",
         "20,000",
-        "Coverage, diversity and forgetting",
+        "Coverage and forgetting",
         "Steps to recovery",
     ):
         assert expected in page.text, expected
@@ -85,7 +88,7 @@ def test_one_seed_and_hostile_names(tmp_path):
     write_comparison(replace(measured, settings={evil: {evil: evil}, "sample": {}}), tmp_path)
     page = read(tmp_path)
     assert page.tags["script"] == 0 and page.text.count("alert('x')") > 4
-    assert "One seed: there are no intervals" in page.text and "better" not in page.text.split("Glossary")[0]
+    assert "1 seed: too few for a verdict" in page.text and "better" not in page.text.split("Glossary")[0]
     assert not re.search(r">(better|worse)<", (tmp_path / "index.html").read_text())  # nor in a cell of a table
     assert {path.parent for path in tmp_path.rglob("*.svg")} == {tmp_path / "figures"}
 
@@ -100,14 +103,14 @@ def test_results_of_an_older_version_have_dashes(tmp_path):
     )
     write_comparison(old, tmp_path)
     table = pd.read_csv(tmp_path / "beyond.csv")
-    assert table["coverage_end"].isna().all() and table["effective_items_0"].isna().all()
+    assert table["coverage_end"].isna().all()
     rows = [line.split("|")[2:-1] for line in (tmp_path / "beyond.md").read_text().splitlines() if "| sample |" in line]
     cells = [[cell.strip() for cell in row] for row in rows[:3]]
-    assert cells[0] == ["A2C", *["–"] * 7] and cells[1] == ["iALP+r", *["–"] * 7]
-    assert cells[2] == ["A-iALP\\_ft+r", *["–"] * 4, "0.00 \\[0.00, 0.00\\]", "0 \\[0, 0\\]", "3 of 3"]
+    assert cells[0] == ["A2C", *["–"] * 5] and cells[1] == ["iALP+r", *["–"] * 5]
+    assert cells[2] == ["A-iALP\\_ft+r", *["–"] * 2, "0.00 \\[0.00, 0.00\\]", "0 \\[0, 0\\]", "3 of 3"]
     assert not {path.stem for path in (tmp_path / "figures").iterdir()} & {"sample-coverage", "sample-diversity"}
-    section = read(tmp_path).text.split("Coverage, diversity and forgetting")[1].split("Cost of one training run")[0]
-    assert "0.00 [0.00, 0.00]" in section and section.count("–") > 14
+    section = read(tmp_path).text.split("Coverage and forgetting")[-1].split("Cost of one training run")[0]
+    assert "0.00 [0.00, 0.00]" in section and section.count("–") > 10
 
 
 def test_no_curves_no_baseline_no_random(tmp_path):
@@ -115,7 +118,7 @@ def test_no_curves_no_baseline_no_random(tmp_path):
     bare = replace(measured, curve_rows=CURVES.empty_table(), random={}, settings={}, versions={}, notes=())
     write_comparison(bare, tmp_path)
     page = read(tmp_path)
-    assert "can be compared with a baseline yet" in page.text and "No normalised returns" in page.text
+    assert "can be compared with a reference yet" in page.text and "No normalised returns" in page.text
     assert not {"curves", "ratios", "settings", "versions"} & set(page.ids)
 
 

@@ -32,20 +32,20 @@ SETS = [f"{key}={value}" for key, value in SMALL.items()]
 
 
 def plan(out: Path, seeds: int = 2) -> Comparison:
-    return plan_comparison(["sample"], out, seeds=seeds, methods="popularity, a2c", overrides=SETS)
+    return plan_comparison(["sample"], out, seeds=seeds, methods="popularity, a2c", overrides=SETS, fixed_split=True)
 
 
-def arguments(out: Path, methods: str, seeds: int) -> list[str]:
+def arguments(out: Path, methods: str, seeds: int, *more: str) -> list[str]:
     """Command-line arguments of a small comparison."""
     sets = [part for text in SETS for part in ("--set", text)]
-    return ["compare", "sample", "--out", str(out), "--seeds", str(seeds), "--methods", methods, *sets]
+    return ["compare", "sample", "--out", str(out), "--seeds", str(seeds), "--methods", methods, *sets, *more]
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of two methods and two seeds on the sample, in one process: starting Ray's would take longer."""
     out = tmp_path_factory.mktemp("compared")
-    output = finish([*arguments(out, "popularity,a2c", 2), "--local-mode"])
+    output = finish([*arguments(out, "popularity,a2c", 2), "--fixed-split", "--local-mode"])
     assert "R at the end" in output and (out / "comparison" / "index.html").is_file()
     return out
 
@@ -69,10 +69,10 @@ def test_results_of_all_runs(compared):
     assert "A2C" in Page((compared / "comparison" / "index.html").read_text()).text
 
 
-def test_a_cross_validated_comparison(tmp_path):
+def test_every_seed_on_other_users(tmp_path):
     """The runs of all test parts are merged into one scenario."""
-    finish([*arguments(tmp_path, "popularity", 2), "--cross-validate", "--local-mode"])
-    halves = plan_comparison(["sample"], tmp_path, seeds=2, methods="popularity", overrides=SETS, cross_validate=True)
+    finish([*arguments(tmp_path, "popularity", 2), "--local-mode"])
+    halves = plan_comparison(["sample"], tmp_path, seeds=2, methods="popularity", overrides=SETS)
     measured = collect(halves)
     assert measured.scenarios == ["sample"] and measured.missing == ()
     assert sorted(measured.results["seed"].unique()) == [0, 1]
@@ -84,7 +84,7 @@ def test_a_cross_validated_comparison(tmp_path):
     assert measured.settings["sample"]["catalogue"]["test_part"] == [0, 1]
     page = Page((tmp_path / "comparison" / "index.html").read_text()).text
     assert "catalogue.test_part" in page and "part 1" not in page
-    assert "sample: Cross-validated: each seed is tested on one of 2 parts with 0.2 of the users each." in page
+    assert "sample: Every seed is tested on other users: one of 2 parts with 0.2 of the users each." in page
 
 
 def test_a_second_call_trains_nothing(compared):
@@ -95,7 +95,9 @@ def test_a_second_call_trains_nothing(compared):
 
 def test_a_report_of_an_unfinished_comparison(compared, monkeypatch, capsys):
     before = times(compared)
-    monkeypatch.setattr(sys, "argv", ["ialp", *arguments(compared, "a2c,popularity,pg", 3), "--only-report"])
+    monkeypatch.setattr(
+        sys, "argv", ["ialp", *arguments(compared, "a2c,popularity,pg", 3, "--fixed-split"), "--only-report"]
+    )
     with pytest.raises(SystemExit) as end:
         cli.main()
     out, err = capsys.readouterr()
@@ -111,13 +113,15 @@ def test_nothing_is_finished(tmp_path):
 
 
 def test_runs_with_other_settings_do_not_count(compared):
-    other = plan_comparison(["sample"], compared, seeds=2, methods="a2c", overrides=[*SETS, "agent.gamma=0.5"])
+    other = plan_comparison(["sample"], compared, seeds=1, methods="a2c", overrides=[*SETS, "agent.gamma=0.5"])
     assert other.finished() == {"sample": []}
 
 
 def test_the_plan(tmp_path):
     (tmp_path / "shop.yaml").write_text("catalogue: {data: 'package:sample'}\n")
-    comparison = plan_comparison([str(tmp_path / "shop.yaml"), "coat"], tmp_path, data=[f"coat={tmp_path}"])
+    comparison = plan_comparison(
+        [str(tmp_path / "shop.yaml"), "coat"], tmp_path, data=[f"coat={tmp_path}"], fixed_split=True
+    )
     runs = comparison.runs
     assert list(runs) == ["shop", "coat"] and runs["shop"].settings.scenario == "shop"
     assert runs["coat"].settings.catalogue.data == str(tmp_path)

@@ -50,10 +50,8 @@ def test_a_varied_plan(tmp_path):
     assert plan.runs["coat, mask_recent=0"].settings.catalogue.data == str(tmp_path)
 
 
-def test_a_cross_validated_plan(tmp_path):
-    plan = plan_comparison(
-        ["sample"], tmp_path, seeds=7, methods="a2c", vary=["agent.gamma=[0.8, 0.9]"], cross_validate=True
-    )
+def test_every_seed_is_tested_on_other_users(tmp_path):
+    plan = plan_comparison(["sample"], tmp_path, seeds=7, methods="a2c", vary=["agent.gamma=[0.8, 0.9]"])
     assert list(plan.runs)[:5] == [f"sample, gamma=0.8, part {part}" for part in range(5)]
     runs = list(plan.runs.values())
     assert [run.settings.seeds for run in runs[:5]] == [(0, 5), (1, 6), (2,), (3,), (4,)]
@@ -65,14 +63,30 @@ def test_a_cross_validated_plan(tmp_path):
     assert len(set.union(*tested)) == sum(len(users) for users in tested) == runs[0].catalogue.n_users
     reuse_finished(runs[8], runs[:5])
     assert runs[8].stage("prepare").up_to_date()  # copied from the same test part of the other variant
-    fewer = plan_comparison(["sample"], tmp_path, seeds=2, methods="a2c", cross_validate=True)
-    assert list(fewer.runs) == ["sample, part 0", "sample, part 1"] and not fewer.variants
+    fewer = plan_comparison(["sample"], tmp_path, seeds=2, methods="a2c")
+    assert list(fewer.runs) == ["sample, part 0", "sample, part 1"] and not fewer.variants and fewer.users_vary
+    thirds = plan_comparison(["sample"], tmp_path, seeds=5, overrides=["catalogue.test_share=0.3"])
+    assert [run.settings.seeds for run in thirds.runs.values()] == [(0, 3), (1, 4), (2,)]
     for bad, message in (
-        ("catalogue.test_part=1", "--cross-validate of ialp compare"),
-        ("catalogue.test_share=0.3", "0.3"),
+        ("catalogue.test_part=1", "--fixed-split of ialp compare"),
+        ("catalogue.test_share=0.6", "0.6"),
     ):
         with pytest.raises(InputError, match=message):
-            plan_comparison(["sample"], tmp_path, overrides=[bad], cross_validate=True)
+            plan_comparison(["sample"], tmp_path, overrides=[bad])
+
+
+def test_a_fixed_split_and_a_single_seed_have_one_run(tmp_path):
+    part = ["catalogue.test_part=2"]
+    fixed = plan_comparison(["sample"], tmp_path, seeds=3, methods="a2c", overrides=part, fixed_split=True)
+    assert fixed.runs["sample"].settings.seeds == (0, 1, 2) and not fixed.users_vary
+    assert fixed.runs["sample"].settings.catalogue.test_part == 2
+    assert list(plan_comparison(["sample"], tmp_path, seeds=1).runs) == ["sample"]
+
+
+def test_a_judge_of_each_part(tmp_path):
+    judge = [f"judge.model={tmp_path}/judge-{{part}}"]
+    plan = plan_comparison(["sample"], tmp_path, seeds=2, methods="ialp", overrides=judge)
+    assert [run.settings.judge.model for run in plan.runs.values()] == [f"{tmp_path}/judge-0", f"{tmp_path}/judge-1"]
 
 
 def test_finished_stages_with_equal_fingerprints_are_copied(tmp_path):

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from ialp_rllib.compare.analysis import analyse
+from ialp_rllib.compare.estimates import with_verdicts
 from ialp_rllib.compare.varied import varied_figures, varied_table, varied_text
 from ialp_rllib.compare.write import write_comparison
-from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, WORSE
+from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, TOO_FEW_SEEDS, WORSE
 from tests.compare.made_up import made_up
 from tests.report.reading import Page
 
@@ -25,18 +26,23 @@ def results(levels: dict[str, tuple[float, ...]], method: str = "aialp_ap") -> p
     return pd.DataFrame(rows)
 
 
+def judged(results: pd.DataFrame) -> pd.DataFrame:
+    return with_verdicts({"": varied_table(results, NAMES, users_vary=False)}, "sampled")[""].set_index("variant")
+
+
 def test_each_variant_against_the_best_of_the_others() -> None:
     low, middle, high = NAMES
-    table = varied_table(
-        results({low: (1.0, 1.1, 0.9), middle: (3.0, 3.2, 2.8), high: (3.1, 2.9, 3.0), "coat": (9.0, 9.0, 9.0)}), NAMES
-    ).set_index("variant")
+    plain = {"coat": (9.0, 9.0, 9.0, 9.0, 9.0)}
+    levels = {low: (1.0, 1.1, 0.9, 1.0, 1.0), middle: (3.0, 3.2, 2.8, 3.0, 3.0), high: (3.1, 2.9, 3.0, 2.9, 3.0)}
+    table = judged(results(levels | plain))
     assert list(table["against"]) == ["start=0.5", "start=1", "start=0.5"]
     assert list(table["verdict"]) == [WORSE, NO_DIFFERENCE, NO_DIFFERENCE]
     assert table.loc["start=0.1", "difference"] == pytest.approx(-2.0)
     assert table.loc["start=0.1", "difference_low"] < -2.0 < table.loc["start=0.1", "difference_high"] < 0
     assert (table["scenario"] == "coat").all()
-    two = varied_table(results({low: (1.0, 1.1), high: (3.0, 3.1)}), NAMES).set_index("variant")
+    two = judged(results({low: levels[low], high: levels[high]}))
     assert two.loc["start=1", "verdict"] == BETTER
+    assert judged(results({low: (1.0, 1.1), high: (3.0, 3.1)})).loc["start=1", "verdict"] == TOO_FEW_SEEDS
 
 
 def test_equal_results_are_left_out_and_a_variant_with_a_diverged_run_is_never_the_best() -> None:
@@ -47,7 +53,7 @@ def test_equal_results_are_left_out_and_a_variant_with_a_diverged_run_is_never_t
             results({low: (1.0, 1.2), middle: (2.0, 2.2), high: (np.nan, 9.0)}),
         ]
     )
-    table = varied_table(both, NAMES).set_index("variant")
+    table = judged(both)
     assert set(table["method"]) == {"aialp_ap"}
     assert table.loc["start=0.1", "against"] == "start=0.5"
     assert table.loc["start=1", "verdict"] == "cannot be compared"

@@ -12,9 +12,9 @@ from tests.report.made_up import curves_table, point, result, results_table
 
 @pytest.fixture
 def results() -> pa.Table:
-    """Two methods, three seeds; A-iALP_ap is clearly better at the start, and overlaps with A2C at the end."""
-    returns = {("a2c", "0"): (3, 4, 5), ("a2c", "end"): (20, 24, 28), ("aialp_ap", "0"): (20, 21, 22)}
-    returns[("aialp_ap", "end")] = (26, 27, 31)
+    """Two methods, five seeds; A-iALP_ap is clearly better at the start, and overlaps with A2C at the end."""
+    returns = {("a2c", "0"): (3, 4, 5, 4, 4), ("a2c", "end"): (20, 24, 28, 22, 26)}
+    returns |= {("aialp_ap", "0"): (20, 21, 22, 21, 21), ("aialp_ap", "end"): (26, 27, 31, 24, 32)}
     return results_table(
         [
             result(method, seed, epoch, float(value), policy)

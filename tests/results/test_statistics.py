@@ -1,145 +1,146 @@
-"""Estimates, contrasts and verdicts against hand-computed values, scipy and rliable."""
+"""Estimates, contrasts and verdicts against hand-computed values and scipy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import scipy.stats
-from rliable import metrics
 
-from ialp_rllib.compare.estimates import against_baseline
 from ialp_rllib.report.run import tables
 from ialp_rllib.results import statistics
 from ialp_rllib.results.statistics import (
     BETTER,
     NO_DIFFERENCE,
     NOT_COMPARABLE,
-    ONE_SEED,
+    TOO_FEW_SEEDS,
     WORSE,
     contrasts,
+    error_over_users,
     estimates,
-    interval,
-    iqm,
-    mean,
-    probability_of_improvement,
+    holm,
     verdict,
 )
 from tests.report.made_up import result, results_table
 
+RNG = np.random.default_rng(2)
+X, Y = RNG.normal(12, 2, size=5), RNG.normal(10, 1, size=5)
 
-def test_the_interquartile_mean_by_hand():
-    assert iqm(np.array([[100.0], [1.0], [2.0], [3.0], [-50.0]])) == 2.0  # 5 / 4 = 1.25: one is trimmed at each end
-    assert iqm(np.array([[1.0], [2.0], [9.0]])) == 4.0  # none is trimmed: the mean
-    scores = np.random.default_rng(0).normal(size=(5, 3))
-    assert iqm(scores) == pytest.approx(metrics.aggregate_iqm(scores))
-    assert iqm(np.stack([scores, 2 * scores], -1)) == pytest.approx(float(iqm(scores)) * np.array([1, 2]))
+
+def test_the_interval_of_a_mean_agrees_with_scipy():
+    expected = scipy.stats.ttest_1samp(X, 0.0).confidence_interval()
+    assert estimates([X])[0] == pytest.approx([X.mean(), expected.low, expected.high])
+
+
+@pytest.mark.parametrize("users_vary", [True, False])
+def test_a_difference_agrees_with_scipy(users_vary):
+    test = scipy.stats.ttest_rel(X, Y) if users_vary else scipy.stats.ttest_ind(X, Y, equal_var=False)
+    found = contrasts([(X, Y)], users_vary)
+    ends = test.confidence_interval()
+    assert found.difference[0] == pytest.approx([X.mean() - Y.mean(), ends.low, ends.high])
+    assert found.p[0] == pytest.approx(test.pvalue)
+
+
+@pytest.mark.parametrize("users_vary", [True, False])
+def test_fiellers_interval_holds_the_ratios_that_the_t_test_does_not_reject(users_vary):
+    value, low, high = contrasts([(X, Y)], users_vary).ratio[0]
+    assert value == pytest.approx(X.mean() / Y.mean()) and low < value < high
+    if users_vary:
+        for ratio in (low, high):
+            assert scipy.stats.ttest_rel(X, ratio * Y).pvalue == pytest.approx(0.05)
+    else:  # with the degrees of freedom at the estimate
+        for ratio in (low, high):
+            error = np.hypot(X.std(ddof=1), ratio * Y.std(ddof=1)) / np.sqrt(5)
+            freedom = scipy.stats.ttest_ind(X, value * Y, equal_var=False).df
+            assert abs(X.mean() - ratio * Y.mean()) / error == pytest.approx(scipy.stats.t.ppf(0.975, freedom))
+
+
+def test_no_ratio_unless_the_denominator_is_positive_and_no_interval_unless_clearly():
+    ratio = contrasts([(X, -Y), (X, np.array([-2.0, 5.0, 1.0, -3.0, 2.0]))], False).ratio
+    assert np.isnan(ratio[0]).all() and np.isfinite(ratio[1, 0]) and np.isnan(ratio[1, 1:]).all()
+
+
+def test_the_share_of_pairs_by_hand():
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([2.0, 0.0, 3.0])
+    assert contrasts([(x, y)], True).probability[0] == pytest.approx((0 + 1 + 0.5) / 3)
+    assert contrasts([(x, y)], False).probability[0] == pytest.approx((0 + 1 + 0 + 0.5 + 1 + 0 + 1 + 1 + 0.5) / 9)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_diverged_run_is_not_trimmed_away(bad):
-    scores = np.array([[1.0], [2.0], [3.0], [4.0], [bad]])
-    assert np.isnan(iqm(scores)) and np.isnan(probability_of_improvement(scores, scores))
+def test_a_diverged_run_leaves_no_estimate(bad):
+    scores = np.array([1.0, 2.0, 3.0, 4.0, bad])
     assert np.isnan(estimates([scores])).all()
+    for users_vary in (True, False):
+        found = contrasts([(scores, X), (X, scores), (X, Y)], users_vary)
+        assert all(np.isnan(values[:2]).all() and np.isfinite(values[2]).all() for values in found)
 
 
-def test_the_probability_of_improvement_by_hand():
-    x, y = np.array([[1.0], [2.0], [3.0]]), np.array([[2.0], [0.0]])
-    assert probability_of_improvement(x, y) == pytest.approx((0.0 + 1 + 0.5 + 1 + 1 + 1) / 6)
-    rng = np.random.default_rng(1)
-    x, y = rng.integers(0, 5, (5, 3)).astype(float), rng.integers(0, 5, (4, 3)).astype(float)
-    assert probability_of_improvement(x, y) == pytest.approx(metrics.probability_of_improvement(x, y))
+def test_values_without_any_spread():
+    same = np.full(5, 3.0)
+    for users_vary in (True, False):
+        found = contrasts([(same, same), (same + 1, same)], users_vary)
+        assert found.difference.tolist() == [[0.0] * 3, [1.0] * 3] and found.p.tolist() == [1.0, 0.0]
+        assert found.ratio[1] == pytest.approx(4 / 3)
 
 
-def test_intervals_agree_with_scipys_bootstrap():
-    scores = np.random.default_rng(2).normal(10, 2, size=(12, 1))
-    (value, low, high), *_ = estimates([scores])
-    expected = scipy.stats.bootstrap(
-        (scores[:, 0],),
-        lambda x, axis: scipy.stats.trim_mean(x, 0.25, axis=axis),
-        n_resamples=20_000,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    assert value == pytest.approx(scipy.stats.trim_mean(scores, 0.25)[0])
-    assert (low, high) == (pytest.approx(expected.low, abs=0.2), pytest.approx(expected.high, abs=0.2))
+def test_few_seeds_have_intervals_but_are_not_tested():
+    for seeds in (2, 4):
+        found = contrasts([(X[:seeds], Y[:seeds])], False)
+        assert np.isfinite(found.difference).all() and np.isnan(found.p).all()
+    assert np.isnan(estimates([X[:1]])[0, 1:]).all()
+    assert np.isnan(contrasts([(X[:1], Y[:1])], True).difference[0, 1:]).all()
 
 
-def test_the_interval_of_a_difference_agrees_with_scipys_bootstrap():
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(12, 2, size=(12, 1)), rng.normal(10, 1, size=(10, 1))
-    (value, low, high), ratio, chance = contrasts([(x, y)])[0]
-
-    def difference(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
-        return scipy.stats.trim_mean(a, 0.25, axis=axis) - scipy.stats.trim_mean(b, 0.25, axis=axis)
-
-    expected = scipy.stats.bootstrap(
-        (x[:, 0], y[:, 0]), difference, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    assert value == pytest.approx(iqm(x) - iqm(y)) and ratio[0] == pytest.approx(iqm(x) / iqm(y))
-    assert (low, high) == (pytest.approx(expected.low, abs=0.25), pytest.approx(expected.high, abs=0.25))
-    assert 0.5 < chance[1] < chance[0] < chance[2] <= 1
-
-
-def test_seeds_are_resampled_within_each_scenario():
-    scores = np.array([[0.0, 100.0], [0.0, 100.0], [0.0, 100.0]])  # scenarios differ, seeds do not
-    assert estimates([scores])[0].tolist() == [50.0, 50.0, 50.0]
-
-
-def test_estimates_of_cells_with_different_shapes_keep_their_order():
-    rng = np.random.default_rng(4)
-    cells = [rng.normal(i, 0.1, size=(size, 1)) for i, size in enumerate((5, 1, 3, 5))]
+def test_cells_of_different_shapes_keep_their_order():
+    cells = [RNG.normal(i, 0.1, size=size) for i, size in enumerate((5, 1, 3, 5))]
     values = estimates(cells)
-    assert values[:, 0] == pytest.approx([float(iqm(cell)) for cell in cells])
+    assert values[:, 0] == pytest.approx([cell.mean() for cell in cells])
     assert np.isnan(values[1, 1:]).all() and (values[[0, 2, 3], 1] < values[[0, 2, 3], 2]).all()
+    assert estimates([]).shape == (0, 3) and contrasts([], True).difference.shape == (0, 3)
 
 
-def test_no_ratio_unless_the_denominator_is_positive():
-    difference, ratio, _ = contrasts([(np.ones((3, 1)), -np.ones((3, 1)))])[0]
-    assert difference.tolist() == [2.0, 2.0, 2.0] and np.isnan(ratio).all()
+def test_methods_on_the_same_users_are_compared_seed_by_seed():
+    """Groups of users differ by up to six points, and the methods by one point on every group."""
+    groups = np.array([85.0, 86.5, 88.0, 89.5, 91.0])
+    better = groups + np.array([1.0, 1.1, 0.9, 1.0, 1.0])
+    paired, unpaired = contrasts([(better, groups)], True), contrasts([(better, groups)], False)
+    assert 0.9 < paired.difference[0, 1] < 1.0 < paired.difference[0, 2] < 1.1 and paired.probability[0] == 1.0
+    assert unpaired.difference[0, 1] < 0 < unpaired.difference[0, 2] and paired.p[0] < 0.001 < 0.4 < unpaired.p[0]
 
 
-# value, low, high, seeds, null value -> verdict
-VERDICTS: list[tuple[tuple[float, float, float, int, float], str]] = [
-    ((1.0, 0.5, 1.5, 5, 0.0), BETTER),
-    ((-1.0, -1.5, -0.5, 5, 0.0), WORSE),
-    ((1.0, -0.5, 2.5, 5, 0.0), NO_DIFFERENCE),  # the mean is higher, the interval includes 0
-    ((-1.0, -2.5, 0.5, 5, 0.0), NO_DIFFERENCE),
-    ((1.0, 0.0, 2.0, 5, 0.0), NO_DIFFERENCE),  # an end on 0 is not on one side of it
-    ((-1.0, -2.0, 0.0, 5, 0.0), NO_DIFFERENCE),
-    ((0.9, 0.6, 1.0, 5, 0.5), BETTER),
-    ((0.6, 0.4, 0.8, 5, 0.5), NO_DIFFERENCE),
-    ((0.2, 0.1, 0.4, 5, 0.5), WORSE),
-    ((9.0, np.nan, np.nan, 1, 0.0), ONE_SEED),
-    ((np.nan, np.nan, np.nan, 5, 0.0), NOT_COMPARABLE),
-    ((np.nan, np.nan, np.nan, 1, 0.0), NOT_COMPARABLE),
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.4, np.nan, 0.6]) == pytest.approx([0.8, np.nan, 0.8], nan_ok=True)
+    assert holm([]).shape == (0,)
+
+
+def test_the_error_over_users_by_hand():
+    assert error_over_users([3.0, 4.0], users_vary=True) == pytest.approx(2.5)  # sqrt(9 + 16) / 2
+    assert error_over_users([3.0, 4.0], users_vary=False) == pytest.approx(3.5)
+
+
+# value, adjusted p, seeds -> verdict
+VERDICTS: list[tuple[tuple[float, float, int], str]] = [
+    ((1.0, 0.01, 5), BETTER),
+    ((-1.0, 0.01, 5), WORSE),
+    ((1.0, 0.05, 5), NO_DIFFERENCE),
+    ((-1.0, 0.3, 5), NO_DIFFERENCE),
+    ((9.0, np.nan, 4), TOO_FEW_SEEDS),
+    ((9.0, 0.001, 4), TOO_FEW_SEEDS),
+    ((np.nan, np.nan, 5), NOT_COMPARABLE),
+    ((np.nan, np.nan, 1), NOT_COMPARABLE),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "expected"), VERDICTS)
-def test_the_verdict_is_by_the_interval(arguments, expected):
+def test_the_verdict_is_by_the_adjusted_p_value(arguments, expected):
     assert verdict(*arguments) == expected
 
 
-def _swapped(value, low, high, seeds, null_value):
-    return {BETTER: WORSE, WORSE: BETTER}.get(result := verdict(value, low, high, seeds, null_value), result)
-
-
-def _by_mean(value, low, high, seeds, null_value):
-    result = verdict(value, low, high, seeds, null_value)
-    if result != NO_DIFFERENCE:
-        return result
-    return BETTER if value > null_value else WORSE
-
-
 MUTANTS = {
-    "better and worse swapped": _swapped,
-    "by the means": _by_mean,
-    "by the wrong end": lambda value, low, high, seeds, null: verdict(value, high, low, seeds, null),
-    "always against 0": lambda value, low, high, seeds, null: verdict(value, low, high, seeds),
-    "one seed is enough": lambda value, low, high, seeds, null: verdict(value, low, high, 2, null),
-    "a diverged run counts as 0": lambda value, low, high, seeds, null: verdict(
-        np.nan_to_num(value), low, high, seeds, null
-    ),
+    "better and worse swapped": lambda value, p, seeds: verdict(-value, p, seeds),
+    "by the means": lambda value, p, seeds: verdict(value, 0.0, seeds),
+    "four seeds are enough": lambda value, p, seeds: verdict(value, p, seeds + 1),
+    "a diverged run counts as 0": lambda value, p, seeds: verdict(np.nan_to_num(value), p, seeds),
 }
 
 
@@ -150,53 +151,13 @@ def test_the_cases_detect_a_wrong_verdict(mutant):
 
 
 def test_a_higher_mean_alone_is_not_better(monkeypatch):
-    """Report and comparison: an overlap of the seeds is no difference, and both would show a verdict by the means."""
-    x, y = (10.0, 14.0, 18.0), (9.0, 13.0, 17.0)
+    x, y = (10.0, 14.0, 18.0, 12.0, 16.0), (9.0, 13.0, 17.0, 11.0, 15.0)
     rows = [
         result(name, seed, "end", value)
         for name, values in (("aialp_ap", x), ("a2c", y))
         for seed, value in enumerate(values)
     ]
     table = results_table(rows).to_pandas()
-
-    def verdicts() -> list[str]:
-        report, comparison = tables.improvement(table, "sampled"), against_baseline(table)
-        return [*report["verdict"], *comparison["verdict"]]
-
-    assert verdicts() == [NO_DIFFERENCE, NO_DIFFERENCE]
-    monkeypatch.setattr(statistics, "verdict", lambda *arguments: _by_mean(*(*arguments, 0.0)[:5]))
-    assert verdicts() == [BETTER, BETTER]
-
-
-def test_the_random_numbers_are_fixed_and_numpys_global_generator_is_restored():
-    scores = np.random.default_rng(5).normal(size=(24, 3))
-    intervals = []
-    for seed in (7, 8, 9):
-        np.random.seed(seed)
-        expected = np.random.random()
-        np.random.seed(seed)
-        intervals.append(interval(iqm, scores))
-        assert np.random.random() == expected
-    assert intervals[0] == intervals[1] == intervals[2]
-
-
-def test_without_cells():
-    assert estimates([]).shape == (0, 3) and contrasts([]).shape == (0, 3, 3)
-
-
-def test_cross_validated_methods_are_compared_seed_by_seed():
-    """Test parts differ by up to six points, and the methods by one point on every part."""
-    parts = np.array([[85.0], [86.5], [88.0], [89.5], [91.0]])
-    better = parts + np.array([[1.0], [1.1], [0.9], [1.0], [1.0]])
-    (difference, low, high), (ratio, *_), chance = contrasts([(better, parts)], [True])[0]
-    assert (difference, ratio) == (pytest.approx(1.0), pytest.approx(better.mean() / parts.mean()))
-    assert 0.9 < low < 1.0 < high < 1.1 and chance == pytest.approx([1.0, 1.0, 1.0])
-    unpaired = contrasts([(better, parts)])[0]
-    assert unpaired[0][1] < 0 < unpaired[0][2] and unpaired[2][0] < 0.8
-    assert contrasts([(parts, parts)], [True])[0][2][0] == 0.5
-    # No test part is trimmed; a run that diverged leaves no estimate.
-    odd = np.array([[0.0], [86.0], [87.0], [88.0], [189.0]])
-    assert mean(odd) == estimates([odd], [True])[0][0] == 90.0 and estimates([odd])[0][0] == 87.0
-    assert np.isnan(contrasts([(np.where(odd == 0, np.nan, odd), odd)], [True])[0][:, 0]).all()
-    # Estimates of cells of both kinds keep their order.
-    assert estimates([odd, parts, odd], [False, True, True])[:, 0].tolist() == [87.0, 88.0, 90.0]
+    assert tables.improvement(table, "sampled")["verdict"].tolist() == [NO_DIFFERENCE]
+    monkeypatch.setattr(statistics, "verdict", lambda value, p, seeds: verdict(value, 0.0, seeds))
+    assert tables.improvement(table, "sampled")["verdict"].tolist() == [BETTER]

@@ -94,7 +94,7 @@ def aggregate_figures(aggregate: pd.DataFrame, policy: str) -> dict[str, Markup]
 def _dot_plot(rows: pd.DataFrame, epoch: str, limits: tuple[float, float]) -> Markup:
     styles = method_styles(rows["method"])
     with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "x"}):
-        figure, axes = svg.new_figure(EPOCH_TITLES[epoch], "normalised return (0: random, 1: best at the end)", "")
+        figure, axes = svg.new_figure(EPOCH_TITLES[epoch], "normalised return (0: random, 1: best known)", "")
         figure.set_size_inches(4.3, 0.9 + 0.24 * len(styles))
         for index, style in enumerate(styles.values()):
             row = rows[rows["method"] == style.id].iloc[0]

@@ -8,16 +8,17 @@ from ialp_rllib.report.kit import glossary
 from ialp_rllib.report.kit.names import method_styles
 
 _STATISTICS = glossary.STATISTICS | {
-    "cross-validated": "Each seed is tested on a different part of the users. Means then replace IQMs, so that all "
-    "parts of the users count, and two methods are compared seed by seed.",
-    "best baseline": "The method with the highest IQM among those that use no judge. Learning baselines: those that "
-    "learn online, as the baselines of the publication do.",
-    "normalised return": "(R − R of uniform random recommendations) / (highest mean R of a method at the end − R of "
-    "uniform random recommendations), within each scenario: 0 is random, 1 is the best method at the end. Both are "
-    "treated as known constants.",
-    "P(X > Y), probability of improvement": "Probability that a seed of X scores higher than a seed of Y in the same "
-    "scenario, ties counting half; mean over the scenarios (Agarwal et al. 2021). If cross-validated, seeds are "
-    "compared with seeds that were tested on the same users.",
+    "best reference with the same data": "The method with the highest mean among the references and baselines that "
+    "have read no more than the method: nothing, the log, or the log and the judge. Baselines ask no judge. Untrained "
+    "baselines: those that learn online from random weights, as the baselines of the publication do.",
+    "over users": "Standard error of the mean return over the test users. If every seed is tested on other users, it "
+    "shrinks with the number of seeds; if all are tested on the same users, it does not.",
+    "normalised return": "(R − R of uniform random recommendations) / (R of the best policy that is known − R of "
+    "uniform random recommendations), within each scenario. Both are treated as known constants.",
+    "P(X > Y), probability of improvement": "Share of the seeds in which X scores higher than Y, ties counting half: "
+    "seed by seed if every seed is tested on other users, else over all pairs of seeds (Agarwal et al. 2021). Without "
+    "an interval: none is reliable with five seeds.",
+    "gain over the best list": "(R − R of the best fixed list for everybody) / (R − R of random recommendations).",
     "steps to 90%": "Environment steps until the test return first reaches 90% of the run's final return; median over "
     "the seeds, as coarse as the measurements. 0: from the start. A dash: no learning curve, or not reached.",
     "forgetting": "Largest drop of the test return of a pre-trained method below its value before any online step, "

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -62,9 +61,10 @@ def learning_curve(
             if len(line):
                 _draw(axes, line, style, f"line-{index}")
                 lines.append(line)
-        lowest = min((np.nanmin(line[["mean", "low"]].to_numpy()) for line in lines), default=0.0)
-        if lowest >= 0:
-            axes.set_ylim(0, top if top is None else 1.05 * top)
+        lowest = min((line["mean"].min() for line in lines), default=0.0)
+        if lowest >= 0:  # bands of few seeds are wide: the lines set the scale
+            highest = max((line["mean"].max() for line in lines), default=1.0)
+            axes.set_ylim(0, (1.15 * highest or None) if top is None else 1.05 * top)
         last = max((line["x"].max() for line in lines), default=1)
         axes.set_xlim(0, max(last, 1) * 1.02)
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))

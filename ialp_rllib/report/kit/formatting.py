@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import comb
 from numbers import Real
 from typing import Any, TypeGuard
 
@@ -61,19 +60,3 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a real number and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def few_seeds_caution(seeds: int) -> str:
-    """A sentence on how far a verdict over few seeds can be trusted.
-
-    If two methods are equal, all C(2n, n) assignments of the ranks of their runs are equally likely, and two of them
-    separate the methods completely.
-
-    Args:
-        seeds: number of seeds n of each method, at least 2.
-    """
-    odds = comb(2 * seeds, seeds) // 2
-    return (
-        f"With {seeds} seeds, intervals tend to be too narrow: by chance alone, all runs of one of two equal methods "
-        f"are above all runs of the other one time in {odds}."
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ialp_rllib.report.kit.names import method_styles
-from ialp_rllib.results.statistics import RESAMPLES
+from ialp_rllib.results.statistics import MIN_SEEDS
 
 RESULTS = {
     "R (return)": "Sum of the rewards of one episode, that is, of one user's visit, without discounting; mean over the "
@@ -23,16 +23,15 @@ RESULTS = {
     "seed": "One training run with its own random numbers. Differences between seeds are due to chance.",
 }
 STATISTICS = {
-    "IQM (interquartile mean)": "Mean of the middle half of the values: a quarter of them, rounded down, is trimmed at "
-    "each end. With 2 or 3 seeds it is the mean. A run that diverged is never trimmed: then no value is shown.",
-    "95% interval": f"Stratified percentile bootstrap, {RESAMPLES:,} resamples of the seeds (Agarwal et al. 2021). "
-    "With few seeds it tends to be too narrow; with one seed there is none.",
-    "better, worse": "The whole 95% interval of the difference of the two IQMs is above, or below, 0. Comparisons are "
-    "not corrected for multiple testing: of twenty between equal methods, one is expected to say so.",
-    "no difference shown": "The 95% interval of the difference includes 0. This does not show that the two are equal.",
-    "one seed, cannot be compared": "One of the two methods has a single seed, so that there is no interval; or a run "
-    "diverged.",
-    "band": "Line and band of a learning curve: mean over the seeds and its 95% percentile-bootstrap interval.",
+    "95% interval": "Student's t interval of the mean over seeds; with one seed there is none. Of a difference: by the "
+    "paired t test if every seed is tested on other users, else by Welch's. Of a ratio of means: Fieller's. Intervals "
+    "are not corrected for multiple testing.",
+    "better, worse": f"The t test of the difference of the two means has a p-value below 5%, after Holm's correction "
+    "for all verdicts of the page: between equal methods, the whole page says so in 5% of the cases. Both methods have "
+    f"{MIN_SEEDS} seeds or more.",
+    "no difference shown": "The corrected p-value is 5% or more. This does not show that the two are equal.",
+    "too few seeds, cannot be compared": f"One of the two methods has fewer than {MIN_SEEDS} seeds; or a run diverged.",
+    "band": "Line and band of a learning curve: mean over the seeds and its 95% t interval.",
 }
 CURVES = {
     "training curve": "Mean over the most recent 20 training episodes in the train world, with exploration. Its "

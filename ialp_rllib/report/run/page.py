@@ -117,8 +117,8 @@ def render(
     """The page as HTML. Arguments as in :func:`write_report`, with the tables as data frames, of one budget."""
     by_policy = {policy: tables.comparison(results, policy) for policy in POLICIES if policy in set(results["policy"])}
     policy, main = next(iter(by_policy.items()))
-    improvement = tables.improvement(results, policy)
-    finding, *evidence = summarise(main, improvement, policy)
+    tested = tables.tested(results, policy)
+    finding, *evidence = summarise(main, tested.improvement, policy)
     ids = method_order([*results["method"], *curves["method"]])
     rows = setting_rows(settings)
     return render_template(
@@ -129,9 +129,9 @@ def render(
         notes=list(notes),
         alerts=list(alerts),
         methods=method_styles(ids),
-        headlines=[headline(table, name, tables.best_cells(results, name)) for name, table in by_policy.items()],
+        headlines=[headline(t, name, tested.best if name == policy else ()) for name, t in by_policy.items()],
         baseline=label(BASELINE),
-        improvements=improvement_rows(improvement),
+        improvements=improvement_rows(tested.improvement),
         published=published_rows(main, scenario),
         published_source=SOURCE,
         protocol=_protocol(settings),
@@ -152,13 +152,13 @@ def render(
     )
 
 
-def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str, str]]) -> dict[str, Any]:
+def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str]]) -> dict[str, Any]:
     """The main table of one policy: one row per method, one group of columns per epoch.
 
     Args:
         table: see :func:`.tables.comparison`.
         policy: ``sampled`` or ``greedy``.
-        best: (method, epoch, measure) of the cells to print in bold.
+        best: (method, epoch) of the returns to print in bold.
     """
     epochs = [epoch for epoch in EPOCHS if epoch in set(table["epoch"])]
     rows = []
@@ -167,7 +167,9 @@ def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str, 
         for epoch in epochs:
             row = tables.cell(table, style.id, epoch)
             for index, measure in enumerate(RETURNS):
-                cells.append({"first": index == 0, **_cell(row, measure, (style.id, epoch, measure) in best)})
+                cells.append(
+                    {"first": index == 0, **_cell(row, measure, measure == "return" and (style.id, epoch) in best)}
+                )
         rows.append({"method": style, "cells": cells, "main": style.id == main_method(table)})
     steps = {epoch: table.loc[table["epoch"] == epoch, "env_steps"].max() for epoch in epochs}
     return {

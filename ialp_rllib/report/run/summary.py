@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ialp_rllib.report.kit.formatting import few_seeds_caution, format_count, format_number
+from ialp_rllib.report.kit.formatting import format_count, format_number
 from ialp_rllib.report.kit.names import BASELINE, label, method_order
 from ialp_rllib.report.run import tables
-from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, NOT_COMPARABLE, ONE_SEED, WORSE
+from ialp_rllib.results.statistics import BETTER, MIN_SEEDS, NO_DIFFERENCE, NOT_COMPARABLE, TOO_FEW_SEEDS, WORSE
 
 _PREFERRED = ("aialp_ap", "aialp_ft", "ialp")
 
@@ -40,9 +40,7 @@ def summarise(table: pd.DataFrame, improvement: pd.DataFrame, policy: str, basel
     sentences = [_finding(table, name, start, end, baseline)]
     best = _best_at_end(table)
     if best is not None and best["method"] != name and end is not None:
-        sentences.append(
-            f"{label(best['method'])} has the highest interquartile mean at the end: R {format_number(best['return'])}."
-        )
+        sentences.append(f"{label(best['method'])} has the highest mean at the end: R {format_number(best['return'])}.")
     sentences.append(_evidence(table, improvement, name, baseline))
     sentences.append(f"All results: test world, {policy} policy.")
     return sentences
@@ -86,20 +84,17 @@ def _evidence(table: pd.DataFrame, improvement: pd.DataFrame, name: str, baselin
         for verdict in rows["verdict"]:
             times.setdefault(verdict, []).append(time)
     if not times:
-        return f"Interquartile means over {seeds} seeds."
+        return f"Means over {seeds} seeds."
     clauses = [f"{' and '.join(when)} {_verdict_text(verdict, name, baseline)}" for verdict, when in times.items()]
-    text = f"Over {seeds} seeds, {', and '.join(clauses)}."
-    if seeds < 5 and {BETTER, WORSE} & set(times):
-        text += f" {few_seeds_caution(seeds)}"
-    return text
+    return f"Over {seeds} seeds, {', and '.join(clauses)}."
 
 
 def _verdict_text(verdict: str, name: str, baseline: str) -> str:
     x, y = label(name), label(baseline)
     return {
-        BETTER: f"{x} is better than {y} (95% interval of the difference above 0)",
-        WORSE: f"{x} is worse than {y} (95% interval of the difference below 0)",
-        NO_DIFFERENCE: f"no difference between {x} and {y} is shown (95% interval of the difference includes 0)",
-        ONE_SEED: f"{x} and {y} have no interval: one of them has one seed",
+        BETTER: f"{x} is better than {y} (p < 5%, corrected for all verdicts of the page)",
+        WORSE: f"{x} is worse than {y} (p < 5%, corrected for all verdicts of the page)",
+        NO_DIFFERENCE: f"no difference between {x} and {y} is shown",
+        TOO_FEW_SEEDS: f"{x} and {y} have no verdict, which needs {MIN_SEEDS} seeds of both",
         NOT_COMPARABLE: f"{x} and {y} cannot be compared: a run diverged",
     }[verdict]

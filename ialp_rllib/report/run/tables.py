@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,24 @@ from ialp_rllib.results.published import published
 from ialp_rllib.results.schemas import EPOCHS
 
 
+class Tested(NamedTuple):
+    """The tests of one policy's results, corrected together (:func:`ialp_rllib.results.statistics.holm`).
+
+    Attributes:
+        improvement: :func:`improvement`.
+        best: (method, epoch) of each return that is higher than that of every other method.
+    """
+
+    improvement: pd.DataFrame
+    best: set[tuple[str, str]]
+
+
 def comparison(results: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """Interquartile mean over seeds and 95% interval of each measure, by method and epoch.
+    """Mean over seeds and 95% interval of each measure, by method and epoch.
 
     Args:
         results: rows of ``results``.
-        policy: ``sampled`` or ``greedy``.
+        policy: ``greedy`` or ``sampled``.
 
     Returns:
         Columns ``method``, ``epoch``, ``seeds`` (their number), ``env_steps``, ``updates``, ``seconds`` (means) and,
@@ -31,7 +43,7 @@ def comparison(results: pd.DataFrame, policy: str) -> pd.DataFrame:
     for (method, epoch), runs in _cells(results, policy).items():
         means = {name: float(runs[name].mean()) for name in ("env_steps", "updates", "seconds")}
         rows.append({"method": method, "epoch": epoch, "seeds": len(runs), **means})
-        cells += [runs[measure].to_numpy(float)[:, None] for measure in RETURNS]
+        cells += [runs[measure].to_numpy(float) for measure in RETURNS]
     table = pd.DataFrame(rows, columns=["method", "epoch", "seeds", "env_steps", "updates", "seconds"])
     names = [name for measure in RETURNS for name in (measure, f"{measure}_low", f"{measure}_high")]
     values = statistics.estimates(cells).reshape(len(rows), len(names))
@@ -52,52 +64,53 @@ def cell(table: pd.DataFrame, method: str, epoch: str) -> pd.Series | None:
 
 
 def improvement(results: pd.DataFrame, policy: str, baseline: str = BASELINE) -> pd.DataFrame:
-    """Contrast of each method's return with the baseline's at the same epoch.
+    """Difference of each method's return from the baseline's at the same epoch.
 
     Args:
         results: rows of ``results``.
-        policy: ``sampled`` or ``greedy``.
+        policy: ``greedy`` or ``sampled``.
         baseline: the method to compare with.
 
     Returns:
         Columns ``method``, ``epoch``, ``difference``, ``difference_low``, ``difference_high``, ``percent`` (NaN unless
-        the baseline's return is positive) and ``verdict`` (:func:`ialp_rllib.results.statistics.verdict` of the
-        difference). Empty without measurements of the baseline.
+        the baseline's return is positive) and ``verdict`` (:func:`ialp_rllib.results.statistics.verdict`). Empty
+        without measurements of the baseline.
     """
-    cells = _cells(results, policy)
+    return tested(results, policy, baseline).improvement
+
+
+def tested(results: pd.DataFrame, policy: str, baseline: str = BASELINE) -> Tested:
+    """All verdicts on one policy's returns; arguments as of :func:`improvement`.
+
+    That a method is better than every other one is one hypothesis per epoch: its p-value is the largest of those
+    against the others.
+    """
+    cells = {key: runs["return"].to_numpy(float) for key, runs in _cells(results, policy).items()}
     keys = [(m, e) for m, e in cells if m != baseline and (baseline, e) in cells]
-    contrasts = _contrasts(cells, [(key, (baseline, key[1])) for key in keys], "return")
-    rows = [
-        (*key, *difference, 100 * (ratio[0] - 1), _verdict(cells, key, (baseline, key[1]), difference))
-        for key, (difference, ratio, _) in zip(keys, contrasts, strict=True)
-    ]
+    contrasts = statistics.contrasts([(cells[key], cells[baseline, key[1]]) for key in keys], users_vary=False)
+    leaders = _leaders(cells)
+    p = statistics.holm([*contrasts.p, *leaders.values()])
+    rows = []
+    for key, difference, ratio, adjusted in zip(keys, contrasts.difference, contrasts.ratio, p, strict=False):
+        seeds = min(len(cells[key]), len(cells[baseline, key[1]]))
+        verdict = statistics.verdict(difference[0], adjusted, seeds)
+        rows.append((*key, *difference, 100 * (ratio[0] - 1), verdict))
     names = ["method", "epoch", "difference", "difference_low", "difference_high", "percent", "verdict"]
-    return pd.DataFrame(rows, columns=names)
+    best = {key for key, adjusted in zip(leaders, p[len(keys) :], strict=True) if adjusted < statistics.LEVEL}
+    return Tested(pd.DataFrame(rows, columns=names), best)
 
 
-def best_cells(results: pd.DataFrame, policy: str) -> set[tuple[str, str, str]]:
-    """(method, epoch, measure) of each method that is better than every other one, by the verdicts of its contrasts."""
-    cells, best = _cells(results, policy), set()
-    for measure in RETURNS:
-        pairs = [(x, y) for x in cells for y in cells if x[1] == y[1] and x != y]
-        wins: dict[tuple[str, str], list[bool]] = {}
-        for (x, y), (difference, _, _) in zip(pairs, _contrasts(cells, pairs, measure), strict=True):
-            wins.setdefault(x, []).append(_verdict(cells, x, y, difference) == statistics.BETTER)
-        best |= {(*x, measure) for x, won in wins.items() if all(won)}
-    return best
-
-
-def _contrasts(
-    cells: Mapping[tuple[str, str], pd.DataFrame], pairs: Sequence[tuple[Any, Any]], measure: str
-) -> np.ndarray:
-    """``(N, 3, 3)``, see :func:`ialp_rllib.results.statistics.contrasts`."""
-    values = {key: runs[measure].to_numpy(float)[:, None] for key, runs in cells.items()}
-    return statistics.contrasts([(values[x], values[y]) for x, y in pairs])
-
-
-def _verdict(cells: Mapping[Any, pd.DataFrame], x: Any, y: Any, difference: np.ndarray) -> str:
-    value, low, high = difference
-    return statistics.verdict(value, low, high, min(len(cells[x]), len(cells[y])))
+def _leaders(cells: Mapping[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], float]:
+    """(method, epoch) with the highest mean at each epoch -> the largest p-value against the other methods."""
+    leaders = {}
+    for epoch in dict.fromkeys(epoch for _, epoch in cells):
+        at_epoch = {key: values for key, values in cells.items() if key[1] == epoch}
+        best = max(at_epoch, key=lambda key: np.nan_to_num(at_epoch[key].mean(), nan=-np.inf))
+        others = [values for key, values in at_epoch.items() if key != best]
+        if others:
+            p = statistics.contrasts([(at_epoch[best], values) for values in others], users_vary=False).p
+            leaders[best] = float(p.max())  # NaN if one of them is not tested
+    return leaders
 
 
 def published_comparison(table: pd.DataFrame, scenario: str) -> pd.DataFrame:

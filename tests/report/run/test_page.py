@@ -53,8 +53,8 @@ def test_the_whole_page(tmp_path, parts):
     for expected in (
         "A-iALP_ap+r starts at R 21.0 before any online step (untrained A2C: 4.00)",
         "The true rewards are a fitted completion.",
-        "The same for the greedy policy",
-        "20.0–22.0",
+        "The same for the sampled policy",
+        "20.1–21.9",
         "no difference shown",
         "The judge answers 74% of 1,000 held-out prompts correctly, against 9% by chance",
         "Held out RMSE",

@@ -13,7 +13,7 @@ from ialp_rllib.report.kit.names import method_styles
 from ialp_rllib.report.run import tables
 from ialp_rllib.report.run.summary import summarise
 from ialp_rllib.results.published import PUBLISHED, published
-from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, NOT_COMPARABLE, ONE_SEED
+from ialp_rllib.results.statistics import BETTER, NO_DIFFERENCE, NOT_COMPARABLE, TOO_FEW_SEEDS
 from tests.report.made_up import result, results_table
 
 
@@ -26,11 +26,15 @@ def summary(results: pd.DataFrame) -> list[str]:
     return summarise(tables.comparison(results, "sampled"), tables.improvement(results, "sampled"), "sampled")
 
 
-def test_interquartile_mean_and_interval_over_three_seeds(table):
+def test_mean_and_interval_over_five_seeds(table):
     row = tables.cell(table, "aialp_ap", "end")
-    assert row["seeds"] == 3
-    assert row["return"] == pytest.approx(28.0)  # (26 + 27 + 31) / 3
-    assert (row["return_low"], row["return_high"]) == (26.0, 31.0)  # P(one seed drawn thrice) = 1 / 27 > 2.5%
+    assert row["seeds"] == 5
+    assert row["return"] == pytest.approx(28.0)  # (26 + 27 + 31 + 24 + 32) / 5
+    half = 2.7764 * math.sqrt(46 / 4 / 5)  # the squared deviations are 4, 1, 9, 16 and 16
+    assert (row["return_low"], row["return_high"]) == (
+        pytest.approx(28 - half, abs=1e-3),
+        pytest.approx(28 + half, abs=1e-3),
+    )
     assert row["reward_per_step"] == pytest.approx(2.8)
     assert row["env_steps"] == 50_000
     assert tables.cell(table, "aialp_ap", "1") is None
@@ -50,27 +54,39 @@ def test_improvement_over_the_baseline(results):
     assert list(improvement["method"].unique()) == ["aialp_ap"]
     assert improvement.loc["0", "difference"] == pytest.approx(17.0)  # 21 - 4
     assert improvement.loc["0", "percent"] == pytest.approx(425.0)
-    assert improvement.loc["0", "verdict"] == BETTER  # 20..22 against 3..5
+    assert improvement.loc["0", "verdict"] == BETTER
     assert improvement.loc["end", "difference"] == pytest.approx(4.0)  # 28 - 24
-    assert improvement.loc["end", "verdict"] == NO_DIFFERENCE  # 26..31 against 20..28
+    assert improvement.loc["end", "verdict"] == NO_DIFFERENCE
 
 
 def test_the_best_is_better_than_every_other_method():
     returns = {"a2c": 10.0, "aialp_ft": 20.0, "aialp_ap": 20.5}  # ft and ap overlap: neither is the best
     rows = [result(method, seed, "end", value + seed) for method, value in returns.items() for seed in range(5)]
-    assert not tables.best_cells(results_table(rows).to_pandas(), "sampled")
+    assert not tables.tested(results_table(rows).to_pandas(), "sampled").best
     rows += [result("ialp", seed, "end", 40.0 + seed) for seed in range(5)]
-    best = tables.best_cells(results_table(rows).to_pandas(), "sampled")
-    assert {(method, epoch) for method, epoch, _ in best} == {("ialp", "end")}
+    assert tables.tested(results_table(rows).to_pandas(), "sampled").best == {("ialp", "end")}
 
 
-def test_one_seed_is_never_better():
-    rows = [result("a2c", 0, "end", 1.0), result("aialp_ap", 0, "end", 99.0)]
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_few_seeds_are_never_better(seeds):
+    rows = [
+        result(name, s, "end", level + s) for name, level in (("a2c", 1.0), ("aialp_ap", 99.0)) for s in range(seeds)
+    ]
     results = results_table(rows).to_pandas()
-    assert math.isnan(tables.comparison(results, "sampled")["return_low"].iloc[0])
-    assert tables.improvement(results, "sampled")["verdict"].tolist() == [ONE_SEED]
-    assert not tables.best_cells(results, "sampled")
-    assert "One seed" in " ".join(summary(results))
+    assert math.isnan(tables.comparison(results, "sampled")["return_low"].iloc[0]) == (seeds == 1)
+    assert tables.improvement(results, "sampled")["verdict"].tolist() == [TOO_FEW_SEEDS]
+    assert not tables.tested(results, "sampled").best
+    assert ("One seed" if seeds == 1 else "have no verdict, which needs 5 seeds") in " ".join(summary(results))
+
+
+def test_all_verdicts_of_a_page_are_corrected_together():
+    """p = 0.014 of one method alone is better; among twenty methods without any difference it is not."""
+    values = {"a2c": (10.0, 12, 14, 10, 14), "aialp_ap": (14.5, 16.0, 17.5, 13.0, 19.0)}
+    rows = [result(name, s, "end", v) for name, each in values.items() for s, v in enumerate(each)]
+    assert tables.improvement(results_table(rows).to_pandas(), "sampled")["verdict"].tolist() == [BETTER]
+    rows += [result(f"x{i:02}", s, "end", v) for i in range(20) for s, v in enumerate(values["a2c"])]
+    many = tables.improvement(results_table(rows).to_pandas(), "sampled")
+    assert set(many["verdict"]) == {NO_DIFFERENCE}
 
 
 def test_a_diverged_run_is_not_averaged_away():
@@ -82,22 +98,20 @@ def test_a_diverged_run_is_not_averaged_away():
     assert "diverged" in " ".join(summary(results))
 
 
-def test_a_best_cell_is_better_than_all_others(results):
-    best = tables.best_cells(results.to_pandas(), "sampled")
-    assert ("aialp_ap", "0", "return") in best
-    assert ("aialp_ap", "end", "return") not in best
-    assert ("aialp_ap", "0", "length") not in best  # equal
+def test_a_best_return_is_better_than_all_others(results):
+    assert tables.tested(results.to_pandas(), "sampled").best == {("aialp_ap", "0")}
 
 
 def test_report_and_comparison_give_the_same_verdict(results):
-    """The report of a run and a comparison use the same statistics: difference, interval and verdict are equal."""
+    """The report of a run and a comparison use the same statistics: differences and intervals are equal."""
     rows = results.to_pandas()
     report = tables.improvement(rows, "sampled").set_index("epoch")
-    comparison = estimates.against_baseline(rows[rows["policy"] == "sampled"]).set_index("epoch")
+    comparison = estimates.against_best(rows[rows["policy"] == "sampled"], users_vary=False).set_index("epoch")
     for epoch in ("0", "end"):
-        assert comparison.loc[epoch, "baseline"] == "a2c"
-        for column in ("difference", "difference_low", "difference_high", "verdict"):
-            assert report.loc[epoch, column] == comparison.loc[epoch, column]
+        part = comparison[comparison["method"] == "aialp_ap"]
+        assert part.loc[epoch, "reference"] == "a2c"
+        for column in ("difference", "difference_low", "difference_high"):
+            assert report.loc[epoch, column] == part.loc[epoch, column]
 
 
 def test_the_summary_follows_the_verdicts(results):
@@ -107,15 +121,14 @@ def test_the_summary_follows_the_verdicts(results):
         "and ends at R 28.0 after 50,000 environment steps (A2C: 24.0)."
     )
     text = " ".join(rest)
-    assert "at the start A-iALP_ap is better than A2C (95% interval of the difference above 0)" in text
+    assert "at the start A-iALP_ap is better than A2C (p < 5%, corrected for all verdicts of the page)" in text
     assert "at the end no difference between A-iALP_ap and A2C is shown" in text
-    assert "one time in 10" in text  # 2 of the C(6, 3) = 20 orders of six runs
 
 
 def test_the_summary_names_the_method_with_the_highest_return():
     rows = [result(m, s, "end", v + s) for m, v in (("a2c", 5.0), ("aialp_ap", 6.0), ("zebra", 9.0)) for s in (0, 1)]
     text = " ".join(summary(results_table(rows).to_pandas()))
-    assert "zebra has the highest interquartile mean at the end: R 9.50." in text
+    assert "zebra has the highest mean at the end: R 9.50." in text
 
 
 def test_summary_of_the_baseline_alone():

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ialp_rllib.cli import console
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import load, to_dict
+from ialp_rllib.settings import Departure, departures, load, to_dict
 from ialp_rllib.settings.describe import ADVANCED, BASIC, SettingInfo, as_text, describe
 
 
@@ -45,10 +45,13 @@ def settings(
     infos = _of_group(describe(), group)
     rows = _rows(infos, scenario)
     shown = rows if advanced else _short(rows)
+    differing = departures(load(scenario, allow_plugins=None)) if scenario and not group else []
     if json_:
-        _print_json(shown, scenario)
+        _print_json(shown, scenario, differing)
         return
     _print_table(shown, group, scenario)
+    if differing:
+        _print_departures(differing)
     if len(shown) < len(rows):
         hidden = f"{len(rows) - len(shown)} advanced settings are not shown: --advanced"
         console.messages.print(hidden, highlight=False)
@@ -95,7 +98,7 @@ def _short(rows: list[_Row]) -> list[_Row]:
     return [row for row in rows if row.info.level == BASIC or row.changed] or rows
 
 
-def _print_json(rows: list[_Row], scenario: str) -> None:
+def _print_json(rows: list[_Row], scenario: str, differing: list[Departure]) -> None:
     entries = []
     for row in rows:
         entry = asdict(row.info)
@@ -103,7 +106,19 @@ def _print_json(rows: list[_Row], scenario: str) -> None:
         entries.append(entry | ({"value": row.value, "changed": row.changed} if scenario else {}))
     groups = {row.info.group: row.info.group_doc for row in rows}
     data = {"scenario": scenario or None, "groups": groups, "settings": entries}
+    if differing:
+        data["departures"] = [asdict(departure) for departure in differing]
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _print_departures(differing: list[Departure]) -> None:
+    """What differs from the publication, one line each."""
+    out = console.results()
+    out.print("\nDiffers from the paper in", highlight=False)
+    for one in differing:
+        here = f"{one.setting}={as_text(one.here)}" if one.setting else one.here
+        line = f"  {here} (paper: {as_text(one.paper)}). {one.text} [{one.source}]"
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_table(rows: list[_Row], group: str, scenario: str) -> None:

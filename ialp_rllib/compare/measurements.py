@@ -161,7 +161,7 @@ def _notes(plan: Comparison) -> list[str]:
     """Notes of all scenarios; a note that holds for several scenarios is listed once."""
     scenarios: dict[str, list[str]] = {}
     for run in plan.runs.values():
-        for note in [*run.facts("prepare").get("notes", []), *notes(run.settings)]:
+        for note in [*run.facts("prepare").get("notes", []), *notes(run.settings, run.facts("distil"))]:
             scenarios.setdefault(str(note), []).append(run.settings.scenario)
     for name, parts in plan.scenarios().items():
         if plan.users_vary:

@@ -21,7 +21,7 @@ from ialp_rllib.settings.catalogue import (
     PublishedSettings,
     UsersFile,
 )
-from ialp_rllib.settings.judge import ORACLE, DistilSettings, JudgeSettings, OracleSettings, TuneSettings
+from ialp_rllib.settings.judge import ORACLE, RATINGS, DistilSettings, JudgeSettings, OracleSettings, TuneSettings
 from ialp_rllib.settings.paper import Departure, departures
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
 from ialp_rllib.settings.users import (
@@ -38,6 +38,7 @@ from ialp_rllib.settings.users import (
 
 __all__ = [
     "ORACLE",
+    "RATINGS",
     "SCENARIOS",
     "AdaptSettings",
     "AgentSettings",

@@ -79,6 +79,7 @@ class TuneSettings:
 
 
 ORACLE = "oracle"  # the value of `judge.model` that selects the oracle instead of an LLM
+RATINGS = "ratings"  # the value that selects a model of the train users' ratings
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ class JudgeSettings:
     model: str = setting(
         "tiny",
         "`tiny` (included in the package), a folder (a model, a PEFT adapter, or one GGUF file), a GGUF file, a "
-        "Hugging Face model id, or `oracle` (no LLM; `judge.oracle`).",
+        "Hugging Face model id; or no LLM: `oracle` (`judge.oracle`), or in rating worlds `ratings` (a model of the "
+        "train users' ratings).",
     )
     engine: str = setting(
         "auto",
@@ -216,13 +218,18 @@ class JudgeSettings:
 
     @property
     def is_oracle(self) -> bool:
-        """Whether the judge is the oracle, not an LLM."""
+        """Whether the judge is the oracle, which knows the test world."""
         return self.model == ORACLE
 
     @property
+    def is_llm(self) -> bool:
+        """Whether the judge is a language model."""
+        return self.model not in (ORACLE, RATINGS)
+
+    @property
     def is_tuned(self) -> bool:
-        """Whether the judge is tuned before use; an oracle never is."""
-        return self.tune.enabled and not self.is_oracle
+        """Whether the judge is tuned before use; only an LLM ever is."""
+        return self.tune.enabled and self.is_llm
 
 
 @dataclass(frozen=True)

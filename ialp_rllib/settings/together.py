@@ -8,7 +8,7 @@ from typing import Any
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings.agent import AdaptSettings, AgentSettings
 from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS, CatalogueSettings
-from ialp_rllib.settings.judge import JudgeSettings
+from ialp_rllib.settings.judge import RATINGS, JudgeSettings
 from ialp_rllib.settings.users import UsersSettings
 
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and suffixes are added
@@ -30,7 +30,7 @@ def check_together(
         InputError: they do.
     """
     _check_agent(agent, users)
-    _check_judge(judge)
+    _check_judge(judge, users)
     _check_methods(seeds, adapt)
     _check_names(scenario, catalogue)
     hidden = users.deepfm.hidden
@@ -55,9 +55,12 @@ def _check_agent(agent: AgentSettings, users: UsersSettings) -> None:
         raise InputError("agent.warmup", problem, f"at most agent.replay = {agent.replay}")
 
 
-def _check_judge(judge: JudgeSettings) -> None:
+def _check_judge(judge: JudgeSettings, users: UsersSettings) -> None:
     if not judge.model:
         raise InputError("judge.model", "is empty", "`tiny`, `oracle`, a folder, or a Hugging Face model id")
+    if judge.model == RATINGS and users.world != "rating":
+        problem = f"is {RATINGS}, and users.world is {users.world}: there are no ratings to fit"
+        raise InputError("judge.model", problem, "an LLM, `oracle`, or users.world: rating")
     if judge.tensor_parallel > 1 and judge.gpus != judge.tensor_parallel:
         raise InputError("judge.gpus", f"is {judge.gpus:g}", f"judge.tensor_parallel = {judge.tensor_parallel}")
     if judge.gpus > 1 and not judge.gpus.is_integer():

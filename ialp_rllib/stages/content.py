@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ialp_rllib.agent.methods import BUILT_IN
 from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
-from ialp_rllib.settings import ORACLE, Settings
+from ialp_rllib.settings import ORACLE, RATINGS, Settings
 
 
 def model_content(name: str) -> str:
@@ -21,7 +21,7 @@ def model_content(name: str) -> str:
     Raises:
         InputError: the folder is missing or holds no model.
     """
-    if name == ORACLE:
+    if name in (ORACLE, RATINGS):
         return name
     model = resolve_model(name)
     if Path(model).exists():

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.distillation.distil import DistilProgress, distil
 from ialp_rllib.judge.distillation.preferences import matrix, read_table, table_hash
 from ialp_rllib.judge.distillation.same_answer import LabelCounts
+from ialp_rllib.judge.oracle.effective import effective_correlation, true_item_means
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import JudgeSettings
 from ialp_rllib.stages.judges import judge_of
@@ -33,6 +36,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     finally:
         judge.close()
     table = read_table(folder)
+    means = _item_means(run)
     labels = LabelCounts(settings.judge.candidates)
     labels.add(table["label"].to_numpy(), matrix(table, "logprobs"))
     return {
@@ -48,9 +52,22 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         "engine_busy_share": usage.seconds / max(1e-9, speed.seconds * speed.engines),
         "engines_replaced": usage.replaced,
         "mean_reward": float(table["reward"].to_numpy().mean()),
+        "uses_test_truth": settings.judge.is_oracle,
+        "effective_correlation": None if means is None else effective_correlation(table, means),
         "same_answer": labels.same_answer(),
         "hash": table_hash(folder),
     }
+
+
+def _item_means(run: RunFolder) -> np.ndarray | None:
+    """The true mean of each item over the test users, where the truth is at hand: no judge is given it here.
+
+    In a rating world it is in the data; in a sequence world only an oracle's run needs the fitted test world.
+    """
+    settings = run.settings
+    if settings.users.world == "rating" or settings.judge.is_oracle:
+        return true_item_means(run.catalogue, settings.users, run.root / "users")
+    return None
 
 
 def _note(now: DistilProgress, judge: JudgeSettings) -> str:

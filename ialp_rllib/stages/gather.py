@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -16,8 +17,13 @@ from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.run import RunFolder
 
 
-def notes(settings: Settings) -> list[str]:
-    """What a reader must know to read the figures rightly."""
+def notes(settings: Settings, distil: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+    """What a reader must know to read the figures rightly.
+
+    Args:
+        settings: the settings of the run.
+        distil: facts of its stage ``distil``, if there are any.
+    """
     found = []
     judged = any(method(name).learns_from_judge for name in settings.adapt.methods)
     if judged and settings.judge.model == "tiny":
@@ -25,14 +31,28 @@ def notes(settings: Settings) -> list[str]:
             "" if settings.scenario == "sample" else " It knows only the sample's words: here its answers mean little."
         )
         found.append(f"The judge is the tiny one that ships with the package, not a Mistral 7B.{known}")
-    if settings.judge.is_oracle and judged:
-        known = f"what it believes correlates {settings.judge.oracle.correlation:g} with their true answers"
-        found.append(f"The judge is an oracle that knows the test world's users, no LLM: {known}.")
+    if judged and not settings.judge.is_llm:
+        found.append(_on_judge_without_llm(settings, distil.get("effective_correlation")))
     if settings.users.world == "rating":
         recent = settings.agent.mask_recent
         masked = {0: "no items", -1: "all items of the session"}.get(recent, f"the last {recent} items")
         found.append(f"Protocol {settings.users.protocol}; the agents may not repeat {masked}.")
     return found
+
+
+def _on_judge_without_llm(settings: Settings, effective: float | None) -> str:
+    """What an oracle or the judge ``ratings`` knows; ``effective``: the correlation after averaging over its table."""
+    over_table = "" if effective is None else f"{effective:.2f} after averaging over the table"
+    if not settings.judge.is_oracle:
+        text = "The judge is a model of the train users' ratings, no LLM; it uses no test truth"
+        return f"{text} (correlation with it {over_table})." if over_table else f"{text}."
+    correlation = settings.judge.oracle.correlation
+    text = f"The judge is an oracle, no LLM (†): correlation {correlation:g} per prompt"
+    text += f", {over_table}" if over_table else ""
+    text += "; uses test truth: a what-if, and no result of any LLM."
+    if not correlation:
+        text += " It is the control, asked to answer at random: no lead of its methods comes from it."
+    return text
 
 
 def gather(run: RunFolder, jobs: Iterable[tuple[str, int]] | None = None) -> tuple[pa.Table, pa.Table]:

@@ -1,4 +1,4 @@
-"""Making a run's judge: an LLM behind Ray actors, or an oracle."""
+"""Making a run's judge: an LLM behind Ray actors, an oracle, or a model of the ratings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
 from ialp_rllib.judge.judge import LLMJudge
-from ialp_rllib.judge.oracle.oracle import make_oracle
+from ialp_rllib.judge.oracle.oracle import make_oracle, make_ratings_judge
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.judge.tuning.tune import MERGED
-from ialp_rllib.settings import ORACLE, JudgeSettings
+from ialp_rllib.settings import ORACLE, RATINGS, JudgeSettings
 from ialp_rllib.stages.run import RunFolder
 
 
 def served_model(run: RunFolder) -> str:
     """The model that serves as judge in this run: the tuned and merged one, or the untuned one."""
     judge = run.settings.judge
-    if judge.is_oracle:
-        return ORACLE
+    if not judge.is_llm:
+        return judge.model
     return str(run.root / "tune" / MERGED) if judge.is_tuned else resolve_model(judge.model)
 
 
@@ -32,14 +32,16 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
     Args:
         run: its runtime settings, data and, for an oracle, fitted users are used.
         settings: the judge's; None: the run's.
-        model: `tiny`, `oracle`, a folder, or a Hugging Face id; empty: :func:`served_model`.
+        model: `tiny`, `oracle`, `ratings`, a folder, or a Hugging Face id; empty: :func:`served_model`.
 
     Raises:
-        InputError: as :func:`.start_judge` or :func:`.make_oracle`.
+        InputError: as :func:`.start_judge`, :func:`.make_oracle` or :func:`.make_ratings_judge`.
     """
     settings, model = settings or run.settings.judge, model or served_model(run)
     if model == ORACLE:
         return make_oracle(settings, run.settings.users, run.catalogue, run.root / "users")
+    if model == RATINGS:
+        return make_ratings_judge(settings, run.catalogue)
     runtime.start(run.settings.runtime)
     kept, run.kept.judge = run.kept.judge, None
     if kept is not None:
@@ -76,7 +78,7 @@ def judge_for_jobs(run: RunFolder) -> PreferenceJudge:
     """
     settings = run.settings
     judge = settings.judge
-    if judge.is_oracle:  # each job makes its own
+    if not judge.is_llm:  # each job makes its own
         return judge_of(run)
     runtime.start(settings.runtime)
     joined = settings.runtime.address or os.environ.get("RAY_ADDRESS")

@@ -50,7 +50,7 @@ class StageSpec:
 
 
 def _judge(settings: Settings) -> Any:
-    """The judge's settings without those that affect only where and how fast it runs, or that only an oracle reads.
+    """The judge's settings without those that affect only where and how fast it runs, or that only another judge reads.
 
     The model stands in them by its content: a judge that was retrained into the same folder is another judge.
     """
@@ -65,7 +65,10 @@ def _judge(settings: Settings) -> Any:
     }
     speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     tune = replace(settings.judge.tune, checkpoint_every=1, max_skipped=0)
-    oracle = settings.judge.oracle if settings.judge.is_oracle else OracleSettings()
+    oracle = settings.judge.oracle
+    if not settings.judge.is_oracle:  # of the oracle's settings the judge `ratings` reads one, an LLM none
+        none_below = OracleSettings.none_below if settings.judge.is_llm else oracle.none_below
+        oracle = OracleSettings(none_below=none_below)
     model = model_content(settings.judge.model)
     return replace(settings.judge, model=model, tune=tune, oracle=oracle, **where, **speed)
 

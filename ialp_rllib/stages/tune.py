@@ -29,8 +29,8 @@ AUDIT, BEFORE = "audit.json", "audit_before.json"
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Tune the judge, with a brief audit before (both if ``judge.tune.enabled``); audit the model that will be served.
 
-    An oracle is only audited. What an earlier call finished before it ended at :func:`_require_above_chance` is not
-    done again.
+    A judge without an LLM is only audited. What an earlier call finished before it ended at
+    :func:`_require_above_chance` is not done again.
 
     Returns:
         The audit (:func:`.audit_judge`) and the model; of a tuned judge also the tuning record (``tuning``) and the
@@ -99,7 +99,7 @@ def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: P
     Args:
         run: its runtime and prepared data are used.
         settings: of the judge.
-        model: `tiny`, `oracle`, a folder, or a Hugging Face id.
+        model: `tiny`, `oracle`, `ratings`, a folder, or a Hugging Face id.
         progress: receives the number of answered prompts.
 
     Returns:
@@ -109,8 +109,10 @@ def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: P
     judge = judge_of(run, settings, model)
     try:
         audit = _audited(judge, settings, run, progress, "Audit")
-        if isinstance(judge, OracleJudge):
+        if isinstance(judge, OracleJudge) and judge.truth.uses_test_truth:
             audit |= judge.evaluate(run.catalogue, settings.audit_prompts)
+        elif isinstance(judge, OracleJudge):
+            audit |= {"ratings": judge.truth.facts}
         return {**audit, "model": model}
     finally:
         give_back(run, judge)

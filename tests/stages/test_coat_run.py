@@ -21,7 +21,6 @@ def test_coat_from_archive_to_report(coat_data: Path, tmp_path: Path) -> None:
         "adapt.methods": "[a2c, ialp, aialp_ft, aialp_ap]",
         "adapt.env_steps": 2200,
         "distil.sessions": 32,
-        "judge.allow_chance": "true",  # the tiny judge knows the words of the sample only
     }
     small |= {"users.deepfm.epochs": 3, "adapt.beta_init": "random"}
     small.pop("users.sequence.epochs")
@@ -36,8 +35,11 @@ def test_coat_from_archive_to_report(coat_data: Path, tmp_path: Path) -> None:
     returns = results[(results.method == "ialp") & (results.policy == "greedy")]["return"]
     assert returns.nunique() == 1  # iALP does not learn online
     page = (out / "report" / "index.html").read_text()
-    assert "It knows only the sample" in page  # a note on the limits of the tiny judge
-    assert 'class="alert">The judge is not better than chance' in page
+    assert "a model of the train users&#39; ratings, no LLM; it uses no test truth" in page
+    assert "after averaging over the table" in page and 'class="alert"' not in page
+    assert "iALP+r" in page and "†" not in page
+    distil = json.loads((out / "distil" / "manifest.json").read_text())["facts"]
+    assert not distil["uses_test_truth"] and distil["effective_correlation"] > 0.1
     users = json.loads((out / "users" / "manifest.json").read_text())["facts"]
     assert 24 < users["test_random_policy"]["return"] < 28
     env = gym.make_vec("ialp/World-v0", num_envs=4, vectorization_mode="vector_entry_point", run_dir=str(out))

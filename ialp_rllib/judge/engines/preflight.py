@@ -13,7 +13,7 @@ from ialp_rllib.settings import JudgeSettings
 
 def check_model(judge: JudgeSettings, model: str = "") -> None:
     """Find what is wrong with `judge.model` within seconds: files, architecture, names and shapes of the weights,
-    tokenizer, labels, chat template; of an adapter its base model. An oracle passes.
+    tokenizer, labels, chat template; of an adapter its base model. A judge without an LLM passes.
 
     The values of the weights are checked when an engine loads them. An adapter or a GGUF file is not converted yet.
 
@@ -24,7 +24,7 @@ def check_model(judge: JudgeSettings, model: str = "") -> None:
     Raises:
         InputError: the engine is not installed, or the model cannot be used.
     """
-    if judge.is_oracle and not model:
+    if not judge.is_llm and not model:
         return
     engine_name(judge.engine)
     name = model or judge.model

@@ -1,13 +1,13 @@
 """The oracle: a judge without an LLM, which knows the test world's ground truth up to a controlled error.
 
 It shows the effect of a better, worse, biased or adversarial judge. Selected with ``judge.model=oracle``; its error is
-set in ``judge.oracle``.
+set in ``judge.oracle``. The judge ``ratings`` answers in the same way, by a model in the place of the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.audit.measures import accuracy_summary
 from ialp_rllib.judge.candidates import propose
 from ialp_rllib.judge.engines.protocol import EngineUsage
+from ialp_rllib.judge.oracle.ratings import FittedRatings
 from ialp_rllib.judge.oracle.truth import Truth, logged_sessions, make_truth
 from ialp_rllib.judge.protocol import PendingAnswers
-from ialp_rllib.settings import JudgeSettings, UsersSettings, fingerprint
+from ialp_rllib.settings import JudgeSettings, OracleSettings, UsersSettings, fingerprint
 
 _MIN_ERROR = 1e-9  # breaks ties between equal candidates at random, not by their letters
 _MAX_BELIEF = 40.0  # out of reach of any candidate: None is always chosen (+), or never (-)
@@ -157,7 +158,7 @@ class OracleJudge:
         return {
             "model_fingerprint": fingerprint(oracle, self.settings.seed, self.truth.fingerprint),
             "prompt_fingerprint": "none",
-            "engine": "oracle",
+            "engine": self.truth.name,
             "decoding": f"correlation {oracle.correlation:g}, errors {oracle.errors}, none_below {oracle.none_below:g}",
         }
 
@@ -182,6 +183,18 @@ def make_oracle(judge: JudgeSettings, users: UsersSettings, catalogue: Catalogue
         InputError: no user model has been fitted, or there is no rating matrix.
     """
     return OracleJudge(make_truth(catalogue, users, folder), judge, catalogue.pad)
+
+
+def make_ratings_judge(judge: JudgeSettings, catalogue: Catalogue) -> OracleJudge:
+    """The judge ``ratings``: exact answers by a model of the train users' ratings (:class:`.ratings.FittedRatings`).
+
+    Of ``judge.oracle`` it takes ``none_below`` only.
+
+    Raises:
+        InputError: no train user has a rating.
+    """
+    exact = OracleSettings(correlation=1.0, none_below=judge.oracle.none_below)
+    return OracleJudge(FittedRatings(catalogue), replace(judge, oracle=exact), catalogue.pad)
 
 
 # ---- counter-based random numbers: a function of what they are for, independent of the order of calls

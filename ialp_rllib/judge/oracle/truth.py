@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,17 +18,23 @@ from ialp_rllib.users.sequence import SequenceModel, load_sequence
 from ialp_rllib.users.worlds import require_truth
 
 _SESSIONS, _ITEMS = 2048, 16  # reference sample of a sequence world: sessions, and items per session
-_CELLS = 1 << 16  # reference sample of a rating world: cells of the rating matrix
+CELLS = 1 << 16  # reference sample of a rating world: cells of the rating matrix
 
 
 class Truth(Protocol):
-    """The test world's answers as normal scores.
+    """Answers of the users, as normal scores: the test world's, or those of a model of them.
 
     Attributes:
+        name: name of the judge that answers by it, ``oracle`` or ``ratings``.
+        uses_test_truth: whether it knows the answers of the test world.
+        facts: how it was fitted; empty for the truth itself.
         fingerprint: identifies everything that the scores depend on.
         depends_on_user: whether users with the same history answer differently.
     """
 
+    name: str
+    uses_test_truth: bool
+    facts: dict[str, Any]
     fingerprint: str
     depends_on_user: bool
 
@@ -85,22 +91,40 @@ class SequenceTruth:
         catalogue: source of the reference sample: uniform items after sessions from the train users' log.
     """
 
+    name = "oracle"
+    uses_test_truth = True
     depends_on_user = False
 
     def __init__(self, model: SequenceModel, fingerprint: str, catalogue: Catalogue) -> None:
         self.fingerprint, self._model = fingerprint, model.eval()
+        self.facts: dict[str, Any] = {}
         with torch.no_grad():
             self._table = model.table()
         rng = np.random.default_rng(0)
         _, sessions = logged_sessions(catalogue, _SESSIONS, model.window, rng)
-        sample = self._logits(sessions, rng.integers(0, catalogue.n_items, (_SESSIONS, _ITEMS)))
+        sample = self.logits(sessions, rng.integers(0, catalogue.n_items, (_SESSIONS, _ITEMS)))
         self._score = NormalScores(sample[np.isfinite(sample)])
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, folder: Path) -> SequenceTruth:
+        """The ground truth of the test world whose user model lies below ``folder``, stage ``users``'s output.
+
+        Raises:
+            InputError: no user model has been fitted.
+        """
+        weights = folder / "test" / "model.safetensors"
+        if not weights.is_file():
+            expected = f"`{resume_command('users', folder.parent)}` first"
+            raise InputError("judge.model oracle", "the user models have not been fitted yet", expected)
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        return cls(load_sequence(folder / "test", catalogue), digest, catalogue)
 
     def scores(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None) -> np.ndarray:
         """See :meth:`Truth.scores`. ``users`` is ignored: users with the same session answer alike."""
-        return self._score(self._logits(history, candidates))
+        return self._score(self.logits(history, candidates))
 
-    def _logits(self, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    def logits(self, history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """Logits of candidates ``(B, k)`` after histories ``(B, L)``; minus infinity for items of the history."""
         session, items = (torch.from_numpy(values.astype(np.int64)) for values in (history, candidates))
         with torch.inference_mode():
             logits = self._model(session, items, self._table).numpy().astype(np.float64)
@@ -118,6 +142,8 @@ class RatingTruth:
         InputError: there is no rating matrix.
     """
 
+    name = "oracle"
+    uses_test_truth = True
     depends_on_user = True
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -125,7 +151,8 @@ class RatingTruth:
         train = self._ratings[catalogue.train_users]
         digest = hashlib.sha256(np.ascontiguousarray(self._ratings).tobytes() + catalogue.train_users.tobytes())
         self.fingerprint = digest.hexdigest()
-        self._score = NormalScores(np.random.default_rng(0).choice(train.ravel(), _CELLS))
+        self.facts: dict[str, Any] = {}
+        self._score = NormalScores(np.random.default_rng(0).choice(train.ravel(), CELLS))
         self._mean = train.mean(0)
         self._score_mean = NormalScores(self._mean)
 
@@ -147,14 +174,7 @@ def make_truth(catalogue: Catalogue, users: UsersSettings, folder: Path) -> Trut
     Raises:
         InputError: no user model has been fitted, or there is no rating matrix.
     """
-    if users.world == "rating":
-        return RatingTruth(catalogue)
-    weights = folder / "test" / "model.safetensors"
-    if not weights.is_file():
-        expected = f"`{resume_command('users', folder.parent)}` first"
-        raise InputError("judge.model oracle", "the user models have not been fitted yet", expected)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return SequenceTruth(load_sequence(folder / "test", catalogue), digest, catalogue)
+    return RatingTruth(catalogue) if users.world == "rating" else SequenceTruth.of(catalogue, folder)
 
 
 def logged_sessions(

@@ -69,6 +69,7 @@ def remarks(judge: Audit, before: Audit) -> Iterator[str]:
         before: the audit before tuning; empty if the judge was not tuned.
     """
     yield _on_oracle(judge)
+    yield _on_ratings(judge)
     yield _on_tuning(judge, before)
     yield _on_popularity(judge)
     yield _on_letters(judge)
@@ -116,6 +117,16 @@ def _on_oracle(judge: Audit) -> str:
         text += f" Among uniform candidates it prefers the truly best one for {format_percent(accuracy)} of prompts"
         text += f", against {format_percent(chance)} by chance."
     return f"{text} The accuracy above refers to logged choices, which say less about an oracle."
+
+
+def _on_ratings(judge: Audit) -> str:
+    fitted = judge.get("ratings")
+    if not fitted:
+        return ""
+    return (
+        f"This judge is no LLM: it answers by a regression on {format_count(fitted['ratings'])} ratings of "
+        f"{format_count(fitted['users'])} train users and on attributes. Of test users it knows the attributes only."
+    )
 
 
 def _on_tuning(judge: Audit, before: Audit) -> str:

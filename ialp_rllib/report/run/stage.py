@@ -35,6 +35,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             reused = name not in progress.ran
             stages.append({"name": name, "seconds": manifest["seconds"], "bytes": size, "reused": reused})
     judge = run.facts("tune") if "tune" in needed_stages(settings) else {}
+    distil = run.facts("distil") if "distil" in needed_stages(settings) else {}
     write_report(
         folder,
         scenario=settings.scenario,
@@ -44,9 +45,9 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         users=run.facts("users"),
         settings=to_dict(settings),
         versions=versions(),
-        notes=[*run.facts("prepare").get("notes", []), *notes(settings)],
+        notes=[*run.facts("prepare").get("notes", []), *notes(settings, distil)],
         stages=stages,
         departures=departures(settings),
-        alerts=alerts(judge, run.facts("distil") if "distil" in needed_stages(settings) else {}),
+        alerts=alerts(judge, distil),
     )
     return {"rows": results.num_rows}

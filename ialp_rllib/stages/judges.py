@@ -41,7 +41,7 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
     if model == ORACLE:
         return make_oracle(settings, run.settings.users, run.catalogue, run.root / "users")
     if model == RATINGS:
-        return make_ratings_judge(settings, run.catalogue)
+        return make_ratings_judge(settings, run.visible)
     runtime.start(run.settings.runtime)
     kept, run.kept.judge = run.kept.judge, None
     if kept is not None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import lsqr
+from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.oracle.truth import CELLS, NormalScores
 
 PENALTIES = {"user": 5.0, "item": 10.0, "attribute": 10.0, "pair": 100.0}
 """L2 penalties of the weights of user, item, attribute of an item, and pair of a user's and an item's attribute.
@@ -33,7 +34,7 @@ class FittedRatings:
     but their attributes. Rows that the source reserves for testing and the matrix of true ratings are not read.
 
     Args:
-        catalogue: log and attributes; the reference sample is random pairs of the train users and all items.
+        catalogue: log and attributes.
 
     Raises:
         InputError: no train user has a rating.
@@ -54,16 +55,21 @@ class FittedRatings:
         self.facts: dict[str, Any] = {"ratings": len(rating), "users": len(np.unique(user)), **PENALTIES}
         log = [np.ascontiguousarray(values).tobytes() for values in (user, item, rating)]
         self.fingerprint = hashlib.sha256(b"".join([*log, repr(PENALTIES).encode()])).hexdigest()
-        train = self.ratings[catalogue.train_users]
-        self._score = NormalScores(np.random.default_rng(0).choice(train.ravel(), CELLS))
-        self._mean = train.mean(0)
-        self._score_mean = NormalScores(self._mean)
+        self._scores = _normal_scores(self.ratings)
+        self._mean_scores = _normal_scores(self.ratings[catalogue.train_users].mean(0, keepdims=True))[0]
 
     def scores(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None) -> np.ndarray:
-        """See :meth:`.Truth.scores`. Without ``users``: scores of the mean predictions among these."""
-        if users is None:
-            return self._score_mean(self._mean[candidates])
-        return self._score(self.ratings[users[:, None], candidates])
+        """See :meth:`.Truth.scores`: among the same user's predictions for all items, so that None depends on the items
+        and not on how generous a user is. Without ``users``: of the train users' mean predictions.
+        """
+        return self._mean_scores[candidates] if users is None else self._scores[users[:, None], candidates]
+
+
+def _normal_scores(predicted: np.ndarray) -> np.ndarray:
+    """Normal scores of the items for each user, ``(U, I)``, with mean square 1; equal predictions have equal scores."""
+    scores = ndtri((rankdata(predicted, axis=1) - 0.5) / predicted.shape[1])
+    spread = np.sqrt((scores**2).mean(1, keepdims=True))
+    return scores / np.where(spread > 0, spread, 1)
 
 
 def predict_ratings(catalogue: Catalogue, user: np.ndarray, item: np.ndarray, rating: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from ialp_rllib.users.sequence import SequenceModel, load_sequence
 from ialp_rllib.users.worlds import require_truth
 
 _SESSIONS, _ITEMS = 2048, 16  # reference sample of a sequence world: sessions, and items per session
-CELLS = 1 << 16  # reference sample of a rating world: cells of the rating matrix
+_CELLS = 1 << 16  # reference sample of a rating world: cells of the rating matrix
 
 
 class Truth(Protocol):
@@ -152,7 +152,7 @@ class RatingTruth:
         digest = hashlib.sha256(np.ascontiguousarray(self._ratings).tobytes() + catalogue.train_users.tobytes())
         self.fingerprint = digest.hexdigest()
         self.facts: dict[str, Any] = {}
-        self._score = NormalScores(np.random.default_rng(0).choice(train.ravel(), CELLS))
+        self._score = NormalScores(np.random.default_rng(0).choice(train.ravel(), _CELLS))
         self._mean = train.mean(0)
         self._score_mean = NormalScores(self._mean)
 

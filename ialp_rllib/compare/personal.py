@@ -21,7 +21,7 @@ LIST = "best_list"
 """The method that shows one list to everybody."""
 EPOCHS = ("0", "end")
 WARNING = "one list"
-_CELL = ("items", "items_interval", "per_session", "personal", "warning")
+_CELL = ("items", "items_interval", "per_session", "personal", "cold", "warning")
 
 
 def personal_table(results: pd.DataFrame, random: Mapping[str, float]) -> pd.DataFrame:
@@ -34,8 +34,8 @@ def personal_table(results: pd.DataFrame, random: Mapping[str, float]) -> pd.Dat
     Returns:
         Columns ``scenario``, ``policy``, ``epoch`` (of :data:`EPOCHS`), ``method``, ``seeds``, ``effective_items`` and
         ``per_session`` with ``_low`` and ``_high``, ``personal`` (share of the gain over random recommendations that
-        the best list, greedily played, does not have; NaN without it) and ``one_list`` (whether the policy shows nearly
-        the same list to everybody).
+        the best list, greedily played, does not have; NaN without it), ``one_list`` (whether the policy shows nearly
+        the same list to everybody) and ``cold_share`` (share of recommendations that are cold items; NaN without any).
     """
     keys = ["scenario", "policy", "epoch", "method"]
     groups = {key: runs.sort_values("seed") for key, runs in results.groupby(keys)}
@@ -54,10 +54,10 @@ def personal_table(results: pd.DataFrame, random: Mapping[str, float]) -> pd.Dat
         plain = groups.get((key[0], "greedy", key[2], LIST))
         best_list = np.nan if plain is None or key[3] == LIST else float(plain["return"].mean())
         share = personal_share(value, best_list, random.get(key[0], np.nan))
-        rows.append((*key, len(runs), share, shows_one_list(items, length)))
+        rows.append((*key, len(runs), share, shows_one_list(items, length), float(runs["cold_share"].mean())))
         each = [items_per_session(i, n) for i, n in zip(runs["effective_items"], runs["length"], strict=True)]
         cells += [runs["effective_items"].to_numpy(float), np.array(each)]
-    table = pd.DataFrame(rows, columns=[*keys, "seeds", "personal", "one_list"])
+    table = pd.DataFrame(rows, columns=[*keys, "seeds", "personal", "one_list", "cold_share"])
     names = [name + suffix for name in ("effective_items", "per_session") for suffix in SUFFIXES]
     values = statistics.estimates(cells).reshape(len(rows), len(names))
     return pd.concat([table, pd.DataFrame(values, columns=names)], axis=1)
@@ -65,12 +65,14 @@ def personal_table(results: pd.DataFrame, random: Mapping[str, float]) -> pd.Dat
 
 def personal_text(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Header and rows of text of :func:`personal_table` for one policy."""
-    head = ["Scenario", "Epoch", "Method", "Effective items", "Effective items / Len", "Gain over the best list %", ""]
+    head = ["Scenario", "Epoch", "Method", "Effective items", "Effective items / Len", "Gain over the best list %"]
+    head += ["Cold items %", ""]
     rows = []
     for _, row in table.iterrows():
         cells = [row["scenario"], row["epoch"], label(row["method"], row["scenario"])]
         cells += [format_estimate(row, "effective_items"), format_estimate(row, "per_session")]
-        rows.append([*cells, _percent(row["personal"]), WARNING if row["one_list"] else ""])
+        cells += [_percent(row["personal"]), _percent(row["cold_share"])]
+        rows.append([*cells, WARNING if row["one_list"] else ""])
     return head, rows
 
 
@@ -94,6 +96,7 @@ def _cell(row: pd.Series) -> dict[str, Any]:
         "items_interval": format_interval(row["effective_items_low"], row["effective_items_high"]),
         "per_session": format_number(row["per_session"]),
         "personal": _percent(row["personal"]),
+        "cold": _percent(row["cold_share"]),
         "warning": f"{WARNING}: fewer than {FEW_ITEMS:g} items per step" if row["one_list"] else "",
     }
 

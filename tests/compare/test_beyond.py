@@ -85,7 +85,7 @@ def test_personalisation_by_hand():
     """A2C shows 3 items in sessions of 10 steps; A-iALP_ft gains 2 of its 9 above random over the best list."""
     values = {"best_list": (8.0, 8.0, 10.0), "a2c": (4.0, 3.0, 10.0), "aialp_ft": (10.0, 40.0, 10.0)}
     rows = [
-        result(name, seed, "end", value, "greedy", effective_items=items, length=length)
+        result(name, seed, "end", value, "greedy", effective_items=items, length=length, cold_share=0.25)
         for name, (value, items, length) in values.items()
         for seed in (0, 1)
     ]
@@ -95,7 +95,7 @@ def test_personalisation_by_hand():
     assert table.loc["a2c", ["per_session", "one_list"]].tolist() == [0.3, True] and table.loc["a2c", "personal"] < 0
     assert np.isnan(table.loc["best_list", "personal"])
     head, text = personal_text(table.reset_index())
-    assert len(head) == len(text[0]) and [row[-1] for row in text if row[2] == "A2C"] == ["one list"]
+    assert len(head) == len(text[0]) and [row[-2:] for row in text if row[2] == "A2C"] == [["25", "one list"]]
 
 
 def test_no_steps_to_recovery_if_one_seed_does_not_recover():

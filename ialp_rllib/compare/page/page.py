@@ -97,6 +97,7 @@ def render(measurements: Measurements, analysis: Analysis, figures: Figures) -> 
         diversity=figures.diversity,
         personal={policy: personal.groups(analysis.personal, policy) for policy in policies},
         personal_title=personal.TITLE,
+        cold_items=bool(analysis.personal["cold_share"].notna().any()),
         beyond={policy: rows.beyond_groups(analysis.beyond, policy) for policy in policies},
         beyond_title=beyond.TITLE,
         varied={policy: varied.groups(analysis.varied, policy) for policy in policies},

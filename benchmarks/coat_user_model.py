@@ -22,7 +22,7 @@ import argparse
 import itertools
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +50,7 @@ MEMBERS = 4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of the Coat archive")
-    parser.add_argument("--candidates", type=int, default=34, help="random candidates")
+    parser.add_argument("--candidates", type=int, default=24, help="random candidates")
     parser.add_argument("--folds", type=int, default=5, help="parts of the ratings, each held out once")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -60,16 +60,18 @@ def main() -> None:
     parts = folds(catalogue, options.folds)
     named = {"published": PUBLISHED, "coat.yaml": settings.users.deepfm}
     named |= {str(n): candidate for n, candidate in enumerate(candidates(options.candidates))}
-    table = {name: measure(parts, replace(c, members=MEMBERS, pessimism=0.0)) for name, c in named.items()}
+    table = {name: measure(parts, replace(c, members=MEMBERS))[0] for name, c in named.items()}
     order = sorted(table, key=lambda name: table[name][1])
     print_table("candidate", ((name, named[name], table[name]) for name in order))
     best = named[order[0]]
     print(f"\nchosen: {order[0]}; {time.perf_counter() - began:.0f} s so far\n")
-    varied = [replace(best, members=members, pessimism=0.0) for members in (1, 4, 10)]
-    varied += [replace(best, members=10, pessimism=pessimism) for pessimism in (0.5, 1.0, 2.0)]
-    rows = [(f"{v.members} members, pessimism {v.pessimism:g}", v, measure(parts, v)) for v in varied]
+    rows = []
+    for members, pessimisms in ((1, (0.0,)), (MEMBERS, (0.0,)), (10, (0.0, 0.5, 1.0, 2.0))):
+        ensemble = replace(best, members=members)
+        for pessimism, values in zip(pessimisms, measure(parts, ensemble, pessimisms), strict=True):
+            rows.append((f"{members} members, pessimism {pessimism:g}", ensemble, values))
     print_table("ensemble", rows)
-    _, quality = deepfm.fit_deepfm(catalogue, replace(best, members=10, pessimism=0.0), seed=0)
+    _, quality = deepfm.fit_deepfm(catalogue, replace(best, members=10), seed=0)
     print(f"\n10 members on test.ascii: RMSE {quality['test_rmse']:.3f}, correlation {quality['test_correlation']:.3f}")
     print(f"{time.perf_counter() - began:.0f} s")
 
@@ -89,21 +91,22 @@ def folds(catalogue: Catalogue, n: int) -> list[Catalogue]:
     return [replace(catalogue, **log, split=(part == k).astype(np.int8), truth=None) for k in range(n)]
 
 
-def measure(parts: list[Catalogue], settings: DeepFMSettings) -> np.ndarray:
-    """Means over the parts: plain and weighted RMSE, weighted correlation, standard error of the weighted RMSE."""
-    rows = []
+def measure(parts: list[Catalogue], settings: DeepFMSettings, pessimisms: Sequence[float] = (0.0,)) -> np.ndarray:
+    """Means over the parts, a row per pessimism: plain and weighted RMSE, standard error of this one, weighted
+    correlation.
+    """
+    values = np.zeros((len(parts), len(pessimisms), 3))
     for seed, catalogue in enumerate(parts):
         model, _ = deepfm.fit_deepfm(catalogue, settings, seed)
-        predicted = deepfm.pessimistic_ratings(model, deepfm.Fields.of(catalogue), settings.pessimism)
         held = catalogue.split == 1
         pairs = (catalogue.user[held], catalogue.item[held])
-        p, y = predicted[pairs].astype(float), catalogue.rating[held].astype(float)
-        w = 1 / catalogue.propensities[pairs].astype(float)
-        rows.append(
-            (np.sqrt(np.mean((p - y) ** 2)), np.sqrt(np.average((p - y) ** 2, weights=w)), correlation(p, y, w))
-        )
-    values = np.array(rows)
-    return np.append(values.mean(0), values[:, 1].std(ddof=1) / np.sqrt(len(values)))
+        y, w = catalogue.rating[held].astype(float), 1 / catalogue.propensities[pairs].astype(float)
+        for row, pessimism in enumerate(pessimisms):
+            p = deepfm.pessimistic_ratings(model, deepfm.Fields.of(catalogue), pessimism)[pairs].astype(float)
+            error = (p - y) ** 2
+            values[seed, row] = np.sqrt(error.mean()), np.sqrt(np.average(error, weights=w)), correlation(p, y, w)
+    errors = values[:, :, 1].std(0, ddof=1) / np.sqrt(len(parts))
+    return np.insert(values.mean(0), 2, errors, axis=1)
 
 
 def correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
@@ -115,7 +118,7 @@ def correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
 def print_table(title: str, rows: Iterable[tuple[str, DeepFMSettings, np.ndarray]]) -> None:
     print(f"| {title} | {' | '.join(GRID)} | plain RMSE | weighted RMSE | (SE) | weighted correlation |")
     print("|" + "---|" * (len(GRID) + 5))
-    for name, settings, (plain, weighted, r, error) in rows:
+    for name, settings, (plain, weighted, error, r) in rows:
         values = " | ".join(str(getattr(settings, key)) for key in GRID)
         print(f"| {name} | {values} | {plain:.3f} | {weighted:.3f} | {error:.3f} | {r:.3f} |", flush=True)
 

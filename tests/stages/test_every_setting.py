@@ -35,6 +35,8 @@ NOTHING_AGAIN = {
     "judge.retries",
     "judge.hourly_price",
     "judge.tune.checkpoint_every",
+    # what it sets are other settings
+    "preset",
     # whether to go on, not with what
     "judge.allow_chance",
     "judge.tune.max_skipped",

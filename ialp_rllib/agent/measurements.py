@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.measuring import measure_training_world
 from ialp_rllib.results.measures import FURTHER, MEASURES
 from ialp_rllib.results.sessions import SESSION_EPOCHS
 
@@ -30,14 +31,19 @@ class Measurements:
             costs: ``seconds`` and ``cpu_seconds`` of training so far.
 
         Returns:
-            Points of the curve, one per policy; none where nothing was measured.
+            Points of the curve, one per policy; none where nothing was measured. For a policy that does not learn and
+            asks no judge also one of series ``train``: what it earns in the train world, beside those that learn there.
         """
         again = bool(self.rows) and self.rows[-1]["env_steps"] == algorithm.env_steps
         results = {row["policy"]: row for row in self.rows[-2:]} if again else algorithm.evaluate()["env_runners"]
         if epoch in SESSION_EPOCHS:
             self.sessions += [{"epoch": epoch, **row} for row in algorithm.sessions]
+        config = algorithm.config
         place = {"env_steps": algorithm.env_steps, "updates": algorithm.updates}
         points = []
+        if not (again or self.rows or config.learns or config.candidates):
+            earned = measure_training_world(algorithm, int(results["greedy"]["episodes"]))
+            points.append({"series": "train", **place, **earned, **costs})
         for policy in ("greedy", "sampled"):
             measured = results[policy]
             values, further = (

@@ -104,6 +104,31 @@ def measure_both(algorithm: Algorithm, runners: Any) -> tuple[dict[str, Any], in
     return results, steps, steps
 
 
+def measure_training_world(algorithm: Algorithm, episodes: int) -> dict[str, float]:
+    """What the greedy policy earns in the world that methods learn in, which a method that does not learn never plays.
+
+    Args:
+        episodes: at least as many are played.
+
+    Returns:
+        ``return`` and ``length``, means over the episodes, and ``reward_per_step``.
+    """
+    group, seed = algorithm.env_runner_group, algorithm.config.evaluation_seed
+    local = group.num_remote_env_runners() == 0
+    returns, lengths = np.zeros(0), np.zeros(0)
+    while len(returns) < episodes:
+        parts = group.foreach_env_runner(lambda runner, s=seed: measure(runner, "greedy", s)[1], local_env_runner=local)
+        if not parts:
+            raise RuntimeError("no runner of the train world answered")
+        returns, lengths = np.append(returns, parts[0].returns), np.append(lengths, parts[0].lengths)
+        seed += 1  # other users
+    return {
+        "return": float(returns.mean()),
+        "length": float(lengths.mean()),
+        "reward_per_step": float(returns.sum() / lengths.sum()),
+    }
+
+
 def measure(runner: Any, mode: str, seed: int, temperature: float = 1.0) -> tuple[dict[str, float], Episodes]:
     """Evaluate the policy of a :class:`.runner.ColumnarEnvRunner` on exactly one episode per environment.
 

@@ -179,12 +179,21 @@ def read_table(folder: Path) -> pa.Table:
     Raises:
         InputError: the folder holds no table, the table has no finished wave, or a file is missing or corrupt.
     """
+    return pa.concat_tables([read_part(path) for path in wave_files(folder)])
+
+
+def wave_files(folder: Path) -> list[Path]:
+    """The files of a table's finished waves, in order.
+
+    Raises:
+        InputError: the folder holds no table, or the table has no finished wave.
+    """
     if not (folder / TABLE).is_file():
         raise InputError(str(folder), "holds no preference table", "the folder that the distillation left")
     waves = sorted(read_json(folder / TABLE)["waves"], key=int)
     if not waves:
         raise InputError(str(folder), "holds a table without any finished wave", "a finished `ialp distil`")
-    return pa.concat_tables([read_part(folder / f"part-{int(wave):05d}.parquet") for wave in waves])
+    return [folder / f"part-{int(wave):05d}.parquet" for wave in waves]
 
 
 def table_hash(folder: Path) -> str:

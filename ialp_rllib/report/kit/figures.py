@@ -67,7 +67,7 @@ def learning_curve(
             axes.set_ylim(0, (1.15 * highest or None) if top is None else 1.05 * top)
         last = max((line["x"].max() for line in lines), default=1)
         axes.set_xlim(0, max(last, 1) * 1.02)
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_major_formatter(FuncFormatter(thousands))
         description = f"{title or series}: {_MEASURE[measure]} of {', '.join(s.label for s in styles.values())}"
         return svg.to_markup(figure, f"{prefix}{series}-{measure}-{over}", description)
 
@@ -115,7 +115,7 @@ def _draw(axes: Axes, line: pd.DataFrame, style: MethodStyle, gid: str) -> None:
     artist.set_gid(gid)
 
 
-def _thousands(value: float, _: int | None = None) -> str:
+def thousands(value: float, _: int | None = None) -> str:
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"

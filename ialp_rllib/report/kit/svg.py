@@ -52,14 +52,15 @@ STYLE: Any = {  # matplotlib types each key separately
 }
 
 
-def new_figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """An empty figure of the standard size with one pair of axes.
+def new_figure(title: str, x: str, y: str, size: tuple[float, float] = (4.3, 2.6)) -> tuple[Figure, Axes]:
+    """An empty figure with one pair of axes.
 
     Args:
         title: title of the axes.
         x, y: labels of the axes.
+        size: width and height in inches.
     """
-    figure = Figure(figsize=(4.3, 2.6), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title)
     axes.set_xlabel(x)

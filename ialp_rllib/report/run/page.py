@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.report.audit.section import judge_section
-from ialp_rllib.report.kit import figures
 from ialp_rllib.report.kit.departures import departure_rows
-from ialp_rllib.report.kit.formatting import flatten, format_count, format_number, format_seconds
+from ialp_rllib.report.kit.formatting import flatten
 from ialp_rllib.report.kit.glossary import glossary
-from ialp_rllib.report.kit.names import BASELINE, label, method_order, method_styles, titles_of
+from ialp_rllib.report.kit.names import method_order, method_styles, titles_of
 from ialp_rllib.report.kit.settings_table import setting_rows
 from ialp_rllib.report.kit.template import render_template
-from ialp_rllib.report.run import sections, tables
-from ialp_rllib.report.run.summary import main_method, summarise
-from ialp_rllib.results.measures import RETURNS
+from ialp_rllib.report.run import returns, sections, tables
+from ialp_rllib.report.run.data import data_section, data_sentence
+from ialp_rllib.report.run.examples import Examples
+from ialp_rllib.report.run.learning import curve_groups
+from ialp_rllib.report.run.summary import summarise
 from ialp_rllib.results.published import SOURCE
-from ialp_rllib.results.schemas import EPOCHS, POLICIES, SERIES, check_curves, check_results, of_budget
+from ialp_rllib.results.schemas import check_curves, check_results, of_budget
 from ialp_rllib.settings import Departure
 from ialp_rllib.storage import write_atomic
 
 log = logging.getLogger(__name__)
 
-_POLICY_TITLES = {"sampled": "sampled policy", "greedy": "greedy policy"}
-_SERIES_TITLES = {"train": "Training", "test_sampled": "Test, sampled", "test_greedy": "Test, greedy"}
+_ORDER = ("greedy", "sampled")  # of the tables: sampled at 1 measures above all how collapsed a policy is
 
 
 def write_report(
@@ -49,6 +48,8 @@ def write_report(
     stages: Sequence[Mapping[str, Any]],
     alerts: Sequence[str] = (),
     departures: Sequence[Departure] = (),
+    data: Mapping[str, Any] | None = None,
+    examples: Examples | None = None,
 ) -> Path:
     """Write ``results.parquet``, ``curves.parquet`` and ``index.html`` into ``folder``.
 
@@ -65,6 +66,8 @@ def write_report(
         stages: for each stage ``name``, ``seconds``, ``bytes`` and ``reused`` (up to date from an earlier call).
         alerts: what makes the results worthless; shown in red, before the notes.
         departures: in what the run differs from the publication.
+        data: facts on the catalogue, of stage ``prepare``.
+        examples: sessions and answers of the judge, in words.
 
     Returns:
         Path of ``index.html``.
@@ -76,8 +79,8 @@ def write_report(
     with titles_of({scenario: settings}):
         page = render(
             scenario=scenario,
-            results=of_budget(results.to_pandas()),
-            curves=of_budget(curves.to_pandas()),
+            results=results.to_pandas(),
+            curves=curves.to_pandas(),
             judge=judge,
             users=users,
             settings=settings,
@@ -86,6 +89,8 @@ def write_report(
             stages=stages,
             alerts=alerts,
             departures=departures,
+            data=data,
+            examples=examples,
         )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,31 +118,40 @@ def render(
     stages: Sequence[Mapping[str, Any]],
     alerts: Sequence[str] = (),
     departures: Sequence[Departure] = (),
+    data: Mapping[str, Any] | None = None,
+    examples: Examples | None = None,
 ) -> str:
-    """The page as HTML. Arguments as in :func:`write_report`, with the tables as data frames, of one budget."""
-    by_policy = {policy: tables.comparison(results, policy) for policy in POLICIES if policy in set(results["policy"])}
+    """The page as HTML. Arguments as in :func:`write_report`, with the tables as data frames."""
+    every_budget, results, curves = results, of_budget(results), of_budget(curves)
+    by_policy = {policy: tables.comparison(results, policy) for policy in _ORDER if policy in set(results["policy"])}
     policy, main = next(iter(by_policy.items()))
-    tested = tables.tested(results, policy)
-    finding, *evidence = summarise(main, tested.improvement, policy)
+    tested = tables.tested(results, policy, _whole_log(settings))
+    finding, *evidence = summarise(main, tested.against, policy)
     ids = method_order([*results["method"], *curves["method"]])
     rows = setting_rows(settings)
+    examples = examples or Examples([], [])
     return render_template(
         Path(__file__).with_name("run.html.j2"),
         scenario=scenario,
         finding=finding,
-        evidence=evidence,
+        evidence=[*evidence, data_sentence(data or {})],
         notes=list(notes),
         alerts=list(alerts),
         methods=method_styles(ids),
-        headlines=[headline(t, name, tested.best if name == policy else ()) for name, t in by_policy.items()],
-        baseline=label(BASELINE),
-        improvements=improvement_rows(tested.improvement),
-        published=published_rows(main, scenario),
+        headlines=[returns.headline(t, name, tested.best if name == policy else ()) for name, t in by_policy.items()],
+        against=returns.against_rows(tested.against),
+        whole_log=_whole_log(settings),
+        personal=returns.personal_rows(tables.personalisation(main)),
+        ratios=returns.ratio_rows(tables.published_ratios(every_budget, policy, scenario)),
+        published=returns.published_rows(main, scenario),
         published_source=SOURCE,
-        protocol=_protocol(settings),
-        costs=cost_rows(main),
+        protocol=_setting(settings, "users", "protocol", ""),
+        costs=returns.cost_rows(main),
+        weeks=sections.weeks_section(results, curves),
+        examples=examples,
         curve_groups=curve_groups(curves),
         one_seed=bool(main["seeds"].min() < 2),
+        data=data_section(data or {}, users),
         judge=judge_section(judge),
         users=sections.user_groups(users),
         user_figures=sections.user_figures(users),
@@ -152,139 +166,13 @@ def render(
     )
 
 
-def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str]]) -> dict[str, Any]:
-    """The main table of one policy: one row per method, one group of columns per epoch.
-
-    Args:
-        table: see :func:`.tables.comparison`.
-        policy: ``sampled`` or ``greedy``.
-        best: (method, epoch) of the returns to print in bold.
-    """
-    epochs = [epoch for epoch in EPOCHS if epoch in set(table["epoch"])]
-    rows = []
-    for style in method_styles(table["method"]).values():
-        cells = []
-        for epoch in epochs:
-            row = tables.cell(table, style.id, epoch)
-            for index, measure in enumerate(RETURNS):
-                cells.append(
-                    {"first": index == 0, **_cell(row, measure, measure == "return" and (style.id, epoch) in best)}
-                )
-        rows.append({"method": style, "cells": cells, "main": style.id == main_method(table)})
-    steps = {epoch: table.loc[table["epoch"] == epoch, "env_steps"].max() for epoch in epochs}
-    return {
-        "policy": _POLICY_TITLES[policy],
-        "epochs": [{"name": _epoch_title(epoch), "steps": format_count(steps[epoch])} for epoch in epochs],
-        "rows": rows,
-        "seeds": sorted({int(n) for n in table["seeds"]}),
-    }
+def _whole_log(settings: Mapping[str, Any]) -> bool:
+    """Whether agents see the whole log of the train users."""
+    return _setting(settings, "catalogue", "log_users", -1) == -1 and not _setting(
+        settings, "catalogue", "cold_items", 0
+    )
 
 
-def _cell(row: Any, measure: str, best: bool) -> dict[str, Any]:
-    if row is None:
-        return {"mean": "", "interval": "", "best": False}
-    low, high = row[f"{measure}_low"], row[f"{measure}_high"]
-    return {
-        "mean": format_number(row[measure]),
-        "interval": _format_interval(low, high) if np.isfinite([low, high]).all() else "",
-        "best": best,
-    }
-
-
-def _format_interval(low: float, high: float) -> str:
-    return f"{format_number(low)}{'–' if low >= 0 else ' to '}{format_number(high)}"
-
-
-def _epoch_title(epoch: str) -> str:
-    return "End" if epoch == "end" else f"Epoch {epoch}"
-
-
-def improvement_rows(improvement: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each method's return against the baseline's: one row per method, one cell per epoch.
-
-    Args:
-        improvement: see :func:`.tables.improvement`.
-    """
-    epochs = [epoch for epoch in EPOCHS if epoch in set(improvement["epoch"])]
-    rows = []
-    for style in method_styles(improvement["method"]).values():
-        cells = []
-        for epoch in epochs:
-            matches = improvement[(improvement["method"] == style.id) & (improvement["epoch"] == epoch)]
-            cells.append(_difference(matches.iloc[0]) if len(matches) else {"text": ""})
-            cells[-1]["epoch"] = _epoch_title(epoch)
-        rows.append({"method": style, "cells": cells})
-    return rows
-
-
-def _difference(row: pd.Series) -> dict[str, Any]:
-    sign = "+" if row["difference"] > 0 else "−" if row["difference"] < 0 else "±"
-    percent = f"{sign}{abs(row['percent']):,.0f}%" if np.isfinite(row["percent"]) else ""
-    return {"text": f"{sign}{format_number(abs(row['difference']))}", "percent": percent, "verdict": row["verdict"]}
-
-
-def published_rows(table: pd.DataFrame, scenario: str) -> list[dict[str, Any]]:
-    """Results of this run and published results, one row per published result."""
-    return [
-        {
-            "method": method_styles([row["method"]])[row["method"]],
-            "epoch": _epoch_title(row["epoch"]),
-            "run": [format_number(row[measure]) for measure in RETURNS],
-            "published": [format_number(row[f"published_{measure}"]) for measure in RETURNS],
-        }
-        for _, row in tables.published_comparison(table, scenario).iterrows()
-    ]
-
-
-def cost_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Environment steps, updates and time of one training run of each method, up to its last measurement."""
-    rows = []
-    for style in method_styles(table["method"]).values():
-        last = table[table["method"] == style.id].iloc[-1]
-        numbers = {name: format_count(last[name]) for name in ("env_steps", "updates", "seeds")}
-        rows.append({"method": style, **numbers, "time": format_seconds(last["seconds"])})
-    return rows
-
-
-def curve_groups(curves: pd.DataFrame) -> list[dict[str, Any]]:
-    """Groups of learning curves: return, length, coverage, diversity, pre-training, and alpha.
-
-    A method with several points before its first environment step was pre-trained against the judge: those points are
-    drawn over updates, in a group of their own.
-
-    Returns:
-        ``title`` and ``figures`` of each group that is not empty.
-    """
-    offline = curves[curves.groupby(["method", "seed", "series"])["env_steps"].transform("max") == 0]
-    offline = offline[offline.groupby(["method", "seed", "series"])["updates"].transform("nunique") > 1]
-    tested = curves.dropna(subset=["coverage", "effective_items"])
-    groups = [
-        _group(curves, "return", "Return R over online training"),
-        _group(curves, "length", "Episode length Len over online training"),
-        _group(tested, "coverage", "Coverage: fraction of the items that are recommended"),
-        _group(tested, "effective_items", "Diversity: effective number of recommended items"),
-        _group(offline, "return", "Return R over pre-training against the judge", over="updates"),
-    ]
-    alpha = figures.alpha_curve(curves)
-    if alpha is not None:
-        groups.append({"title": "Schedule of A-iALP_ap's mixture", "figures": [alpha]})
-    return [group for group in groups if group["figures"]]
-
-
-def _group(curves: pd.DataFrame, measure: str, title: str, over: str = "env_steps") -> dict[str, Any]:
-    """Training and test curves of a measure. The test curves share a scale; rewards of the train world may differ."""
-    test = curves.loc[curves["series"] != "train", measure]
-    top = float(test.max()) if test.notna().any() else None
-    charts = [
-        figures.learning_curve(
-            curves, series, measure, title=_SERIES_TITLES[series], over=over, top=None if series == "train" else top
-        )
-        for series in SERIES
-        if series in set(curves["series"])
-    ]
-    return {"title": title, "figures": charts}
-
-
-def _protocol(settings: Mapping[str, Any]) -> str:
-    users = settings.get("users")
-    return str(users.get("protocol", "")) if isinstance(users, Mapping) else ""
+def _setting(settings: Mapping[str, Any], group: str, name: str, default: Any) -> Any:
+    values = settings.get(group)
+    return values.get(name, default) if isinstance(values, Mapping) else default

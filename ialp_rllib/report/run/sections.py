@@ -1,4 +1,4 @@
-"""Content of the sections on the simulated users and on the stages.
+"""Content of the sections on the first weeks, on the simulated users and on the stages.
 
 Missing values are tolerated. The section on the judge: :mod:`ialp_rllib.report.audit.section`.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from ialp_rllib.report.kit import figures
@@ -21,8 +23,11 @@ from ialp_rllib.report.kit.formatting import (
     is_number,
 )
 from ialp_rllib.report.kit.glossary import readable_name, user_meaning
+from ialp_rllib.report.kit.names import label, method_styles
+from ialp_rllib.report.run import first_weeks, reward_figures
 
 _CURVE = "calibration"  # the one key that holds a curve instead of a number
+_IN_DATA = ("fitted_on", "users")  # of each world, shown in the section on the data
 
 
 def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
@@ -37,7 +42,7 @@ def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]
     groups: dict[str, list[tuple[str, str, str]]] = {"": []}
     for path, value in flatten(users):
         *parents, name = path.split(".")
-        if name == _CURVE:
+        if name == _CURVE or (parents and name in _IN_DATA):
             continue
         rows = groups.setdefault(" / ".join(readable_name(part) for part in parents), [])
         rows.append((readable_name(name), _value(value), user_meaning(path)))
@@ -54,6 +59,57 @@ def user_figures(users: Mapping[str, Any]) -> list[tuple[Markup, str]]:
             caption = "Held-out next items among sampled negatives, ten groups of equal size. Grey: perfect."
             captioned.append((figures.calibration_curve(value, title), caption))
     return captioned
+
+
+def weeks_section(results: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any] | None:
+    """What learning methods earn while they learn, and when they reach each reference; None where none learns.
+
+    Args:
+        results: rows of ``results``.
+        curves: rows of ``curves``.
+
+    Returns:
+        ``figures``; ``bar``, the title of the reference to catch up with, or empty; ``references``: title and return of
+        each; and ``rows``: for each method the steps to ``reach`` each reference, the largest shortfall ``behind`` the
+        bar in units of reward, the ``worth`` of it in recommendations, and when the method is ``level``.
+    """
+    lines, rates = first_weeks.earned(curves), first_weeks.rates(curves)
+    reach = first_weeks.steps_to_reach(results, curves)
+    if not lines and reach.empty:
+        return None
+    bar = first_weeks.bar(rates)
+    drawn = [reward_figures.earned_figure(lines, rates)] if lines else []
+    if lines and bar:
+        drawn.append(reward_figures.balance_figure(lines, rates, bar))
+    targets = reach.drop_duplicates("reference")
+    rows = []
+    for style in method_styles([*lines, *reach["method"]]).values():
+        steps = reach[reach["method"] == style.id].set_index("reference")["steps"]
+        row = {"behind": "", "worth": "", "level": "", "method": style}
+        row |= {"reach": [_steps(steps.get(name, np.nan)) for name in targets["reference"]]}
+        if bar and style.id in lines:
+            row |= _balance(first_weeks.balance(lines[style.id], rates[bar]), rates[bar])
+        rows.append(row)
+    return {
+        "figures": drawn,
+        "bar": label(bar) if bar and lines else "",
+        "references": [(label(t["reference"]), format_number(t["target"])) for _, t in targets.iterrows()],
+        "rows": rows,
+    }
+
+
+def _steps(steps: float) -> str:
+    if np.isnan(steps):
+        return ABSENT
+    return "never" if np.isinf(steps) else "at once" if steps == 0 else format_count(steps)
+
+
+def _balance(against: first_weeks.Balance, rate: float) -> dict[str, str]:
+    if against.most_behind == 0:
+        return {"behind": "0", "worth": "", "level": "never behind"}
+    worth = f"{format_count(against.most_behind / rate)} recommendations, by step {format_count(against.at)}"
+    level = f"{format_count(against.level)} steps" if np.isfinite(against.level) else "not in this run"
+    return {"behind": format_count(against.most_behind), "worth": worth if rate > 0 else "", "level": level}
 
 
 def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.agent.rllib.measuring import measure
+from ialp_rllib.agent.measurements import Measurements
+from ialp_rllib.agent.rllib.measuring import measure, measure_training_world
 from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner
 from ialp_rllib.results.measures import MEASURES, diversity
 from ialp_rllib.users.env import UserVectorEnv
-from tests.agent.small import make_algorithm, make_world
+from tests.agent.small import make_algorithm, make_method, make_world
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -130,3 +131,21 @@ def test_items_selected_by_the_judge_are_counted() -> None:
     runner.module = Proposing()
     assert measure(runner, "greedy", 0)[0]["coverage"] == 1 / 20
     algorithm.stop()
+
+
+def test_a_policy_that_does_not_learn_is_measured_in_the_train_world_too() -> None:
+    """The reward of a random policy there is the mean of its items; of one that learns, training knows it."""
+    worlds = {"train": make_world(), "test": make_world(seed=1)}
+    costs = {"seconds": 0.0, "cpu_seconds": 0.0}
+    still, learning = (make_method("random", worlds=worlds), make_method("a2c", worlds=worlds))
+    try:
+        points = Measurements().take(still, "0", costs)
+        [train] = [point for point in points if point["series"] == "train"]
+        assert train["env_steps"] == 0 and train["return"] == pytest.approx(train["reward_per_step"] * train["length"])
+        expected = measure_training_world(still, 8 * 3)
+        assert measure_training_world(still, 8 * 2 + 1) == expected  # 8 users at a time: whole rounds of them
+        assert train["reward_per_step"] == pytest.approx(expected["reward_per_step"], rel=0.2)
+        assert not any(point["series"] == "train" for point in Measurements().take(learning, "0", costs))
+    finally:
+        still.stop()
+        learning.stop()

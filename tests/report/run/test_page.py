@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,11 +14,12 @@ from ialp_rllib.report.audit.section import judge_section
 from ialp_rllib.report.kit.formatting import format_bytes, format_seconds
 from ialp_rllib.report.kit.settings_table import setting_rows
 from ialp_rllib.report.kit.template import code
+from ialp_rllib.report.run.examples import Examples, Name, example_sessions, judge_examples
 from ialp_rllib.report.run.page import write_report
 from ialp_rllib.report.run.sections import user_groups
 from ialp_rllib.results.schemas import CURVES, RESULTS
 from ialp_rllib.settings import Settings, departures, load, to_dict
-from tests.report.made_up import curves_table, result, results_table
+from tests.report.made_up import curves_table, result, results_table, sequence_world
 from tests.report.reading import Page
 
 
@@ -51,7 +53,7 @@ def test_the_whole_page(tmp_path, parts):
     assert pq.read_schema(path.parent / "results.parquet").equals(RESULTS)
     assert pq.read_schema(path.parent / "curves.parquet").equals(CURVES)
     for expected in (
-        "A-iALP_ap+r starts at R 21.0 before any online step (untrained A2C: 4.00)",
+        "A-iALP_ap+r starts at R 21.0 before any online step (best with the same data: A2C, 4.00)",
         "The true rewards are a fitted completion.",
         "The same for the sampled policy",
         "20.1–21.9",
@@ -67,6 +69,37 @@ def test_the_whole_page(tmp_path, parts):
     assert page.tags["script"] == 0
     assert "departures" not in page.ids
     assert {"results", "curves", "judge", "users", "settings", "run", "glossary"} <= set(page.ids)
+
+
+def test_the_page_of_a_sequence_world(tmp_path, parts, references):
+    results, curves = sequence_world()
+    name = Name("a song", "a song in full")
+    row = {"session": 0, "step": 1, "user": 0, "history": [1], "candidates": [1, 1], "label": 1}
+    judged = judge_examples([row | {"logprobs": [-1.0, -0.5, -3.0]}], {1: name}, ["u0"])
+    played = [
+        {"epoch": "end", "episode": 0, "user": 0, "start": 1, "step": 1, "item": 1, "reward": 2.5, "method": "a2c"}
+    ]
+    sessions = example_sessions(pd.DataFrame(played), {1: name}, ["u0"])
+    parts |= {"results": results_table(results), "curves": curves_table(curves)}
+    parts |= {"data": {"users": 80, "items": 50, "interactions": 1500}, "examples": Examples(sessions, judged)}
+    page = read(write_report(tmp_path, **parts))
+    assert {"results", "weeks", "examples", "curves", "data"} <= set(page.ids)
+    assert page.text.index("Greedy policy") < page.text.index("The same for the sampled policy")
+    for expected in (
+        "Data: 1,500 interactions of 80 users with 50 items.",
+        "One seed ; below R its 95% interval over the test users",
+        "26.2–27.8",
+        "nearly one list for everybody",
+        "A2C after 1,562 updates",
+        "Steps until the greedy policy reaches",
+        "not in this run",
+        "Test user u0, who starts with",
+        "Played by the judge: user u0",
+        "61%",
+    ):
+        assert expected.replace(" ;", ";") in page.text.replace(" ;", ";"), expected
+    assert "better" not in page.text.split("Glossary", 1)[0].replace("the better liked", "").replace("better. ", "")
+    assert "weeks-balance-line-0" in page.ids
 
 
 def test_coverage_and_diversity_are_drawn_if_they_were_measured(tmp_path, parts):
@@ -125,7 +158,8 @@ def test_everything_optional_may_be_absent(tmp_path):
     )
     page = read(path)
     assert "A-iALP_ap starts at R 5.00" in page.text and "One seed" in page.text
-    assert not {"curves", "judge", "users", "settings", "run"} & set(page.ids)
+    absent = {"weeks", "examples", "curves", "data", "judge", "users", "settings", "run"}
+    assert not absent & set(page.ids) and "How personal" not in page.text and "References" not in page.text
 
 
 def test_a_judge_with_few_keys(tmp_path, parts):

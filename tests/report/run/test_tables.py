@@ -23,7 +23,7 @@ def table(results) -> pd.DataFrame:
 
 
 def summary(results: pd.DataFrame) -> list[str]:
-    return summarise(tables.comparison(results, "sampled"), tables.improvement(results, "sampled"), "sampled")
+    return summarise(tables.comparison(results, "sampled"), tables.tested(results, "sampled").against, "sampled")
 
 
 def test_mean_and_interval_over_five_seeds(table):
@@ -49,14 +49,15 @@ def test_methods_and_epochs_in_their_order(table):
     ]
 
 
-def test_improvement_over_the_baseline(results):
-    improvement = tables.improvement(results.to_pandas(), "sampled").set_index("epoch")
-    assert list(improvement["method"].unique()) == ["aialp_ap"]
-    assert improvement.loc["0", "difference"] == pytest.approx(17.0)  # 21 - 4
-    assert improvement.loc["0", "percent"] == pytest.approx(425.0)
-    assert improvement.loc["0", "verdict"] == BETTER
-    assert improvement.loc["end", "difference"] == pytest.approx(4.0)  # 28 - 24
-    assert improvement.loc["end", "verdict"] == NO_DIFFERENCE
+def test_difference_from_the_best_with_the_same_data(results):
+    against = tables.tested(results.to_pandas(), "sampled").against.set_index("epoch")
+    assert list(against["method"].unique()) == ["aialp_ap"]  # A2C has read less: nothing to compare it with
+    assert against.loc["0", "difference"] == pytest.approx(17.0)  # 21 - 4
+    assert against.loc["0", "ratio"] == pytest.approx(5.25)
+    assert (against.loc["0", "reference"], against.loc["0", "reference_return"]) == ("a2c", 4.0)
+    assert against.loc["0", "verdict"] == BETTER
+    assert against.loc["end", "difference"] == pytest.approx(4.0)  # 28 - 24
+    assert against.loc["end", "verdict"] == NO_DIFFERENCE
 
 
 def test_the_best_is_better_than_every_other_method():
@@ -74,18 +75,18 @@ def test_few_seeds_are_never_better(seeds):
     ]
     results = results_table(rows).to_pandas()
     assert math.isnan(tables.comparison(results, "sampled")["return_low"].iloc[0]) == (seeds == 1)
-    assert tables.improvement(results, "sampled")["verdict"].tolist() == [TOO_FEW_SEEDS]
+    assert tables.tested(results, "sampled").against["verdict"].tolist() == [TOO_FEW_SEEDS]
     assert not tables.tested(results, "sampled").best
-    assert ("One seed" if seeds == 1 else "have no verdict, which needs 5 seeds") in " ".join(summary(results))
+    assert ("One seed" if seeds == 1 else "no verdicts, which need 5 or more") in " ".join(summary(results))
 
 
 def test_all_verdicts_of_a_page_are_corrected_together():
     """p = 0.014 of one method alone is better; among twenty methods without any difference it is not."""
     values = {"a2c": (10.0, 12, 14, 10, 14), "aialp_ap": (14.5, 16.0, 17.5, 13.0, 19.0)}
     rows = [result(name, s, "end", v) for name, each in values.items() for s, v in enumerate(each)]
-    assert tables.improvement(results_table(rows).to_pandas(), "sampled")["verdict"].tolist() == [BETTER]
+    assert tables.tested(results_table(rows).to_pandas(), "sampled").against["verdict"].tolist() == [BETTER]
     rows += [result(f"x{i:02}", s, "end", v) for i in range(20) for s, v in enumerate(values["a2c"])]
-    many = tables.improvement(results_table(rows).to_pandas(), "sampled")
+    many = tables.tested(results_table(rows).to_pandas(), "sampled").against
     assert set(many["verdict"]) == {NO_DIFFERENCE}
 
 
@@ -94,7 +95,7 @@ def test_a_diverged_run_is_not_averaged_away():
     rows += [result("aialp_ap", seed, "end", 2.0) for seed in (0, 1)]
     results = results_table(rows).to_pandas()
     assert math.isnan(tables.cell(tables.comparison(results, "sampled"), "a2c", "end")["return"])
-    assert tables.improvement(results, "sampled")["verdict"].tolist() == [NOT_COMPARABLE]
+    assert tables.tested(results, "sampled").against["verdict"].tolist() == [NOT_COMPARABLE]
     assert "diverged" in " ".join(summary(results))
 
 
@@ -105,7 +106,7 @@ def test_a_best_return_is_better_than_all_others(results):
 def test_report_and_comparison_give_the_same_verdict(results):
     """The report of a run and a comparison use the same statistics: differences and intervals are equal."""
     rows = results.to_pandas()
-    report = tables.improvement(rows, "sampled").set_index("epoch")
+    report = tables.tested(rows, "sampled").against.set_index("epoch")
     comparison = estimates.against_best(rows[rows["policy"] == "sampled"], users_vary=False).set_index("epoch")
     for epoch in ("0", "end"):
         part = comparison[comparison["method"] == "aialp_ap"]
@@ -117,11 +118,13 @@ def test_report_and_comparison_give_the_same_verdict(results):
 def test_the_summary_follows_the_verdicts(results):
     finding, *rest = summary(results.to_pandas())
     assert finding == (
-        "A-iALP_ap starts at R 21.0 before any online step (untrained A2C: 4.00) "
-        "and ends at R 28.0 after 50,000 environment steps (A2C: 24.0)."
+        "A-iALP_ap starts at R 21.0 before any online step (best with the same data: A2C, 4.00) "
+        "and ends at R 28.0 after 50,000 environment steps (best with the same data: A2C, 24.0)."
     )
     text = " ".join(rest)
-    assert "at the start A-iALP_ap is better than A2C (p < 5%, corrected for all verdicts of the page)" in text
+    assert (
+        "before any online step A-iALP_ap is better than A2C (p < 5%, corrected for all verdicts of the page)" in text
+    )
     assert "at the end no difference between A-iALP_ap and A2C is shown" in text
 
 

@@ -37,7 +37,8 @@ class Catalogue:
         notes: remarks on the data that the report shows.
         log_facts: how the log was read, as plain data: ``order`` (``position``, ``time`` or ``file``) and ``column``,
             the column it is sorted by; ``time``, ``unit``, ``first`` and ``last`` (UTC), ``tied`` (fraction of the rows
-            with the time of another one of the same user); ``steps``: what was read, and what each filter left. Empty
+            with the time of another one of the same user); ``split_times``: first and last of the log of the groups
+            ``train``, ``valid`` and ``test``; ``steps``: what was read, and what each filter left. Empty
             for the source Coat.
         whole: False for what :meth:`visible` returns.
     """

@@ -16,6 +16,9 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
 
     Returns:
         ``users``, ``items``, ``interactions``, ``test_users``, ``items_never_used``: counts.
+        ``split``: for ``train``, ``valid`` and ``test`` (users of these worlds) and ``visible`` (what agent, judge and
+        tuning may see) ``users``, ``interactions`` and ``items`` (distinct ones in these); for the worlds, where the
+        log has times, also ``first`` and ``last``, in UTC, before the filters; and ``cold_items``, their number.
         ``sequence_length``: minimum, median, mean, 90th percentile and maximum, in interactions.
         ``density``: fraction of the (user, item) pairs that occur in the log.
         ``popularity``: Gini index of the interactions per item (0: uniform, towards 1: concentrated on few items), and
@@ -32,6 +35,7 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
         "items": catalogue.n_items,
         "interactions": len(catalogue.item),
         "test_users": len(catalogue.test_users),
+        "split": _split(catalogue),
         "sequence_length": {
             "min": int(lengths.min()),
             "median": float(np.median(lengths)),
@@ -48,6 +52,21 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
         "user_texts": {name: _texts(values) for name, values in catalogue.user_texts.items()},
         "notes": list(catalogue.notes),
     }
+
+
+def _split(catalogue: Catalogue) -> dict[str, Any]:
+    """Sizes and times of each group of users, see :func:`describe`."""
+    view = catalogue.visible()
+    users = {"train": catalogue.train_users, "valid": catalogue.valid_users, "test": catalogue.test_users}
+    logs = {name: catalogue.item[np.isin(catalogue.user, group)] for name, group in users.items()}
+    sizes: dict[str, Any] = {
+        name: {"users": len(users[name]), "interactions": len(log), "items": len(np.unique(log))}
+        for name, log in logs.items()
+    }
+    for name, (first, last) in catalogue.log_facts.get("split_times", {}).items():
+        sizes[name] |= {"first": first, "last": last}
+    visible = {"users": len(view.train_users), "interactions": len(view.item), "items": len(np.unique(view.item))}
+    return {**sizes, "visible": visible, "cold_items": len(catalogue.cold_items)}
 
 
 def _ratings(rating: np.ndarray) -> dict[str, Any] | None:

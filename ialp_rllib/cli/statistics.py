@@ -22,6 +22,7 @@ def show_statistics(console: Console, settings: Settings, statistics: dict[str, 
     """Print what :func:`ialp_rllib.catalogue.describe.describe` returns."""
     _size(console, settings, statistics)
     show_log(console, statistics["log"])
+    _split(console, statistics["split"])
     lengths = statistics["sequence_length"]
     _columns(console, "sequence length per user", {name: _number(value) for name, value in lengths.items()})
     shares = statistics["popularity"]
@@ -75,6 +76,23 @@ def _size(console: Console, settings: Settings, statistics: dict[str, Any]) -> N
         size.add_row(name.replace("_", " "), f"{statistics[name]:,}", *comparison)
     size.add_row("density", f"{statistics['density']:.3%}")
     console.print(size)
+
+
+def _split(console: Console, split: dict[str, Any]) -> None:
+    """Print the size of each group of users, and when they interacted."""
+    table = Table("users of", title="split", title_justify="left")
+    for name in ("users", "interactions", "items"):
+        table.add_column(name, justify="right", no_wrap=True)
+    titles = {"train": "train world", "valid": "validation world", "test": "test world", "visible": "visible log"}
+    has_times = any("first" in split[name] for name in titles)
+    for name in ("first", "last") if has_times else ():
+        table.add_column(name, no_wrap=True)
+    for name, title in titles.items():
+        sizes = [f"{split[name][what]:,}" for what in ("users", "interactions", "items")]
+        table.add_row(title, *sizes, *([split[name].get("first", ""), split[name].get("last", "")] * has_times))
+    console.print(table)
+    if split["cold_items"]:
+        console.print(f"{split['cold_items']:,} items are cold: the visible log has no interaction with them")
 
 
 def _columns(console: Console, title: str, values: dict[str, str]) -> None:

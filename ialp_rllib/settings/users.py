@@ -229,6 +229,21 @@ class UsersSettings:
         "split: train and test on the true ratings, of different users; rating worlds only.",
         choices=("transfer", "split"),
     )
+    test_model: str = setting(
+        "attention",
+        "User model of the test world of a sequence world. attention: of the same family as that of the train world. "
+        "gru: of another one, a recurrent network, so that a model of the log is not the truth.",
+        choices=("attention", "gru"),
+        advanced=True,
+    )
+    test_shift: float = setting(
+        0.0,
+        "Taste that has moved on since the log, only in the test world of a sequence world: shift of the logit of p "
+        "per unit of a random taste (standard deviation 1 over the items); 0: off.",
+        low=0.0,
+        high=100.0,
+        advanced=True,
+    )
     horizon: int = setting(20, "Maximum number of steps per episode, after which it is truncated.", low=1, high=10_000)
     seed: int = setting(0, "Random seed of the user models and of the tastes.", low=0, advanced=True)
     device: str = setting(
@@ -244,10 +259,18 @@ class UsersSettings:
     drift: DriftSettings = group(DriftSettings)
 
     def __post_init__(self) -> None:
-        for name, strength in (("segments", self.segments.strength), ("drift", self.drift.strength)):
+        strengths = {
+            "segments.strength": self.segments.strength,
+            "drift.strength": self.drift.strength,
+            "test_shift": self.test_shift,
+        }
+        for name, strength in strengths.items():
             if self.world == "rating" and strength:
                 raise InputError(
-                    f"users.{name}.strength",
+                    f"users.{name}",
                     f"is {strength}, but a rating world reads its rewards from a matrix: there is no logit to shift",
                     "0, or users.world: sequence",
                 )
+        if self.world == "rating" and self.test_model != "attention":
+            problem = f"is {self.test_model}, but the test world of a rating world has the true ratings"
+            raise InputError("users.test_model", problem, "attention, or users.world: sequence")

@@ -114,7 +114,7 @@ STAGES = {
         lambda s: [_catalogue(s), source_digest(s)],
         ("items.parquet", "users.parquet", "interactions.parquet", "truth.parquet", "propensities.parquet", "work/**"),
     ),
-    "users": StageSpec(_always("prepare"), lambda s: [s.users], ("train/**", "test/**"), whole_log=True),
+    "users": StageSpec(_always("prepare"), lambda s: [s.users], ("train/**", "valid/**", "test/**"), whole_log=True),
     "tune": StageSpec(
         _judge_needs(),
         lambda s: [_judge(s), _tuning_data(s)],

@@ -1,4 +1,4 @@
-"""Stage ``users``: logs -> the simulated users of the train and the test world."""
+"""Stage ``users``: logs -> the simulated users of the train, validation and test world."""
 
 from __future__ import annotations
 

@@ -220,9 +220,19 @@ def _fit_member(
                 break
     model.load_state_dict(best_state)
     model.cpu()
+    _average_unknown(model, catalogue, rated)
     logger.info("DeepFM: stopped after %d epochs, held-out RMSE %.3f", epoch, best)
     quality = _quality("held_out", model, fields, catalogue, held)
     return model, {"epochs": epoch, "held_out_losses": losses, **quality}
+
+
+def _average_unknown(model: DeepFM, catalogue: Catalogue, rated: np.ndarray) -> None:
+    """Give users without a rating in the fit the mean id embedding of the others, which is not random, in place."""
+    known = np.zeros(catalogue.n_users, bool)
+    known[catalogue.user[rated]] = True
+    for table in (model.linear.weight.data, model.embedding.weight.data):
+        users = table[: catalogue.n_users]  # column 0 of the fields
+        users[torch.from_numpy(~known)] = users[torch.from_numpy(known)].mean(0)
 
 
 def _weights(catalogue: Catalogue, settings: DeepFMSettings) -> Tensor:

@@ -53,7 +53,7 @@ def coat_env(
 
     Args:
         data_dir: folder of the archive.
-        split: ``train`` or ``test``: which users.
+        split: ``train``, ``valid`` or ``test``: which users.
         history, action_mask, mask_recent, feedback: as in :class:`UserEnv`.
         users: settings of :class:`UsersSettings`.
 
@@ -96,7 +96,7 @@ def run_env(
 
     Args:
         run_dir: run folder with the ``prepare`` and ``users`` stages.
-        split: ``train`` or ``test``: which users, and which rewards.
+        split: ``train``, ``valid`` or ``test``: which users, and which rewards.
         history, action_mask, mask_recent, feedback: as in :class:`UserEnv`.
         users: override settings of the run's users: ``churn={"sessions": 5}``.
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import Tokens, text_vectors, tokens_of
+from ialp_rllib.errors import InputError
 from ialp_rllib.settings import SequenceModelSettings
-from ialp_rllib.users.model_files import load_config, load_weights, save_model
+from ialp_rllib.users.model_files import CONFIG, load_config, load_weights, save_model
 
 
 class ItemEmbeddings(NamedTuple):
@@ -75,9 +76,8 @@ class SequenceModel(nn.Module):
         vectors = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
         self.register_buffer("text", torch.from_numpy(vectors))
         self.text: Tensor
-        self.query, self.key, self.out = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        self.make_encoder(dim)
         self.dropout = nn.Dropout(dropout)
-        self.age = nn.Parameter(torch.zeros(window))
         self.alike = nn.Parameter(torch.zeros(3))  # w_1, w_2, w_3
         self.item_bias = nn.Embedding(n_items + 1, 1)
         nn.init.zeros_(self.item_bias.weight)
@@ -85,6 +85,15 @@ class SequenceModel(nn.Module):
         self.register_buffer("offset", torch.zeros(()))
         self.slope: Tensor
         self.offset: Tensor
+
+    def make_encoder(self, dim: int) -> None:
+        """Add the layers of :meth:`encode`."""
+        self.query, self.key, self.out = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        self.age = nn.Parameter(torch.zeros(self.window))
+
+    def keys(self, rows: Tensor) -> Tensor:
+        """What :meth:`encode` reads of the items of the session, ``(n, d)``, from their embeddings ``(n, d)``."""
+        return self.key(rows) / rows.shape[1] ** 0.5
 
     def embed(self, items: Tensor) -> ItemEmbeddings:
         """Representations of items ``(n,) int64``; zeros for padding."""
@@ -95,7 +104,7 @@ class SequenceModel(nn.Module):
             )
             rows = rows + bags * self.scale[items]
         rows = self.dropout(rows)
-        return ItemEmbeddings(rows, self.key(rows) / rows.shape[1] ** 0.5, self.text[items])
+        return ItemEmbeddings(rows, self.keys(rows), self.text[items])
 
     def table(self) -> ItemEmbeddings:
         """Representations of all items and of padding, ``I + 1`` rows, to pass to :meth:`forward`."""
@@ -116,15 +125,60 @@ class SequenceModel(nn.Module):
             table, x, a = self.embed(distinct), inverse[:, :width], inverse[:, width:]
         e = table.rows[a]
         padding = (session == self.n_items)[:, None]
-        scores = self.query(e) @ table.keys[x].transpose(1, 2) + self.age[-width:]
-        logits = self.item_bias(items).squeeze(-1)
+        logits, cosine = self.item_bias(items).squeeze(-1), None
         if self.text.shape[1]:
             cosine = table.text[a] @ table.text[x].transpose(1, 2)
-            scores = scores + self.alike[2] * cosine
             mean = cosine.sum(-1) / (~padding).sum(-1).clamp(min=1)  # the cosine with padding is 0
             logits = logits + self.alike[0] * cosine.masked_fill(padding, -1).amax(-1) + self.alike[1] * mean
-        user = self.out(torch.softmax(scores.masked_fill(padding, -1e9), -1) @ table.rows[x])
+        user = self.encode(e, table.rows[x], table.keys[x], padding, cosine)
         return self.slope * (logits + (user * e).sum(-1)) + self.offset
+
+    def encode(self, e: Tensor, rows: Tensor, keys: Tensor, padding: Tensor, cosine: Tensor | None) -> Tensor:
+        """The user as the candidates see them, u: ``(B, C, d)``, or ``(B, 1, d)`` where it is the same for all.
+
+        Args:
+            e: ``(B or 1, C, d)``, embeddings of the candidates.
+            rows: ``(B, L, d)``, embeddings of the session's items.
+            keys: ``(B, L, d)``, their :meth:`keys`.
+            padding: ``(B, 1, L) bool``, positions without an item.
+            cosine: ``(B, C, L)``, similarity of the texts of candidates and items; None without texts.
+        """
+        scores = self.query(e) @ keys.transpose(1, 2) + self.age[-rows.shape[1] :]
+        if cosine is not None:
+            scores = scores + self.alike[2] * cosine
+        user: Tensor = self.out(torch.softmax(scores.masked_fill(padding, -1e9), -1) @ rows)
+        return user
+
+
+class GRUModel(SequenceModel):
+    r"""The same with a recurrent network in the place of the attention: another family of user models.
+
+    .. math:: u(x_{1:t}) = W_v \, \mathrm{GRU}(x_1, \ldots, x_t)
+
+    The user vector does not depend on the candidate.
+
+    Source: Hidasi et al. 2016, "Session-based Recommendations with Recurrent Neural Networks".
+    """
+
+    def make_encoder(self, dim: int) -> None:
+        self.gru = nn.GRU(dim, dim, batch_first=True)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def keys(self, rows: Tensor) -> Tensor:
+        """The rows themselves: nothing more is read of them."""
+        return rows
+
+    def encode(self, e: Tensor, rows: Tensor, keys: Tensor, padding: Tensor, cosine: Tensor | None) -> Tensor:
+        width, length = rows.shape[1], (~padding[:, 0]).sum(1)
+        place = (torch.arange(width, device=rows.device) + width - length[:, None]) % width  # padding to the end
+        states, _ = self.gru(rows.gather(1, place[..., None].expand_as(rows)))
+        last = states[torch.arange(len(states), device=rows.device), (length - 1).clamp(min=0)]
+        user: Tensor = self.out(last * (length > 0)[:, None])[:, None]
+        return user
+
+
+FAMILIES = {"attention": SequenceModel, "gru": GRUModel}
+"""User models by the name that ``users.test_model`` has for them."""
 
 
 @torch.no_grad()
@@ -137,10 +191,10 @@ def score_all(model: SequenceModel, session: Tensor, table: ItemEmbeddings) -> T
     return torch.cat([logits, padding], 1).scatter_(1, session, -torch.inf)[:, :-1]
 
 
-def make_model(catalogue: Catalogue, settings: SequenceModelSettings) -> SequenceModel:
-    """An untrained model of the items of a catalogue."""
+def make_model(catalogue: Catalogue, settings: SequenceModelSettings, family: str = "attention") -> SequenceModel:
+    """An untrained model of the items of a catalogue, of one of the :data:`FAMILIES`."""
     tokens = tokens_of(catalogue.item_texts)
-    return SequenceModel(tokens, catalogue.n_items, settings.dim, settings.window, settings.dropout)
+    return FAMILIES[family](tokens, catalogue.n_items, settings.dim, settings.window, settings.dropout)
 
 
 def sessions_of(catalogue: Catalogue, users: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,13 +222,21 @@ def sessions_of(catalogue: Catalogue, users: np.ndarray, window: int) -> tuple[n
 
 def save_sequence(model: SequenceModel, settings: SequenceModelSettings, folder: Path) -> None:
     """Save a model in the format of :mod:`ialp_rllib.users.model_files`."""
-    save_model(model, {"architecture": "SequenceModel", "n_items": model.n_items, **asdict(settings)}, folder)
+    save_model(model, {"architecture": type(model).__name__, "n_items": model.n_items, **asdict(settings)}, folder)
 
 
 def load_sequence(folder: Path, catalogue: Catalogue) -> SequenceModel:
-    """Load a model that :func:`save_sequence` saved; ``catalogue`` is the one it was fitted on."""
+    """Load a model that :func:`save_sequence` saved; ``catalogue`` is the one it was fitted on.
+
+    Raises:
+        InputError: a file is missing, damaged, or of something else.
+    """
     config = load_config(folder)
     settings = SequenceModelSettings(**{field.name: config[field.name] for field in fields(SequenceModelSettings)})
-    model = make_model(catalogue, settings)
+    family = next((name for name, kind in FAMILIES.items() if kind.__name__ == config["architecture"]), None)
+    if family is None:
+        expected = " or ".join(kind.__name__ for kind in FAMILIES.values())
+        raise InputError(str(folder / CONFIG), f"names the architecture {config['architecture']!r}", expected)
+    model = make_model(catalogue, settings, family)
     load_weights(model, folder)
     return model

@@ -75,6 +75,7 @@ def fit_sequence(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
     device: str = "cpu",
+    family: str = "attention",
 ) -> tuple[SequenceModel, dict[str, Any]]:
     """Fit the model to logged next items and sampled negatives, with binary cross-entropy, and calibrate it.
 
@@ -88,6 +89,7 @@ def fit_sequence(
         seed: random seed of the held-out part, initial weights, batches, dropout and negatives.
         progress: called with the number of passes so far and their maximum number.
         device: device of the training.
+        family: which of the :data:`.sequence.FAMILIES`.
 
     Returns:
         The calibrated model of the best pass, on the CPU, and its quality: ``epochs`` (the best pass), ``next_items``,
@@ -95,7 +97,7 @@ def fit_sequence(
     """
     with torch.random.fork_rng(devices=[]):  # initial weights and dropout use the global generator
         torch.manual_seed(seed)
-        return _fit(catalogue, users, settings, seed, progress, device)
+        return _fit(catalogue, users, settings, seed, progress, device, family)
 
 
 def _fit(
@@ -105,13 +107,14 @@ def _fit(
     seed: int,
     progress: Callable[[int, int], None] | None,
     device: str,
+    family: str,
 ) -> tuple[SequenceModel, dict[str, Any]]:
     rng = np.random.default_rng(seed)
     data = NextItemData(catalogue, users, settings.window, seed)
     order = torch.from_numpy(rng.permutation(len(data.item)))
     n_held = max(1, round(settings.held_out * len(order)))
     held, train = order[:n_held], order[n_held:]
-    trained = make_model(catalogue, settings).to(device)
+    trained = make_model(catalogue, settings, family).to(device)
     model = copy.deepcopy(trained).eval()  # moving average
     optimizer = torch.optim.Adam(trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     held_negatives = data.negatives(settings.sampling, held, settings.negatives)

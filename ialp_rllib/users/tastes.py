@@ -1,4 +1,4 @@
-"""Tastes that the fitted user model does not have: user segments with different tastes, and tastes that drift.
+"""Tastes that the fitted user model does not have: segments with different tastes, tastes that drift or have moved on.
 
 Both shift the logit of the reward in sequence worlds. They are not part of the observation.
 """
@@ -75,6 +75,21 @@ class Segments(Stateless):
 
     def shift(self, user: np.ndarray, action: np.ndarray) -> np.ndarray:
         return self._shift[self.member[user], action]
+
+
+class Moved(Stateless):
+    """A taste that has moved on since the log: ``shift = strength * taste[item]``, the same for all users.
+
+    Args:
+        strength: shift of the logit per unit of taste.
+        taste: ``(I,) float32``, see :func:`draw_tastes`.
+    """
+
+    def __init__(self, strength: float, taste: np.ndarray) -> None:
+        self._shift = np.float32(strength) * taste
+
+    def shift(self, user: np.ndarray, action: np.ndarray) -> np.ndarray:
+        return self._shift[action]
 
 
 class Drift:

@@ -1,13 +1,14 @@
-"""The train world and the test world of a scenario; their users are disjoint.
+"""The train, validation and test world of a scenario; their users are disjoint.
 
 Rating worlds (Coat): with protocol ``transfer`` the rewards of the train world are the predictions of the user model
-(optionally reduced by the disagreement of its ensemble), shifted so that the lowest is 0, and those of the test world
-are the true ratings; with ``split`` both worlds use the true ratings. Sequence worlds: the train world uses a user
-model fitted to the log of the train users, the test world a second one with another seed, fitted to all logs.
+(optionally reduced by the disagreement of its ensemble), shifted so that the lowest is 0, and those of the other worlds
+are the true ratings; with ``split`` all worlds use the true ratings. Sequence worlds: each world has a user model with
+a seed of its own, fitted to the log of the train users (train), of train and validation users (valid), of all (test).
+No world but the test world depends on the test users' interactions or ratings.
 
 Optional effects: return visits (:mod:`ialp_rllib.users.churn`), negative feedback
 (:class:`ialp_rllib.users.rewards.Dislikes`) and, in sequence worlds, tastes (:mod:`ialp_rllib.users.tastes`), which are
-the same in both worlds.
+the same in all worlds but for ``users.test_shift``.
 """
 
 from __future__ import annotations
@@ -30,45 +31,67 @@ from ialp_rllib.users.planning import greedy_on_model, random_policy
 from ialp_rllib.users.references import rating_references
 from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward
 from ialp_rllib.users.simulator import World
-from ialp_rllib.users.tastes import Drift, Segments, Taste, TasteShiftedReward, assign_segments, draw_tastes
+from ialp_rllib.users.tastes import Drift, Moved, Segments, Taste, TasteShiftedReward, assign_segments, draw_tastes
 
+SPLITS = ("train", "valid", "test")
+"""The worlds."""
+_TITLES = {"train": "Train", "valid": "Validation", "test": "Test"}
+_SEEDS = {"train": 0, "test": 1, "valid": 2}  # added to `users.seed`
 _RANDOM_EPISODES = 2000
 _GREEDY_EPISODES = 200  # fewer: the greedy policy scores the whole catalogue at each step
 
 
 def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder: Path | None) -> World:
-    """Build the train or test world of a scenario.
+    """Build one of the worlds of a scenario.
 
     Args:
-        split: ``train`` or ``test``: which users, and which rewards.
+        catalogue: the whole one, not what agent and judge may see of it.
+        split: ``train``, ``valid`` or ``test``: which users, and which rewards.
         folder: folder of the user models that :func:`fit_users` saved; None if the world needs none.
 
     Raises:
         InputError: ``split`` is invalid, the data lack a completed rating matrix, or user models are missing.
     """
-    if split not in ("train", "test"):
-        raise InputError("split", f"is {split!r}", "train or test")
-    users = catalogue.train_users if split == "train" else catalogue.test_users
+    if split not in SPLITS:
+        raise InputError("split", f"is {split!r}", "train, valid or test")
+    users = _users_of(catalogue, split)
     if settings.world == "rating":
         return _rating_world(catalogue, settings, users, split, folder)
     if folder is None:
         raise InputError("sequence world", "has no fitted user model", "the folder that stage `users` of a run left")
     model = sequence.load_sequence(folder / split, catalogue).to(settings.device)
-    return sequence_world(catalogue, settings, users, model)
+    return sequence_world(catalogue, settings, users, model, moved=split == "test")
+
+
+def _users_of(catalogue: Catalogue, split: str) -> np.ndarray:
+    """The users of a world."""
+    return {"train": catalogue.train_users, "valid": catalogue.valid_users, "test": catalogue.test_users}[split]
+
+
+def _known_users(catalogue: Catalogue, split: str) -> np.ndarray:
+    """The users whose interactions and ratings a world may depend on."""
+    train, valid = catalogue.train_users, catalogue.valid_users
+    return {"train": train, "valid": np.union1d(train, valid), "test": np.arange(catalogue.n_users)}[split]
 
 
 def sequence_world(
-    catalogue: Catalogue, settings: UsersSettings, users: np.ndarray, model: sequence.SequenceModel
+    catalogue: Catalogue,
+    settings: UsersSettings,
+    users: np.ndarray,
+    model: sequence.SequenceModel,
+    *,
+    moved: bool = False,
 ) -> World:
     """A sequence world with the rewards of ``model``.
 
     Args:
         users: ``(n,) int``, its users; those without a log are omitted.
+        moved: whether the taste has moved on since the log (``users.test_shift``).
     """
     users, starts = catalogue.first_items(users)
     scale = settings.sequence.reward_scale
     reward = SequenceReward(model, scale)
-    make_reward, make_churn = _effects(settings, reward, scale, _tastes(catalogue, settings))
+    make_reward, make_churn = _effects(settings, reward, scale, _tastes(catalogue, settings, moved))
     return World(
         n_items=catalogue.n_items,
         n_users=1,
@@ -99,7 +122,7 @@ def _rating_world(
         predicted = deepfm.pessimistic_ratings(model, fields, settings.deepfm.pessimism)
         shift = float(predicted.min())
         rewards = predicted - shift
-    close = close_pairs(truth, settings.distance.distance)
+    close = _close_pairs(catalogue, settings, split)
     reward = RatingReward(rewards.astype(np.float32))
     make_reward, make_churn = _effects(settings, reward, float(reward.ratings.max()), [])
     return World(
@@ -119,11 +142,20 @@ def _rating_world(
     )
 
 
+def _close_pairs(catalogue: Catalogue, settings: UsersSettings, split: str) -> np.ndarray:
+    """Pairs of similar items by the ratings that the world may depend on.
+
+    The limit is for the ratings of all users: a squared distance is a sum over users.
+    """
+    truth, known = require_truth(catalogue), _known_users(catalogue, split)
+    return close_pairs(truth[known], settings.distance.distance * float(np.sqrt(len(known) / len(truth))))
+
+
 MakeTaste = Callable[[int], Taste]
 
 
-def _tastes(catalogue: Catalogue, settings: UsersSettings) -> list[MakeTaste]:
-    """Builders of the enabled tastes. The tastes depend only on ``users.seed`` and are thus the same in all worlds."""
+def _tastes(catalogue: Catalogue, settings: UsersSettings, moved: bool) -> list[MakeTaste]:
+    """Builders of the enabled tastes. They depend only on ``users.seed`` and are thus the same in all worlds."""
     builders: list[MakeTaste] = []
     if settings.segments.strength:
         rng = np.random.default_rng([settings.seed, 1])
@@ -133,6 +165,9 @@ def _tastes(catalogue: Catalogue, settings: UsersSettings) -> list[MakeTaste]:
     if settings.drift.strength:
         drifting = draw_tastes(catalogue, 2, np.random.default_rng([settings.seed, 2]))
         builders.append(lambda n: Drift(settings.drift, drifting, n))
+    if settings.test_shift and moved:
+        new = Moved(settings.test_shift, draw_tastes(catalogue, 1, np.random.default_rng([settings.seed, 3]))[0])
+        builders.append(lambda n: new)
     return builders
 
 
@@ -171,7 +206,7 @@ def fit_users(
     folder: Path,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Fit the user models of both worlds and save them below ``folder``.
+    """Fit the user models of all worlds and save them below ``folder``.
 
     Args:
         progress: called with a description, the number of passes over the data so far, and their maximum number.
@@ -187,10 +222,15 @@ def fit_users(
     facts: dict[str, Any] = {"world": settings.world, "protocol": settings.protocol}
     fit = _fit_sequence_users if settings.world == "sequence" else _fit_rating_users
     facts.update(fit(catalogue, settings, folder, progress))
-    for split in ("train", "test"):
+    for split in _splits(catalogue):
         world = make_world(catalogue, settings, split, folder)
         facts[f"{split}_random_policy"] = random_policy(world, _RANDOM_EPISODES, settings.seed)
     return facts
+
+
+def _splits(catalogue: Catalogue) -> list[str]:
+    """The worlds that there are users for: data of two users have no validation world."""
+    return [split for split in SPLITS if split != "valid" or len(catalogue.valid_users)]
 
 
 def _fit_sequence_users(
@@ -198,13 +238,16 @@ def _fit_sequence_users(
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     models = {}
-    for split, users, seed in (
-        ("train", catalogue.train_users, settings.seed),
-        ("test", np.arange(catalogue.n_users), settings.seed + 1),
-    ):
-        report = partial(progress, f"{split.capitalize()} world, passes")
+    for split in _splits(catalogue):
+        report = partial(progress, f"{_TITLES[split]} world, passes")
         models[split], facts[split] = sequence_fit.fit_sequence(
-            catalogue, users, settings.sequence, seed, report, settings.device
+            catalogue,
+            _known_users(catalogue, split),
+            settings.sequence,
+            settings.seed + _SEEDS[split],
+            report,
+            settings.device,
+            settings.test_model if split == "test" else "attention",
         )
         (folder / split).mkdir(exist_ok=True)
         sequence.save_sequence(models[split], settings.sequence, folder / split)
@@ -224,7 +267,7 @@ def _fit_rating_users(
         (folder / "train").mkdir(exist_ok=True)
         deepfm.save_deepfm(model, settings.deepfm, folder / "train")
         predicted = deepfm.pessimistic_ratings(model, deepfm.Fields.of(catalogue), settings.deepfm.pessimism)
-    close = close_pairs(truth, settings.distance.distance)
+    close = _close_pairs(catalogue, settings, "test")
     back = lookback(settings.distance.window, settings.distance.lookback, settings.horizon)
     test = catalogue.test_users
     facts["references"] = rating_references(truth[test], None if predicted is None else predicted[test], close, back)

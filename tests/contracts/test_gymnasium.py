@@ -102,5 +102,5 @@ def test_random_policy_on_coat_agrees_with_the_reference(coat_data: Path) -> Non
 
 
 def test_an_unknown_split(coat_data: Path) -> None:
-    with pytest.raises(Exception, match="train or test"):
-        gym.make("ialp/Coat-v0", data_dir=str(coat_data), split="valid")
+    with pytest.raises(Exception, match="train, valid or test"):
+        gym.make("ialp/Coat-v0", data_dir=str(coat_data), split="validation")

@@ -18,7 +18,7 @@ from ialp_rllib.catalogue.tables.log import Log, LogColumns
 from ialp_rllib.catalogue.tables.references import report_unknown
 from ialp_rllib.catalogue.tables.sequences import Step, apply_filters, index_ids, order_log, splits_users
 from ialp_rllib.catalogue.tables.times import facts as time_facts
-from ialp_rllib.catalogue.tables.times import tied_share
+from ialp_rllib.catalogue.tables.times import split_times, tied_share
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, FilterSettings
 
@@ -110,6 +110,10 @@ def assemble(con: Connection, loaded: LoadedTables, settings: CatalogueSettings)
         raise InputError(str(loaded.log), problem, "sequences of items: two interactions of one user or more")
     user_texts = _texts(con, "user_index", "users", settings.user_attributes) if loaded.users else {}
     split = split_users(len(person), settings, person)
+    log_facts = _log_facts(con, loaded, steps)
+    if loaded.columns.time:
+        groups = {"train": split.train, "valid": split.valid, "test": split.test}
+        log_facts["split_times"] = split_times(con, person, groups)
     return Catalogue(
         item_ids=item_ids,
         item_texts=item_texts,
@@ -124,7 +128,7 @@ def assemble(con: Connection, loaded: LoadedTables, settings: CatalogueSettings)
         hidden_users=hidden_users(split.train, user, settings),
         cold_items=cold_items(len(item_ids), settings),
         notes=(*_notes(loaded, settings, steps, item_texts, np.bincount(user)), *loaded.notes, *notes),
-        log_facts=_log_facts(con, loaded, steps),
+        log_facts=log_facts,
     )
 
 

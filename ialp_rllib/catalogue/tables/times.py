@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from ialp_rllib.catalogue.tables.duck import Connection
 
 EARLIEST, LATEST = 631_152_000, 2_082_758_400
@@ -149,6 +151,27 @@ def tied_share(con: Connection) -> float:
     tied = " OR ".join(f"coalesce({condition}, false)" for condition in same)
     query = f"SELECT avg(tied::INT) FROM (SELECT {tied} AS tied FROM ordered WHERE user_idx IS NOT NULL)"
     return float((con.execute(query).fetchone() or (0,))[0] or 0)
+
+
+def split_times(con: Connection, person: np.ndarray, groups: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """First and last time of the log of each group of users, before the filters that drop interactions.
+
+    Args:
+        person: ``(U,)`` index of the person of each user.
+        groups: name -> users ``(n,)``.
+
+    Returns:
+        Name -> first and last, in UTC; without groups that have no times.
+    """
+    query = "SELECT user_idx, min(seconds), max(seconds) FROM ordered WHERE seconds IS NOT NULL GROUP BY user_idx"
+    table = con.cursor().sql(query).to_arrow_table()
+    index, first, last = (column.to_numpy() for column in table.columns)
+    times = {}
+    for name, users in groups.items():
+        rows = np.isin(index, person[users])
+        if rows.any():
+            times[name] = [moment(float(first[rows].min())), moment(float(last[rows].max()))]
+    return times
 
 
 def facts(times: Times) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def render(
         examples=examples,
         curve_groups=curve_groups(curves),
         one_seed=bool(main["seeds"].min() < 2),
-        data=data_section(data or {}, users),
+        data=data_section(data or {}, users, _group(settings, "users")),
         judge=judge_section(judge),
         users=sections.user_groups(users),
         user_figures=sections.user_figures(users),
@@ -174,5 +174,9 @@ def _whole_log(settings: Mapping[str, Any]) -> bool:
 
 
 def _setting(settings: Mapping[str, Any], group: str, name: str, default: Any) -> Any:
-    values = settings.get(group)
-    return values.get(name, default) if isinstance(values, Mapping) else default
+    return _group(settings, group).get(name, default)
+
+
+def _group(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    values = settings.get(name)
+    return values if isinstance(values, Mapping) else {}

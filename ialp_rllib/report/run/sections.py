@@ -27,7 +27,6 @@ from ialp_rllib.report.kit.names import label, method_styles
 from ialp_rllib.report.run import first_weeks, reward_figures
 
 _CURVE = "calibration"  # the one key that holds a curve instead of a number
-_IN_DATA = ("fitted_on", "users")  # of each world, shown in the section on the data
 
 
 def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
@@ -42,7 +41,7 @@ def user_groups(users: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]
     groups: dict[str, list[tuple[str, str, str]]] = {"": []}
     for path, value in flatten(users):
         *parents, name = path.split(".")
-        if name == _CURVE or (parents and name in _IN_DATA):
+        if name == _CURVE:
             continue
         rows = groups.setdefault(" / ".join(readable_name(part) for part in parents), [])
         rows.append((readable_name(name), _value(value), user_meaning(path)))

@@ -27,7 +27,8 @@ def audit(
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="Judge to audit: tiny, oracle, a folder, or a Hugging Face id. Default: the run's judge."
+            "--model",
+            help="Judge to audit: tiny, oracle, ratings, a folder, or a Hugging Face id. Default: the run's judge.",
         ),
     ] = "",
     prompts: Annotated[

@@ -172,6 +172,7 @@ def metrics() -> Iterator[str]:
     )
     for title, terms in (
         ("Results", glossary.RESULTS | WORDS["RESULTS"]),
+        ("References", glossary.REFERENCES | glossary.WEEKS),
         ("Statistics", glossary.STATISTICS),
         ("Learning curves", glossary.CURVES | WORDS["LOGGED"]),
         ("The judge", glossary.JUDGE | WORDS["JUDGE"]),

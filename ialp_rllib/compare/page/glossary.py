@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from ialp_rllib.report.kit import glossary
 from ialp_rllib.report.kit.names import method_styles
 
-_STATISTICS = glossary.STATISTICS | {
-    "best reference with the same data": "The method with the highest mean among the references and baselines that "
-    "have read no more than the method: nothing, the log, or the log and the judge. Baselines ask no judge. Untrained "
-    "baselines: those that learn online from random weights, as the baselines of the publication do.",
+_SHARED = glossary.REFERENCES | glossary.STATISTICS
+_STATISTICS = _SHARED | {
     "over users": "Standard error of the mean return over the test users. If every seed is tested on other users, it "
     "shrinks with the number of seeds; if all are tested on the same users, it does not.",
     "normalised return": "(R − R of uniform random recommendations) / (R of the best policy that is known − R of "
@@ -18,7 +16,6 @@ _STATISTICS = glossary.STATISTICS | {
     "P(X > Y), probability of improvement": "Share of the seeds in which X scores higher than Y, ties counting half: "
     "seed by seed if every seed is tested on other users, else over all pairs of seeds (Agarwal et al. 2021). Without "
     "an interval: none is reliable with five seeds.",
-    "gain over the best list": "(R − R of the best fixed list for everybody) / (R − R of random recommendations).",
     "steps to 90%": "Environment steps until the test return first reaches 90% of the run's final return; median over "
     "the seeds, as coarse as the measurements. 0: from the start. A dash: no learning curve, or not reached.",
     "forgetting": "Largest drop of the test return of a pre-trained method below its value before any online step, "

@@ -22,8 +22,28 @@ RESULTS = {
     "most probable one.",
     "seed": "One training run with its own random numbers. Differences between seeds are due to chance.",
 }
+REFERENCES = {
+    "reference": "A method that stands in the tables for others to be compared with: it needs no judge or no learning "
+    "online, and is ready on the first day.",
+    "best with the same data": "The method with the highest mean among the references and baselines that have read no "
+    "more than the method: nothing, the log, or the log and the judge. Baselines ask no judge. Untrained baselines: "
+    "those that learn online from random weights, as the baselines of the publication do.",
+    "gain over the best list": "(R − R of the best fixed list for everybody) / (R − R of random recommendations): the "
+    "share of the gain over random recommendations that one list does not have. Negative: the list is better.",
+    "effective items per step": "Effective number of items that are shown to all users / mean length of a session. "
+    "About 1 where everybody is shown the same list; below 1.5 a page warns.",
+    "temperature": "T of the sampled policy, which draws items in proportion to p^(1/T): the one with the highest "
+    "sampled return in the validation world.",
+}
+WEEKS = {
+    "reward behind": "What a method that learns has earned less than a reference by then: the sum of a reference's "
+    "greedy reward per step in the train world, less the sum of the rewards of its training there.",
+    "steps until reached": "Environment steps until the greedy policy first has the return of a reference in the test "
+    "world. As coarse as the measurements, and one lucky measurement ends them.",
+}
 STATISTICS = {
-    "95% interval": "Student's t interval of the mean over seeds; with one seed there is none. Of a difference: by the "
+    "95% interval": "Student's t interval of the mean over seeds. With one seed, of a return: R ± 1.96 standard errors "
+    "over the test users, which says nothing about other seeds. Of a difference: by the "
     "paired t test if every seed is tested on other users, else by Welch's. Of a ratio of means: Fieller's. Intervals "
     "are not corrected for multiple testing.",
     "better, worse": f"The t test of the difference of the two means has a p-value below 5%, after Holm's correction "
@@ -144,7 +164,9 @@ def user_meaning(path: str) -> str:
     return next((USERS[term] for term in ("random_policy", "random", "cap") if term in name), "")
 
 
-def glossary(ids: Iterable[str], *, curves: bool, judge: bool, user_paths: Iterable[str]) -> list[tuple[str, str]]:
+def glossary(
+    ids: Iterable[str], *, curves: bool, judge: bool, user_paths: Iterable[str], weeks: bool = False
+) -> list[tuple[str, str]]:
     """Definitions for the report of a run: methods first, then metrics.
 
     Args:
@@ -152,12 +174,15 @@ def glossary(ids: Iterable[str], *, curves: bool, judge: bool, user_paths: Itera
         curves: whether it has learning curves.
         judge: whether it has a section on the judge.
         user_paths: dotted paths of its numbers on the simulated users.
+        weeks: whether it shows what methods earn while they learn.
 
     Returns:
         (term, definition) in the order of the page.
     """
     entries = [(style.label, style.about) for style in method_styles(ids).values() if style.about]
-    metrics = RESULTS | STATISTICS
+    metrics = RESULTS | REFERENCES | STATISTICS
+    if weeks:
+        metrics |= WEEKS
     if curves:
         metrics |= CURVES
     if judge:

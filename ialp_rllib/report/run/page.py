@@ -129,7 +129,7 @@ def render(
     finding, *evidence = summarise(main, tested.against, policy)
     ids = method_order([*results["method"], *curves["method"]])
     rows = setting_rows(settings)
-    examples = examples or Examples([], [])
+    examples, weeks = examples or Examples([], []), sections.weeks_section(results, curves)
     return render_template(
         Path(__file__).with_name("run.html.j2"),
         scenario=scenario,
@@ -147,7 +147,7 @@ def render(
         published_source=SOURCE,
         protocol=_setting(settings, "users", "protocol", ""),
         costs=returns.cost_rows(main),
-        weeks=sections.weeks_section(results, curves),
+        weeks=weeks,
         examples=examples,
         curve_groups=curve_groups(curves),
         one_seed=bool(main["seeds"].min() < 2),
@@ -161,7 +161,11 @@ def render(
         versions=dict(versions),
         stages=sections.stage_rows(stages) if stages else [],
         glossary=glossary(
-            ids, curves=len(curves) > 0, judge=bool(judge), user_paths=[path for path, _ in flatten(users)]
+            ids,
+            curves=len(curves) > 0,
+            judge=bool(judge),
+            user_paths=[path for path, _ in flatten(users)],
+            weeks=weeks is not None,
         ),
     )
 

@@ -15,6 +15,7 @@ import torch
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.catalogue.split import split_users
+from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tiny.log import TrainLog
@@ -151,6 +152,29 @@ def test_audit_prompts_are_those_of_validation_users() -> None:
     assert set(plain["True"][3]) <= set(catalogue.valid_users)
     assert same(plain, drawn(shuffled(catalogue, catalogue.test_users))) == {"False", "True"}
     assert not same(plain, drawn(shuffled(catalogue, catalogue.valid_users)))
+
+
+def test_without_a_log_sessions_start_anywhere_and_learners_say_what_they_miss() -> None:
+    catalogue = made_up()
+    bare = dataclasses.replace(catalogue, hidden_users=catalogue.train_users)
+    users, items = session_starts(bare, DistilSettings(sessions=400))
+    assert set(users) == set(catalogue.train_users)
+    assert set(items) == set(range(ITEMS))
+    judge = small_judge(interactions=30)
+    with pytest.raises(InputError, match=r"catalogue\.log_users: .* and tuning the judge needs some"):
+        tuning_data(judge, bare, tokens_of(judge, bare))
+    with pytest.raises(InputError, match=r"catalogue\.log_users: .* and a tiny judge needs some"):
+        TrainLog(bare)
+
+
+def test_the_users_are_not_fitted_again_for_another_view_of_the_log(tmp_path: Path) -> None:
+    plain = RunFolder(load("sample"), tmp_path).fingerprints
+    for name, value in (("log_users", 30), ("cold_items", 0.3)):
+        other = RunFolder(load("sample", to_overrides({f"catalogue.{name}": value})), tmp_path).fingerprints
+        assert other["users"] == plain["users"]
+        assert not {stage for stage in ("prepare", "distil", "pretrain", "adapt") if other[stage] == plain[stage]}
+    other = RunFolder(load("sample", to_overrides({"catalogue.valid_share": 0.2})), tmp_path).fingerprints
+    assert other["users"] != plain["users"]
 
 
 RUN = {

@@ -15,9 +15,17 @@ _OPTIONS = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the a
 
 
 def default_methods(settings: Settings) -> tuple[str, ...]:
-    """All methods of this world without a judge online; a judge online takes many times as long."""
-    world = settings.users.world
-    return tuple(method_order(n for n, spec in METHODS.items() if world in spec.worlds and not spec.judge_selects))
+    """All methods of this world and log without a judge online; a judge online takes many times as long."""
+    unlogged = settings.catalogue.log_users == 0
+    return tuple(
+        method_order(
+            name
+            for name, spec in METHODS.items()
+            if settings.users.world in spec.worlds
+            and not spec.judge_selects
+            and not (unlogged and spec.start == "warm")
+        )
+    )
 
 
 def check_keys(overrides: Sequence[str], varied: Iterable[str], users_vary: bool, selecting: bool) -> set[str]:

@@ -192,12 +192,13 @@ def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
         "judge_prompts": online.get("judge_prompts", 0),
         "judge_seconds": online.get("judge_seconds", 0.0),
     }
-    if METHODS[name].pretrained:
-        offline, offline_cpu = _training_cost(run.root / "pretrain" / f"seed-{seed}")
-        table = run.facts("distil")
+    if METHODS[name].start:
+        offline, offline_cpu = _training_cost(run.root / METHODS[name].start / f"seed-{seed}")
         row["pretrain_updates"] = offline.get("updates", np.nan)
         row["pretrain_seconds"] = offline.get("train_seconds", np.nan)
         row["cpu_seconds"] += offline_cpu
+    if METHODS[name].pretrained:
+        table = run.facts("distil")
         row["judge_prompts"] += table.get("prompts", 0) + offline.get("judge_prompts", 0)
         row["judge_seconds"] += table.get("seconds_asking", 0.0) + offline.get("judge_seconds", 0.0)
     return row

@@ -35,6 +35,7 @@ from ialp_rllib.settings.users import (
     SequenceModelSettings,
     UsersSettings,
 )
+from ialp_rllib.settings.warm import WarmSettings
 
 __all__ = [
     "ORACLE",
@@ -69,6 +70,7 @@ __all__ = [
     "TuneSettings",
     "UsersFile",
     "UsersSettings",
+    "WarmSettings",
     "departures",
     "fingerprint",
     "from_dict",

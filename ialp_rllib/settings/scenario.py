@@ -21,6 +21,7 @@ from ialp_rllib.settings.paper import OURS, PAPER_PRESET, paper_values
 from ialp_rllib.settings.strict_yaml import dropped, parse_yaml
 from ialp_rllib.settings.together import check_together
 from ialp_rllib.settings.users import UsersSettings
+from ialp_rllib.settings.warm import WarmSettings
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Settings:
     distil: DistilSettings = group(DistilSettings)
     agent: AgentSettings = group(AgentSettings)
     pretrain: PretrainSettings = group(PretrainSettings)
+    warm: WarmSettings = group(WarmSettings)
     adapt: AdaptSettings = group(AdaptSettings)
     evaluate: EvaluateSettings = group(EvaluateSettings)
     runtime: RuntimeSettings = group(RuntimeSettings)

@@ -19,7 +19,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.content import plugin_content
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import JOB_FILES, RunFolder
+from ialp_rllib.stages.run import JOB_FILES, RunFolder, warm_settings
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, env_config, run_jobs
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.env import UserVectorEnv
@@ -67,6 +67,8 @@ def job_stage(run: RunFolder, name: str, seed: int) -> Stage:
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:
         before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
+    if method(name).start == "warm":
+        before.append(fingerprint(warm_settings(settings)))
     if method(name).judge_selects:  # the fingerprint of `tune` covers the judge's settings, too
         before += [run.fingerprints["tune"], settings.pretrain.proposals]
     own = plugin_content(settings, [name])

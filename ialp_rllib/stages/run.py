@@ -96,6 +96,18 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
     return ("prepare", "users", *judge, *sorted(starts))
 
 
+_NETWORK = (
+    *("dim", "blocks", "heads", "item_attributes", "history", "feedback", "mask_recent", "shared_encoder", "dueling"),
+    *("gradient_clip", "block_items"),
+)
+
+
+def warm_settings(settings: Settings) -> list[Any]:
+    """What the warm start depends on: the agent's networks, and how they are trained and given a temperature."""
+    agent = {name: getattr(settings.agent, name) for name in _NETWORK}
+    return [agent, settings.warm, settings.evaluate.seed]
+
+
 JOB_FILES = (
     *("curves.parquet", "measurements.parquet", "sessions.parquet", "policy.safetensors", "config.json"),
     "progress.json",
@@ -115,6 +127,12 @@ STAGES = {
         ("items.parquet", "users.parquet", "interactions.parquet", "truth.parquet", "propensities.parquet", "work/**"),
     ),
     "users": StageSpec(_always("prepare"), lambda s: [s.users], ("train/**", "valid/**", "test/**"), whole_log=True),
+    "warm": StageSpec(
+        _always("prepare", "users"),
+        lambda s: [*warm_settings(s), s.seeds],
+        _parts("seed-*"),
+        in_parts=True,
+    ),
     "tune": StageSpec(
         _judge_needs(),
         lambda s: [_judge(s), _tuning_data(s)],

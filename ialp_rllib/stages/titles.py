@@ -5,6 +5,7 @@ from __future__ import annotations
 TITLES = {
     "prepare": "Read and check the data",
     "users": "Fit the simulated users",
+    "warm": "Learn from the log",
     "tune": "Tune and audit the judge",
     "distil": "Distil the judge's preferences",
     "pretrain": "Pre-train against the judge",

@@ -41,8 +41,11 @@ NOTHING_AGAIN = {
     "judge.allow_chance",
     "judge.tune.max_skipped",
 }
-METHODS = ("random", "popularity", "dqn", "pg", "a2c", "ialp", "llm_online", "aialp_ft", "aialp_ap")
-FIXED = {"judge.model": "oracle"}  # a model must exist
+METHODS = (
+    *("random", "popularity", "best_list", "warm", "model_greedy", "dqn", "pg", "a2c", "ialp", "llm_online"),
+    *("warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
+)
+FIXED = {"judge.model": "oracle", "catalogue.log_users": 30}  # a model must exist; 0 users teach nothing
 
 
 def other_value(info: SettingInfo, value: Any) -> Any:
@@ -90,7 +93,7 @@ def before() -> dict[str, tuple[Settings, dict[str, str]]]:
 
 
 # Another value must name a method, a module or a file, or belong to another source: some are tested below.
-SKIPPED = {"adapt.methods", "adapt.plugins", "catalogue.source"}
+SKIPPED = {"adapt.methods", "adapt.plugins", "catalogue.source", "users.world"}
 SKIPPED |= {f"catalogue.{table}.file" for table in ("items", "interactions", "users")}
 
 
@@ -124,6 +127,12 @@ def _resolved(info: SettingInfo, value: Any, folder: Path) -> Any:
 def test_methods_change_the_stage_that_runs_them() -> None:
     one, two = (RunFolder(load("sample", [f"adapt.methods={m}"]), Path("x")) for m in ("[a2c]", "[a2c, dqn]"))
     assert one.fingerprints["adapt"] != two.fingerprints["adapt"]
+
+
+def test_the_world_changes_the_users() -> None:
+    """Some methods exist in one world only, so that it cannot be changed alone."""
+    one, two = (load("sample", ["adapt.methods=[a2c]", f"users.world={w}"]) for w in ("sequence", "rating"))
+    assert prints(one)["users"] != prints(two)["users"]
 
 
 def test_the_declared_ones_exist() -> None:

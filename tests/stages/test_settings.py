@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ialp_rllib import settings
+from ialp_rllib.errors import InputError
 from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
 
 
@@ -19,7 +22,7 @@ def test_a_setting_changes_the_fingerprints_of_the_stages_that_depend_on_it() ->
     assert changed("judge.gpus=1") == set()
     assert changed("catalogue.memory_mb=500") == changed("catalogue.threads=1") == set()
     assert changed("evaluate.episodes=10") == {"adapt", "report"}
-    assert changed("users.horizon=10") == {"users", "adapt", "report"}
+    assert changed("users.horizon=10") == {"users", "warm", "adapt", "report"}
     assert changed("distil.sessions=8") == {"distil", "pretrain", "adapt", "report"}
     assert changed("catalogue.split_seed=5") == set(STAGES)
     # Settings of online training do not invalidate pre-training.
@@ -30,3 +33,15 @@ def test_a_setting_changes_the_fingerprints_of_the_stages_that_depend_on_it() ->
 def test_methods_from_random_weights_need_no_judge() -> None:
     assert needed_stages(settings.load("sample", ["adapt.methods=[a2c]"])) == ["prepare", "users", "adapt", "report"]
     assert needed_stages(settings.load("sample")) == list(STAGES)
+
+
+def test_the_warm_start_needs_the_log_and_no_judge() -> None:
+    needed = needed_stages(settings.load("sample", ["adapt.methods=[a2c, warm_ft]"]))
+    assert needed == ["prepare", "users", "warm", "adapt", "report"]
+    before = RunFolder(settings.load("sample"), Path("x")).fingerprints["warm"]
+    for other, same in (("warm.patience=9", False), ("agent.dim=16", False), ("agent.gamma=0.5", True)):
+        assert (RunFolder(settings.load("sample", [other]), Path("x")).fingerprints["warm"] == before) == same
+    with pytest.raises(InputError, match=r"catalogue\.log_users: is 0, and method 'warm_ap' learns from the log"):
+        needed_stages(settings.load("sample", ["adapt.methods=[a2c, warm_ap]", "catalogue.log_users=0"]))
+    with pytest.raises(InputError, match="'warm' cannot be run in a rating world"):
+        needed_stages(settings.load("coat", ["adapt.methods=[warm]"]))

@@ -17,8 +17,8 @@ from ialp_rllib.settings import Settings
 from ialp_rllib.users import planning
 from ialp_rllib.users.sequence import SequenceModel, load_sequence
 
-STARTS = 192
-"""Train users whose first items stand for all: with more, the list of the industry data stays the same."""
+STARTS = 8192
+"""Most train users whose first items stand for all, drawn at random; 1,000 give the same list as 5,822 on industry."""
 
 
 def train_model(root: Path) -> tuple[SequenceModel, Catalogue]:
@@ -35,9 +35,8 @@ def best_list(settings: Settings, catalogue: Catalogue, root: Path) -> dict[str,
     """``scores`` ``(I,) float32`` of :class:`.acting.Listed`: :func:`ialp_rllib.users.planning.best_list`."""
     model, whole = train_model(root)
     starts = whole.first_items(whole.train_users)[1]
-    if len(starts) > STARTS:
-        starts = np.random.default_rng(settings.users.seed).choice(starts, STARTS, replace=False)
-    items = planning.best_list(model, starts, settings.users.horizon + 1)
+    starts = np.random.default_rng(settings.users.seed).permutation(starts)
+    items = planning.best_list(model, starts[:STARTS], settings.users.horizon + 1)
     scores = np.zeros(whole.n_items, np.float32)
     scores[items] = np.linspace(1, 0, len(items), endpoint=False)
     return {"scores": scores}

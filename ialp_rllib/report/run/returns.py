@@ -42,7 +42,7 @@ def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str]]
             for index, measure in enumerate(RETURNS):
                 bold = measure == "return" and (style.id, epoch) in best
                 shown = {"first": index == 0, "best": bold, "repeated": repeated}
-                cells.append({**shown, **_cell(row, measure, interval=not repeated)})
+                cells.append({**shown, **_cell(row, measure, interval=measure == "return" and not repeated)})
             if temperatures:
                 text = "" if row is None else format_number(row["temperature"])
                 cells.append({"first": False, "best": False, "repeated": repeated, "mean": text, "interval": ""})
@@ -62,9 +62,7 @@ def headline(table: pd.DataFrame, policy: str, best: Collection[tuple[str, str]]
 def _cell(row: Any, measure: str, interval: bool) -> dict[str, Any]:
     if row is None:
         return {"mean": "", "interval": ""}
-    ends = [row[f"{measure}_low"], row[f"{measure}_high"]]
-    if measure == "return" and row["seeds"] == 1:
-        ends = [row["users_low"], row["users_high"]]
+    ends = [row["users_low"], row["users_high"]] if row["seeds"] == 1 else [row["return_low"], row["return_high"]]
     shown = interval and bool(np.isfinite(ends).all())
     return {"mean": format_number(row[measure]), "interval": _format_interval(*ends) if shown else ""}
 

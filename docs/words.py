@@ -42,6 +42,7 @@ STAGES = {
     "prepare": "`items.parquet`, `interactions.parquet`, `users.parquet`; for Coat also `truth.parquet`, "
     "`propensities.parquet`",
     "users": "the fitted user models: safetensors with `config.json`",
+    "warm": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
     "tune": "`adapter/` (PEFT), `merged/` (the whole model, which is served), `audit_before.json`, `audit.json`",
     "distil": "`part-*.parquet` (the preference table) and `preferences.json`",
     "pretrain": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
@@ -51,7 +52,8 @@ STAGES = {
 
 MANIFEST = """
 "Reads from" lists the stages for the default settings. With `judge.model=oracle`, `tune` and `distil` also read
-`users`; methods that start from random weights need neither `tune`, `distil` nor `pretrain`.
+`users`; methods that start from random weights need neither `tune`, `distil` nor `pretrain`, and only `warm`, `warm_ft`
+and `warm_ap` need `warm`.
 
 Beside the stages' folders a run has `settings.yaml`, all settings as they were resolved, with a `manifest.json` of its
 own, `logs/`, for TensorBoard, and `.lock`, which names the process that works there.

@@ -113,20 +113,3 @@ def group(prompts: int, accuracy: float) -> dict[str, Any]:
 def span(low: int, high: int, accuracy: float) -> dict[str, Any]:
     """A group of 500 prompts with values from ``low`` to ``high``."""
     return {"low": low, "high": high, **group(500, accuracy)}
-
-
-@pytest.fixture
-def references(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TEMPORARY until H2's push."""
-    import dataclasses
-
-    from ialp_rllib.agent.methods import METHODS
-
-    popularity = METHODS["popularity"]
-    for name, data in (("best_list", "log"), ("warm", "log"), ("model_greedy", "log"), ("judge_direct", "judge")):
-        if name not in METHODS:
-            monkeypatch.setitem(METHODS, name, dataclasses.replace(popularity, title=name, data=data))
-    if "warm_ft" not in METHODS:
-        monkeypatch.setitem(
-            METHODS, "warm_ft", dataclasses.replace(METHODS["a2c"], title="warm_ft", data="log", start="warm")
-        )

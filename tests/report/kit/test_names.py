@@ -13,12 +13,9 @@ from ialp_rllib.report.kit.references import available, is_reference, untrained
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The references of sequence worlds beside the other methods."""
-    popularity = METHODS["popularity"]
-    for name, data in (("best_list", "log"), ("warm", "log"), ("model_greedy", "log"), ("judge_direct", "judge")):
-        monkeypatch.setitem(METHODS, name, dataclasses.replace(popularity, title=name, data=data))
-    warm_ft = dataclasses.replace(METHODS["a2c"], title="warm_ft", data="log", start="warm")
-    monkeypatch.setitem(METHODS, "warm_ft", warm_ft)
+    """The judge itself as a policy is among the methods."""
+    entry = dataclasses.replace(METHODS["popularity"], title="The judge itself", data="judge")
+    monkeypatch.setitem(METHODS, "judge_direct", entry)
 
 
 def test_a_method_is_compared_with_those_that_read_no_more(registry: None) -> None:
@@ -26,10 +23,10 @@ def test_a_method_is_compared_with_those_that_read_no_more(registry: None) -> No
     online = {"dqn", "pg", "a2c"}
     assert set(available("a2c", ids)) == {"random", "dqn", "pg"}
     log = {"random", "popularity", "best_list", "warm", "model_greedy", *online}
-    assert set(available("warm_ft", ids)) == log
-    assert set(available("aialp_ap", ids)) == {*log, "judge_direct", "warm_ft"}
+    assert set(available("warm_ft", ids)) == {*log, "warm_ap"}
+    assert set(available("aialp_ap", ids)) == {*log, "judge_direct", "warm_ft", "warm_ap"}
     assert "warm" not in available("warm", ids)
-    assert set(available("warm_ft", ids, whole_log=False)) == log - {"best_list", "model_greedy"}
+    assert set(available("warm_ft", ids, whole_log=False)) == {*log, "warm_ap"} - {"best_list", "model_greedy"}
     assert available("aialp_ap", ids) == available("of a plugin that is not registered", ids)
     assert set(untrained(ids)) == online
     assert is_reference("warm") and not is_reference("warm_ft") and not is_reference("no such method")

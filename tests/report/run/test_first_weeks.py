@@ -16,7 +16,7 @@ from tests.report.made_up import curves_table, point, result, results_table, seq
 
 
 @pytest.fixture
-def world(references: None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def world() -> tuple[pd.DataFrame, pd.DataFrame]:
     results, curves = sequence_world(seeds=3)
     return results_table(results).to_pandas(), curves_table(curves).to_pandas()
 

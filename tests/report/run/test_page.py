@@ -71,7 +71,7 @@ def test_the_whole_page(tmp_path, parts):
     assert {"results", "curves", "judge", "users", "settings", "run", "glossary"} <= set(page.ids)
 
 
-def test_the_page_of_a_sequence_world(tmp_path, parts, references):
+def test_the_page_of_a_sequence_world(tmp_path, parts):
     results, curves = sequence_world()
     name = Name("a song", "a song in full")
     row = {"session": 0, "step": 1, "user": 0, "history": [1], "candidates": [1, 1], "label": 1}

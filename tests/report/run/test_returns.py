@@ -22,7 +22,7 @@ def by_method(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {row["method"].id: row for row in rows}
 
 
-def test_references_stand_above_the_methods(references: None) -> None:
+def test_references_stand_above_the_methods() -> None:
     table = tables.comparison(world(1), "greedy")
     shown = returns.headline(table, "greedy", set())
     assert list(shown["groups"]) == ["References", "Methods"]
@@ -34,14 +34,14 @@ def test_references_stand_above_the_methods(references: None) -> None:
     assert not returns.headline(tables.comparison(world(3), "greedy"), "greedy", set())["over_users"]
 
 
-def test_the_sampled_table_shows_its_temperatures(references: None) -> None:
+def test_the_sampled_table_shows_its_temperatures() -> None:
     shown = returns.headline(tables.comparison(world(1), "sampled"), "sampled", set())
     assert shown["temperatures"]
     cells = by_method(shown["groups"]["Methods"])["a2c"]["cells"]
     assert len(cells) == 4 * 4 and [cell["mean"] for cell in cells[:4]] == ["1.62", "8.00", "0.162", "0.500"]
 
 
-def test_each_method_against_the_best_with_the_same_data(references: None) -> None:
+def test_each_method_against_the_best_with_the_same_data() -> None:
     against = tables.tested(world(5), "greedy").against.set_index(["method", "epoch"])
     assert set(against.index.get_level_values("method")) == {"a2c", "warm_ft", "ialp", "aialp_ap"}
     assert against.loc[("a2c", "0"), "reference"] == "random"  # it has read nothing
@@ -58,7 +58,7 @@ def test_each_method_against_the_best_with_the_same_data(references: None) -> No
     assert cells[3]["other"].endswith(", 33.9") and cells[3]["epoch"] == "End"
 
 
-def test_personalisation(references: None) -> None:
+def test_personalisation() -> None:
     personal = tables.personalisation(tables.comparison(world(1), "greedy")).set_index("method")
     assert personal.loc["warm", "per_session"] == pytest.approx(105 / 8)
     assert personal.loc["aialp_ap", "personal"] == pytest.approx((31.2 - 26.2) / (31.2 - 1.7))
@@ -72,7 +72,7 @@ def test_personalisation(references: None) -> None:
     assert tables.personalisation(tables.comparison(old, "greedy")).empty
 
 
-def test_ratios_of_the_published_kind_name_their_updates(references: None) -> None:
+def test_ratios_of_the_published_kind_name_their_updates() -> None:
     ratios = tables.published_ratios(world(1), "greedy", "industry").set_index(["method", "epoch"])
     row = ratios.loc[("aialp_ap", "end")]
     assert row["ratio"] == pytest.approx(31.2 / 30.0) and (row["baseline"], row["updates"]) == ("a2c", 50_000 // 32)
@@ -92,7 +92,7 @@ def text(results: pd.DataFrame) -> str:
     return " ".join(summarise(tables.comparison(results, "greedy"), tables.tested(results, "greedy").against, "greedy"))
 
 
-def test_the_summary_says_whether_a_method_is_above_the_references(references: None) -> None:
+def test_the_summary_says_whether_a_method_is_above_the_references() -> None:
     below = text(world(1))
     assert below.startswith("A-iALP_ap starts at R 17.6 before any online step and ends at R 31.2 after 50,000")
     assert "A warm start from the log, without a judge, has R 27.0 before any online step" in below

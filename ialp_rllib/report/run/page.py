@@ -126,7 +126,8 @@ def render(
     by_policy = {policy: tables.comparison(results, policy) for policy in _ORDER if policy in set(results["policy"])}
     policy, main = next(iter(by_policy.items()))
     tested = tables.tested(results, policy, _whole_log(settings))
-    finding, *evidence = summarise(main, tested.against, policy)
+    world = "validation" if _setting(settings, "evaluate", "world", "test") == "valid" else "test"
+    finding, *evidence = summarise(main, tested.against, policy, world)
     ids = method_order([*results["method"], *curves["method"]])
     rows = setting_rows(settings)
     examples, weeks = examples or Examples([], []), sections.weeks_section(results, curves)
@@ -134,6 +135,7 @@ def render(
         Path(__file__).with_name("run.html.j2"),
         scenario=scenario,
         finding=finding,
+        world=world,
         evidence=[*evidence, data_sentence(data or {})],
         notes=list(notes),
         alerts=list(alerts),

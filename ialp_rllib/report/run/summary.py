@@ -24,13 +24,14 @@ def main_method(table: pd.DataFrame) -> str | None:
     return next((name for name in _PREFERRED if name in ids), ids[-1] if ids else None)
 
 
-def summarise(table: pd.DataFrame, against: pd.DataFrame, policy: str) -> list[str]:
+def summarise(table: pd.DataFrame, against: pd.DataFrame, policy: str, world: str = "test") -> list[str]:
     """The main results in a few sentences.
 
     Args:
         table: see :func:`.tables.comparison`.
         against: see :func:`.tables.tested`.
         policy: action selection of the tested policies, ``greedy`` or ``sampled``.
+        world: where they were measured, ``test`` or ``validation``.
 
     Returns:
         The finding first; then whether any method is above the best reference, the number of seeds with the verdicts,
@@ -42,7 +43,7 @@ def summarise(table: pd.DataFrame, against: pd.DataFrame, policy: str) -> list[s
     sentences = [_finding(table, against, name), *_highest_at_end(table, name), *_warm_start(table)]
     sentences += [*_above_references(table), _evidence(table, against, name)]
     sentences += [*_diverged(table), *_one_list(table, name)]
-    sentences.append(f"All results: test world, {policy} policy.")
+    sentences.append(f"All results: {world} world, {policy} policy.")
     return sentences
 
 

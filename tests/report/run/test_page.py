@@ -56,6 +56,7 @@ def test_the_whole_page(tmp_path, parts):
         "A-iALP_ap+r starts at R 21.0 before any online step (best with the same data: A2C, 4.00)",
         "The true rewards are a fitted completion.",
         "The same for the sampled policy",
+        "Results in the test world",
         "20.1–21.9",
         "no difference shown",
         "The judge answers 74% of 1,000 held-out prompts correctly, against 9% by chance",
@@ -160,6 +161,12 @@ def test_everything_optional_may_be_absent(tmp_path):
     assert "A-iALP_ap starts at R 5.00" in page.text and "One seed" in page.text
     absent = {"weeks", "examples", "curves", "data", "judge", "users", "settings", "run"}
     assert not absent & set(page.ids) and "How personal" not in page.text and "References" not in page.text
+
+
+def test_a_page_of_the_validation_world_says_so(tmp_path, parts):
+    parts["settings"]["evaluate"] = {"world": "valid"}
+    text = read(write_report(tmp_path, **parts)).text
+    assert "Results in the validation world" in text and "All results: validation world, greedy policy." in text
 
 
 def test_a_judge_with_few_keys(tmp_path, parts):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.compare.estimates import GROUP, SUFFIXES, against_best
 from ialp_rllib.compare.tables import budget_ratio, format_estimate
 from ialp_rllib.report.kit.formatting import format_count
@@ -32,7 +33,8 @@ def budget_table(results: pd.DataFrame, users_vary: bool = True) -> pd.DataFrame
     Returns:
         Columns ``scenario``, ``policy``, ``epoch``, ``method`` and, for each budget B of :data:`BUDGETS`, ``B_return``
         and ``B_ratio`` with ``_low`` and ``_high``, ``B_updates`` (mean number), and ``B_baseline``: the best untrained
-        baseline, by which the return is divided. A method that does not learn has the same return with both.
+        baseline, by which the return is divided. A method that does not learn has the same return with both; one that
+        uses each transition once (PG) has none with equal updates.
     """
     table = results[GROUP].drop_duplicates().reset_index(drop=True)
     whole = results[results["budget"] == BUDGETS[0]]
@@ -40,7 +42,8 @@ def budget_table(results: pd.DataFrame, users_vary: bool = True) -> pd.DataFrame
         rows = results[results["budget"] == budget]
         if budget != BUDGETS[0] and len(rows):
             measured = rows[["scenario", "epoch"]].drop_duplicates()
-            fixed = whole[~whole["method"].isin(rows["method"])].merge(measured, on=["scenario", "epoch"])
+            still = [name for name in set(whole["method"]) if name in METHODS and not METHODS[name].learns]
+            fixed = whole[whole["method"].isin(still)].merge(measured, on=["scenario", "epoch"])
             rows = pd.concat([rows, fixed], ignore_index=True)
         table = table.merge(_one(rows, budget, users_vary), on=GROUP, how="left")
     names = [f"{budget}_baseline" for budget in BUDGETS]

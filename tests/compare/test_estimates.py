@@ -173,7 +173,13 @@ def both_budgets() -> pd.DataFrame:
     for budget, a2c, updates in (("samples", 2.0, 25), ("updates", 8.0, 800)):
         levels = {("a2c", "1"): a2c, ("dqn", "1"): a2c / 2, ("aialp_ft", "1"): 20.0}
         if budget == "samples":
-            levels |= {("popularity", "1"): 16.0, ("popularity", "0"): 16.0, ("ialp", "0"): 12.0, ("a2c", "0"): 1.0}
+            levels |= {
+                ("popularity", "1"): 16.0,
+                ("popularity", "0"): 16.0,
+                ("ialp", "0"): 12.0,
+                ("a2c", "0"): 1.0,
+                ("pg", "1"): 1.5,
+            }
         values = {key: tuple(level * (1 + s / 100) for s in range(5)) for key, level in levels.items()}
         part = frame(values, "industry").assign(budget=budget)
         parts.append(
@@ -190,7 +196,7 @@ def test_the_published_ratio_with_both_budgets():
     assert (row["updates_ratio"], row["updates_updates"], row["updates_baseline"]) == (pytest.approx(2.5), 800.0, "a2c")
     assert table.loc[("1", "popularity"), "updates_ratio"] == pytest.approx(2.0)  # it does not learn: measured once
     assert set(both(table.reset_index())["method"]) == {"a2c", "dqn", "aialp_ft"}
-    assert np.isnan(table.loc[("0", "ialp"), "updates_return"])
+    assert np.isnan(table.loc[[("0", "ialp"), ("1", "pg")], "updates_return"]).all()  # PG uses transitions once
     head, text = budget_text(both(table.reset_index()))
     assert len(head) == len(text[0]) and any("2.50" in cell for row in text for cell in row)
 

@@ -22,20 +22,21 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 
-def curve_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int) -> dict[str, Markup]:
-    """Learning curves of return and length: last 20 training episodes, and test world.
+def curve_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int, world: str) -> dict[str, Markup]:
+    """Learning curves of return and length: last 20 training episodes, and the world of the measurements.
 
     Args:
         curves: rows of ``curves``.
         scenario: the scenario to draw.
         policy: ``sampled`` or ``greedy``.
         number: index of the scenario, for unique ids: slugs of two names may be equal.
+        world: name of the world of the measurements.
 
     Returns:
         File name -> figure.
     """
     part = curves[curves["scenario"] == scenario]
-    titles = {"train": "last 20 training episodes", f"test_{policy}": f"test world, {policy}"}
+    titles = {"train": "last 20 training episodes", f"test_{policy}": f"{world} world, {policy}"}
     return {
         f"{slug(scenario)}-{measure}-{series}": figures.learning_curve(
             part, series, measure, title=f"{name}, {title}", prefix=f"s{number}-"
@@ -46,14 +47,14 @@ def curve_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int)
     }
 
 
-def beyond_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int) -> dict[str, Markup]:
-    """Learning curves of coverage and diversity in the test world.
+def beyond_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int, world: str) -> dict[str, Markup]:
+    """Learning curves of coverage and diversity in the world of the measurements.
 
     Args:
         curves: rows of ``curves``.
         scenario: the scenario to draw.
         policy: ``sampled`` or ``greedy``.
-        number: as in :func:`curve_figures`.
+        number, world: as in :func:`curve_figures`.
 
     Returns:
         File name -> figure; empty for results of an older version without these measures.
@@ -62,7 +63,7 @@ def beyond_figures(curves: pd.DataFrame, scenario: str, policy: str, number: int
     part = curves[(curves["scenario"] == scenario) & (curves["series"] == series)]
     return {
         f"{slug(scenario)}-{name}": figures.learning_curve(
-            part, series, measure, title=f"{name.capitalize()}, test world, {policy}", prefix=f"s{number}-"
+            part, series, measure, title=f"{name.capitalize()}, {world} world, {policy}", prefix=f"s{number}-"
         )
         for name, measure in (("coverage", "coverage"), ("diversity", "effective_items"))
         if part[measure].notna().any()

@@ -65,7 +65,8 @@ def draw(measurements: Measurements, analysis: Analysis) -> Figures:
 def _by_scenario(function: Callable[..., dict[str, Markup]], measurements: Measurements, policy: str) -> ByScenario:
     """Figures of all scenarios for which the function returns any."""
     curves = measurements.curves
-    figures = {name: function(curves, name, policy, n) for n, name in enumerate(measurements.scenarios)}
+    world = WORLDS[measurements.world]
+    figures = {name: function(curves, name, policy, n, world) for n, name in enumerate(measurements.scenarios)}
     return {name: group for name, group in figures.items() if group}
 
 

@@ -83,6 +83,7 @@ ENTRIES = {
         module="ialp_rllib.agent.rllib.baselines:PolicyGradientModule",
         objective="ialp_rllib.agent.rllib.objectives:reinforce",
         buffer="ialp_rllib.agent.policy.trajectories:Trajectories",
+        replays=False,
         settings=("adapt.pg",),
     ),
     "a2c": Method(

@@ -35,6 +35,7 @@ class Measurements:
             asks no judge also one of series ``train``: what it earns in the train world, beside those that learn there.
         """
         again = bool(self.rows) and self.rows[-1]["env_steps"] == algorithm.env_steps
+        algorithm.chooses_temperature = bool(epoch)  # points of the curve in between keep the latest
         results = {row["policy"]: row for row in self.rows[-2:]} if again else algorithm.evaluate()["env_runners"]
         if epoch in SESSION_EPOCHS:
             self.sessions += [{"epoch": epoch, **row} for row in algorithm.sessions]

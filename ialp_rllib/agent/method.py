@@ -33,6 +33,8 @@ class Method:
         objective: loss function, see :mod:`ialp_rllib.agent.rllib.objectives`.
         buffer: class of the buffer that training samples from, see
             :class:`ialp_rllib.agent.policy.replay.TransitionBuffer`.
+        replays: whether updates draw from past transitions, so that their number can be chosen (``adapt.budgets``);
+            false where each transition is used once.
         settings: dotted names of settings that only this method reads. Its module receives them in ``model_config``
             under the last part of the name; changing one invalidates only the runs of this method.
         features: function of the settings, the catalogue (with the part of the log that agents may see) and the run's
@@ -53,6 +55,7 @@ class Method:
     module: Any = "ialp_rllib.agent.rllib.modules:ActorCriticModule"
     objective: Any = "ialp_rllib.agent.rllib.objectives:actor_critic"
     buffer: Any = "ialp_rllib.agent.policy.replay:ColumnarReplay"
+    replays: bool = True
     settings: tuple[str, ...] = ()
     features: Callable[[Settings, Catalogue, Path], dict[str, Any]] | str = ""
     data: str = "none"

@@ -47,11 +47,13 @@ class TrainingPlan:
             :mod:`ialp_rllib.results.schemas`), ``sessions.parquet`` (:mod:`ialp_rllib.results.sessions`),
             ``policy.safetensors`` and ``config.json`` (see :mod:`ialp_rllib.agent.policy.saved`), and, while it
             runs, ``checkpoint-N`` and ``progress.json``.
-        total: length of the run, in environment steps (``unit`` env_steps) or updates.
+        total: length of the run, in environment steps (``unit`` env_steps) or updates. 0: nothing is learnt, the
+            policy is measured once, and these numbers stand at all places of ``measure_at``.
         unit: ``env_steps`` or ``updates``.
         every: distance of points on the learning curve, in units; the other distances are rounded up to it.
         checkpoint_every: distance of checkpoints.
-        measure_at: labels and places of measurements in the test world (``{"0": 0, "1": 1000}``); ``end`` is added.
+        measure_at: labels and places of measurements in the test world (``{"0": 0, "1": 1000}``).
+        measure_end: whether one with the label ``end`` is added.
         measure_every: distance of further measurements for the curve, 0: none.
         logs: TensorBoard's folder, or None.
         method: id of the method, for ``config.json``.
@@ -65,6 +67,7 @@ class TrainingPlan:
     every: int
     checkpoint_every: int
     measure_at: dict[str, int] = field(default_factory=dict)
+    measure_end: bool = True
     measure_every: int = 0
     logs: Path | None = None
     method: str = ""
@@ -170,7 +173,9 @@ class _Training:
                 self.next_checkpoint = self._place() + plan.checkpoint_every
                 self._checkpoint()
             self._progress()
-        if plan.measure_at:
+        for label, _ in self.pending if plan.total == 0 else []:
+            self._measure(label)
+        if plan.measure_at and plan.measure_end:
             self._measure("end")
         if writer:
             writer.close()
@@ -197,7 +202,7 @@ class _Training:
         if self.pending and place >= self.pending[0][1]:
             self._measure(self.pending.pop(0)[0])
             self.next_measure = place + self.plan.measure_every
-        elif self.plan.measure_at and self.plan.measure_every and not self.pending and place >= self.next_measure:
+        elif self.plan.measure_every and not self.pending and self.next_measure <= place < self.plan.total:
             self._measure("")
             self.next_measure = place + self.plan.measure_every
 
@@ -213,6 +218,7 @@ class _Training:
             "pending": self.pending,
             "next_measure": self.next_measure,
             "next_checkpoint": self.next_checkpoint,
+            "temperature": self.algorithm.temperature,
         }
         tables = {name: run_table(rows, schema) for name, (rows, schema) in self._tables().items() if rows}
         state = {"training": training, **training_state(self.algorithm)}
@@ -247,6 +253,7 @@ class _Training:
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
         self.pending = [(label, place) for label, place in state["pending"]]
         self.next_measure, self.next_checkpoint = state["next_measure"], state["next_checkpoint"]
+        self.algorithm.temperature = state["temperature"]
 
     def _progress(self) -> None:
         done = {"done": min(self._place(), self.plan.total), "total": self.plan.total}

@@ -14,6 +14,7 @@ import yaml
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.settings.strict_yaml import parse_yaml
 from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.budgets import budgets_of
 from ialp_rllib.stages.run import STAGES, RunFolder
 from ialp_rllib.storage import Stage
 
@@ -102,7 +103,8 @@ def reuse_finished(run: RunFolder, others: Sequence[RunFolder]) -> None:
                 _copy_stage(other.stage(name), run.stage(name))
         for method in run.settings.adapt.methods:
             for seed in run.settings.seeds:
-                _copy_stage(job_stage(other, method, seed), job_stage(run, method, seed))
+                for budget in budgets_of(run.settings, method):
+                    _copy_stage(job_stage(other, method, seed, budget), job_stage(run, method, seed, budget))
 
 
 def _copy_stage(source: Stage, target: Stage) -> None:

@@ -238,6 +238,14 @@ class AdaptSettings:
     plugins: tuple[str, ...] = setting(
         (), "Python modules that register further methods; installed, or on PYTHONPATH.", advanced=True
     )
+    budgets: tuple[str, ...] = setting(
+        ("samples",),
+        "Budgets that methods are compared with. samples: `agent.updates_per_step` updates after each step of all "
+        "parallel users. updates: beside these, two epochs with one update per environment step, for methods that "
+        "learn online from a replay buffer.",
+        choices=("samples", "updates"),
+        advanced=True,
+    )
     env_steps: int = setting(50_000, "Environment steps per training run.", low=1)
     epoch_steps: int = setting(1000, "Environment steps per epoch.", low=1, advanced=True)
     beta_init: str = setting(

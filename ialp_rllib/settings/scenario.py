@@ -41,6 +41,14 @@ class EvaluateSettings:
     seed: int = setting(
         12345, "Random seed of the episodes and of their users, the same for every method.", low=0, advanced=True
     )
+    temperatures: tuple[float, ...] = setting(
+        (1.0, 0.7, 0.5, 0.35, 0.25),
+        "Temperatures T of the sampled policy, p^(1/T), among which the validation world chooses the one with the "
+        "highest return, anew at each epoch that is reported.",
+        low=0.01,
+        high=100.0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,13 @@ class Settings:
 
     @property
     def pretraining_agent(self) -> AgentSettings:
-        """``agent`` with the entropy bonus of pre-training, which is constant."""
+        """``agent`` with the entropy bonus of pre-training, which is constant.
+
+        Where pre-training learns from a table, there are no environment steps, and no number of updates per step.
+        """
         bonus = self.pretrain.entropy
-        return replace(self.agent, entropy=bonus, entropy_end=bonus, entropy_steps=0)
+        agent = replace(self.agent, entropy=bonus, entropy_end=bonus, entropy_steps=0)
+        return replace(agent, updates_per_step=1) if self.pretrain.mode == "table" else agent
 
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

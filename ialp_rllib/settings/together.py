@@ -75,6 +75,9 @@ def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings) -> None:
     _require_distinct("seeds", seeds, "seed", least=1)
     _require_distinct("adapt.methods", adapt.methods, "method", least=1)
     _require_distinct("adapt.plugins", adapt.plugins, "module")
+    _require_distinct("adapt.budgets", adapt.budgets, "budget", least=1)
+    if "samples" not in adapt.budgets:
+        raise InputError("adapt.budgets", "leaves out samples, which all tables are made of", "[samples, updates]")
     alpha = adapt.alpha
     if alpha.shape != "constant" and alpha.start > alpha.end:
         problem = f"is {alpha.start:g}: alpha would fall, from the learning policy back to the pre-trained one"

@@ -17,6 +17,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.budgets import budget_settings, budgets_of
 from ialp_rllib.stages.content import plugin_content
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.run import JOB_FILES, RunFolder, warm_settings
@@ -25,30 +26,34 @@ from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
 
-_NOT_SHARED = {"adapt.methods", "adapt.plugins", *OWN_SETTINGS}
+_NOT_SHARED = {"adapt.methods", "adapt.plugins", "adapt.budgets", *OWN_SETTINGS}
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Train every (method, seed) that is not finished yet, side by side."""
+    """Train every (method, seed, budget) that is not finished yet, side by side."""
     settings = run.settings
     names = list(chosen_methods(settings))
     runtime.start(settings.runtime)
-    stages = {(name, seed): job_stage(run, name, seed) for seed in settings.seeds for name in names}
+    stages = {
+        (name, seed, budget): job_stage(run, name, seed, budget)
+        for seed in settings.seeds
+        for name in names
+        for budget in budgets_of(settings, name)
+    }
     left = [job for job, stage in stages.items() if not stage.up_to_date()]
-    judge = _online_judge(run) if any(method(name).judge_selects for name, _ in left) else None
+    judge = _online_judge(run) if any(method(name).judge_selects for name, _, _ in left) else None
     try:
         jobs, folders = [], []
-        for name, seed in left:
-            stage = stages[name, seed]
-            jobs.append(
-                (settings, str(run.root), stage, name, seed, None, judge if method(name).judge_selects else None)
-            )
-            folders.append((f"{name}, seed {seed}", stage.folder))
+        for name, seed, budget in left:
+            stage, asked = stages[name, seed, budget], judge if method(name).judge_selects else None
+            jobs.append((settings, str(run.root), stage, name, seed, None, asked, budget))
+            suffix = "" if budget == "samples" else ", equal updates"
+            folders.append((f"{name}, seed {seed}{suffix}", stage.folder))
         run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
     finally:
         if judge is not None:
             judge.close()
-    return {"jobs": [f"{name}/seed-{seed}" for name in names for seed in settings.seeds]}
+    return {"jobs": [str(stage.folder.relative_to(folder)) for stage in stages.values()]}
 
 
 def _online_judge(run: RunFolder) -> PreferenceJudge:
@@ -59,9 +64,12 @@ def _online_judge(run: RunFolder) -> PreferenceJudge:
     return judge_for_jobs(run)
 
 
-def job_stage(run: RunFolder, name: str, seed: int) -> Stage:
-    """The folder of one method and seed. Its fingerprint is its own: a method added later leaves the others alone."""
-    settings = run.settings
+def job_stage(run: RunFolder, name: str, seed: int, budget: str = "samples") -> Stage:
+    """The folder of one method, seed and budget.
+
+    Its fingerprint is its own: a method or budget added later leaves the others alone.
+    """
+    settings = budget_settings(run.settings, budget)
     shared = {k: v for k, v in vars(settings.adapt).items() if f"adapt.{k}" not in _NOT_SHARED}
     adapt = {**shared, **options(settings, method(name))}
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
@@ -72,8 +80,9 @@ def job_stage(run: RunFolder, name: str, seed: int) -> Stage:
     if method(name).judge_selects:  # the fingerprint of `tune` covers the judge's settings, too
         before += [run.fingerprints["tune"], settings.pretrain.proposals]
     own = plugin_content(settings, [name])
-    print_ = fingerprint(name, seed, settings.agent, adapt, settings.evaluate, before, own)
-    return Stage(run.root / "adapt" / name / f"seed-{seed}", f"adapt {name}", print_, JOB_FILES)
+    print_ = fingerprint(name, seed, budget, settings.agent, adapt, settings.evaluate, before, own)
+    place = Path(name) if budget == "samples" else Path(name, budget)
+    return Stage(run.root / "adapt" / place / f"seed-{seed}", f"adapt {place}", print_, JOB_FILES)
 
 
 def train_job(
@@ -84,14 +93,17 @@ def train_job(
     seed: int,
     report: Callable[[dict[str, Any]], None] | None = None,
     judge: PreferenceJudge | None = None,
+    budget: str = "samples",
 ) -> list[str]:
-    """One method and seed, in a process of its own (a Ray task, a trial of Tune).
+    """One method, seed and budget, in a process of its own (a Ray task, a trial of Tune).
 
     Args:
         report: called with every point of the learning curve.
         judge: who picks online, for a method that is judged.
+        budget: of updates, see :mod:`.budgets`. That of equal updates ends with epoch 2.
     """
-    run = RunFolder(settings, Path(root))
+    settings = budget_settings(settings, budget)
+    run, equal_samples = RunFolder(settings, Path(root)), budget == "samples"
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
         folder = stage.open()
         began = time.perf_counter()
@@ -99,13 +111,16 @@ def train_job(
         adapt = settings.adapt
         plan = trainer.TrainingPlan(
             folder=folder,
-            total=adapt.env_steps,
+            total=adapt.env_steps if method(name).learns else 0,
             unit="env_steps",
             every=adapt.log_every,
             checkpoint_every=adapt.checkpoint_every,
             measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
+            measure_end=equal_samples,
             measure_every=settings.evaluate.every if method(name).learns else 0,
-            logs=run.root / "logs" / Path(*stage.folder.parts[-2:]),  # of its own for every trial of a study, too
+            logs=run.root
+            / "logs"
+            / Path(*stage.folder.parts[-2 if equal_samples else -3 :]),  # of its own for every trial of a study, too
             method=name,
             item_ids=run.catalogue.item_ids,
             user_ids=run.catalogue.user_ids,

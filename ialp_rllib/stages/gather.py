@@ -14,6 +14,7 @@ from ialp_rllib.agent.methods import method
 from ialp_rllib.results.schemas import CURVES, RESULTS, read_curves, read_measurements
 from ialp_rllib.settings import Settings
 from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.budgets import budgets_of
 from ialp_rllib.stages.run import RunFolder
 
 
@@ -56,10 +57,10 @@ def _on_judge_without_llm(settings: Settings, effective: float | None) -> str:
 
 
 def gather(run: RunFolder, jobs: Iterable[tuple[str, int]] | None = None) -> tuple[pa.Table, pa.Table]:
-    """The measurements and learning curves of all methods and seeds, in the report's schemas.
+    """The measurements and learning curves of all methods, seeds and budgets, in the report's schemas.
 
     Args:
-        jobs: (method, seed) of those to take; None: all.
+        jobs: (method, seed) of those to take; None: all. Of equal updates those that are finished.
 
     Raises:
         InputError: a file of a training run is missing or damaged.
@@ -68,9 +69,12 @@ def gather(run: RunFolder, jobs: Iterable[tuple[str, int]] | None = None) -> tup
     if jobs is None:
         jobs = [(name, seed) for name in settings.adapt.methods for seed in settings.seeds]
     results, curves = [], []
-    for name, seed in jobs:
-        folder = job_stage(run, name, seed).folder
-        who = {"scenario": settings.scenario, "method": name, "seed": seed, "budget": "samples"}
+    for name, seed, budget in [(*job, budget) for job in jobs for budget in budgets_of(settings, job[0])]:
+        stage = job_stage(run, name, seed, budget)
+        if budget != "samples" and not stage.up_to_date():
+            continue
+        folder = stage.folder
+        who = {"scenario": settings.scenario, "method": name, "seed": seed, "budget": budget}
         rows = read_measurements(folder / "measurements.parquet").to_pylist()
         results += [{**who, **row} for row in rows if row["epoch"]]
         points = read_curves(folder / "curves.parquet").to_pylist()

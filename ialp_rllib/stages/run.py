@@ -150,7 +150,7 @@ STAGES = {
     "adapt": StageSpec(
         _adapt_needs,
         lambda s: [s.agent, s.adapt, s.evaluate, s.seeds, plugin_content(s, s.adapt.methods)],
-        _parts("*/seed-*"),
+        (*_parts("*/seed-*"), *_parts("*/updates/seed-*")),
         in_parts=True,
     ),
     "report": StageSpec(

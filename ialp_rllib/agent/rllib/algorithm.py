@@ -66,7 +66,7 @@ class IALP(Algorithm):
             self.replay = config.buffer_class.from_settings(config.agent, seed)
         self.env_steps = self.updates = self.judge_prompts = 0
         self.judge_seconds = self.reward_sum = 0.0
-        self.temperature = 1.0  # of the sampled policy in evaluations
+        self.temperature, self.chooses_temperature = 1.0, True  # of the sampled policy in evaluations
         self.sessions: list[dict[str, Any]] = []  # of the greedy policy in the latest evaluation
         self._learnt = False  # since the last report
         self.rounds = config.rounds

@@ -13,11 +13,11 @@ from ray.rllib.utils.from_config import NotProvided
 
 from ialp_rllib.agent.policy.replay import ColumnarReplay
 from ialp_rllib.agent.rllib.learner import IALPLearner
-from ialp_rllib.agent.rllib.measuring import measure_both
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from ialp_rllib.agent.rllib.names import AGENT_FIELDS, KEYS_OF_RLLIB, SHARED, UNUSED, checked, nearest, plain, searched
 from ialp_rllib.agent.rllib.objectives import Objective, actor_critic
 from ialp_rllib.agent.rllib.runner import ColumnarEnvRunner
+from ialp_rllib.agent.rllib.temperature import evaluate
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AgentSettings
 
@@ -54,6 +54,8 @@ class IALPConfig(AlgorithmConfig):
         proposals: strategy of the proposals during training: ``sampled``, ``top`` or ``mix``.
         features: further entries of ``model_config``, see :func:`ialp_rllib.agent.policy.features.features`.
         evaluation_seed: seed of every evaluation.
+        validation: what ``env_config`` of the validation world has beside that of evaluations; empty: there is none.
+        temperatures: among which the validation world chooses one for the sampled policy, see :mod:`.temperature`.
         cold: items of which evaluations report the share among the recommendations (``catalogue.cold_items``).
         given: names of :data:`SHARED` that :meth:`training` was called with.
     """
@@ -76,6 +78,8 @@ class IALPConfig(AlgorithmConfig):
         self.proposals = "sampled"
         self.features: dict[str, Any] = {}  # a dict, because RLlib compares attributes with ==, which fails for arrays
         self.evaluation_seed = 12345
+        self.validation: dict[str, Any] = {}
+        self.temperatures: tuple[float, ...] = (1.0,)
         self.cold: tuple[int, ...] = ()
         self.given: list[str] = []
         own = tuple(vars(self))
@@ -83,7 +87,7 @@ class IALPConfig(AlgorithmConfig):
         self.env_runner_cls = ColumnarEnvRunner
         self.num_env_runners = 0
         self.rollout_fragment_length = 1
-        self.custom_evaluation_function = measure_both
+        self.custom_evaluation_function = evaluate
         self.grad_clip_by = "global_norm"
         self.own = (*own, "own")
         self._mirror()

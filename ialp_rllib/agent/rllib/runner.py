@@ -84,19 +84,31 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     env: Any
     module: Any
     _observation: np.ndarray
+    _validation: Any = None
 
     def make_env(self) -> None:
         # gym.make_vec would wrap the environment in DictInfoToList, a Python loop over environments in every step.
         if self.env is not None:
             self.env.close()
         config = self.config
-        creator = private.registered_env(config.env) if isinstance(config.env, str) else config.env
         seed = (config.seed or 0) + 1000 * (self.worker_index or 0)
-        self.env = creator({**config.env_config, "num_envs": config.num_envs_per_env_runner})
-        suit_runner(self.env, config.agent, config.candidates)
+        self.env = self._create_env({}, config.num_envs_per_env_runner)
         self.num_envs = self.env.num_envs
         self._env_seed = seed
         self._needs_initial_reset = True
+
+    def _create_env(self, changes: dict[str, Any], count: int) -> Any:
+        config = self.config
+        creator = private.registered_env(config.env) if isinstance(config.env, str) else config.env
+        env = creator({**config.env_config, **changes, "num_envs": count})
+        suit_runner(env, config.agent, config.candidates)
+        return env
+
+    def validation_env(self, count: int) -> Any:
+        """``count`` environments of the validation world (``config.validation``), the same at every call."""
+        if self._validation is None or self._validation.num_envs != count:
+            self._validation = self._create_env(self.config.validation, count)
+        return self._validation
 
     def _reset_env(self) -> None:
         seed = self._env_seed if self._needs_initial_reset else None

@@ -26,7 +26,7 @@ from ialp_rllib.settings.warm import WarmSettings
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """Evaluation of a policy in the test world."""
+    """Evaluation of a policy, in the test world or in the validation world."""
 
     episodes: int = setting(
         232,
@@ -40,6 +40,12 @@ class EvaluateSettings:
     )
     seed: int = setting(
         12345, "Random seed of the episodes and of their users, the same for every method.", low=0, advanced=True
+    )
+    world: str = setting(
+        "test",
+        "The world that results are measured in. test: test world. valid: validation world, to choose settings by.",
+        choices=("test", "valid"),
+        advanced=True,
     )
     temperatures: tuple[float, ...] = setting(
         (1.0, 0.7, 0.5, 0.35, 0.25),

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
@@ -118,9 +120,8 @@ def train_job(
             measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
             measure_end=equal_samples,
             measure_every=settings.evaluate.every if method(name).learns else 0,
-            logs=run.root
-            / "logs"
-            / Path(*stage.folder.parts[-2 if equal_samples else -3 :]),  # of its own for every trial of a study, too
+            # of its own for every trial of a study, too
+            logs=run.root / "logs" / Path(*stage.folder.parts[-2 if equal_samples else -3 :]),
             method=name,
             item_ids=run.catalogue.item_ids,
             user_ids=run.catalogue.user_ids,
@@ -136,7 +137,11 @@ def method_config(
 ) -> IALPConfig:
     """The algorithm's configuration for one method: the shared one, its start weights, and its way to act."""
     spec, view = method(name), catalogue.visible()
-    worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in ("train", "test")}
+    evaluate = settings.evaluate
+    # A judge that selects would be asked for every temperature.
+    validates = not spec.judge_selects and len(evaluate.temperatures) > 1 and len(catalogue.valid_users) > 0
+    splits = sorted({"train", evaluate.world, *(["valid"] if validates else [])})
+    worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in splits}
 
     def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv:
         world, feedback = worlds[context["split"]], context["feedback"]
@@ -157,6 +162,9 @@ def method_config(
         features={**config.features, **(resolve(spec.features)(settings, view, root) if spec.features else {})},
         candidates=settings.judge.candidates if spec.judge_selects else 0,
         proposals=settings.pretrain.proposals,
+        validation={"split": "valid"} if validates else {},
+        temperatures=evaluate.temperatures,
+        cold=tuple(np.flatnonzero(catalogue.cold).tolist()),
     )
-    config.with_evaluation(env_config("test", settings.agent), settings.evaluate.episodes)
+    config.with_evaluation(env_config(evaluate.world, settings.agent), evaluate.episodes)
     return config

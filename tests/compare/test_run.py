@@ -65,7 +65,7 @@ def test_results_of_all_runs(compared):
     assert analysis.costs.set_index("method").loc["a2c", "env_steps"] == 256.0
     assert (measured.costs.loc[measured.costs["method"] == "a2c", "cpu_seconds"] > 0).all()
     assert measured.costs["judge_prompts"].sum() == 0 and 0 < measured.random["sample"] < 10
-    assert pq.read_table(compared / "comparison" / "results.parquet").num_rows == 32
+    assert pq.read_table(compared / "comparison" / "results.parquet").num_rows == 32 + 2 * 3 * 2  # a2c at equal updates
     assert "A2C" in Page((compared / "comparison" / "index.html").read_text()).text
 
 

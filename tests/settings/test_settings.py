@@ -69,7 +69,7 @@ SUGGESTIONS = {  # unknown key -> what is expected in its place
     "judge.alpha": "adapt.alpha?",
     "users.patience.strength": "users.segments.strength or users.drift.strength or users.patience.start?",
     "agent.lr": "agent.actor_lr or agent.critic_lr?",
-    "evaluate.x": "one of episodes, every, seed",
+    "evaluate.x": "one of episodes, every, seed, world, temperatures",
 }
 
 

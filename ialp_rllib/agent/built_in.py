@@ -68,6 +68,18 @@ ENTRIES = {
         reference=True,
         worlds=("sequence",),
     ),
+    "judge_direct": Method(
+        "Judge",
+        "the judge itself as policy: an oracle over all items, an LLM by knockout over a shortlist of popular items",
+        about="The judge recommends by itself, without a policy: what it knows, before anything is learnt from it.",
+        learns=False,
+        judge_plays=True,
+        module="ialp_rllib.agent.rllib.references:JudgeModule",
+        settings=("judge.min_rating", "judge.shortlist"),
+        data="judge",
+        reference=True,
+        worlds=("sequence",),
+    ),
     "dqn": Method(
         "DQN",
         "Mnih et al. 2015, double (van Hasselt et al. 2016), dueling (Wang et al. 2016), from random weights",

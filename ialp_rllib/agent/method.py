@@ -28,6 +28,7 @@ class Method:
         learns: whether it learns online.
         judge_selects: whether the judge selects the item that is shown from k candidates of the policy, online and
             during evaluation.
+        judge_plays: whether the judge itself recommends, see :mod:`ialp_rllib.agent.envs.judge_played`.
         module: RLModule class with the networks and the action selection, a subclass of
             :class:`ialp_rllib.agent.rllib.modules.ActorCriticModule`.
         objective: loss function, see :mod:`ialp_rllib.agent.rllib.objectives`.
@@ -52,6 +53,7 @@ class Method:
     mixture: bool = False
     learns: bool = True
     judge_selects: bool = False
+    judge_plays: bool = False
     module: Any = "ialp_rllib.agent.rllib.modules:ActorCriticModule"
     objective: Any = "ialp_rllib.agent.rllib.objectives:actor_critic"
     buffer: Any = "ialp_rllib.agent.policy.replay:ColumnarReplay"
@@ -66,6 +68,11 @@ class Method:
     def pretrained(self) -> bool:
         """Whether it starts from the policy that was pre-trained on the judge's answers."""
         return self.start == "pretrain"
+
+    @property
+    def judge_online(self) -> bool:
+        """Whether a judge is asked while users are simulated."""
+        return self.judge_selects or self.judge_plays
 
     @property
     def learns_from_judge(self) -> bool:

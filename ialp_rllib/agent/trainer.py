@@ -91,7 +91,8 @@ def train(
 
     Returns:
         What it took, over all sessions and without measurements: ``env_steps``, ``updates``, ``train_seconds`` and,
-        where a judge was asked, ``judge_prompts`` and the ``judge_seconds`` that training waited for it; and
+        where a judge was asked, ``judge_prompts`` and the ``judge_seconds`` that training waited for it
+        and ``measuring_prompts``, those of the measurements of this session; and
         ``warnings``: what was damaged or left aside when the training was resumed.
 
     Raises:
@@ -106,6 +107,8 @@ def train(
         training = _Training(algorithm, config, plan, report)
         training.run()
         taken = {k: v for k, v in algorithm.progress().items() if k in TAKEN}
+        if algorithm.measuring_prompts:
+            taken["measuring_prompts"] = algorithm.measuring_prompts
         return {**taken, "train_seconds": training.seconds, "warnings": training.checkpoints.warnings}
     finally:
         algorithm.stop()

@@ -231,9 +231,9 @@ class AdaptSettings:
             *("random", "popularity", "best_list", "warm", "model_greedy"),
             *("a2c", "ialp", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
         ),
-        "Methods to run: any of random, popularity, best_list, warm, model_greedy, dqn, pg, a2c, ialp, llm_online, "
-        "warm_ft, warm_ap, aialp_ft, aialp_ap, and those of `plugins`. best_list, model_greedy, warm, warm_ft and "
-        "warm_ap exist in sequence worlds only.",
+        "Methods to run: any of random, popularity, best_list, warm, model_greedy, judge_direct, dqn, pg, a2c, ialp, "
+        "llm_online, warm_ft, warm_ap, aialp_ft, aialp_ap, and those of `plugins`. best_list, model_greedy, "
+        "judge_direct, warm, warm_ft and warm_ap exist in sequence worlds only.",
     )
     plugins: tuple[str, ...] = setting(
         (), "Python modules that register further methods; installed, or on PYTHONPATH.", advanced=True

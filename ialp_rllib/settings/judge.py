@@ -133,6 +133,14 @@ class JudgeSettings:
         choices=("auto", "on", "off"),
     )
     candidates: int = setting(10, "Candidates per prompt, k; one more label is None.", low=2, high=25)
+    shortlist: int = setting(
+        50,
+        "Items among which an LLM that recommends by itself (method judge_direct) chooses: the most popular ones that "
+        "the session does not hold.",
+        low=2,
+        high=100_000,
+        advanced=True,
+    )
     history: int = setting(10, "Number of most recent items of the history in the prompt.", low=1, high=1000)
     platform: str = setting("a shop", "Name of the platform in the prompt: `You are a user of {platform}`.")
     item_noun: str = setting("item", "Noun for an item in the prompt, e.g. track or product.")

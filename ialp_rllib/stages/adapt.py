@@ -11,10 +11,12 @@ import numpy as np
 
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
+from ialp_rllib.agent.envs.judge_played import JudgePlayedVectorEnv
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
 from ialp_rllib.agent.methods import OWN_SETTINGS, chosen_methods, method, options, resolve
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.progress import Progress
@@ -43,11 +45,11 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         for budget in budgets_of(settings, name)
     }
     left = [job for job, stage in stages.items() if not stage.up_to_date()]
-    judge = _online_judge(run) if any(method(name).judge_selects for name, _, _ in left) else None
+    judge = _online_judge(run) if any(method(name).judge_online for name, _, _ in left) else None
     try:
         jobs, folders = [], []
         for name, seed, budget in left:
-            stage, asked = stages[name, seed, budget], judge if method(name).judge_selects else None
+            stage, asked = stages[name, seed, budget], judge if method(name).judge_online else None
             jobs.append((settings, str(run.root), stage, name, seed, None, asked, budget))
             suffix = "" if budget == "samples" else ", equal updates"
             folders.append((f"{name}, seed {seed}{suffix}", stage.folder))
@@ -79,6 +81,8 @@ def job_stage(run: RunFolder, name: str, seed: int, budget: str = "samples") -> 
         before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
     if method(name).start == "warm":
         before.append(fingerprint(warm_settings(settings)))
+    if method(name).judge_plays:
+        before += [run.fingerprints["tune"]]
     if method(name).judge_selects:  # the fingerprint of `tune` covers the judge's settings, too
         before += [run.fingerprints["tune"], settings.pretrain.proposals]
     own = plugin_content(settings, [name])
@@ -128,6 +132,8 @@ def train_job(
             identity=stage.fingerprint,
         )
         taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
+        if method(name).judge_plays:
+            taken["shortlist"] = run.catalogue.n_items if settings.judge.is_oracle else settings.judge.shortlist
         stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)
     return list(taken["warnings"])
 
@@ -138,15 +144,20 @@ def method_config(
     """The algorithm's configuration for one method: the shared one, its start weights, and its way to act."""
     spec, view = method(name), catalogue.visible()
     evaluate = settings.evaluate
-    # A judge that selects would be asked for every temperature.
-    validates = not spec.judge_selects and len(evaluate.temperatures) > 1 and len(catalogue.valid_users) > 0
+    # A judge would be asked for every temperature.
+    validates = not spec.judge_online and len(evaluate.temperatures) > 1 and len(catalogue.valid_users) > 0
     splits = sorted({"train", evaluate.world, *(["valid"] if validates else [])})
     worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in splits}
 
-    def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv:
+    def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv | JudgePlayedVectorEnv:
         world, feedback = worlds[context["split"]], context["feedback"]
         users = UserVectorEnv(world, context["num_envs"], context["history"], "same_step", feedback=feedback)
-        return users if judge is None else JudgedUserVectorEnv(users, judge, settings.judge.candidates)
+        if judge is None:
+            return users
+        if spec.judge_plays:
+            popular = popularity(view, settings.judge.min_rating)
+            return JudgePlayedVectorEnv(users, judge, popular, settings.judge.shortlist, settings.judge.candidates)
+        return JudgedUserVectorEnv(users, judge, settings.judge.candidates)
 
     config = base_config(settings, view, make_env)
     theta = str(root / spec.start / f"seed-{seed}" / "policy.safetensors") if spec.start else ""

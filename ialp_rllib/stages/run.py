@@ -62,6 +62,7 @@ def _judge(settings: Settings) -> Any:
         "memory_share": 1.0,
         "cache": "",
         "allow_chance": False,
+        "shortlist": 2,  # of one method, which reads it by itself
     }
     speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     tune = replace(settings.judge.tune, checkpoint_every=1, max_skipped=0)
@@ -91,7 +92,7 @@ def _judge_needs(*names: str) -> Callable[[Settings], tuple[str, ...]]:
 def _adapt_needs(settings: Settings) -> tuple[str, ...]:
     """Methods that start from random weights and choose items themselves need no judge."""
     methods = chosen_methods(settings).values()
-    judge = ("tune",) if any(m.judge_selects for m in methods) else ()
+    judge = ("tune",) if any(m.judge_online for m in methods) else ()
     starts = {m.start for m in methods} - {""}
     return ("prepare", "users", *judge, *sorted(starts))
 

@@ -65,6 +65,7 @@ class IALP(Algorithm):
         else:
             self.replay = config.buffer_class.from_settings(config.agent, seed)
         self.env_steps = self.updates = self.judge_prompts = 0
+        self.measuring_prompts = 0  # asked in evaluations of this process
         self.judge_seconds = self.reward_sum = 0.0
         self.temperature, self.chooses_temperature = 1.0, True  # of the sampled policy in evaluations
         self.sessions: list[dict[str, Any]] = []  # of the greedy policy in the latest evaluation

@@ -30,6 +30,7 @@ class Episodes(NamedTuple):
         items: ``(T, N)``, the items that were recommended.
         rewards: ``(T, N) float64``, 0 after the end of an episode.
         running: ``(T, N) bool``, whether the episode had not ended before the step.
+        prompts: number of prompts to a judge.
     """
 
     user: np.ndarray
@@ -37,6 +38,7 @@ class Episodes(NamedTuple):
     items: np.ndarray
     rewards: np.ndarray
     running: np.ndarray
+    prompts: int = 0
 
     @property
     def returns(self) -> np.ndarray:
@@ -95,6 +97,7 @@ def measure_both(algorithm: Algorithm, runners: Any) -> tuple[dict[str, Any], in
             raise RuntimeError("no evaluation runner answered")
         results[mode], episodes = parts[0]  # all runners play the same episodes
         steps += int(episodes.lengths.sum())
+        algorithm.measuring_prompts += episodes.prompts
         if mode == "greedy":
             results |= _as_rllib(episodes)
             algorithm.sessions = episodes.examples()
@@ -185,6 +188,7 @@ def play(runner: Any, env: Any, starts: np.ndarray, seed: int, act: Callable[[Te
     user, start = env.sim.user.copy(), env.sim.session[:, -1].copy()
     running = np.ones(len(starts), bool)
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    prompts = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         while running.any():
@@ -192,9 +196,10 @@ def play(runner: Any, env: Any, starts: np.ndarray, seed: int, act: Callable[[Te
             observation, reward, terminated, truncated, info = env.step(actions)
             shown = info.get("action", actions)  # a judge may have selected among candidates
             steps.append((shown, np.where(running, reward, 0).astype(np.float64), running))
+            prompts += info.get("prompts", 0)
             running = running & ~(terminated | truncated)
     items, rewards, was_running = (np.stack(part) for part in zip(*steps, strict=True))
-    return Episodes(user, start, items, rewards, was_running)
+    return Episodes(user, start, items, rewards, was_running, prompts)
 
 
 def act_at(module: Any, observation: Tensor, temperature: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ialp_rllib.agent.envs.judge_played import GREEDY, SAMPLED
 from ialp_rllib.agent.policy.acting import in_order
 from ialp_rllib.agent.policy.networks import NetworkConfig, decode_items, mask
 from ialp_rllib.agent.policy.references import train_model
@@ -26,6 +27,13 @@ class ListModule(FixedModule):
 
     def acting_probs(self, observation: Tensor) -> Tensor:
         return in_order(self.scores, observation, self.recent)[1]
+
+
+class JudgeModule(FixedModule):
+    """Stands where a judge recommends by itself: says only whether greedily or sampled (:mod:`..envs.judge_played`)."""
+
+    def select(self, observation: Tensor, mode: str) -> Tensor:
+        return torch.full((len(observation),), GREEDY if mode == "greedy" else SAMPLED)
 
 
 class UserModelModule(ActorCriticModule):

@@ -16,7 +16,6 @@ from typing import Any
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.settings.judge import ORACLE
 
-BASELINE = "a2c"
 REJECTED, TEST_TRUTH = "+r", " †"
 _ABOUT = {
     REJECTED: "+r: pre-training also learns from the candidates that the judge rejected, which is not published.",

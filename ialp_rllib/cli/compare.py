@@ -104,6 +104,11 @@ def compare(
         if measurements.missing:
             missing = missing_text(measurements.missing)
             console.messages.print(Text.assemble(("not finished", "yellow"), f" {missing}"), soft_wrap=True)
+        if measurements.missing_updates:
+            missing = missing_text(measurements.missing_updates)
+            console.messages.print(
+                Text.assemble(("not finished with equal updates", "yellow"), f" {missing}"), soft_wrap=True
+            )
         if select and measurements.selection:
             _show_choice(measurements.selection)
         _show(analysis)

@@ -21,6 +21,7 @@ from ialp_rllib.report.kit.names import method_order
 from ialp_rllib.results.schemas import check_curves, check_results, of_budget, read_curves
 from ialp_rllib.settings import Departure, departures, to_dict
 from ialp_rllib.stages.adapt import job_stage
+from ialp_rllib.stages.budgets import budgets_of
 from ialp_rllib.stages.gather import gather, notes, versions
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_manifest
@@ -46,6 +47,7 @@ class Measurements:
         settings: scenario -> its settings as nested plain data.
         departures: scenario -> in what it differs from the publication.
         missing: (scenario, method, seed) of the training runs that are not finished.
+        missing_updates: the same of those with equal updates, where the one with equal samples is finished.
         notes: limitations of the results that a reader must know.
         selection: what was chosen among the variants in the validation world (:func:`.selection.choose`), or None.
         variants: name of a varied scenario -> (scenario, label of the variant).
@@ -62,6 +64,7 @@ class Measurements:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     departures: Mapping[str, Sequence[Departure]] = field(default_factory=dict)
     missing: tuple[tuple[str, str, int], ...] = ()
+    missing_updates: tuple[tuple[str, str, int], ...] = ()
     notes: tuple[str, ...] = ()
     selection: Mapping[str, Any] | None = None
     variants: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -130,6 +133,9 @@ def collect(plan: Comparison) -> Measurements:
         settings=_settings(plan),
         departures={name: departures(parts[0].settings) for name, parts in plan.scenarios().items()},
         missing=tuple((scenario[name], *job) for name, job in jobs if job not in finished[name]),
+        missing_updates=tuple(
+            (scenario[n], *job) for n, job in jobs if job in finished[n] and _half(plan.runs[n], *job)
+        ),
         variants={name: (base, variant.label) for name, (base, variant) in plan.variants.items()},
         notes=tuple(_notes(plan)),
         versions={**versions(), "scipy": version("scipy")},
@@ -147,9 +153,15 @@ def _settings(plan: Comparison) -> dict[str, dict[str, Any]]:
     return settings
 
 
+def _half(run: RunFolder, name: str, seed: int) -> bool:
+    """Whether a training run with another budget than equal samples is not finished."""
+    budgets = budgets_of(run.settings, name)
+    return not all(job_stage(run, name, seed, budget).up_to_date() for budget in budgets)
+
+
 def _levels(run: RunFolder) -> tuple[float, float]:
     """Returns of random recommendations and of the best known policy, NaN where they are not known."""
-    facts, world = run.facts("users"), getattr(run.settings.evaluate, "world", "test")
+    facts, world = run.facts("users"), run.settings.evaluate.world
     random = facts.get(f"{world}_random_policy", {}).get("return", np.nan)
     best = facts.get(f"greedy_on_{world}_model", {}).get("return", np.nan)
     if world == "test":

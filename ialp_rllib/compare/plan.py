@@ -136,18 +136,16 @@ def plan_comparison(
             if name == FOLDER:
                 problem = f"is named {name!r}, like the folder of the results"
                 raise InputError(f"scenario {scenario!r}", problem, "another name")
-            budgets: dict[str, Any] = {"budgets": BUDGETS}
-            own_world: dict[str, Any] = {"world": world} if world and hasattr(plain.evaluate, "world") else {}
             adapt = dataclasses.replace(plain.adapt, methods=chosen or default_methods(plain))
-            if "adapt.budgets" not in keys and hasattr(adapt, "budgets"):
-                adapt = dataclasses.replace(adapt, **budgets)
+            if "adapt.budgets" not in keys:
+                adapt = dataclasses.replace(adapt, budgets=BUDGETS)
             settings = dataclasses.replace(
                 plain,
                 scenario=name,
                 seeds=tuple(range(seeds)),
                 adapt=adapt,
                 catalogue=dataclasses.replace(plain.catalogue, data=folder) if folder else plain.catalogue,
-                evaluate=dataclasses.replace(plain.evaluate, **own_world),
+                evaluate=dataclasses.replace(plain.evaluate, world=world or plain.evaluate.world),
             )
             names.append(name)
             for key, part in folds.by_part(settings, fixed_split).items():
@@ -163,7 +161,7 @@ def plan_comparison(
 
 
 def _one_world(runs: dict[str, RunFolder]) -> str:
-    worlds = {name: getattr(run.settings.evaluate, "world", "test") for name, run in runs.items()}
+    worlds = {name: run.settings.evaluate.world for name, run in runs.items()}
     if len(set(worlds.values())) > 1:
         problem = ", ".join(f"{world} in {name}" for name, world in worlds.items())
         raise InputError("evaluate.world", f"is {problem}", "the same world in all scenarios that are compared")

@@ -68,9 +68,8 @@ def choose(plan: Comparison, measurements: Measurements) -> dict[str, Any]:
 def _fingerprints(plan: Comparison) -> dict[str, str]:
     """Name of a run -> fingerprint of all that its results depend on, except the world that they are measured in."""
     found = {}
-    world: dict[str, Any] = {"world": "test"}
     for name, run in plan.runs.items():
-        settings = replace(run.settings, evaluate=replace(run.settings.evaluate, **world))
+        settings = replace(run.settings, evaluate=replace(run.settings.evaluate, world="test"))
         found[name] = RunFolder(settings, run.root).fingerprints["adapt"]
     return found
 

@@ -65,7 +65,12 @@ def test_results_of_all_runs(compared):
     assert analysis.costs.set_index("method").loc["a2c", "env_steps"] == 256.0
     assert (measured.costs.loc[measured.costs["method"] == "a2c", "cpu_seconds"] > 0).all()
     assert measured.costs["judge_prompts"].sum() == 0 and 0 < measured.random["sample"] < 10
-    assert pq.read_table(compared / "comparison" / "results.parquet").num_rows == 32 + 2 * 3 * 2  # a2c at equal updates
+    assert measured.missing_updates == ()
+    equal = analysis.budgets.query("epoch == '1' and policy == 'greedy'").set_index("method")
+    assert equal.loc["a2c", ["samples_updates", "updates_updates"]].tolist() == [2.0, 64.0]
+    assert equal.loc["popularity", "updates_return"] == equal.loc["popularity", "samples_return"]
+    rows = 32 + 2 * 3 * 2  # A2C with equal updates: seeds, epochs, policies
+    assert pq.read_table(compared / "comparison" / "results.parquet").num_rows == rows
     assert "A2C" in Page((compared / "comparison" / "index.html").read_text()).text
 
 

@@ -89,6 +89,21 @@ def test_a_judge_of_each_part(tmp_path):
     assert [run.settings.judge.model for run in plan.runs.values()] == [f"{tmp_path}/judge-0", f"{tmp_path}/judge-1"]
 
 
+def test_both_budgets_unless_others_are_set(tmp_path):
+    def budgets(*overrides: str) -> tuple[str, ...]:
+        plan = plan_comparison(["sample"], tmp_path, seeds=1, overrides=overrides)
+        return plan.runs["sample"].settings.adapt.budgets
+
+    assert budgets() == ("samples", "updates") and budgets("adapt.budgets=[samples]") == ("samples",)
+
+
+def test_all_scenarios_are_measured_in_the_same_world(tmp_path):
+    valid = ["sample:evaluate.world=valid"]
+    assert plan_comparison(["sample"], tmp_path, overrides=valid).world == "valid"
+    with pytest.raises(InputError, match=r"is valid in sample.*test in coat"):
+        plan_comparison(["sample", "coat"], tmp_path, overrides=valid, data=[f"coat={tmp_path}"])
+
+
 def test_finished_stages_with_equal_fingerprints_are_copied(tmp_path):
     plan = plan_comparison(["sample"], tmp_path, seeds=1, methods="a2c,aialp_ap", vary=["adapt.alpha.start=[0.1, 0.5]"])
     first, second = plan.runs.values()

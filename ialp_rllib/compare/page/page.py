@@ -123,6 +123,8 @@ def _notes(measurements: Measurements, analysis: Analysis) -> list[str]:
     texts = []
     if measurements.missing:
         texts.append(f"Not finished, and not included: {missing_text(measurements.missing)}.")
+    if measurements.missing_updates:
+        texts.append(f"Not finished with equal updates: {missing_text(measurements.missing_updates)}.")
     fewest, most = int(analysis.summary["seeds"].min()), int(analysis.summary["seeds"].max())
     if most < MIN_SEEDS:
         plural = "s" if most > 1 else ""

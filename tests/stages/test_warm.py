@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ialp_rllib.agent.policy.networks import ActorCritic
 from ialp_rllib.agent.policy.saved import load_policy
 from ialp_rllib.agent.policy.warm import divide_logits
+from ialp_rllib.agent.rllib.modules import fill, load_weights
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
@@ -51,6 +53,8 @@ def test_a_seed_leaves_a_policy_its_curve_and_how_it_was_chosen(run: RunFolder) 
     curve = read_curves(stage.folder / "curves.parquet")
     assert curve["updates"].to_pylist() == [row["updates"] for row in facts["curve"]]
     assert sorted(path.name for path in stage.folder.iterdir() if path.is_dir()) == []
+    weights = str(stage.folder / "policy.safetensors")
+    fill(ActorCritic(warm.network_of(run.settings, run.catalogue)), load_weights(weights), weights)  # as warm_ft does
     policy = load_policy(stage.folder)
     assert len(policy.recommend([run.catalogue.item_ids[0]], 5)) == 5
     again = warm.WarmStart(

@@ -39,10 +39,9 @@ class Measurements:
         results = {row["policy"]: row for row in self.rows[-2:]} if again else algorithm.evaluate()["env_runners"]
         if epoch in SESSION_EPOCHS:
             self.sessions += [{"epoch": epoch, **row} for row in algorithm.sessions]
-        config = algorithm.config
         place = {"env_steps": algorithm.env_steps, "updates": algorithm.updates}
         points = []
-        if not (again or self.rows or config.learns or config.candidates):
+        if not (again or self.rows or algorithm.config.learns or algorithm.measuring_prompts):
             earned = measure_training_world(algorithm, int(results["greedy"]["episodes"]))
             points.append({"series": "train", **place, **earned, **costs})
         for policy in ("greedy", "sampled"):

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from ialp_rllib.report.kit import svg
 from ialp_rllib.report.kit.figures import thousands
 from ialp_rllib.report.kit.names import label, method_order, method_styles
+from ialp_rllib.report.kit.references import untrained
 from ialp_rllib.report.run.first_weeks import balance
 
 _SIZE = (5.1, 3.6)
@@ -50,8 +51,9 @@ def balance_figure(lines: Mapping[str, pd.DataFrame], rates: Mapping[str, float]
     for name, line in lines.items():
         against = balance(line, rates[bar])
         drawn[name] = (against.steps, against.ahead)
-    below = [min(y) for name, (_, y) in drawn.items() if name in lines]
-    above = [max(y) for name, (_, y) in drawn.items() if name in lines]
+    late = untrained(lines)  # far below for long: the others set the scale where there are some
+    shown = [y for name, (_, y) in drawn.items() if name in lines and (name not in late or len(late) == len(lines))]
+    below, above = [min(y) for y in shown], [max(y) for y in shown]
     room = 0.12 * (max([0.0, *above]) - min([0.0, *below]))
     limits = (min([0.0, *below]) - room, max([0.0, *above]) + room)
     title = f"Ahead of or behind {label(bar)}"

@@ -84,7 +84,7 @@ def weeks_section(results: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any]
     rows = []
     for style in method_styles([*lines, *reach["method"]]).values():
         steps = reach[reach["method"] == style.id].set_index("reference")["steps"]
-        row = {"behind": "", "worth": "", "level": "", "method": style}
+        row = {"behind": "", "worth": [], "level": "", "method": style}
         row |= {"reach": [_steps(steps.get(name, np.nan)) for name in targets["reference"]]}
         if bar and style.id in lines:
             row |= _balance(first_weeks.balance(lines[style.id], rates[bar]), rates[bar])
@@ -103,12 +103,13 @@ def _steps(steps: float) -> str:
     return "never" if np.isinf(steps) else "at once" if steps == 0 else format_count(steps)
 
 
-def _balance(against: first_weeks.Balance, rate: float) -> dict[str, str]:
+def _balance(against: first_weeks.Balance, rate: float) -> dict[str, Any]:
     if against.most_behind == 0:
-        return {"behind": "0", "worth": "", "level": "never behind"}
-    worth = f"{format_count(against.most_behind / rate)} recommendations, by step {format_count(against.at)}"
+        return {"behind": "0", "worth": [], "level": "never behind"}
+    worth = [f"{format_count(against.most_behind / rate)} recommendations"] if rate > 0 else []
+    worth.append(f"by step {format_count(against.at)}")
     level = f"{format_count(against.level)} steps" if np.isfinite(against.level) else "not in this run"
-    return {"behind": format_count(against.most_behind), "worth": worth if rate > 0 else "", "level": level}
+    return {"behind": format_count(against.most_behind), "worth": worth, "level": level}
 
 
 def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

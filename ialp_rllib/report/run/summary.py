@@ -113,10 +113,17 @@ def _above_references(table: pd.DataFrame) -> list[str]:
         if at_epoch.empty or bars.empty:
             continue
         bar = bars.loc[bars["return"].idxmax()]
-        above = at_epoch[at_epoch["return"] > bar["return"]]
+        higher = at_epoch[at_epoch["return"] > bar["return"]]
+        lowest = np.where(higher["seeds"] == 1, higher["users_low"], higher["return_low"])
+        level = lowest <= bar["return"]  # the interval of the method's mean holds the reference's
+        above, near = (
+            [f"{label(row['method'])} (R {format_number(row['return'])})" for _, row in part.iterrows()]
+            for part in (higher[~level], higher[level])
+        )
         rest = f"above the best reference, {label(bar['method'])} (R {format_number(bar['return'])})"
-        names = [f"{label(row['method'])} (R {format_number(row['return'])})" for _, row in above.iterrows()]
-        subject = f"{_listed(names)} {'is' if len(names) == 1 else 'are'}" if names else "no method is"
+        subject = f"{_listed(above)} {'is' if len(above) == 1 else 'are'}" if above else "no method is"
+        if near:
+            rest += f"; {_listed(near)} {'is' if len(near) == 1 else 'are'} level with it, within the interval"
         clauses.append((when, subject, rest))
     if len(clauses) == 2 and clauses[0][1:] == clauses[1][1:] and clauses[0][1] == "no method is":
         return [f"No method is {clauses[0][2]}, neither before any online step nor at the end."]

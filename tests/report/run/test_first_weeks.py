@@ -71,6 +71,7 @@ def test_the_section_holds_the_numbers(world: tuple[pd.DataFrame, pd.DataFrame])
     against = first_weeks.balance(lines["a2c"], rates["warm"])
     assert rows["a2c"]["behind"] == f"{against.most_behind:,.0f}" and against.most_behind > 1000
     assert f"{against.most_behind / rates['warm']:,.0f} recommendations" in rows["a2c"]["worth"]
+    assert f"by step {against.at:,.0f}" in rows["a2c"]["worth"]
     assert rows["a2c"]["level"] == "not in this run"
     assert rows["warm_ft"]["level"] == "never behind" and rows["warm_ft"]["behind"] == "0"
     assert rows["aialp_ap"]["level"] == f"{first_weeks.balance(lines['aialp_ap'], rates['warm']).level:,.0f} steps"

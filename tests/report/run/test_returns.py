@@ -104,6 +104,9 @@ def test_the_summary_says_whether_a_method_is_above_the_references() -> None:
     assert "Before any online step no method is above the best reference" in above
     assert "At the end A-iALP_ap (R 40.2) is above the best reference" in above
     assert "at the end A-iALP_ap is better than" in above and BETTER in above
+    near = text(world(1, end=34.0))  # of 33.7, with a standard error of 0.4
+    assert "At the end no method is above the best reference" in near
+    assert "; A-iALP_ap (R 34.0) is level with it, within the interval." in near
     assert "5 or more" in text(world(2)) and "corrected" not in text(world(2))
 
 

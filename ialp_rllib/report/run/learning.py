@@ -33,7 +33,7 @@ def curve_groups(curves: pd.DataFrame) -> list[dict[str, Any]]:
     ]
     alpha = figures.alpha_curve(curves)
     if alpha is not None:
-        groups.append({"title": "Schedule of A-iALP_ap's mixture", "figures": [alpha]})
+        groups.append({"title": "Schedule of the mixtures", "figures": [alpha]})
     return [group for group in groups if group["figures"]]
 
 

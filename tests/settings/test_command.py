@@ -78,7 +78,7 @@ def test_the_values_of_a_scenario() -> None:
     shown = rows("--scenario", "coat")
     assert shown["users.horizon"][:2] == ["30 *", "20"]
     assert shown["users.protocol"][:2] == ["transfer", "transfer"]
-    assert shown["users.deepfm.hidden"][:2] == ["[32] *", "[128, 128]"]  # advanced, but the scenario changes it
+    assert shown["users.deepfm.dropout"][:2] == ["0.4 *", "0.0"]  # advanced, but the scenario changes it
     assert "users.deepfm.epochs" not in shown
     assert "* differs from the default" in ialp("agent", "--scenario", "coat").stdout
 

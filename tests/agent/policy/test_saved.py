@@ -81,7 +81,7 @@ def changes(name: str, theta: str) -> dict[str, Any]:
     return found
 
 
-OWN_CODE = ("model_greedy", "judge_direct")  # act by the simulator's model and by the judge, which are not in the folder
+OWN_CODE = ("model_greedy", "judge_direct")  # act by what is not in the policy's folder
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in OWN_CODE])

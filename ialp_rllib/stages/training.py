@@ -71,7 +71,8 @@ def run_jobs(
         for name, folder in named:
             if (folder / PROGRESS).is_file():
                 state = read_json(folder / PROGRESS, ("done", "total"))
-                progress.update(name, state["done"], state["total"])
+                if state["total"]:  # a method that does not learn takes no steps
+                    progress.update(name, state["done"], state["total"])
                 warn(state.get("warnings", ()))
 
     for texts in runtime.run_jobs(function, jobs, poll=poll, gpus=gpus):

@@ -1,4 +1,4 @@
-"""Training runs of stage ``adapt``: equal samples and equal updates, where they are measured, and what takes no steps."""
+"""Training runs of stage ``adapt``: both budgets, the world they are measured in, and what takes no steps."""
 
 from __future__ import annotations
 

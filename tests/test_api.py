@@ -43,7 +43,7 @@ def test_what_a_run_holds(run: api.Run) -> None:
     assert run.curves.columns.tolist() == CURVES.names
     assert len(run.preferences) == 64 * 6
     assert run.items["item_id"][run.preferences["item"]].notna().all()
-    assert len(run.items) == 300 and {"item_id", "genre", "maker", "mood"} == set(run.items.columns)
+    assert len(run.items) == 300 and {"item_id", "genre", "maker", "mood", "is_cold"} == set(run.items.columns)
     assert len(run.interactions) == 13_001
     assert run.settings.adapt.env_steps == 1200
     assert 0 < run.judge["accuracy"] < 1

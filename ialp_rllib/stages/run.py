@@ -14,7 +14,7 @@ import yaml
 
 from ialp_rllib import __version__
 from ialp_rllib.agent.checkpoints.files import CHECKPOINT_FILES
-from ialp_rllib.agent.methods import chosen_methods, load_plugins
+from ialp_rllib.agent.methods import chosen_methods, load_plugins, method, options
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import data_folder, source_files
@@ -78,6 +78,11 @@ def _tuning_data(settings: Settings) -> list[str | None]:
     """Fingerprints of the other runs' data that the judge is tuned on; None for data that are not prepared yet."""
     manifests = [require_intact(Path(run).expanduser() / "prepare") for run in settings.judge.tune.also]
     return [manifest["fingerprint"] if manifest else None for manifest in manifests]
+
+
+def _own_settings(settings: Settings) -> list[dict[str, Any]]:
+    """What the methods of the run read besides the settings that all of them read."""
+    return [options(settings, method(name)) for name in settings.adapt.methods]
 
 
 def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
@@ -150,7 +155,7 @@ STAGES = {
     ),
     "adapt": StageSpec(
         _adapt_needs,
-        lambda s: [s.agent, s.adapt, s.evaluate, s.seeds, plugin_content(s, s.adapt.methods)],
+        lambda s: [s.agent, s.adapt, s.evaluate, s.seeds, _own_settings(s), plugin_content(s, s.adapt.methods)],
         (*_parts("*/seed-*"), *_parts("*/updates/seed-*")),
         in_parts=True,
     ),

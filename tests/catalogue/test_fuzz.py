@@ -88,7 +88,7 @@ def fuzz_tables(plan: Plan, folders: Iterator[Path], seen: Counter) -> None:
     check(plan, TABLES, next(folders), seen)
 
 
-@settings(max_examples=80, **FUZZ)
+@settings(max_examples=140, **FUZZ)
 @given(plan=plans(SCENARIOS))
 def fuzz_settings(plan: Plan, folders: Iterator[Path], seen: Counter) -> None:
     check(plan, SCENARIOS, next(folders), seen)

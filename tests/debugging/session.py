@@ -219,7 +219,8 @@ def check(session: Session, out: Path, engine: str) -> None:
     judge, learner, users = stops[1], stops[2], stops[4]  # the judge's first call is the one in which it is loaded
     assert judge.inside == (kind, "str") and judge.caller == "ialp_rllib.judge.actor"
     assert learner.inside == ("IALPLearner", (32, 22)) and learner.caller.startswith("ray.rllib.core.learner")
-    assert users.inside == ("UserVectorEnv", (40,)) and users.caller.startswith("ialp_rllib.agent.rllib."), users
+    # The first step is one of the 40 episodes at each of five temperatures, in the validation world.
+    assert users.inside == ("UserVectorEnv", (200,)) and users.caller.startswith("ialp_rllib.agent.rllib."), users
     assert (out / "report" / "index.html").is_file()
 
 

@@ -45,6 +45,7 @@ def test_a_judge_at_chance(
     model, out = tmp_path / "model", tmp_path / "run"
     shutil.copytree(package_data("tiny_judge"), model)
     weights = load_file(model / "model.safetensors")
+    torch.manual_seed(1)
     for name, weight in weights.items():
         weights[name] = torch.full_like(weight, torch.nan) if damage == "nan" else torch.randn_like(weight) / 10
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})

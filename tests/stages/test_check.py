@@ -46,7 +46,7 @@ def test_an_intact_run(root: Path, capsys: pytest.CaptureFixture[str], monkeypat
     inspection = inspect(root)
     # settings.yaml; items; curves in the part; curves and the part's manifest in the stage
     assert (inspection.files, inspection.damages, inspection.unlisted) == (5, {}, [])
-    assert inspection.missing == ["users", "tune", "distil", "pretrain", "report"]
+    assert inspection.missing == ["users", "warm", "tune", "distil", "pretrain", "report"]
     code, text = check(root, capsys, monkeypatch)
     assert code == 0 and "5 files" in text and "all as they were written" in text and "not there: users" in text
     assert inspect(root.parent).files == 5  # the folder of several runs

@@ -43,7 +43,7 @@ NOTHING_AGAIN = {
 }
 METHODS = (
     *("random", "popularity", "best_list", "warm", "model_greedy", "dqn", "pg", "a2c", "ialp", "llm_online"),
-    *("warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
+    *("judge_direct", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
 )
 FIXED = {"judge.model": "oracle", "catalogue.log_users": 30}  # a model must exist; 0 users teach nothing
 

@@ -111,10 +111,10 @@ def test_with_an_oracle_the_judges_stages_depend_on_the_users() -> None:
         after = fingerprints(*overrides)
         return {name for name in before if before[name] != after[name]}
 
-    later = set(STAGES) - {"prepare", "users"} | {"llm_online"}
+    later = set(STAGES) - {"prepare", "users", "warm"} | {"llm_online"}
     for override in ("judge.oracle.correlation=0.5", "judge.oracle.errors=item", "judge.oracle.none_below=0.1"):
         assert changed(oracle, "judge.model=oracle", override) == later
         assert changed(llm, override) == set()
-    assert changed(oracle, "judge.model=oracle", "users.seed=3") == later | {"users"}
-    assert changed(llm, "users.seed=3") == {"users", "adapt", "report", "llm_online"}
+    assert changed(oracle, "judge.model=oracle", "users.seed=3") == later | {"users", "warm"}
+    assert changed(llm, "users.seed=3") == {"users", "warm", "adapt", "report", "llm_online"}
     assert needed_stages(load("sample", ["judge.model=oracle"])) == list(STAGES)

@@ -21,7 +21,7 @@ from ialp_rllib.machine import gpus
 from ialp_rllib.report.kit.formatting import format_count
 from ialp_rllib.report.kit.names import label
 
-TABLES = ("table3", "table4", "table5", "ratios", "varied", "beyond")
+TABLES = ("table3", "table4", "table5", "ratios", "budgets", "personal", "varied", "beyond")
 COSTS = ("env_steps", "updates", "cpu_seconds", "pretrain_seconds", "judge_prompts", "judge_seconds", "steps_to_90")
 
 

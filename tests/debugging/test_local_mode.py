@@ -39,7 +39,7 @@ cli.main()
 BREAKS = {
     "environment": ("adapt", "ialp_rllib.users.env", "UserVectorEnv", "step", 60),
     "learner": ("pretrain", "ialp_rllib.agent.rllib.learner", "IALPLearner", "compute_loss_for_module", 10),
-    "judge": ("distil", "ialp_rllib.judge.judge", "Judge", "submit", 2),
+    "judge": ("distil", "ialp_rllib.judge.judge", "LLMJudge", "submit", 2),
 }
 
 

@@ -102,4 +102,6 @@ def _cell(row: pd.Series) -> dict[str, Any]:
 
 
 def _percent(value: float) -> str:
+    if value < -1:  # of next to no gain over random recommendations: any number
+        return "< -100"
     return f"{100 * value:.0f}" if np.isfinite(value) else ABSENT

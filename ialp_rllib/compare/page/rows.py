@@ -17,15 +17,20 @@ from ialp_rllib.results.statistics import BETTER, WORSE
 
 
 def result_groups(table: pd.DataFrame, spec: tables.PublishedTable) -> list[dict[str, Any]]:
-    """Rows of :func:`.tables.results_table` for one policy, grouped by scenario and epoch."""
+    """Rows of :func:`.tables.results_table` for one policy, grouped by scenario and epoch.
+
+    ``published`` is empty in all rows of a table for which nothing is published.
+    """
+    columns = [f"published_{measure}" for measure in RETURNS]
+    printed = columns if table[columns].notna().any(axis=None) else []
     groups: dict[str, list[dict[str, Any]]] = {}
     for _, row in table.iterrows():
         epoch = f", epoch {row['epoch']}" if len(spec.epochs) > 1 else ""
-        groups.setdefault(f"{row['scenario']}{epoch}", []).append(_result(row))
+        groups.setdefault(f"{row['scenario']}{epoch}", []).append(_result(row, printed))
     return [{"name": name, "rows": rows} for name, rows in groups.items()]
 
 
-def _result(row: pd.Series) -> dict[str, Any]:
+def _result(row: pd.Series, printed: list[str]) -> dict[str, Any]:
     run = row["seeds"] > 0
     return {
         "method": _style(row),
@@ -38,7 +43,7 @@ def _result(row: pd.Series) -> dict[str, Any]:
         "ratio": format_number(row["ratio"]) if run and row["reference"] else "",
         "ratio_interval": tables.format_interval(row["ratio_low"], row["ratio_high"]),
         "of": f"of {label(row['reference'])}" if row["reference"] else "",
-        "published": [format_number(row[f"published_{m}"]) for m in RETURNS],
+        "published": [format_number(row[name]) for name in printed],
         "verdict": row["verdict"] if run else "not run",
         "conclusive": _conclusive(row),
     }

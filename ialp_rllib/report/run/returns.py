@@ -138,6 +138,8 @@ def personal_rows(personal: pd.DataFrame) -> list[dict[str, Any]]:
 def _percent(value: Any) -> str:
     if value is None or not np.isfinite(value):
         return ABSENT
+    if value < -1:  # of next to no gain over random recommendations: any number
+        return "< −100%"
     return f"{value:.0%}".replace("-", "−") if abs(value) >= 0.095 else f"{value:.1%}".replace("-", "−")
 
 

@@ -61,9 +61,8 @@ def against_best(
 ) -> pd.DataFrame:
     """Contrast of each method's return with that of the best reference that had the same data.
 
-    The reference with the highest mean is selected before the test. Selecting it biases the contrast in favour of the
-    reference: of k equal ones the best is above an equal method by chance. So p-values of negative differences are
-    multiplied by the number of references that were to choose from (Bonferroni's correction); positive ones need none.
+    The reference with the highest mean is selected before the test, for which p-values are corrected
+    (:func:`ialp_rllib.results.statistics.after_selection`).
 
     Args:
         results: rows of ``results``.
@@ -136,9 +135,8 @@ def contrast_columns(
     for name, values in (("difference", contrasts.difference), ("ratio", contrasts.ratio)):
         for index, suffix in enumerate(SUFFIXES):
             table[name + suffix] = values[:, index]
-    worse = contrasts.difference[:, 0] < 0
-    selected = np.minimum(contrasts.p * np.array(list(choices), dtype=float), 1.0)
-    return table.assign(probability=contrasts.probability, p=np.where(worse, selected, contrasts.p))
+    p = statistics.after_selection(contrasts, list(choices))
+    return table.assign(probability=contrasts.probability, p=p)
 
 
 def normalised(results: pd.DataFrame, zero: Mapping[str, float], one: Mapping[str, float]) -> pd.DataFrame:

@@ -90,6 +90,20 @@ def holm(p: ArrayLike) -> Array:
     return adjusted
 
 
+def after_selection(contrasts: Contrasts, choices: ArrayLike) -> Array:
+    """P-values of comparisons whose Y was selected as the one with the highest mean, ``(N,)``.
+
+    Selecting Y biases the difference in its favour: of k equal methods the best is above an equal X by chance. P-values
+    of negative differences are therefore multiplied by k (Bonferroni's correction); positive ones need none.
+
+    Args:
+        contrasts: of N pairs.
+        choices: ``(N,)``, the number of methods that Y was selected from, k.
+    """
+    corrected = np.minimum(contrasts.p * np.asarray(choices, dtype=float), 1.0)
+    return np.where(contrasts.difference[:, 0] < 0, corrected, contrasts.p)
+
+
 def estimates(cells: Sequence[Array]) -> Array:
     """Mean over the seeds and its 95% t interval, of each cell.
 

@@ -75,18 +75,12 @@ class Scores(nn.Module):
         return probs, probs
 
 
-class Listed(nn.Module):
+class Listed(Scores):
     """One fixed list for everybody, played in order: the first item of it that the observed session does not hold.
 
     ``scores``: ``(I + 1,)``, the higher the earlier; the same for items that are not in the list. Where the session
     holds all items, they are repeated as far as the action mask allows. Sampling plays the same list.
     """
-
-    def __init__(self, network: NetworkConfig) -> None:
-        super().__init__()
-        self.recent = network.mask_recent
-        self.register_buffer("scores", torch.zeros(network.n_items + 1))
-        self.scores: Tensor
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         return in_order(self.scores, observation, self.recent)

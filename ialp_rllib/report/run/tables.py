@@ -79,9 +79,9 @@ def tested(results: pd.DataFrame, policy: str, whole_log: bool = True) -> Tested
     """All verdicts on one policy's returns.
 
     Each method that is no reference is compared with the best one, by the mean, that has read no more, at the same
-    epoch. Selecting the best of k biases the contrast in its favour: p-values of negative differences are multiplied by
-    k (Bonferroni). That a method is better than every other one is one hypothesis per epoch: its p-value is the largest
-    of those against the others.
+    epoch; p-values are corrected for that selection (:func:`ialp_rllib.results.statistics.after_selection`). That a
+    method is better than every other one is one hypothesis per epoch: its p-value is the largest of those against the
+    others.
 
     Args:
         results: rows of ``results``.
@@ -103,8 +103,7 @@ def tested(results: pd.DataFrame, policy: str, whole_log: bool = True) -> Tested
             pairs.append(((method, epoch), (rival, epoch)))
             choices.append(sum((name, epoch) in cells for name in others))
     contrasts = statistics.contrasts([(cells[x], cells[y]) for x, y in pairs], users_vary=False)
-    worse = contrasts.difference[:, 0] < 0
-    selected = np.where(worse, np.minimum(contrasts.p * np.array(choices), 1.0), contrasts.p)
+    selected = statistics.after_selection(contrasts, choices)
     leaders = _leaders(cells)
     p = statistics.holm([*selected, *leaders.values()])
     rows = []

@@ -21,9 +21,10 @@ from ialp_rllib.settings.catalogue import (
     PublishedSettings,
     UsersFile,
 )
-from ialp_rllib.settings.judge import ORACLE, RATINGS, DistilSettings, JudgeSettings, OracleSettings, TuneSettings
+from ialp_rllib.settings.judge import ORACLE, RATINGS, DistilSettings, JudgeSettings, OracleSettings
 from ialp_rllib.settings.paper import Departure, departures
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
+from ialp_rllib.settings.tuning import TuneSettings
 from ialp_rllib.settings.users import (
     ChurnSettings,
     DeepFMSettings,

@@ -33,6 +33,7 @@ MIN_SEEDS = 5
 LEVEL = 0.05
 """A verdict needs a p-value below it; intervals have a coverage of 1 minus it."""
 _Z = 1.959963984540054  # 97.5% quantile of the standard normal distribution, for 95% intervals
+_DRAWN = 1 << 22  # numbers per block of a bootstrap
 BETTER = "better"
 WORSE = "worse"
 NO_DIFFERENCE = "no difference shown"
@@ -258,3 +259,36 @@ def is_above_chance(hits: int, n: int, chance: float) -> bool:
     """
     interval = wilson(hits, n)
     return interval is not None and interval[0] > chance
+
+
+def paired_bootstrap(
+    x: ArrayLike, y: ArrayLike, users: ArrayLike | None = None, seed: int = 0, resamples: int = 2000
+) -> tuple[Array, float]:
+    """Difference of two rankings of the same cases, by a bootstrap over the users.
+
+    A user's cases depend on each other: users are drawn, with all their cases. The difference is that of the means over
+    cases. :func:`contrasts` with one mean per user in place of a seed is the t test of the same hypothesis.
+
+    Args:
+        x, y: ``(N,)`` a measure of each case, by two methods, in the same order.
+        users: ``(N,)`` the user of each case; None: each case is another user.
+        seed: random seed of the resamples, the same users for all pairs of methods.
+        resamples: number of times that all users are drawn with replacement.
+
+    Returns:
+        ``(3,)``: mean of x - mean of y and its 95% percentile interval, NaN with fewer than two users; and the
+        two-sided p-value, at least 1 / (resamples + 1).
+    """
+    difference = np.asarray(x, float) - np.asarray(y, float)
+    _, user = np.unique(np.arange(len(difference)) if users is None else np.asarray(users), return_inverse=True)
+    total, size = np.bincount(user, difference), np.bincount(user).astype(float)
+    n, rng, means = len(size), np.random.default_rng(seed), []
+    if n < 2:
+        return np.array([difference.mean() if n else np.nan, np.nan, np.nan]), np.nan
+    for rows in np.array_split(np.arange(resamples), -(-resamples * n // _DRAWN)):
+        times = rng.multinomial(n, np.full(n, 1 / n), size=len(rows))
+        means.append((times @ total) / (times @ size))
+    drawn = np.concatenate(means)
+    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
+    tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    return np.array([difference.mean(), low, high]), float(min(1.0, 2 * (tail + 1) / (resamples + 1)))

@@ -38,9 +38,9 @@ docs: venv ## the documentation, into site/
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# A benchmark that needs a data set has an option --data; the others run here.
+# A benchmark that needs a data set has an option --data, one that downloads --fetch; the others run here.
 bench: venv ## the benchmarks that need no data
-	@for file in $$(grep -L -e '--data' benchmarks/*.py); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in $$(grep -L -e '--data' -e '--fetch' benchmarks/*.py); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean: ## remove caches and site/; results and .venv stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis dist site

@@ -10,7 +10,6 @@ from ialp_rllib.settings.agent import (
     AlphaSettings,
     DQNSettings,
     PGSettings,
-    PretrainSettings,
 )
 from ialp_rllib.settings.base import fingerprint, from_dict, read_yaml, to_dict
 from ialp_rllib.settings.catalogue import (
@@ -21,8 +20,10 @@ from ialp_rllib.settings.catalogue import (
     PublishedSettings,
     UsersFile,
 )
+from ialp_rllib.settings.imitation import ImitationSettings, WarmSettings
 from ialp_rllib.settings.judge import ORACLE, RATINGS, DistilSettings, JudgeSettings, OracleSettings
 from ialp_rllib.settings.paper import Departure, departures
+from ialp_rllib.settings.pretraining import PretrainSettings
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
 from ialp_rllib.settings.tuning import TuneSettings
 from ialp_rllib.settings.users import (
@@ -36,7 +37,6 @@ from ialp_rllib.settings.users import (
     SequenceModelSettings,
     UsersSettings,
 )
-from ialp_rllib.settings.warm import WarmSettings
 
 __all__ = [
     "ORACLE",
@@ -56,6 +56,7 @@ __all__ = [
     "DriftSettings",
     "EvaluateSettings",
     "FilterSettings",
+    "ImitationSettings",
     "InteractionsFile",
     "ItemsFile",
     "JudgeSettings",

@@ -1,4 +1,4 @@
-"""Settings of the agent: networks, losses, pre-training, and online adaptation.
+"""Settings of the agent: networks, losses, and online adaptation.
 
 Equations, algorithms and sections are those of Wang et al. 2025, "Large Language Model driven Policy Exploration for
 Recommender Systems" (the paper).
@@ -113,57 +113,6 @@ class AgentSettings:
         high=1.0,
         advanced=True,
     )
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """iALP: pre-training on the judge's preferences (Algorithm 1)."""
-
-    mode: str = setting(
-        "table",
-        "table: learn offline from the preference table. live: the judge answers while the policy learns.",
-        choices=("table", "live"),
-    )
-    updates: int = setting(2000, "Number of updates.", low=1)
-    proposals: str = setting(
-        "sampled",
-        "How the policy proposes candidates (mode live, and method llm_online). sampled: drawn from the policy without "
-        "replacement. top: the most probable items. mix: half of each.",
-        choices=("sampled", "top", "mix"),
-        advanced=True,
-    )
-    rewards: str = setting(
-        "label",
-        "label: 1 for the chosen candidate, 0 for None (Eq. 3). probability: the probability of the chosen candidate's "
-        "label.",
-        choices=("label", "probability"),
-        advanced=True,
-    )
-    rejected: float = setting(
-        0.8,
-        "Fraction of the transitions in each batch in which the action is replaced by a rejected candidate, with "
-        "reward 0. 0: none, as in the paper.",
-        low=0.0,
-        high=0.95,
-        advanced=True,
-    )
-    entropy: float = setting(
-        0.05,
-        "Coefficient of the entropy bonus during pre-training; constant.",
-        low=0.0,
-        high=100.0,
-        advanced=True,
-    )
-    groups: int = setting(
-        2,
-        "Groups of `agent.envs` sessions (mode live): while the policy learns from one group, the judge answers for "
-        "the others. `judge.replicas` + 1 groups keep all replicas busy.",
-        low=1,
-        high=1000,
-        advanced=True,
-    )
-    checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1, advanced=True)
-    log_every: int = setting(50, "Updates between points of the learning curve.", low=1, advanced=True)
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,16 @@ from typing import Any
 import yaml
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings.agent import AdaptSettings, AgentSettings, PretrainSettings
+from ialp_rllib.settings.agent import AdaptSettings, AgentSettings
 from ialp_rllib.settings.base import from_dict, group, read_yaml, setting, to_dict
 from ialp_rllib.settings.catalogue import CatalogueSettings
+from ialp_rllib.settings.imitation import WarmSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
 from ialp_rllib.settings.paper import OURS, PAPER_PRESET, paper_values
+from ialp_rllib.settings.pretraining import PretrainSettings
 from ialp_rllib.settings.strict_yaml import dropped, parse_yaml
 from ialp_rllib.settings.together import check_together
 from ialp_rllib.settings.users import UsersSettings
-from ialp_rllib.settings.warm import WarmSettings
 
 
 @dataclass(frozen=True)

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
 from ialp_rllib import runtime
-from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
-from ialp_rllib.agent.policy.features import features
+from ialp_rllib.agent.policy.imitation import Imitation, Lesson
 from ialp_rllib.agent.policy.networks import NetworkConfig
-from ialp_rllib.agent.policy.saved import save_policy
-from ialp_rllib.agent.policy.warm import NextItems, WarmStart, best_temperature, divide_logits, sampled_returns
-from ialp_rllib.agent.trainer import PROGRESS
+from ialp_rllib.agent.policy.sources import NextItems
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
-from ialp_rllib.results.schemas import RUN_CURVES, run_table
 from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.imitating import leave, network_of, points, temper, train_resumable, what_it_took
 from ialp_rllib.stages.run import JOB_FILES, RunFolder, warm_settings
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
-from ialp_rllib.storage import Stage, locked, write_atomic, write_json
+from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.worlds import make_world
 
 
@@ -50,12 +45,6 @@ def seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
     before = [run.fingerprints[name] for name in ("prepare", "users")]
     print_ = fingerprint(before, warm_settings(run.settings), seed)
     return Stage(folder / f"seed-{seed}", f"warm seed {seed}", print_, JOB_FILES)
-
-
-def network_of(settings: Settings, catalogue: Catalogue) -> NetworkConfig:
-    """The agent's networks for the items of ``catalogue``."""
-    known = {**vars(settings.agent), **features(settings, catalogue)}
-    return NetworkConfig.from_model_config(known, catalogue.n_items)
 
 
 def next_items(catalogue: Catalogue, network: NetworkConfig) -> tuple[NextItems, NextItems]:
@@ -85,70 +74,23 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
         folder = stage.open()
         began, cpu = time.perf_counter(), time.process_time()
-        network = network_of(settings, run.catalogue)
+        network, warm = network_of(settings, run.catalogue), settings.warm
         train, held_out = next_items(run.catalogue, network)
-        start = WarmStart(network, train, held_out, settings.warm, settings.agent, seed)
+        learner = Imitation(network, [Lesson("log", train, held_out)], warm, settings.agent, seed)
         checkpoints = Checkpoints(folder, stage.fingerprint)
-        seconds = train_resumable(start, checkpoints, settings.warm.epochs)
-        net = start.result()
+        times = train_resumable(learner, checkpoints, warm.epochs)
+        net = learner.result()
         world = make_world(run.catalogue, settings.users, "valid", run.root / "users")
-        warm = settings.warm
-        returns = sampled_returns(net.policy, world, warm.temperatures, warm.episodes, settings.evaluate.seed)
-        temperature = best_temperature(returns)
-        divide_logits(net.policy, temperature)
-        write_atomic(folder / "curves.parquet", partial(pq.write_table, run_table(_points(start, seconds), RUN_CURVES)))
-        save_policy(
-            folder,
-            net.state_dict(),
-            method="warm",
-            acts="softmax",
-            network=network,
-            module="ialp_rllib.agent.rllib.modules:ActorCriticModule",
-            item_ids=run.catalogue.item_ids,
-            user_ids=run.catalogue.user_ids,
-        )
-        checkpoints.remove()
-        (folder / PROGRESS).unlink(missing_ok=True)
+        chosen = temper(net, world, warm, settings.evaluate.seed)
+        leave(folder, net, network, run.catalogue, "warm", points(learner, times))
         facts = {
             "seed": seed,
             "rows": len(train),
             "held_out_rows": len(held_out),
-            "updates": start.curve[-1]["updates"],
-            "best_epoch": start.best,
-            "curve": start.curve,
-            "temperature": temperature,
-            "temperatures": returns,
-            "train_seconds": seconds[-1]["seconds"],
+            **what_it_took(learner, times),
+            **chosen,
             "cpu_seconds": time.process_time() - cpu,
             "warnings": checkpoints.warnings,
         }
         stage.finish(facts, time.perf_counter() - began)
     return checkpoints.warnings
-
-
-def train_resumable(start: WarmStart, checkpoints: Checkpoints, epochs: int) -> list[dict[str, float]]:
-    """Train to the end from the newest checkpoint, with one after each pass. Returns the time after each pass."""
-    found = checkpoints.newest()
-    times: list[dict[str, float]] = []
-    if found is not None:
-        start.set_state(found.checkpoint.state["learner"])
-        times = found.checkpoint.state["training"]["times"]
-    while True:
-        passes = len(start.curve)
-        write_json(checkpoints.folder / PROGRESS, {"done": passes, "total": epochs, "warnings": checkpoints.warnings})
-        if start.finished:
-            return times
-        began, cpu = time.perf_counter(), time.process_time()
-        start.run_epoch()
-        before = times[-1] if times else {"seconds": 0.0, "cpu_seconds": 0.0}
-        spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
-        times = [*times, {name: before[name] + spent[name] for name in spent}]
-        checkpoints.save(Checkpoint({"learner": start.state(), "training": {"times": times}}, {}), passes + 1)
-
-
-def _points(start: WarmStart, times: list[dict[str, float]]) -> list[dict[str, Any]]:
-    """The learning curve in the columns that all training runs have; the loss is the actor's."""
-    return [
-        {"series": "train", "env_steps": 0, "updates": row["updates"], "actor_loss": row["train_loss"], **spent}
-        for row, spent in zip(start.curve, times, strict=True)
-    ]

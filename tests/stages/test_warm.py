@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ialp_rllib.agent.policy.imitation import Imitation, Lesson
 from ialp_rllib.agent.policy.networks import ActorCritic
 from ialp_rllib.agent.policy.saved import load_policy
-from ialp_rllib.agent.policy.warm import divide_logits
+from ialp_rllib.agent.policy.tempering import divide_logits
 from ialp_rllib.agent.rllib.modules import fill, load_weights
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
@@ -19,6 +20,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import load
 from ialp_rllib.stages import warm
+from ialp_rllib.stages.imitating import network_of
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.users.sequence import make_model, save_sequence
@@ -54,16 +56,12 @@ def test_a_seed_leaves_a_policy_its_curve_and_how_it_was_chosen(run: RunFolder) 
     assert curve["updates"].to_pylist() == [row["updates"] for row in facts["curve"]]
     assert sorted(path.name for path in stage.folder.iterdir() if path.is_dir()) == []
     weights = str(stage.folder / "policy.safetensors")
-    fill(ActorCritic(warm.network_of(run.settings, run.catalogue)), load_weights(weights), weights)  # as warm_ft does
+    fill(ActorCritic(network_of(run.settings, run.catalogue)), load_weights(weights), weights)  # as warm_ft does
     policy = load_policy(stage.folder)
     assert len(policy.recommend([run.catalogue.item_ids[0]], 5)) == 5
-    again = warm.WarmStart(
-        warm.network_of(run.settings, run.catalogue),
-        *warm.next_items(run.catalogue, warm.network_of(run.settings, run.catalogue)),
-        run.settings.warm,
-        run.settings.agent,
-        3,
-    )
+    network = network_of(run.settings, run.catalogue)
+    lesson = Lesson("log", *warm.next_items(run.catalogue, network))
+    again = Imitation(network, [lesson], run.settings.warm, run.settings.agent, 3)
     while not again.finished:
         again.run_epoch()
     expected = again.result()
@@ -73,7 +71,7 @@ def test_a_seed_leaves_a_policy_its_curve_and_how_it_was_chosen(run: RunFolder) 
 
 
 def rows(catalogue: Catalogue, settings: tuple[str, ...] = SMALL) -> tuple[torch.Tensor, torch.Tensor]:
-    train, held_out = warm.next_items(catalogue, warm.network_of(load("sample", settings), catalogue))
+    train, held_out = warm.next_items(catalogue, network_of(load("sample", settings), catalogue))
     return torch.cat([train.observation, train.item[:, None]], 1), torch.cat(
         [held_out.observation, held_out.item[:, None]], 1
     )

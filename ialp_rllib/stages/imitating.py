@@ -1,0 +1,119 @@
+"""What the stages that learn by imitation share: training that resumes, a temperature, and what a policy leaves."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ialp_rllib.agent.checkpoints.folder import Checkpoint
+from ialp_rllib.agent.checkpoints.kept import Checkpoints
+from ialp_rllib.agent.policy.features import features
+from ialp_rllib.agent.policy.imitation import Imitation
+from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
+from ialp_rllib.agent.policy.saved import save_policy
+from ialp_rllib.agent.policy.tempering import best_temperature, divide_logits, sampled_returns
+from ialp_rllib.agent.trainer import PROGRESS
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.results.schemas import RUN_CURVES, run_table
+from ialp_rllib.settings import ImitationSettings, Settings
+from ialp_rllib.storage import write_atomic, write_json
+from ialp_rllib.users.simulator import World
+
+Times = list[dict[str, float]]
+
+
+def network_of(settings: Settings, catalogue: Catalogue) -> NetworkConfig:
+    """The agent's networks for the items of ``catalogue``."""
+    known = {**vars(settings.agent), **features(settings, catalogue)}
+    return NetworkConfig.from_model_config(known, catalogue.n_items)
+
+
+def train_resumable(learner: Imitation, checkpoints: Checkpoints, epochs: int) -> Times:
+    """Train to the end from the newest checkpoint, with one after each pass.
+
+    Args:
+        epochs: the most passes that there may be, for the display of progress.
+
+    Returns:
+        ``seconds`` and ``cpu_seconds`` so far, after each pass.
+    """
+    found = checkpoints.newest()
+    times: Times = []
+    if found is not None:
+        learner.set_state(found.checkpoint.state["learner"])
+        times = found.checkpoint.state["training"]["times"]
+    while True:
+        passes = len(learner.curve)
+        write_json(checkpoints.folder / PROGRESS, {"done": passes, "total": epochs, "warnings": checkpoints.warnings})
+        if learner.finished:
+            return times
+        began, cpu = time.perf_counter(), time.process_time()
+        learner.run_epoch()
+        before = times[-1] if times else {"seconds": 0.0, "cpu_seconds": 0.0}
+        spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+        times = [*times, {name: before[name] + spent[name] for name in spent}]
+        checkpoints.save(Checkpoint({"learner": learner.state(), "training": {"times": times}}, {}), passes + 1)
+
+
+def temper(net: ActorCritic, world: World | None, settings: ImitationSettings, seed: int) -> dict[str, Any]:
+    """Divide the actor's logits by the temperature that ``world`` chooses; without a world, or a choice, by the first.
+
+    Args:
+        world: the validation world.
+        seed: of the episodes.
+
+    Returns:
+        ``temperature`` and ``temperatures``, the returns that it was chosen by.
+    """
+    choices, returns = settings.temperatures, []
+    if world is not None and len(choices) > 1:
+        returns = sampled_returns(net.policy, world, choices, settings.episodes, seed)
+    temperature = best_temperature(returns) if returns else choices[0]
+    divide_logits(net.policy, temperature)
+    return {"temperature": temperature, "temperatures": returns}
+
+
+def leave(
+    folder: Path,
+    net: ActorCritic,
+    network: NetworkConfig,
+    catalogue: Catalogue,
+    method: str,
+    curve: list[dict[str, Any]],
+) -> None:
+    """Write the policy and its learning curve, and take away what the training needed."""
+    write_atomic(folder / "curves.parquet", partial(pq.write_table, run_table(curve, RUN_CURVES)))
+    save_policy(
+        folder,
+        net.state_dict(),
+        method=method,
+        acts="softmax",
+        network=network,
+        module="ialp_rllib.agent.rllib.modules:ActorCriticModule",
+        item_ids=catalogue.item_ids,
+        user_ids=catalogue.user_ids,
+    )
+    Checkpoints(folder, "").remove()
+    (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def points(learner: Imitation, times: Times) -> list[dict[str, Any]]:
+    """The learning curve in the columns that all training runs have; the loss is the actor's."""
+    return [
+        {"series": "train", "env_steps": 0, "updates": row["updates"], "actor_loss": row["train_loss"], **spent}
+        for row, spent in zip(learner.curve, times, strict=True)
+    ]
+
+
+def what_it_took(learner: Imitation, times: Times) -> dict[str, Any]:
+    """Facts of a finished training."""
+    return {
+        "updates": learner.curve[-1]["updates"],
+        "best_epoch": learner.best,
+        "curve": learner.curve,
+        "train_seconds": times[-1]["seconds"],
+    }

@@ -21,7 +21,18 @@ from ialp_rllib.settings.catalogue import (
     UsersFile,
 )
 from ialp_rllib.settings.imitation import ImitationSettings, WarmSettings
-from ialp_rllib.settings.judge import ORACLE, RATINGS, DistilSettings, JudgeSettings, OracleSettings
+from ialp_rllib.settings.judge import (
+    AUTO,
+    LETTER,
+    LIKELIHOOD,
+    ORACLE,
+    RATINGS,
+    YES_NO,
+    DistilSettings,
+    JudgeSettings,
+    LikelihoodSettings,
+    OracleSettings,
+)
 from ialp_rllib.settings.paper import Departure, departures
 from ialp_rllib.settings.pretraining import PretrainSettings
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
@@ -39,9 +50,13 @@ from ialp_rllib.settings.users import (
 )
 
 __all__ = [
+    "AUTO",
+    "LETTER",
+    "LIKELIHOOD",
     "ORACLE",
     "RATINGS",
     "SCENARIOS",
+    "YES_NO",
     "AdaptSettings",
     "AgentSettings",
     "AlphaSettings",
@@ -60,6 +75,7 @@ __all__ = [
     "InteractionsFile",
     "ItemsFile",
     "JudgeSettings",
+    "LikelihoodSettings",
     "OracleSettings",
     "PGSettings",
     "PatienceSettings",

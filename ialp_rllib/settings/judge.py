@@ -9,6 +9,7 @@ from ialp_rllib.settings.tuning import TuneSettings
 
 ORACLE = "oracle"  # the value of `judge.model` that selects the oracle instead of an LLM
 RATINGS = "ratings"  # the value that selects a model of the train users' ratings
+LETTER, LIKELIHOOD, YES_NO, AUTO = "letter", "likelihood", "yes_no", "auto"  # values of `judge.answer`
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,35 @@ class OracleSettings:
         "with k such items gets None with probability none_below^k.",
         low=0.0,
         high=1.0,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True)
+class LikelihoodSettings:
+    """Answers other than letters: how scores of the candidates become probabilities."""
+
+    norm: str = setting(
+        "auto",
+        "Score of a candidate's text in `answer: likelihood`: the sum of its tokens' log-probabilities, or their mean. "
+        "auto: the more accurate one on validation prompts.",
+        choices=("auto", "sum", "mean"),
+        advanced=True,
+    )
+    own_weight: float = setting(
+        -1.0,
+        "Weight w of the log-likelihood of the text without any history, which is subtracted from the score; -1: the "
+        "most accurate of 0, 0.25, 0.5, 0.75 and 1 on validation prompts. 0: not asked.",
+        low=-1.0,
+        high=2.0,
+        advanced=True,
+    )
+    prompts: int = setting(
+        200,
+        "Validation prompts on which scores are calibrated, and the forms compared by `answer: auto`: of one half of "
+        "the validation users; the audit asks the others.",
+        low=20,
+        high=10**6,
         advanced=True,
     )
 
@@ -73,6 +103,13 @@ class JudgeSettings:
     history: int = setting(10, "Number of most recent items of the history in the prompt.", low=1, high=1000)
     platform: str = setting("a shop", "Name of the platform in the prompt: `You are a user of {platform}`.")
     item_noun: str = setting("item", "Noun for an item in the prompt, e.g. track or product.")
+    answer: str = setting(
+        LETTER,
+        "How an LLM is asked. letter: a candidate's letter, one token (Table 1 of the publication). likelihood: how "
+        "probable each candidate's text is after the history, less its own. yes_no: yes or no, for each candidate. "
+        "auto: the most accurate of these on validation prompts.",
+        choices=(LETTER, LIKELIHOOD, YES_NO, AUTO),
+    )
     frame: int = setting(
         0, "Index of the wording of the instruction; `ialp judge audit` compares them.", low=0, high=2, advanced=True
     )
@@ -150,6 +187,7 @@ class JudgeSettings:
     seed: int = setting(
         0, "Random seed of tuning prompts, audit prompts, and the oracle's errors.", low=0, advanced=True
     )
+    likelihood: LikelihoodSettings = group(LikelihoodSettings)
     tune: TuneSettings = group(TuneSettings)
     oracle: OracleSettings = group(OracleSettings)
 

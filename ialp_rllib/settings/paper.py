@@ -103,6 +103,7 @@ PAPER = (
         "Every step is followed by one update; 50,000 steps are read as 50,000 updates.",
     ),
     PaperValue("judge.candidates", 10, "Table 1", "The judge chooses among 10 candidates."),
+    PaperValue("judge.answer", "letter", "Table 1", "The judge names the letter of a candidate."),
     PaperValue("judge.orders", 1, "Eqs. 2, 3", "The judge is asked once per step."),
     PaperValue("judge.calibrate_letters", False, "Eqs. 2, 3", "The judge's answer is taken as it is."),
     PaperValue("judge.tune.enabled", True, "experiments", "The judge is tuned on logged interactions."),

@@ -67,6 +67,9 @@ def _check_judge(judge: JudgeSettings, users: UsersSettings) -> None:
         raise InputError("judge.gpus", f"is {judge.gpus:g}", "a fraction of one GPU, or a whole number of GPUs")
     if judge.orders > judge.candidates:
         raise InputError("judge.orders", f"is {judge.orders}", f"at most judge.candidates = {judge.candidates}")
+    weight = judge.likelihood.own_weight
+    if -1 < weight < 0:
+        raise InputError("judge.likelihood.own_weight", f"is {weight:g}", "-1 (chosen), or a number from 0 to 2")
     _require_distinct("judge.tune.targets", judge.tune.targets, "module", least=1)
     _require_distinct("judge.tune.also", judge.tune.also, "run")
 

@@ -286,8 +286,8 @@ def paired_bootstrap(
     if n < 2:
         return np.array([difference.mean() if n else np.nan, np.nan, np.nan]), np.nan
     for rows in np.array_split(np.arange(resamples), -(-resamples * n // _DRAWN)):
-        times = rng.multinomial(n, np.full(n, 1 / n), size=len(rows))
-        means.append((times @ total) / (times @ size))
+        chosen = rng.integers(n, size=(len(rows), n))
+        means.append(total[chosen].sum(1) / size[chosen].sum(1))
     drawn = np.concatenate(means)
     low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
     tail = min((drawn <= 0).sum(), (drawn >= 0).sum())

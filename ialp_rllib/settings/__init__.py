@@ -33,6 +33,7 @@ from ialp_rllib.settings.judge import (
     LikelihoodSettings,
     OracleSettings,
 )
+from ialp_rllib.settings.offline import NeighbourSettings, OfflineSettings
 from ialp_rllib.settings.paper import Departure, departures
 from ialp_rllib.settings.pretraining import PretrainSettings
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
@@ -76,6 +77,8 @@ __all__ = [
     "ItemsFile",
     "JudgeSettings",
     "LikelihoodSettings",
+    "NeighbourSettings",
+    "OfflineSettings",
     "OracleSettings",
     "PGSettings",
     "PatienceSettings",

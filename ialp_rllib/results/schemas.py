@@ -49,6 +49,7 @@ column                                type     meaning
 ``actor_loss``, ``critic_loss``       float64  losses of the latest update
 ``entropy``                           float64  mean entropy of the policy in the latest update, nats
 ``gain``                              float64  mean of :func:`ialp_rllib.agent.policy.losses.gain` in the latest update
+``divergence``                        float64  mean KL to the policy of the start, nats; null without ``agent.anchor``
 ====================================  =======  ====================================================================
 
 The objective of a plugin's method may report other terms: each is one more nullable float64 column at the end.
@@ -137,7 +138,7 @@ RUN_CURVES = pa.schema(
         *_SPREAD,
         _REWARD_SUM,
         *(pa.field(name, pa.float64()) for name in ("seconds", "cpu_seconds")),
-        *(pa.field(name, pa.float64()) for name in ("actor_loss", "critic_loss", "entropy", "gain")),
+        *(pa.field(name, pa.float64()) for name in ("actor_loss", "critic_loss", "entropy", "gain", "divergence")),
     ]
 )
 _KEY = ["scenario", "method", "seed", "budget", "epoch", "policy"]

@@ -4,13 +4,8 @@ Every number that a user could want to change is declared here, with its meaning
 :func:`ialp_rllib.settings.describe.describe` lists them; ``ialp settings`` shows them.
 """
 
-from ialp_rllib.settings.agent import (
-    AdaptSettings,
-    AgentSettings,
-    AlphaSettings,
-    DQNSettings,
-    PGSettings,
-)
+from ialp_rllib.settings.adapt import AdaptSettings, AlphaSettings, DQNSettings, PGSettings
+from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.base import fingerprint, from_dict, read_yaml, to_dict
 from ialp_rllib.settings.catalogue import (
     CatalogueSettings,

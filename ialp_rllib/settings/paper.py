@@ -86,6 +86,9 @@ PAPER = (
     PaperValue("agent.advantage_clip", 0.0, "Eqs. 6, 9", "The TD error is not clipped."),
     PaperValue("agent.entropy", 0.0, "Eq. 10", "The loss has no entropy bonus."),
     PaperValue("agent.entropy_steps", 0, "Eq. 10", "The loss has no entropy bonus, at no time."),
+    PaperValue(
+        "agent.anchor", 0.0, "Eqs. 12, 13", "Nothing holds the learning policy to the one that it started from."
+    ),
     PaperValue("agent.shared_encoder", True, "Eq. 10", "Actor and critic losses both train the encoder."),
     PaperValue(
         "agent.actor_lr",

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings.agent import AdaptSettings, AgentSettings
+from ialp_rllib.settings.adapt import AdaptSettings
+from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.base import from_dict, group, read_yaml, setting, to_dict
 from ialp_rllib.settings.catalogue import CatalogueSettings
 from ialp_rllib.settings.imitation import WarmSettings
@@ -108,12 +109,12 @@ class Settings:
 
     @property
     def pretraining_agent(self) -> AgentSettings:
-        """``agent`` with the entropy bonus of pre-training, which is constant.
+        """``agent`` with the entropy bonus of pre-training, which is constant, and without an anchor.
 
         Where pre-training learns from a table, there are no environment steps, and no number of updates per step.
         """
         bonus = self.pretrain.entropy
-        agent = replace(self.agent, entropy=bonus, entropy_end=bonus, entropy_steps=0)
+        agent = replace(self.agent, entropy=bonus, entropy_end=bonus, entropy_steps=0, anchor=0.0, anchor_steps=0)
         return replace(agent, updates_per_step=1) if self.pretrain.mode == "table" else agent
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings.agent import AdaptSettings, AgentSettings
+from ialp_rllib.settings.adapt import AdaptSettings
+from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS, CatalogueSettings
 from ialp_rllib.settings.judge import RATINGS, JudgeSettings
 from ialp_rllib.settings.users import UsersSettings

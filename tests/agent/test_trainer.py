@@ -75,7 +75,10 @@ def checkpoints(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("name", ["a2c", "aialp_ap", "dqn", "pg"])
 def test_a_training_killed_twice_ends_with_the_same_numbers(name: str, tmp_path: Path) -> None:
-    changes = {"options": {"alpha": AlphaSettings(shape="evidence", steps=500)}} if name == "aialp_ap" else {}
+    changes: dict[str, Any] = {}
+    if name == "aialp_ap":
+        alpha = AlphaSettings(shape="evidence", steps=500)
+        changes = {"options": {"alpha": alpha}, "agent": {"anchor": 0.1, "anchor_steps": 800}}
     config = method(name, **changes)
     go(config, tmp_path / "whole")
     for kill_at in (330, 700):

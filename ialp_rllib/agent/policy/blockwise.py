@@ -85,28 +85,39 @@ class PolicyStatistics(NamedTuple):
         log_prob: :math:`\log \pi(a|s)`, ``(B,)``.
         entropy: :math:`H(\pi(\cdot|s))` in nats, ``(B,)``.
         value: :math:`\mathrm{E}_{a \sim \pi} Q(s, a)`, ``(B,)``, with Q constant; 0 if no Q-values are given.
+        divergence: :math:`\mathrm{KL}(\beta \| \beta_0)` of the learning policy from its anchor in nats, ``(B,)``; 0 if
+            no anchor is given.
     """
 
     log_prob: Tensor
     entropy: Tensor
     value: Tensor
+    divergence: Tensor
 
 
 def policy_statistics(
-    logits: LazyScores, action: Tensor, q: LazyScores | None = None, frozen: FrozenPolicy | None = None, *, size: int
+    logits: LazyScores,
+    action: Tensor,
+    q: LazyScores | None = None,
+    frozen: FrozenPolicy | None = None,
+    anchor: LazyScores | None = None,
+    *,
+    size: int,
 ) -> PolicyStatistics:
     """Statistics of a policy, or of its mixture with a frozen one.
 
-    Gradients flow to ``hidden``, ``items`` and ``bias`` of ``logits``; ``q`` and ``frozen`` are constant.
+    Gradients flow to ``hidden``, ``items`` and ``bias`` of ``logits``; ``q``, ``frozen`` and ``anchor`` are constant.
 
     Args:
         logits: of the learning policy.
         action: ``(B,) int64``.
         q: Q-values of all items, for ``value``.
         frozen: the frozen component of a mixture, or None for a plain policy.
+        anchor: logits of the policy that the learning one is held to, with the same masked items, or None. The
+            ``logits`` of ``frozen`` themselves cost nothing more.
         size: number of items per block.
     """
-    constants = (logits.masked, action, q, frozen, size)
+    constants = (logits.masked, action, q, frozen, anchor, size)
     return PolicyStatistics(*_policy_statistics(logits.hidden, logits.items, logits.bias, constants))
 
 
@@ -195,13 +206,33 @@ def _exp(values: Tensor, offset: Tensor) -> Tensor:
     return values.sub_(offset[:, None]).clamp_(min=_MIN_LOG_PROB).exp_()
 
 
+class _Anchor:
+    """Log-ratios of a policy and its anchor, by blocks of items."""
+
+    def __init__(self, logits: LazyScores, policy: _BlockPolicy, size: int) -> None:
+        self._logits = logits
+        if policy.frozen is not None and policy.theta_log_norm is not None and policy.frozen.logits is logits:
+            self._log_norm, probs = policy.theta_log_norm, policy.theta
+        else:
+            self._log_norm, probs = _normalise(logits, size)
+        self._log_probs = None if probs is None else probs.log()
+
+    def log_ratio(self, beta: Tensor, start: int, stop: int) -> Tensor:
+        """``log beta - log anchor``, ``(B, stop - start)``; 0 for items that are masked in both."""
+        if self._log_probs is not None:
+            return beta.log().sub_(self._log_probs)
+        values = self._logits.block(start, stop).sub_(self._log_norm[:, None]).clamp_(min=_MIN_LOG_PROB)
+        return beta.log().sub_(values)
+
+
 class _PolicyStatistics(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, items: Tensor, bias: Tensor, constants: Any) -> tuple[Tensor, Tensor, Tensor]:
-        masked, action, q, frozen, size = constants
+    def forward(ctx: Any, hidden: Tensor, items: Tensor, bias: Tensor, constants: Any) -> tuple[Tensor, ...]:
+        masked, action, q, frozen, anchor, size = constants
         logits = LazyScores(hidden, items, bias, masked)
         policy = _BlockPolicy(logits, frozen, size)
-        entropy, value, mean_log, mean_q = hidden.new_zeros(4, len(hidden))
+        entropy, value, mean_log, mean_q, divergence = hidden.new_zeros(5, len(hidden))
+        held = None if anchor is None else _Anchor(anchor, policy, size)
         kept = None
         for ends in logits.block_ranges(size):
             beta, probs = policy.probs(*ends)
@@ -212,24 +243,24 @@ class _PolicyStatistics(torch.autograd.Function):
             if scores is not None:
                 value += row_dot(probs, scores)
                 mean_q += row_dot(beta, scores)
+            if held is not None:
+                divergence += row_dot(beta, held.log_ratio(beta, *ends))
             if policy.beta is not None:
                 kept = log, scores
         beta_a, probs_a = policy.gather(action)
         probs_a = probs_a.clamp(min=MIN_PROB)
         ctx.constants, ctx.policy, ctx.kept = constants, policy, kept
-        ctx.means = mean_log, mean_q, beta_a / probs_a
+        ctx.means, ctx.held = (mean_log, mean_q, beta_a / probs_a, divergence.clone()), held
         ctx.set_materialize_grads(False)
-        return probs_a.log(), entropy, value
+        return probs_a.log(), entropy, value, divergence
 
     @staticmethod
-    def backward(
-        ctx: Any, grad_log_prob: Tensor | None, grad_entropy: Tensor | None, grad_value: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        (_, action, q, frozen, size), policy = ctx.constants, ctx.policy
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        (_, action, q, frozen, _, size), policy, held = ctx.constants, ctx.policy, ctx.held
         hidden, items, bias, _ = logits = policy.logits
-        mean_log, mean_q, ratio = ctx.means
+        mean_log, mean_q, ratio, divergence = ctx.means
         zero = torch.zeros_like(mean_log)
-        by_log, by_entropy, by_value = (zero if g is None else g for g in (grad_log_prob, grad_entropy, grad_value))
+        by_log, by_entropy, by_value, by_divergence = (zero if g is None else g for g in gradients)
         # dH / dprobs = -log(probs) - 1; terms that are equal for all items cancel out.
         centre = by_value * mean_q - by_entropy * mean_log + by_log * ratio
         at_action = by_log * ratio
@@ -239,13 +270,16 @@ class _PolicyStatistics(torch.autograd.Function):
             beta, probs = policy.probs(start, stop)
             log, scores = ctx.kept or (probs.clamp(min=MIN_PROB).log_(), None)
             gradient = torch.addcmul(-centre[:, None], log, by_entropy[:, None], value=-1)
-            if q is not None and grad_value is not None:
+            if q is not None and gradients[2] is not None:
                 gradient.addcmul_(q.block(start, stop) if scores is None else scores, by_value[:, None])
             gradient.mul_(beta)
             rows = ((action >= start) & (action < stop)).nonzero()[:, 0]
             gradient[rows, action[rows] - start] += at_action[rows]
             if frozen is not None:
                 gradient.mul_(frozen.alpha)
+            if held is not None and gradients[3] is not None:  # of the learning policy, so without alpha
+                ratios = held.log_ratio(beta, start, stop).sub_(divergence[:, None])
+                gradient.addcmul_(ratios.mul_(beta), by_divergence[:, None])
             grad_hidden.addmm_(gradient, items[start:stop])
             torch.sum(gradient, 0, out=grad_bias[start:stop])
             if grad_items is not None:
@@ -253,4 +287,4 @@ class _PolicyStatistics(torch.autograd.Function):
         return grad_hidden, grad_items, grad_bias, None
 
 
-_policy_statistics: Callable[..., tuple[Tensor, Tensor, Tensor]] = _PolicyStatistics.apply
+_policy_statistics: Callable[..., tuple[Tensor, ...]] = _PolicyStatistics.apply

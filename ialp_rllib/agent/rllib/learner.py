@@ -24,7 +24,12 @@ from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch import Tensor
 
 from ialp_rllib.agent.rllib import private
-from ialp_rllib.agent.rllib.objectives import ENTROPY_COEFFICIENT, entropy_coefficient
+from ialp_rllib.agent.rllib.objectives import (
+    ANCHOR_COEFFICIENT,
+    ENTROPY_COEFFICIENT,
+    anchor_coefficient,
+    entropy_coefficient,
+)
 
 log = logging.getLogger(__name__)
 
@@ -105,14 +110,18 @@ class IALPLearner(TorchLearner):
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
-        self._entropy_coefficient = torch.tensor(entropy_coefficient(self.config.agent, steps))
+        agent, n_items = self.config.agent, self.module[DEFAULT_MODULE_ID].unwrapped().n_items
+        self._coefficients = {
+            ENTROPY_COEFFICIENT: torch.tensor(entropy_coefficient(agent, steps, n_items)),
+            ANCHOR_COEFFICIENT: torch.tensor(anchor_coefficient(agent, steps)),
+        }
         for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is not a mapping)
             self.module[module_id].unwrapped().before_update(steps)
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        outputs = {**fwd_out, ENTROPY_COEFFICIENT: self._entropy_coefficient}
+        outputs = {**fwd_out, **self._coefficients}
         loss, metrics = config.objective(config, batch, outputs)
         self._latest_loss = loss.detach()
         self.latest_metrics = {name: value.detach() for name, value in metrics.items()}

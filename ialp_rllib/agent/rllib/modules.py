@@ -32,6 +32,7 @@ from ialp_rllib.settings import AlphaSettings
 LOG_PROB, ENTROPY, VALUE, Q, NEXT_VALUE = "log_prob", "entropy", "value", "q", "next_value"
 BASELINE = "baseline"  # b(s) of REINFORCE
 DIFFERENCE, RATIO = "difference", "ratio"  # comparison of beta and theta, see losses.gain
+DIVERGENCE = "divergence"  # KL(pi || pi_start) of the learning policy, where it is held to its start
 
 
 def load_weights(path: str) -> dict[str, Tensor]:
@@ -67,8 +68,9 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     ``model_config`` holds the fields of :class:`.networks.NetworkConfig`; ``exploration``, ``epsilon``, ``advantage``,
     ``bootstrap`` and ``block_items`` as in :class:`ialp_rllib.settings.AgentSettings`; ``target``: whether to use a
-    target network; ``candidates``: number of candidates that the module proposes to a judge instead of selecting an
-    item itself, or 0; ``proposals``: strategy of the proposals during training.
+    target network; ``anchor``: whether to hold the learning policy to the one in ``start_weights``, by a frozen copy;
+    ``candidates``: number of candidates that the module proposes to a judge instead of selecting an item itself, or 0;
+    ``proposals``: strategy of the proposals during training.
 
     Methods of their own override :meth:`acting_probs`, :meth:`next_value`, ``_forward_train``, and the hooks
     :meth:`before_update` and :meth:`after_loss`.
@@ -83,11 +85,13 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         if self.model_config.get("start_weights"):
             path = self.model_config["start_weights"]
             fill(net, load_weights(path), path)
+        held = self.model_config.get("anchor") and self.model_config.get("start_weights")
+        self.anchor = copy.deepcopy(net.policy).requires_grad_(False) if held else None
         self.block_items = self.model_config.get("block_items", 8192)
         self.target = copy.deepcopy(net).requires_grad_(False) if self.model_config.get("target") else None
 
     def get_non_inference_attributes(self) -> list[str]:
-        return ["critic", "target"]
+        return ["critic", "target", "anchor"]
 
     def before_update(self, env_steps: int) -> None:
         """Hook before every update, for schedules.
@@ -164,7 +168,9 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
     def policy_statistics(
         self, observation: Tensor, state: Tensor, items: Tensor, action: Tensor, q: LazyScores | None = None
     ) -> dict[str, Tensor]:
-        """Outputs of the acting policy: :data:`LOG_PROB`, :data:`ENTROPY`, :data:`VALUE`, of a mixture possibly more.
+        """Outputs of the acting policy: :data:`LOG_PROB`, :data:`ENTROPY`, :data:`VALUE`, and possibly more.
+
+        Of a learning policy that is held to its start also :data:`DIVERGENCE`, of a mixture what compares its parts.
 
         Args:
             observation: ``(B, 1 + L) int``.
@@ -174,7 +180,10 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
             q: constant Q-values of all items, or None if the loss does not use them.
         """
         logits, frozen = self.policy.scores(observation, state, items), self.frozen_policy(observation)
-        statistics = policy_statistics(logits, action, q, frozen, size=self.block_items)._asdict()
+        anchor = self.anchor_scores(observation, frozen)
+        statistics = policy_statistics(logits, action, q, frozen, anchor, size=self.block_items)._asdict()
+        if anchor is None:
+            del statistics[DIVERGENCE]
         return statistics if q is None else statistics | self.compare_policies(logits, q, frozen, action)
 
     def next_value(self, next_observation: Tensor) -> Tensor:
@@ -198,6 +207,11 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         else:
             value = mean_score(q, logits, self.frozen_policy(next_observation), size=self.block_items)
         return value + source.critic.state_value(state)
+
+    @torch.no_grad()
+    def anchor_scores(self, observation: Tensor, frozen: FrozenPolicy | None) -> LazyScores | None:
+        """Logits of the policy that the learning one is held to, or None. ``frozen``: of a mixture, its frozen part."""
+        return None if self.anchor is None else _scores(self.anchor, observation)
 
     # ---- hooks of a mixture, whose acting policy differs from the learning one
 
@@ -224,6 +238,7 @@ class MixtureModule(ActorCriticModule):
 
     def setup(self) -> None:
         super().setup()
+        self.anchor = None  # theta is
         config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
         self.theta = Policy(config).requires_grad_(False)
         if self.model_config.get("theta_weights"):
@@ -266,8 +281,10 @@ class MixtureModule(ActorCriticModule):
 
     @torch.no_grad()
     def frozen_policy(self, observation: Tensor) -> FrozenPolicy:
-        items = self.theta.encoder.items()
-        return FrozenPolicy(self.theta.scores(observation, self.theta.encoder(observation, items), items), self.alpha)
+        return FrozenPolicy(_scores(self.theta, observation), self.alpha)
+
+    def anchor_scores(self, observation: Tensor, frozen: FrozenPolicy | None) -> LazyScores | None:
+        return frozen.logits if frozen is not None and self.model_config.get("anchor") else None
 
     def compare_policies(
         self, logits: LazyScores, q: LazyScores, frozen: FrozenPolicy | None, action: Tensor
@@ -276,3 +293,8 @@ class MixtureModule(ActorCriticModule):
             return {}
         difference, ratio = compare_policies(q, logits, frozen, action, size=self.block_items)
         return {DIFFERENCE: difference, RATIO: ratio}
+
+
+def _scores(policy: Policy, observation: Tensor) -> LazyScores:
+    items = policy.encoder.items()
+    return policy.scores(observation, policy.encoder(observation, items), items)

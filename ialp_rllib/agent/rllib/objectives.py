@@ -7,6 +7,7 @@ An objective returns the total loss, a scalar, and the metrics of the learning c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,20 +17,31 @@ from torch import Tensor
 
 from ialp_rllib.agent.policy import losses
 from ialp_rllib.agent.policy.trajectories import RETURNS
-from ialp_rllib.agent.rllib.modules import BASELINE, DIFFERENCE, ENTROPY, LOG_PROB, NEXT_VALUE, RATIO, VALUE, Q
+from ialp_rllib.agent.rllib.modules import (
+    BASELINE,
+    DIFFERENCE,
+    DIVERGENCE,
+    ENTROPY,
+    LOG_PROB,
+    NEXT_VALUE,
+    RATIO,
+    VALUE,
+    Q,
+)
 from ialp_rllib.settings import AgentSettings
 
-ENTROPY_COEFFICIENT = "entropy_coefficient"
+ENTROPY_COEFFICIENT, ANCHOR_COEFFICIENT = "entropy_coefficient", "anchor_coefficient"  # set by the learner
 Outputs = dict[str, Tensor]
 Metrics = dict[str, Tensor]
 Objective = Callable[[Any, dict[str, Tensor], Outputs], tuple[Tensor, Metrics]]
 
 
 def actor_critic(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[Tensor, Metrics]:
-    r"""Actor-critic loss with entropy bonus, :math:`L = L_A + L_Q - c\,H(\pi)` (Eq. 10 has no bonus).
+    r"""Actor-critic loss, :math:`L = L_A + L_Q - c\,H(\pi) + d\,\mathrm{KL}(\pi \| \pi_0)`.
 
-    ``config.agent.advantage`` selects the form of :math:`L_A`. The metrics are ``actor_loss``, ``critic_loss``,
-    ``entropy`` and, if the module compares pi_theta and pi_beta, the mean ``gain`` of the batch
+    Eq. 10 has neither the entropy bonus nor the anchor. ``config.agent.advantage`` selects the form of :math:`L_A`. The
+    metrics are ``actor_loss``, ``critic_loss``, ``entropy``; if the learning policy is held to its start the mean
+    ``divergence`` from it; and if the module compares pi_theta and pi_beta the mean ``gain`` of the batch
     (:func:`ialp_rllib.agent.policy.losses.gain`).
     """
     agent = config.agent
@@ -43,10 +55,14 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[T
         actor = losses.actor_expected(out[LOG_PROB], out[VALUE], target, agent.advantage_clip)
     entropy = out[ENTROPY].mean()
     metrics = {"actor_loss": actor, "critic_loss": critic, "entropy": entropy}
+    loss = actor - _entropy_coefficient(config, out) * entropy + critic
+    if DIVERGENCE in out:
+        metrics["divergence"] = out[DIVERGENCE].mean()
+        loss = loss + out.get(ANCHOR_COEFFICIENT, agent.anchor) * metrics["divergence"]
     if DIFFERENCE in out:
         with torch.no_grad():
             metrics["gain"] = losses.gain(out[DIFFERENCE], out[RATIO], out[Q], target).mean()
-    return actor - _entropy_coefficient(config, out) * entropy + critic, metrics
+    return loss, metrics
 
 
 def q_learning(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[Tensor, Metrics]:
@@ -76,15 +92,26 @@ def _entropy_coefficient(config: Any, out: Outputs) -> Tensor | float:
     return out.get(ENTROPY_COEFFICIENT, config.agent.entropy)
 
 
-def entropy_coefficient(agent: AgentSettings, env_steps: int) -> float:
-    """Coefficient of the entropy bonus: linear from ``entropy`` to ``entropy_end`` over ``entropy_steps``, or constant.
+def entropy_coefficient(agent: AgentSettings, env_steps: int, n_items: int) -> float:
+    """Coefficient of the entropy in nats: linear from ``entropy`` to ``entropy_end``, or constant.
+
+    Args:
+        agent: ``entropy_steps``, the environment steps of the change, and ``entropy_unit``, of both values.
+        env_steps: number of environment steps sampled so far.
+        n_items: size of the catalogue, |A|.
+    """
+    unit = math.log(max(n_items, 2)) if agent.entropy_unit == "log_items" else 1.0
+    share = min(env_steps / agent.entropy_steps, 1.0) if agent.entropy_steps else 0.0
+    return (agent.entropy + (agent.entropy_end - agent.entropy) * share) / unit
+
+
+def anchor_coefficient(agent: AgentSettings, env_steps: int) -> float:
+    """Coefficient of the KL to the policy of the start: constant, or linear to 0 over ``anchor_steps``.
 
     Args:
         env_steps: number of environment steps sampled so far.
     """
-    if not agent.entropy_steps:
-        return agent.entropy
-    return agent.entropy + (agent.entropy_end - agent.entropy) * min(env_steps / agent.entropy_steps, 1.0)
+    return agent.anchor * (max(1 - env_steps / agent.anchor_steps, 0.0) if agent.anchor_steps else 1.0)
 
 
 @torch.no_grad()

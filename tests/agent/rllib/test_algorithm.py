@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -119,11 +120,40 @@ def test_fine_tuning_starts_from_the_pretrained_policy(tmp_path: Path) -> None:
     algorithm.rounds = 10
     algorithm.train()
     moved = algorithm.policy_weights()
+    assert "divergence" not in algorithm.losses()
     algorithm.stop()
     from safetensors.torch import load_file
 
     assert all(torch.equal(v, start[k]) for k, v in load_file(path).items())
     assert not torch.equal(start["policy.actor.bias"], moved["policy.actor.bias"])
+
+
+@pytest.mark.parametrize("name", ["a2c", "aialp_ap"])
+def test_an_anchor_holds_the_policy_to_its_start(name: str, tmp_path: Path) -> None:
+    source = make_algorithm(seed=1)
+    path = str(tmp_path / "policy.safetensors")
+    save_file(source.policy_weights(), path)
+    source.stop()
+    mixture = {"theta_weights": path, "options": {"alpha": AlphaSettings(shape="constant", start=0.5)}}
+    start = {"start_weights": path, **(mixture if name == "aialp_ap" else {})}
+    distances = []
+    for anchor in (0.0, 5.0):
+        agent = {"anchor": anchor, "actor_lr": 1e-2, "entropy": 0.0}
+        algorithm = make_method(name, seed=2, agent=agent, **start)
+        module, runner = module_of(algorithm), algorithm.env_runner_group.local_env_runner
+        before = copy.deepcopy(module.policy)
+        algorithm.rounds = 30
+        algorithm.train()
+        frozen = module.theta if name == "aialp_ap" else module.anchor
+        assert (frozen is None) == (name == "a2c" and not anchor)
+        assert ("divergence" in algorithm.losses()) == bool(anchor)
+        observation = torch.from_numpy(runner.env.reset(seed=0)[0])
+        with torch.no_grad():
+            now, then = (torch.log_softmax(policy(observation), -1) for policy in (module.policy, before))
+            assert frozen is None or torch.equal(frozen(observation), before(observation))
+        distances.append(float((now.exp() * (now - then)).sum(1).mean()))
+        algorithm.stop()
+    assert distances[1] < 0.2 * distances[0]
 
 
 def test_method_that_does_not_learn_keeps_its_weights() -> None:

@@ -12,7 +12,13 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.modules import NEXT_VALUE, Q
-from ialp_rllib.agent.rllib.objectives import ENTROPY_COEFFICIENT, entropy_coefficient, q_learning, reinforce
+from ialp_rllib.agent.rllib.objectives import (
+    ENTROPY_COEFFICIENT,
+    anchor_coefficient,
+    entropy_coefficient,
+    q_learning,
+    reinforce,
+)
 from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import DQNSettings, load
@@ -97,13 +103,22 @@ def test_reinforce_loss() -> None:
     assert float(plain.detach()) == pytest.approx(-(np.log(0.5) * 3 + np.log(0.8)) / 2 - 0.1 * 0.6)
 
 
+def test_anchor_coefficient_schedule() -> None:
+    held = dataclasses.replace(AGENT, anchor=0.4)
+    assert anchor_coefficient(held, 0) == anchor_coefficient(held, 10**9) == 0.4
+    decaying = dataclasses.replace(held, anchor_steps=1000)
+    assert [anchor_coefficient(decaying, steps) for steps in (0, 500, 1000, 5000)] == [0.4, 0.2, 0.0, 0.0]
+
+
 def test_entropy_coefficient_schedule() -> None:
     decaying = dataclasses.replace(AGENT, entropy=0.3, entropy_end=0.1, entropy_steps=1000)
-    assert [entropy_coefficient(decaying, steps) for steps in (0, 500, 1000, 5000)] == pytest.approx(
+    assert [entropy_coefficient(decaying, steps, 20) for steps in (0, 500, 1000, 5000)] == pytest.approx(
         [0.3, 0.2, 0.1, 0.1]
     )
     constant = dataclasses.replace(decaying, entropy_steps=0)
-    assert entropy_coefficient(constant, 0) == entropy_coefficient(constant, 10**9) == 0.3
+    assert entropy_coefficient(constant, 0, 20) == entropy_coefficient(constant, 10**9, 20) == 0.3
+    per_log = dataclasses.replace(constant, entropy_unit="log_items")
+    assert entropy_coefficient(per_log, 0, 20) * np.log(20) == pytest.approx(0.3)
     algorithm = make_method("a2c", agent={"entropy": 5.0, "entropy_end": 0.0, "entropy_steps": 800})
     entropies = []
     while algorithm.env_steps < 2400:

@@ -1,0 +1,108 @@
+"""Settings of online adaptation.
+
+Equations, algorithms and sections are those of Wang et al. 2025, "Large Language Model driven Policy Exploration for
+Recommender Systems" (the paper).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ialp_rllib.settings.base import group, setting
+
+
+@dataclass(frozen=True)
+class AlphaSettings:
+    """Alpha, the weight of the learning policy in the mixture (Eq. 14), over environment steps."""
+
+    shape: str = setting(
+        "linear",
+        "Schedule from `start` to `end`. constant: stays at `start`. step: changes at once, at `steps`. evidence: "
+        "cosine, at a pace set by how certain it is that the learning policy is better than the pre-trained one.",
+        choices=("constant", "linear", "cosine", "sigmoid", "step", "evidence"),
+    )
+    start: float = setting(0.1, "Initial value of alpha.", low=0.0, high=1.0)
+    end: float = setting(1.0, "Final value of alpha (not with shape constant).", low=0.0, high=1.0)
+    steps: int = setting(
+        10_000, "Environment steps from `start` to `end`; with shape evidence, at its neutral pace.", low=1
+    )
+    pace: float = setting(
+        3.0,
+        "Maximum factor by which shape evidence is faster or slower than `steps`.",
+        low=1.0,
+        advanced=True,
+    )
+    memory: int = setting(
+        500, "Number of recent updates that the evidence is averaged over (shape evidence).", low=2, advanced=True
+    )
+
+
+@dataclass(frozen=True)
+class DQNSettings:
+    """Exploration and target of DQN."""
+
+    double: bool = setting(
+        True,
+        "Double Q-learning: the online network selects the next item, the target network gives its value.",
+        advanced=True,
+    )
+    epsilon_start: float = setting(
+        1.0, "Initial probability of a uniform random item.", low=0.0, high=1.0, advanced=True
+    )
+    epsilon_end: float = setting(0.05, "Final probability of a uniform random item.", low=0.0, high=1.0, advanced=True)
+    epsilon_steps: int = setting(
+        10_000, "Environment steps of the linear change from `epsilon_start` to `epsilon_end`.", low=1, advanced=True
+    )
+
+
+@dataclass(frozen=True)
+class PGSettings:
+    """REINFORCE (method pg)."""
+
+    baseline: str = setting(
+        "value",
+        "Baseline subtracted from the returns. value: a learned state value. none: no baseline.",
+        choices=("value", "none"),
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """Online adaptation (Algorithm 2)."""
+
+    methods: tuple[str, ...] = setting(
+        (
+            *("random", "popularity", "best_list", "warm", "model_greedy"),
+            *("a2c", "ialp", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
+        ),
+        "Methods to run: any of random, popularity, best_list, warm, model_greedy, judge_direct, dqn, pg, a2c, ialp, "
+        "llm_online, warm_ft, warm_ap, aialp_ft, aialp_ap, and those of `plugins`. best_list, model_greedy, "
+        "judge_direct, warm, warm_ft and warm_ap exist in sequence worlds only.",
+    )
+    plugins: tuple[str, ...] = setting(
+        (), "Python modules that register further methods; installed, or on PYTHONPATH.", advanced=True
+    )
+    budgets: tuple[str, ...] = setting(
+        ("samples",),
+        "Budgets that methods are compared with. samples: `agent.updates_per_step` updates after each step of all "
+        "parallel users. updates: beside these, two epochs with one update per environment step, for methods that "
+        "learn online from a replay buffer.",
+        choices=("samples", "updates"),
+        advanced=True,
+    )
+    env_steps: int = setting(50_000, "Environment steps per training run.", low=1)
+    epoch_steps: int = setting(1000, "Environment steps per epoch.", low=1, advanced=True)
+    beta_init: str = setting(
+        "theta",
+        "Initial weights of the learning policy of aialp_ap and warm_ap. theta: those of the policy that it is mixed "
+        "with (Algorithm 2). random: random weights (section 5.4); most of the return of that policy is lost while "
+        "alpha increases.",
+        choices=("random", "theta"),
+        advanced=True,
+    )
+    checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1, advanced=True)
+    log_every: int = setting(500, "Environment steps between points of the learning curve.", low=1, advanced=True)
+    alpha: AlphaSettings = group(AlphaSettings)
+    dqn: DQNSettings = group(DQNSettings)
+    pg: PGSettings = group(PGSettings)

@@ -70,7 +70,7 @@ ENTRIES = {
     ),
     "judge_direct": Method(
         "Judge",
-        "the judge itself as policy: an oracle over all items, an LLM by knockout over a shortlist of popular items",
+        "the judge itself as policy: an LLM by knockout over a shortlist of popular items, others over all items",
         about="The judge recommends by itself, without a policy: what it knows, before anything is learnt from it.",
         learns=False,
         judge_plays=True,

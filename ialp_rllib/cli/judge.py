@@ -28,7 +28,7 @@ def audit(
         str,
         typer.Option(
             "--model",
-            help="Judge to audit: tiny, oracle, ratings, a folder, or a Hugging Face id. Default: the run's judge.",
+            help="Judge to audit, as judge.model: a folder, tiny, tfidf, ... Default: the run's judge.",
         ),
     ] = "",
     prompts: Annotated[

@@ -20,13 +20,21 @@ from ialp_rllib.settings.judge import (
     AUTO,
     LETTER,
     LIKELIHOOD,
-    ORACLE,
-    RATINGS,
     YES_NO,
     DistilSettings,
     JudgeSettings,
     LikelihoodSettings,
     OracleSettings,
+)
+from ialp_rllib.settings.judge_model import (
+    CONTROLS,
+    EMBEDDING,
+    LLM,
+    ORACLE,
+    POPULARITY,
+    RATINGS,
+    TFIDF,
+    parse_judge_model,
 )
 from ialp_rllib.settings.offline import NeighbourSettings, OfflineSettings
 from ialp_rllib.settings.paper import Departure, departures
@@ -47,11 +55,16 @@ from ialp_rllib.settings.users import (
 
 __all__ = [
     "AUTO",
+    "CONTROLS",
+    "EMBEDDING",
     "LETTER",
     "LIKELIHOOD",
+    "LLM",
     "ORACLE",
+    "POPULARITY",
     "RATINGS",
     "SCENARIOS",
+    "TFIDF",
     "YES_NO",
     "AdaptSettings",
     "AgentSettings",
@@ -91,6 +104,7 @@ __all__ = [
     "fingerprint",
     "from_dict",
     "load",
+    "parse_judge_model",
     "read_yaml",
     "to_dict",
 ]

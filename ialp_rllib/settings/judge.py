@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ialp_rllib.settings.base import group, setting
+from ialp_rllib.settings.judge_model import LLM, ORACLE, parse_judge_model
 from ialp_rllib.settings.tuning import TuneSettings
 
-ORACLE = "oracle"  # the value of `judge.model` that selects the oracle instead of an LLM
-RATINGS = "ratings"  # the value that selects a model of the train users' ratings
 LETTER, LIKELIHOOD, YES_NO, AUTO = "letter", "likelihood", "yes_no", "auto"  # values of `judge.answer`
 
 
@@ -77,8 +76,8 @@ class JudgeSettings:
     model: str = setting(
         "tiny",
         "`tiny` (included in the package), a folder (a model, a PEFT adapter, or one GGUF file), a GGUF file, a "
-        "Hugging Face model id; or no LLM: `oracle` (`judge.oracle`), or in rating worlds `ratings` (a model of the "
-        "train users' ratings).",
+        "Hugging Face model id; or no LLM: `embedding:FOLDER` (a text encoder's folder), `tfidf`, `popularity`, in "
+        "rating worlds `ratings` (a model of the train users' ratings), or `oracle` (`judge.oracle`).",
     )
     engine: str = setting(
         "auto",
@@ -192,14 +191,19 @@ class JudgeSettings:
     oracle: OracleSettings = group(OracleSettings)
 
     @property
+    def kind(self) -> str:
+        """The kind of judge that ``model`` selects, see :class:`.judge_model.JudgeModel`."""
+        return parse_judge_model(self.model).kind
+
+    @property
     def is_oracle(self) -> bool:
         """Whether the judge is the oracle, which knows the test world."""
-        return self.model == ORACLE
+        return self.kind == ORACLE
 
     @property
     def is_llm(self) -> bool:
         """Whether the judge is a language model."""
-        return self.model not in (ORACLE, RATINGS)
+        return self.kind == LLM
 
     @property
     def is_tuned(self) -> bool:

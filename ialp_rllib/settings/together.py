@@ -9,7 +9,8 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings.adapt import AdaptSettings
 from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS, CatalogueSettings
-from ialp_rllib.settings.judge import RATINGS, JudgeSettings
+from ialp_rllib.settings.judge import JudgeSettings
+from ialp_rllib.settings.judge_model import EMBEDDING, RATINGS, parse_judge_model
 from ialp_rllib.settings.users import UsersSettings
 
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and suffixes are added
@@ -59,7 +60,9 @@ def _check_agent(agent: AgentSettings, users: UsersSettings) -> None:
 def _check_judge(judge: JudgeSettings, users: UsersSettings) -> None:
     if not judge.model:
         raise InputError("judge.model", "is empty", "`tiny`, `oracle`, a folder, or a Hugging Face model id")
-    if judge.model == RATINGS and users.world != "rating":
+    if judge.kind == EMBEDDING and not parse_judge_model(judge.model).folder:
+        raise InputError("judge.model", f"is {judge.model}", "embedding:FOLDER, with the folder of a text encoder")
+    if judge.kind == RATINGS and users.world != "rating":
         problem = f"is {RATINGS}, and users.world is {users.world}: there are no ratings to fit"
         raise InputError("judge.model", problem, "an LLM, `oracle`, or users.world: rating")
     if judge.tensor_parallel > 1 and judge.gpus != judge.tensor_parallel:

@@ -133,7 +133,7 @@ def train_job(
         )
         taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
         if method(name).judge_plays:
-            taken["shortlist"] = run.catalogue.n_items if settings.judge.is_oracle else settings.judge.shortlist
+            taken["shortlist"] = settings.judge.shortlist if settings.judge.is_llm else run.catalogue.n_items
         stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)
     return list(taken["warnings"])
 

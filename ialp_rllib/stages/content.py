@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ialp_rllib.agent.methods import BUILT_IN
 from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
-from ialp_rllib.settings import ORACLE, RATINGS, Settings
+from ialp_rllib.judge.vectors import encoder_content
+from ialp_rllib.settings import EMBEDDING, LLM, Settings, parse_judge_model
 
 
 def model_content(name: str) -> str:
@@ -21,8 +22,11 @@ def model_content(name: str) -> str:
     Raises:
         InputError: the folder is missing or holds no model.
     """
-    if name in (ORACLE, RATINGS):
-        return name
+    kind, folder = parse_judge_model(name)
+    if kind == EMBEDDING:
+        return f"{kind}:{encoder_content(folder)}"
+    if kind != LLM:
+        return kind
     model = resolve_model(name)
     if Path(model).exists():
         return model_fingerprint(model)

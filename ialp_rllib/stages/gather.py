@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from ialp_rllib.agent.methods import method
 from ialp_rllib.results.schemas import CURVES, RESULTS, read_curves, read_measurements
-from ialp_rllib.settings import Settings
+from ialp_rllib.settings import CONTROLS, Settings
+from ialp_rllib.settings.judge_model import CONTROLS_ARE
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.budgets import budgets_of
 from ialp_rllib.stages.run import RunFolder
@@ -42,8 +43,10 @@ def notes(settings: Settings, distil: Mapping[str, Any] = MappingProxyType({})) 
 
 
 def _on_judge_without_llm(settings: Settings, effective: float | None) -> str:
-    """What an oracle or the judge ``ratings`` knows; ``effective``: the correlation after averaging over its table."""
+    """What a judge without an LLM knows; ``effective``: the correlation after averaging over its table."""
     over_table = "" if effective is None else f"{effective:.2f} after averaging over the table"
+    if settings.judge.kind in CONTROLS:
+        return f"The judge is no LLM but a control: {CONTROLS_ARE[settings.judge.kind]}. It uses no test truth."
     if not settings.judge.is_oracle:
         text = "The judge is a model of the train users' ratings, no LLM; it uses no test truth"
         return f"{text} (correlation with it {over_table})." if over_table else f"{text}."

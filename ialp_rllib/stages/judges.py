@@ -1,4 +1,4 @@
-"""Making a run's judge: an LLM behind Ray actors, an oracle, or a model of the ratings."""
+"""Making a run's judge: an LLM behind Ray actors, an oracle, a model of the ratings, or a control."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import ray
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.controls.control import make_control
 from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.oracle.oracle import make_oracle, make_ratings_judge
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.judge.tuning.tune import MERGED
-from ialp_rllib.settings import ORACLE, RATINGS, JudgeSettings
+from ialp_rllib.settings import CONTROLS, ORACLE, RATINGS, JudgeSettings, parse_judge_model
 from ialp_rllib.stages.run import RunFolder
+
+VECTORS = "vectors"  # folder of a run that keeps text vectors
 
 
 def served_model(run: RunFolder) -> str:
@@ -27,21 +30,27 @@ def served_model(run: RunFolder) -> str:
 
 
 def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str = "") -> PreferenceJudge:
-    """A judge for this run: an LLM whose engines are Ray actors, or an oracle. The caller gives it back or closes it.
+    """A judge for this run: an LLM whose engines are Ray actors, or one that is none.
+
+    The caller gives it back or closes it.
 
     Args:
         run: its runtime settings, data and, for an oracle, fitted users are used.
         settings: the judge's; None: the run's.
-        model: `tiny`, `oracle`, `ratings`, a folder, or a Hugging Face id; empty: :func:`served_model`.
+        model: as `judge.model`; empty: :func:`served_model`.
 
     Raises:
-        InputError: as :func:`.start_judge`, :func:`.make_oracle` or :func:`.make_ratings_judge`.
+        InputError: as :func:`.start_judge`, :func:`.make_oracle`, :func:`.make_ratings_judge` or :func:`.make_control`.
     """
     settings, model = settings or run.settings.judge, model or served_model(run)
-    if model == ORACLE:
+    kind = parse_judge_model(model).kind
+    if kind == ORACLE:
         return make_oracle(settings, run.settings.users, run.catalogue, run.root / "users")
-    if model == RATINGS:
+    if kind == RATINGS:
         return make_ratings_judge(settings, run.visible)
+    if kind in CONTROLS:
+        attributes = run.settings.catalogue.attributes
+        return make_control(settings, model, run.catalogue, attributes, run.root / VECTORS)
     runtime.start(run.settings.runtime)
     kept, run.kept.judge = run.kept.judge, None
     if kept is not None:

@@ -59,7 +59,7 @@ def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> No
 
 
 def _run_stages(run: RunFolder, progress: Progress, names: list[str]) -> None:
-    if "tune" in names and run.settings.judge.is_llm and not run.stage("tune").up_to_date():
+    if "tune" in names and not run.stage("tune").up_to_date():
         check_model(run.settings.judge)  # before Ray is started and the stages before it have taken their time
     asks = {"tune", "pretrain" if run.settings.pretrain.mode == "live" else "distil"}
     try:

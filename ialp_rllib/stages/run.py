@@ -19,7 +19,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import data_folder, source_files
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.settings import OracleSettings, Settings, fingerprint, to_dict
+from ialp_rllib.settings import RATINGS, OracleSettings, Settings, fingerprint, to_dict
 from ialp_rllib.stages.content import model_content, plugin_content
 from ialp_rllib.storage import MANIFEST, Stage, require_intact, write_atomic
 
@@ -67,8 +67,8 @@ def _judge(settings: Settings) -> Any:
     speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
     tune = replace(settings.judge.tune, checkpoint_every=1, max_skipped=0)
     oracle = settings.judge.oracle
-    if not settings.judge.is_oracle:  # of the oracle's settings the judge `ratings` reads one, an LLM none
-        none_below = OracleSettings.none_below if settings.judge.is_llm else oracle.none_below
+    if not settings.judge.is_oracle:  # of the oracle's settings the judge `ratings` reads one, others none
+        none_below = oracle.none_below if settings.judge.kind == RATINGS else OracleSettings.none_below
         oracle = OracleSettings(none_below=none_below)
     model = model_content(settings.judge.model)
     return replace(settings.judge, model=model, tune=tune, oracle=oracle, **where, **speed)

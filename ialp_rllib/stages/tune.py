@@ -16,7 +16,7 @@ from ialp_rllib.judge.oracle.oracle import OracleJudge
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
 from ialp_rllib.progress import Progress
-from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.settings import CONTROLS, JudgeSettings
 from ialp_rllib.stages.judges import give_back, judge_of, served_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_json, write_json
@@ -99,7 +99,7 @@ def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: P
     Args:
         run: its runtime and prepared data are used.
         settings: of the judge.
-        model: `tiny`, `oracle`, `ratings`, a folder, or a Hugging Face id.
+        model: as `judge.model`.
         progress: receives the number of answered prompts.
 
     Returns:
@@ -112,7 +112,7 @@ def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: P
         if isinstance(judge, OracleJudge) and judge.truth.uses_test_truth:
             audit |= judge.evaluate(run.catalogue, settings.audit_prompts)
         elif isinstance(judge, OracleJudge):
-            audit |= {"ratings": judge.truth.facts}
+            audit |= {"control" if judge.truth.name in CONTROLS else "ratings": judge.truth.facts}
         return {**audit, "model": model}
     finally:
         give_back(run, judge)

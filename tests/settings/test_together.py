@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import load
+from ialp_rllib.settings import load, parse_judge_model
 
 REFUSED = {  # settings -> words of the message
     ("seeds=[4294967296]",): "seeds is 4294967296\n  expected: from 0 to 2147483647",
@@ -40,3 +40,28 @@ def test_accepted() -> None:
     assert load("sample", ["seeds=[2147483647]"]).seeds == (2**31 - 1,)
     falling = ["adapt.alpha.start=0.9", "adapt.alpha.end=0.2", "adapt.alpha.shape=constant"]
     assert load("sample", falling).adapt.alpha.start == 0.9
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "folder"),
+    [
+        ("tiny", "llm", ""),
+        ("some/model", "llm", ""),
+        ("oracle", "oracle", ""),
+        ("tfidf", "tfidf", ""),
+        ("popularity", "popularity", ""),
+        ("embedding:models/mini", "embedding", "models/mini"),
+        ("embedding:C:/x", "embedding", "C:/x"),
+        ("embeddings", "llm", ""),
+    ],
+)
+def test_the_letters_of_judge_model(value: str, kind: str, folder: str) -> None:
+    assert parse_judge_model(value) == (kind, folder)
+    judge = load("sample", [f"judge.model={value}"]).judge
+    assert judge.kind == kind and judge.is_llm == (kind == "llm") == judge.is_tuned
+
+
+@pytest.mark.parametrize("value", ["embedding", "embedding:"])
+def test_an_embedding_needs_a_folder(value: str) -> None:
+    with pytest.raises(InputError, match="embedding:FOLDER"):
+        load("sample", [f"judge.model={value}"])

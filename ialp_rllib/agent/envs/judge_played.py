@@ -1,6 +1,6 @@
 """Simulated users to whom the judge itself recommends: the reference ``judge_direct``.
 
-A judge that can score items (an oracle: ``judge.beliefs``) ranks all items that the session does not hold. Any other
+A judge without an LLM scores items (``judge.beliefs``), and ranks all that the session does not hold. Any other
 judge plays a knockout over a shortlist: of the ``judge.shortlist`` items that are most popular in the visible log and
 not in the session, it picks among ``judge.candidates`` in each prompt, and the picked ones meet in the next round.
 """
@@ -19,7 +19,7 @@ from ialp_rllib.users.env import UserVectorEnv
 
 GREEDY, SAMPLED = 0, 1
 """Actions of the policy: how the judge's label probabilities become an item."""
-_ROWS = 1 << 20  # history-candidate pairs that an oracle scores together
+_ROWS = 1 << 20  # history-candidate pairs that are scored together
 
 
 class JudgePlayedVectorEnv(VectorEnv):

@@ -117,7 +117,7 @@ def local_folder(model: str) -> Path:
         return Path(model)
     from transformers.utils import cached_file
 
-    with _loading(model):
+    with loading(model):
         return Path(str(cached_file(model, "config.json"))).parent
 
 
@@ -129,7 +129,7 @@ def load_tokenizer(model: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    with _loading(model, "tokenizer"):
+    with loading(model, "tokenizer"):
         return AutoTokenizer.from_pretrained(model, padding_side="left", trust_remote_code=False)
 
 
@@ -141,7 +141,7 @@ def load_config(model: str) -> Any:
     """
     from transformers import AutoConfig
 
-    with _loading(model):
+    with loading(model):
         return AutoConfig.from_pretrained(model, trust_remote_code=False)
 
 
@@ -184,7 +184,7 @@ def check_weights(model: str, dtype: str, values: bool = True) -> None:
         heads = head_names(skeleton)
         heads |= {name.partition(".")[2] for name in heads}  # a checkpoint of the model without its head
         stored = ((name, tensor.to(getattr(torch, dtype))) for name, tensor in weights(local_folder(model)))
-        with _loading(model):
+        with loading(model):
             check_values(stored, heads, model)
 
 
@@ -198,7 +198,7 @@ def _from_pretrained(model: str, **options: Any) -> Any:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its table of missing weights becomes an error of ours
     try:
-        with _loading(model):
+        with loading(model):
             result: Any = AutoModelForCausalLM.from_pretrained(
                 model,
                 trust_remote_code=False,
@@ -234,7 +234,8 @@ def _four_bit_options() -> dict[str, Any]:
 
 
 @contextmanager
-def _loading(model: str, what: str = "") -> Iterator[None]:
+def loading(model: str, what: str = "") -> Iterator[None]:
+    """Within it, what transformers raises becomes an :class:`.InputError` that names the model."""
     try:
         yield
     except IalpError:

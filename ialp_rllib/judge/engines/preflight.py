@@ -8,12 +8,13 @@ from ialp_rllib.judge.engines.models import adapter_base, check_weights, resolve
 from ialp_rllib.judge.engines.sources import find_model
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.labels import answer_format
-from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.judge.vectors import find_encoder
+from ialp_rllib.settings import EMBEDDING, LLM, JudgeSettings, parse_judge_model
 
 
 def check_model(judge: JudgeSettings, model: str = "") -> None:
     """Find what is wrong with `judge.model` within seconds: files, architecture, names and shapes of the weights,
-    tokenizer, labels, chat template; of an adapter its base model. A judge without an LLM passes.
+    tokenizer, labels, chat template; of an adapter its base model; of an embedding its folder. Others pass.
 
     The values of the weights are checked when an engine loads them. An adapter or a GGUF file is not converted yet.
 
@@ -24,10 +25,13 @@ def check_model(judge: JudgeSettings, model: str = "") -> None:
     Raises:
         InputError: the engine is not installed, or the model cannot be used.
     """
-    if not judge.is_llm and not model:
+    name = model or judge.model
+    kind_of_judge, folder = parse_judge_model(name)
+    if kind_of_judge == EMBEDDING:
+        find_encoder(folder)
+    if kind_of_judge != LLM:
         return
     engine_name(judge.engine)
-    name = model or judge.model
     path, kind = find_model(name)
     if path is not None and kind == "gguf":
         convert.check_gguf(path)

@@ -1,7 +1,8 @@
 """The oracle: a judge without an LLM, which knows the test world's ground truth up to a controlled error.
 
 It shows the effect of a better, worse, biased or adversarial judge. Selected with ``judge.model=oracle``; its error is
-set in ``judge.oracle``. The judge ``ratings`` answers in the same way, by a model in the place of the truth.
+set in ``judge.oracle``. The judges ``ratings`` and :mod:`.controls` answer in the same way, with other
+scores in the place of the truth.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class OracleJudge:
 
     def __init__(self, truth: Truth, settings: JudgeSettings, pad: int) -> None:
         self.truth, self.settings, self._pad = truth, settings, pad
-        none = float(ndtri(settings.oracle.none_below))
+        none = float(ndtri(settings.oracle.none_below)) if truth.none is None else truth.none
         self._none = float(np.clip(none, -_MAX_BELIEF, _MAX_BELIEF))
         self._prompts = 0
 
@@ -159,7 +160,9 @@ class OracleJudge:
             "model_fingerprint": fingerprint(oracle, self.settings.seed, self.truth.fingerprint),
             "prompt_fingerprint": "none",
             "engine": self.truth.name,
-            "decoding": f"correlation {oracle.correlation:g}, errors {oracle.errors}, none_below {oracle.none_below:g}",
+            "decoding": f"correlation {oracle.correlation:g}, errors {oracle.errors}, none_below {oracle.none_below:g}"
+            if self.truth.none is None
+            else "scores calibrated on validation users",
         }
 
     def usage(self) -> EngineUsage:

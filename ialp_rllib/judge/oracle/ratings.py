@@ -43,6 +43,7 @@ class FittedRatings:
     name = "ratings"
     depends_on_user = True
     uses_test_truth = False
+    none: float | None = None
 
     def __init__(self, catalogue: Catalogue) -> None:
         known = (catalogue.split == 0) & np.isin(catalogue.user, catalogue.train_users) & np.isfinite(catalogue.rating)

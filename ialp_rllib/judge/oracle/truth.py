@@ -25,11 +25,12 @@ class Truth(Protocol):
     """Answers of the users, as normal scores: the test world's, or those of a model of them.
 
     Attributes:
-        name: name of the judge that answers by it, ``oracle`` or ``ratings``.
+        name: name of the judge that answers by it: ``oracle``, ``ratings``, or a control.
         uses_test_truth: whether it knows the answers of the test world.
         facts: how it was fitted; empty for the truth itself.
         fingerprint: identifies everything that the scores depend on.
         depends_on_user: whether users with the same history answer differently.
+        none: the score of None; None: the normal score of the quantile ``judge.oracle.none_below``.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Truth(Protocol):
     facts: dict[str, Any]
     fingerprint: str
     depends_on_user: bool
+    none: float | None
 
     def scores(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None) -> np.ndarray:
         """Normal scores (:class:`NormalScores`) of the answers to candidates.
@@ -94,6 +96,7 @@ class SequenceTruth:
     name = "oracle"
     uses_test_truth = True
     depends_on_user = False
+    none: float | None = None
 
     def __init__(self, model: SequenceModel, fingerprint: str, catalogue: Catalogue) -> None:
         self.fingerprint, self._model = fingerprint, model.eval()
@@ -145,6 +148,7 @@ class RatingTruth:
     name = "oracle"
     uses_test_truth = True
     depends_on_user = True
+    none: float | None = None
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._ratings = require_truth(catalogue)

@@ -12,7 +12,7 @@ from ialp_rllib.judge.engines.preflight import check_model
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.page import write_page
-from ialp_rllib.settings import ORACLE, RATINGS, to_dict
+from ialp_rllib.settings import ORACLE, parse_judge_model, to_dict
 from ialp_rllib.stages.gather import versions
 from ialp_rllib.stages.judges import served_model
 from ialp_rllib.stages.pipeline import run_all
@@ -43,10 +43,9 @@ def audit_run(
         InputError: the data or the model cannot be used, or a folder cannot be written to.
     """
     needed = ["prepare"]
-    if (model or run.settings.judge.model) == ORACLE:
+    if parse_judge_model(model or run.settings.judge.model).kind == ORACLE:
         needed.append("users")
-    elif (model or run.settings.judge.model) != RATINGS:
-        check_model(run.settings.judge, model)  # fails early on a wrong one
+    check_model(run.settings.judge, model)  # fails early on a wrong one
     left = [stage for stage in needed if not run.stage(stage).up_to_date()]
     if left:
         run_all(run, progress, left)

@@ -16,6 +16,7 @@ from ialp_rllib.report.audit.numbers import (
 )
 from ialp_rllib.report.kit.formatting import format_count, is_number
 from ialp_rllib.results.statistics import is_above_chance
+from ialp_rllib.settings.judge_model import CONTROLS_ARE
 
 
 def finding(judge: Audit) -> str:
@@ -70,6 +71,7 @@ def remarks(judge: Audit, before: Audit) -> Iterator[str]:
     """
     yield _on_oracle(judge)
     yield _on_ratings(judge)
+    yield _on_control(judge)
     yield _on_tuning(judge, before)
     yield _on_popularity(judge)
     yield _on_letters(judge)
@@ -126,6 +128,17 @@ def _on_ratings(judge: Audit) -> str:
     return (
         f"This judge is no LLM: it answers by a regression on {format_count(fitted['ratings'])} ratings of "
         f"{format_count(fitted['users'])} train users and on attributes. Of test users it knows the attributes only."
+    )
+
+
+def _on_control(judge: Audit) -> str:
+    control = judge.get("control")
+    if not control:
+        return ""
+    return (
+        f"This judge is a control, no LLM: {CONTROLS_ARE[control['control']]}. What an LLM adds is its distance to the "
+        f"best of such judges. Its scores were calibrated on {format_count(control['calibration_prompts'])} prompts of "
+        "other validation users."
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ialp_rllib.agent.methods import METHODS
-from ialp_rllib.settings.judge import ORACLE
+from ialp_rllib.settings.judge_model import ORACLE, parse_judge_model
 
 REJECTED, TEST_TRUTH = "+r", " †"
 _ABOUT = {
@@ -87,9 +87,13 @@ def _marks(method: str, scenario: str) -> dict[str, str]:
     trees = [page[scenario]] if scenario in page else list(page.values())
     holds = {
         REJECTED: [entry.pretrained and _get(tree, "pretrain", "rejected", 0) > 0 for tree in trees],
-        TEST_TRUTH: [entry.learns_from_judge and _get(tree, "judge", "model", "") == ORACLE for tree in trees],
+        TEST_TRUTH: [entry.learns_from_judge and _is_oracle(_get(tree, "judge", "model", "")) for tree in trees],
     }
     return {mark: mark if all(of) else f" ({mark.strip()})" for mark, of in holds.items() if any(of)}
+
+
+def _is_oracle(model: str) -> bool:
+    return parse_judge_model(model).kind == ORACLE
 
 
 def _get(tree: Mapping[str, Any], group: str, name: str, default: Any) -> Any:

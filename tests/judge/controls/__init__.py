@@ -1,0 +1,1 @@
+"""Tests of :mod:`ialp_rllib.judge.controls`."""

@@ -18,8 +18,7 @@ from torch import Tensor
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.files import read_object
-from ialp_rllib.judge.engines.models import load_config, load_model, load_tokenizer, loading, model_fingerprint
-from ialp_rllib.judge.engines.weights import check_loading
+from ialp_rllib.judge.engines.models import load_config, load_model, load_tokenizer, load_whole, model_fingerprint
 from ialp_rllib.settings import fingerprint
 from ialp_rllib.storage import hash_json, write_atomic
 
@@ -216,18 +215,7 @@ def _load(folder: Path) -> Any:
     """The encoder, in float32 and evaluation mode, with every weight from its checkpoint but those of a pooler."""
     from transformers import AutoModel
 
-    with loading(str(folder)):
-        loaded: Any = AutoModel.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            weights_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    model, info = loaded
-    used = {**info, "missing_keys": [key for key in info.get("missing_keys") or () if "pooler" not in key]}
-    check_loading(used, str(folder))
+    model = load_whole(AutoModel, str(folder), unused="pooler", dtype=torch.float32)
     return model.eval()
 
 

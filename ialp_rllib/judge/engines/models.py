@@ -117,7 +117,7 @@ def local_folder(model: str) -> Path:
         return Path(model)
     from transformers.utils import cached_file
 
-    with loading(model):
+    with _loading(model):
         return Path(str(cached_file(model, "config.json"))).parent
 
 
@@ -129,7 +129,7 @@ def load_tokenizer(model: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    with loading(model, "tokenizer"):
+    with _loading(model, "tokenizer"):
         return AutoTokenizer.from_pretrained(model, padding_side="left", trust_remote_code=False)
 
 
@@ -141,7 +141,7 @@ def load_config(model: str) -> Any:
     """
     from transformers import AutoConfig
 
-    with loading(model):
+    with _loading(model):
         return AutoConfig.from_pretrained(model, trust_remote_code=False)
 
 
@@ -184,22 +184,34 @@ def check_weights(model: str, dtype: str, values: bool = True) -> None:
         heads = head_names(skeleton)
         heads |= {name.partition(".")[2] for name in heads}  # a checkpoint of the model without its head
         stored = ((name, tensor.to(getattr(torch, dtype))) for name, tensor in weights(local_folder(model)))
-        with loading(model):
+        with _loading(model):
             check_values(stored, heads, model)
 
 
 def _from_pretrained(model: str, **options: Any) -> Any:
-    """The model, once every weight of it was found in the checkpoint."""
+    """The causal language model, once every weight of it was found in the checkpoint."""
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
     check_architecture(load_config(model), model)
+    return load_whole(AutoModelForCausalLM, model, **options)
+
+
+def load_whole(kind: Any, model: str, unused: str = "\0", **options: Any) -> Any:
+    """A model of one of transformers' automatic classes, once every weight of it was found in the checkpoint.
+
+    Weights with ``unused`` in their names may be missing. ``options`` are those of ``from_pretrained``.
+
+    Raises:
+        InputError: it cannot be loaded, or its weights do not fit it.
+    """
+    from transformers.utils import logging
+
     logging.disable_progress_bar()  # the command line draws its own
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its table of missing weights becomes an error of ours
     try:
-        with loading(model):
-            result: Any = AutoModelForCausalLM.from_pretrained(
+        with _loading(model):
+            result: Any = kind.from_pretrained(
                 model,
                 trust_remote_code=False,
                 weights_only=True,  # a pickled checkpoint must not run code
@@ -210,7 +222,8 @@ def _from_pretrained(model: str, **options: Any) -> Any:
     finally:
         logging.set_verbosity(verbosity)
     loaded, info = result
-    check_loading(info, model)
+    missing = [key for key in info.get("missing_keys") or () if unused not in key]
+    check_loading({**info, "missing_keys": missing}, model)
     return loaded
 
 
@@ -234,8 +247,7 @@ def _four_bit_options() -> dict[str, Any]:
 
 
 @contextmanager
-def loading(model: str, what: str = "") -> Iterator[None]:
-    """Within it, what transformers raises becomes an :class:`.InputError` that names the model."""
+def _loading(model: str, what: str = "") -> Iterator[None]:
     try:
         yield
     except IalpError:

@@ -20,7 +20,11 @@ from ialp_rllib.catalogue.features import Tokens
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import OfflineSettings
 
-_STD = 0.02  # of initial embeddings, as is usual for transformers
+_POSITION_STD = 0.02
+_ITEM_STD = {
+    "sasrec": 0.02,
+    "gru4rec": 0.1,
+}  # initial; a recurrent network, which does not normalise, starts slowly at 0.02
 
 
 class SASRec(nn.Module):
@@ -29,7 +33,7 @@ class SASRec(nn.Module):
     def __init__(self, settings: OfflineSettings) -> None:
         super().__init__()
         width, rate = settings.width, settings.dropout
-        self.position = nn.Parameter(torch.randn(settings.history, width) * _STD)
+        self.position = nn.Parameter(torch.randn(settings.history, width) * _POSITION_STD)
         self.blocks = nn.ModuleList(Block(width, settings.heads, rate) for _ in range(settings.blocks))
         self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(rate)
 
@@ -123,7 +127,7 @@ class SequentialRecommender(nn.Module):
             raise InputError("heads", f"is {settings.heads}", f"a divisor of width, {width}")
         self.n_items, self.settings = n_items, settings
         self.items = Items(n_items, width, tokens)
-        nn.init.normal_(self.items.id.weight, std=_STD)
+        nn.init.normal_(self.items.id.weight, std=_ITEM_STD[settings.base])
         self.base = BASES[settings.base](settings)
         self.supervised, self.q = nn.Linear(width, width), nn.Linear(width, width)
         self.q_bias = nn.Parameter(torch.zeros(n_items))

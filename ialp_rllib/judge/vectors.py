@@ -1,6 +1,8 @@
 """Vectors of the items' texts by a text encoder: any folder of sentence-transformers, or of transformers.
 
-For the judge `embedding:FOLDER` and for `agent.item_vectors`. Nothing here runs code of a model's folder.
+For the judge `embedding:FOLDER` and for `agent.item_vectors`. Nothing here runs code of a model's folder. Vectors are
+kept in `ialp_rllib/vectors` in `XDG_CACHE_HOME` (default: `~/.cache`), under names made of the encoder's content and
+the texts; they may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from ialp_rllib.catalogue import Catalogue
-from ialp_rllib.errors import InputError
+from ialp_rllib.errors import IalpError, InputError
+from ialp_rllib.judge.engines.convert import cache_folder
 from ialp_rllib.judge.engines.files import read_object
 from ialp_rllib.judge.engines.models import load_config, load_model, load_tokenizer, load_whole, model_fingerprint
 from ialp_rllib.settings import fingerprint
@@ -116,7 +121,6 @@ def text_vectors(
     catalogue: Catalogue,
     folder: str,
     attributes: tuple[str, ...] = (),
-    cache: Path | None = None,
     *,
     gpu: bool = False,
 ) -> np.ndarray:
@@ -126,24 +130,20 @@ def text_vectors(
         catalogue: items.
         folder: the encoder's folder, see :func:`find_encoder`.
         attributes: item attributes that describe an item; empty: all.
-        cache: folder that keeps them, under a name made of the encoder's content and the texts; None: none.
         gpu: compute them on a GPU, if there is one.
 
     Raises:
         InputError: the encoder cannot be loaded, or its vectors are not finite.
     """
     encoder, texts = find_encoder(folder), described(catalogue, attributes)
-    return _cached(
-        cache,
+    return _kept(
         hash_json([encoder_content(folder), texts]),
         len(texts),
         lambda: encode(encoder, texts, "cuda" if gpu and torch.cuda.is_available() else "cpu"),
     )
 
 
-def token_vectors(
-    catalogue: Catalogue, model: str, attributes: tuple[str, ...] = (), cache: Path | None = None
-) -> np.ndarray:
+def token_vectors(catalogue: Catalogue, model: str, attributes: tuple[str, ...] = ()) -> np.ndarray:
     """Vectors of the items' texts by a language model: the mean of its input embeddings of the text's tokens.
 
     Only the embedding table is used: no forward pass of what may be billions of parameters.
@@ -152,7 +152,6 @@ def token_vectors(
         catalogue: items.
         model: a folder or Hugging Face id, as :func:`.models.resolve_model` returns it.
         attributes: item attributes that describe an item; empty: all.
-        cache: as of :func:`text_vectors`.
 
     Returns:
         ``(I, D) float32``, of length 1.
@@ -162,7 +161,7 @@ def token_vectors(
     """
     texts = described(catalogue, attributes)
     key = hash_json(["tokens", model_fingerprint(model), MAX_TOKENS, texts])
-    return _cached(cache, key, len(texts), lambda: _mean_tokens(model, texts))
+    return _kept(key, len(texts), lambda: _mean_tokens(model, texts))
 
 
 def _mean_tokens(model: str, texts: list[str]) -> np.ndarray:
@@ -219,30 +218,43 @@ def _load(folder: Path) -> Any:
     return model.eval()
 
 
+def centred(vectors: np.ndarray) -> np.ndarray:
+    """Vectors ``(I, D)`` less their mean, of length 1 (0 for one that is the mean), ``float32``.
+
+    Encoders put all texts of a domain into a narrow cone; without its axis, similarities tell items apart.
+    """
+    return _unit(vectors - vectors.mean(0, dtype=np.float64))
+
+
+def principal(vectors: np.ndarray, dim: int) -> np.ndarray:
+    """The first ``dim`` principal components of centred vectors ``(I, D)``, of length 1: ``(I, min(dim, D))``."""
+    if vectors.shape[1] <= dim:
+        return vectors
+    values, axes = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
+    axes = axes[:, np.argsort(-values, kind="stable")[:dim]]
+    return _unit(vectors @ (axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(dim)])))
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.ascontiguousarray(vectors / np.where(length > 1e-9, length, np.inf), np.float32)
 
 
-def _cached(cache: Path | None, key: str, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array of this key in the folder, or what ``compute`` returns, which is then kept there."""
-    if cache is None:
-        return compute()
-    file = cache / f"{key[:32]}.npy"
+def _kept(key: str, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array of this key in this machine's cache, or what ``compute`` returns, which is then kept there."""
+    file = cache_folder().with_name("vectors") / f"{key[:32]}.safetensors"
     if file.is_file():
         try:
-            kept: np.ndarray = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+            kept = load_file(file).get("vectors", np.zeros(0))
+        except (SafetensorError, OSError) as error:
             log.warning("%s is damaged (%s): computing it again", file, error)
         else:
             if kept.ndim == 2 and len(kept) == rows and kept.dtype == np.float32:
                 return kept
     vectors = compute()
-    cache.mkdir(parents=True, exist_ok=True)
-
-    def write(path: Path) -> None:
-        with path.open("wb") as stream:
-            np.save(stream, vectors)
-
-    write_atomic(file, write)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, lambda path: save_file({"vectors": vectors}, path))
+    except (OSError, IalpError) as error:
+        log.warning("cannot keep the text vectors in %s (%s): every process computes them again", file.parent, error)
     return vectors

@@ -34,6 +34,7 @@ from ialp_rllib.settings.judge_model import (
     POPULARITY,
     RATINGS,
     TFIDF,
+    WORDS,
     parse_judge_model,
 )
 from ialp_rllib.settings.offline import NeighbourSettings, OfflineSettings
@@ -65,6 +66,7 @@ __all__ = [
     "RATINGS",
     "SCENARIOS",
     "TFIDF",
+    "WORDS",
     "YES_NO",
     "AdaptSettings",
     "AgentSettings",

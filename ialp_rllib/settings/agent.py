@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ialp_rllib.settings.base import setting
+from ialp_rllib.settings.judge_model import WORDS
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,13 @@ class AgentSettings:
     blocks: int = setting(1, "Self-attention blocks of the state encoder (SASRec).", low=0, high=64)
     heads: int = setting(2, "Attention heads per block; must divide `dim`.", low=1, high=64)
     item_attributes: bool = setting(True, "Add embeddings of the item's attributes to that of its id; false: ids only.")
+    item_vectors: str = setting(
+        WORDS,
+        "What stands for an item's attributes. words: learned embeddings of their values and words. "
+        "`embedding:FOLDER`: frozen vectors of its text by the text encoder in this folder, linearly projected. llm: "
+        "the same by the judge model's own token embeddings.",
+        advanced=True,
+    )
     history: int = setting(10, "Number of most recent session items in the state.", low=1, high=1024)
     feedback: int = setting(
         0,

@@ -10,6 +10,7 @@ RATINGS = "ratings"  # a model of the train users' ratings
 EMBEDDING = "embedding"  # `embedding:FOLDER`: similarity of text vectors
 TFIDF = "tfidf"  # similarity of the words
 POPULARITY = "popularity"  # counts of the visible log
+WORDS = "words"  # of `agent.item_vectors`, which also takes `embedding:FOLDER` and `llm`
 CONTROLS_ARE = {
     EMBEDDING: "similarity of text vectors to the history's",
     TFIDF: "similarity of words to the history's (tf-idf)",

@@ -10,7 +10,7 @@ from ialp_rllib.settings.adapt import AdaptSettings
 from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS, CatalogueSettings
 from ialp_rllib.settings.judge import JudgeSettings
-from ialp_rllib.settings.judge_model import EMBEDDING, RATINGS, parse_judge_model
+from ialp_rllib.settings.judge_model import EMBEDDING, LLM, RATINGS, WORDS, parse_judge_model
 from ialp_rllib.settings.users import UsersSettings
 
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and suffixes are added
@@ -33,6 +33,7 @@ def check_together(
     """
     _check_agent(agent, users)
     _check_judge(judge, users)
+    _check_vectors(agent.item_vectors, judge)
     _check_methods(seeds, adapt)
     _check_names(scenario, catalogue)
     hidden = users.deepfm.hidden
@@ -55,6 +56,15 @@ def _check_agent(agent: AgentSettings, users: UsersSettings) -> None:
     if agent.warmup > agent.replay:
         problem = f"is {agent.warmup}, which the replay buffer cannot hold: there would be no update"
         raise InputError("agent.warmup", problem, f"at most agent.replay = {agent.replay}")
+
+
+def _check_vectors(vectors: str, judge: JudgeSettings) -> None:
+    kind, folder = parse_judge_model(vectors)
+    if vectors != WORDS and vectors != LLM and not (kind == EMBEDDING and folder):
+        raise InputError("agent.item_vectors", f"is {vectors}", f"{WORDS}, {LLM}, or embedding:FOLDER")
+    if vectors == LLM and not judge.is_llm:
+        problem = f"is {LLM}, and the judge ({judge.model}) is none"
+        raise InputError("agent.item_vectors", problem, f"{WORDS}, embedding:FOLDER, or an LLM as judge.model")
 
 
 def _check_judge(judge: JudgeSettings, users: UsersSettings) -> None:

@@ -26,6 +26,7 @@ from ialp_rllib.stages.content import plugin_content
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.run import JOB_FILES, RunFolder, warm_settings
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, env_config, run_jobs
+from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
@@ -86,7 +87,9 @@ def job_stage(run: RunFolder, name: str, seed: int, budget: str = "samples") -> 
     if method(name).judge_selects:  # the fingerprint of `tune` covers the judge's settings, too
         before += [run.fingerprints["tune"], settings.pretrain.proposals]
     own = plugin_content(settings, [name])
-    print_ = fingerprint(name, seed, budget, settings.agent, adapt, settings.evaluate, before, own)
+    print_ = fingerprint(
+        name, seed, budget, by_content(settings.agent, settings), adapt, settings.evaluate, before, own
+    )
     place = Path(name) if budget == "samples" else Path(name, budget)
     return Stage(run.root / "adapt" / place / f"seed-{seed}", f"adapt {place}", print_, JOB_FILES)
 

@@ -20,6 +20,7 @@ from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.results.schemas import RUN_CURVES, run_table
 from ialp_rllib.settings import ImitationSettings, Settings
+from ialp_rllib.stages.vectors import item_vectors
 from ialp_rllib.storage import write_atomic, write_json
 from ialp_rllib.users.simulator import World
 
@@ -28,7 +29,7 @@ Times = list[dict[str, float]]
 
 def network_of(settings: Settings, catalogue: Catalogue) -> NetworkConfig:
     """The agent's networks for the items of ``catalogue``."""
-    known = {**vars(settings.agent), **features(settings, catalogue)}
+    known = {**vars(settings.agent), **features(settings, catalogue, item_vectors(settings, catalogue))}
     return NetworkConfig.from_model_config(known, catalogue.n_items)
 
 

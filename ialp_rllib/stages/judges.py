@@ -18,8 +18,6 @@ from ialp_rllib.judge.tuning.tune import MERGED
 from ialp_rllib.settings import CONTROLS, ORACLE, RATINGS, JudgeSettings, parse_judge_model
 from ialp_rllib.stages.run import RunFolder
 
-VECTORS = "vectors"  # folder of a run that keeps text vectors
-
 
 def served_model(run: RunFolder) -> str:
     """The model that serves as judge in this run: the tuned and merged one, or the untuned one."""
@@ -50,7 +48,7 @@ def judge_of(run: RunFolder, settings: JudgeSettings | None = None, model: str =
         return make_ratings_judge(settings, run.visible)
     if kind in CONTROLS:
         attributes = run.settings.catalogue.attributes
-        return make_control(settings, model, run.catalogue, attributes, run.root / VECTORS)
+        return make_control(settings, model, run.catalogue, attributes)
     runtime.start(run.settings.runtime)
     kept, run.kept.judge = run.kept.judge, None
     if kept is not None:

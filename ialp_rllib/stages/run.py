@@ -21,6 +21,7 @@ from ialp_rllib.catalogue.sources.read import data_folder, source_files
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.settings import RATINGS, OracleSettings, Settings, fingerprint, to_dict
 from ialp_rllib.stages.content import model_content, plugin_content
+from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import MANIFEST, Stage, require_intact, write_atomic
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,10 @@ def _tuning_data(settings: Settings) -> list[str | None]:
     return [manifest["fingerprint"] if manifest else None for manifest in manifests]
 
 
-def _own_settings(settings: Settings) -> list[dict[str, Any]]:
-    """What the methods of the run read besides the settings that all of them read."""
-    return [options(settings, method(name)) for name in settings.adapt.methods]
+def _own_settings(settings: Settings) -> list[Any]:
+    """What the methods of the run read besides the settings that all of them read, and the sources of plugins."""
+    methods = settings.adapt.methods
+    return [*(options(settings, method(name)) for name in methods), plugin_content(settings, methods)]
 
 
 def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
@@ -103,14 +105,15 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
 
 
 _NETWORK = (
-    *("dim", "blocks", "heads", "item_attributes", "history", "feedback", "mask_recent", "shared_encoder", "dueling"),
-    *("gradient_clip", "block_items"),
+    *("dim", "blocks", "heads", "item_attributes", "item_vectors", "history", "feedback", "mask_recent"),
+    *("shared_encoder", "dueling", "gradient_clip", "block_items"),
 )
 
 
 def warm_settings(settings: Settings) -> list[Any]:
     """What the warm start depends on: the agent's networks, and how they are trained and given a temperature."""
-    agent = {name: getattr(settings.agent, name) for name in _NETWORK}
+    known = by_content(settings.agent, settings)
+    agent = {name: getattr(known, name) for name in _NETWORK}
     return [agent, settings.warm, settings.evaluate.seed]
 
 
@@ -149,13 +152,13 @@ STAGES = {
     ),
     "pretrain": StageSpec(
         _always("prepare", "distil"),
-        lambda s: [s.pretraining_agent, s.pretrain, s.seeds],
+        lambda s: [by_content(s.pretraining_agent, s), s.pretrain, s.seeds],
         _parts("seed-*"),
         in_parts=True,
     ),
     "adapt": StageSpec(
         _adapt_needs,
-        lambda s: [s.agent, s.adapt, s.evaluate, s.seeds, _own_settings(s), plugin_content(s, s.adapt.methods)],
+        lambda s: [by_content(s.agent, s), s.adapt, s.evaluate, s.seeds, *_own_settings(s)],
         (*_parts("*/seed-*"), *_parts("*/updates/seed-*")),
         in_parts=True,
     ),

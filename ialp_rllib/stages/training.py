@@ -16,6 +16,7 @@ from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import AgentSettings, Settings
+from ialp_rllib.stages.vectors import item_vectors
 from ialp_rllib.storage import read_json
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,11 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
     agent = settings.agent
     register_env(ENV, make_env)
     config = IALPConfig().environment(ENV, env_config=env_config("train", agent))
-    config.ialp(agent=agent, features=features(settings, catalogue), evaluation_seed=settings.evaluate.seed)
+    config.ialp(
+        agent=agent,
+        features=features(settings, catalogue, item_vectors(settings, catalogue)),
+        evaluation_seed=settings.evaluate.seed,
+    )
     runners = 0 if runtime.local() else settings.runtime.env_runners
     config.env_runners(num_env_runners=runners)
     config.fault_tolerance(restart_failed_env_runners=True, ignore_env_runner_failures=False)

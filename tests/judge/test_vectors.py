@@ -20,6 +20,12 @@ from tests.judge.encoders import write_encoder
 MEAN, CLS = {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, {"pooling_mode_cls_token": True}
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "ialp_rllib" / "vectors"
+
+
 @pytest.fixture(scope="module")
 def texts(catalogue) -> list[str]:
     return described(catalogue)
@@ -64,16 +70,18 @@ def test_damaged_weights_are_refused(catalogue, texts, tmp_path: Path) -> None:
         text_vectors(catalogue, str(folder))
 
 
-def test_vectors_are_computed_once_and_again_if_damaged(catalogue, texts, tmp_path: Path, monkeypatch, caplog) -> None:
-    folder, cache = write_encoder(tmp_path / "encoder", texts), tmp_path / "cache"
-    first = text_vectors(catalogue, str(folder), cache=cache)
-    monkeypatch.setattr(vectors, "encode", lambda *arguments: pytest.fail("computed again"))
-    assert np.array_equal(text_vectors(catalogue, str(folder), cache=cache), first)
-    monkeypatch.undo()
-    (file,) = cache.iterdir()
+def test_vectors_are_computed_once_and_again_if_damaged(
+    catalogue, texts, own_cache: Path, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    folder = write_encoder(tmp_path / "encoder", texts)
+    first = text_vectors(catalogue, str(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(vectors, "encode", lambda *arguments: pytest.fail("computed again"))
+        assert np.array_equal(text_vectors(catalogue, str(folder)), first)
+    (file,) = own_cache.iterdir()
     file.write_bytes(file.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING):
-        assert np.array_equal(text_vectors(catalogue, str(folder), cache=cache), first)
+        assert np.array_equal(text_vectors(catalogue, str(folder)), first)
     assert "damaged" in caplog.text
     before = encoder_content(str(folder))
     (folder / "config.json").write_text((folder / "config.json").read_text().replace("0.1", "0.2"))

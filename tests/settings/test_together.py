@@ -65,3 +65,17 @@ def test_the_letters_of_judge_model(value: str, kind: str, folder: str) -> None:
 def test_an_embedding_needs_a_folder(value: str) -> None:
     with pytest.raises(InputError, match="embedding:FOLDER"):
         load("sample", [f"judge.model={value}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["agent.item_vectors=sentences"], "words, llm, or embedding:FOLDER"),
+        (["agent.item_vectors=embedding:"], "words, llm, or embedding:FOLDER"),
+        (["agent.item_vectors=llm", "judge.model=tfidf"], r"the judge \(tfidf\) is none"),
+    ],
+    ids=["unknown", "no folder", "no LLM"],
+)
+def test_item_vectors_that_cannot_be_made(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load("sample", overrides)

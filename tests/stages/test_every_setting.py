@@ -45,7 +45,8 @@ METHODS = (
     *("random", "popularity", "best_list", "warm", "model_greedy", "dqn", "pg", "a2c", "ialp", "llm_online"),
     *("judge_direct", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
 )
-FIXED = {"judge.model": "oracle", "catalogue.log_users": 30}  # a model must exist; 0 users teach nothing
+# A model must exist; 0 users teach nothing.
+FIXED = {"judge.model": "oracle", "agent.item_vectors": "llm", "catalogue.log_users": 30}
 
 
 def other_value(info: SettingInfo, value: Any) -> Any:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.settings import Settings
 
 
-def features(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
+def features(settings: Settings, catalogue: Catalogue, vectors: np.ndarray | None = None) -> dict[str, Any]:
     """Feature arguments of :class:`ialp_rllib.agent.policy.networks.NetworkConfig`.
 
+    Args:
+        vectors: ``(I, D)`` text vectors of the items, which stand for their attributes; None: none.
+
     Returns:
-        ``item_tokens``, if ``agent.item_attributes`` is set and the catalogue has item attributes; ``user_codes`` and
+        ``text_vectors`` if given; else ``item_tokens``, if ``agent.item_attributes`` is set and the catalogue has item
+        attributes; ``user_codes`` and
         ``user_sizes``, if the world's observations identify users (world ``rating``) and their attributes are known.
     """
     result: dict[str, Any] = {}
-    if settings.agent.item_attributes and catalogue.item_texts:
+    if vectors is not None:
+        result["text_vectors"] = vectors
+    elif settings.agent.item_attributes and catalogue.item_texts:
         result["item_tokens"] = tokens_of(catalogue.item_texts)
     if settings.users.world == "rating" and catalogue.user_texts:
         result["user_codes"], result["user_sizes"] = catalogue.codes(catalogue.user_texts)

@@ -19,19 +19,30 @@ class Items(nn.Module):
     .. math:: e_i = u_i + c_i \sum_{t \in T_i} w_t
 
     with id embeddings :math:`u`, tokens :math:`T_i` of item i, token embeddings :math:`w`, and the scale :math:`c_i`
-    of :class:`ialp_rllib.catalogue.features.Tokens`. Shared tokens let rare items generalise from similar items.
+    of :class:`ialp_rllib.catalogue.features.Tokens`. Shared tokens let rare items generalise from similar items. Given
+    text vectors v instead, it is :math:`e_i = u_i + W v_i`: v is frozen, W is learned.
 
     Args:
         n_items: number of items in the catalogue, I.
         dim: size of an embedding, d.
         tokens: attribute values and words of the items (:func:`ialp_rllib.catalogue.features.tokens_of`), or None for
             id embeddings alone.
+        vectors: ``(I, D) float32`` text vectors in the place of the tokens, or None.
     """
 
-    def __init__(self, n_items: int, dim: int, tokens: Tokens | None = None) -> None:
+    def __init__(
+        self, n_items: int, dim: int, tokens: Tokens | None = None, vectors: npt.NDArray[np.float32] | None = None
+    ) -> None:
         super().__init__()
         self.id = nn.Embedding(n_items + 1, dim)
         nn.init.normal_(self.id.weight, std=0.1)
+        self.project: nn.Linear | None = None
+        if vectors is not None:
+            self.project = nn.Linear(vectors.shape[1], dim, bias=False)
+            nn.init.normal_(self.project.weight, std=0.1)  # vectors have length 1: as the embedding of one token
+            padded = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
+            self.register_buffer("vectors", torch.from_numpy(padded), persistent=False)
+        self.vectors: Tensor
         self.values: nn.Embedding | None = None
         if tokens is not None and tokens.size:
             self.values = nn.Embedding(tokens.size, dim)
@@ -58,6 +69,8 @@ class Items(nn.Module):
 
     def forward(self) -> Tensor:
         """``(I + 1, d) float32``: the embeddings of all items; the last row is "no item" (padding)."""
+        if self.project is not None:
+            return torch.addmm(self.id.weight, self.vectors, self.project.weight.T)
         if self.values is None:
             return self.id.weight
         by_item, by_token = (self.token, self.token_offset), (self.row, self.row_offset)

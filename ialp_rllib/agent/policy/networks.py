@@ -35,6 +35,7 @@ class NetworkConfig:
         shared_encoder: whether the gradient of the actor loss reaches the encoder.
         dueling: whether the critic has a separate state value, see :class:`Critic`.
         item_tokens: attribute values and words of the items, or None: item ids only.
+        text_vectors: ``(I, D) float32`` frozen text vectors in the place of ``item_tokens``, or None.
         user_codes: ``(U, F) int`` category codes of the users' F attributes, or None: states do not depend on the user.
         user_sizes: number of categories of each user attribute, F numbers.
     """
@@ -49,6 +50,7 @@ class NetworkConfig:
     shared_encoder: bool = False
     dueling: bool = True
     item_tokens: Tokens | None = None
+    text_vectors: npt.NDArray[np.float32] | None = None
     user_codes: npt.NDArray[np.integer[Any]] | None = None
     user_sizes: list[int] = field(default_factory=list)
 
@@ -106,7 +108,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config, self.trims = config, True
         dim = config.dim
-        self.items = Items(config.n_items, dim, config.item_tokens)
+        self.items = Items(config.n_items, dim, config.item_tokens, config.text_vectors)
         self.position = nn.Parameter(torch.randn(config.history, dim) * 0.1)
         self.answers = nn.Parameter(torch.zeros(config.feedback + 1, dim)) if config.feedback else None
         self.blocks = nn.ModuleList(Block(dim, config.heads) for _ in range(config.blocks))

@@ -17,7 +17,8 @@ key             value
                 in the order of fixed scores), or ``own``: by code of that module, which a file cannot hold
 ``network``     the fields of :class:`ialp_rllib.agent.policy.networks.NetworkConfig`. Of ``item_tokens`` it has the
                 number of distinct tokens (null: items are known by their ids alone); of ``user_codes``, whether there
-                are any. The arrays are in ``policy.safetensors``
+                are any; of ``text_vectors`` their size (null or absent: none). The arrays are in
+                ``policy.safetensors``
 ``items``       ids of the items, in the order of their indices
 ``users``       ids of the users, where the state knows them by their attributes; else empty
 ``weights``     size and SHA-256 of ``policy.safetensors``, by its name
@@ -25,7 +26,8 @@ key             value
 
 ``policy.safetensors`` holds the weights: ``policy.`` and ``critic.``, of a mixture ``theta.`` and ``alpha``, of
 Q-learning ``epsilon``; or ``scores``. Beside them the network's features: ``features.item_tokens.codes`` ``(I, T)``
-int32, ``features.item_tokens.scale`` ``(I,)`` float32, and ``features.user_codes`` ``(U, F)`` int32.
+int32 and ``features.item_tokens.scale`` ``(I,)`` float32, or ``features.text_vectors`` ``(I, D)`` float32; and
+``features.user_codes`` ``(U, F)`` int32.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ FORMAT = 1
 WEIGHTS, CONFIG, HASH = "policy.safetensors", "config.json", "weights"
 OWN = "own"
 _CODES, _SCALE, _USERS = "features.item_tokens.codes", "features.item_tokens.scale", "features.user_codes"
+_VECTORS = "features.text_vectors"
 _ARRAYS = ("item_tokens", "user_codes", "user_sizes")
 # Ranges of the network's sizes, as in the settings of the agent.
 _SIZES = {
@@ -95,6 +98,8 @@ def save_policy(
     sizes: dict[str, Any] = {name: getattr(network, name) for name in (*_SIZES, *_FLAGS)}
     if network.item_tokens is not None:
         arrays |= {_CODES: network.item_tokens.codes.astype(np.int32), _SCALE: network.item_tokens.scale}
+    if network.text_vectors is not None:
+        arrays[_VECTORS] = network.text_vectors
     if network.user_codes is not None:
         arrays[_USERS] = network.user_codes.astype(np.int32)
     config = {
@@ -106,6 +111,7 @@ def save_policy(
         "network": {
             **sizes,
             "item_tokens": network.item_tokens.size if network.item_tokens is not None else None,
+            "text_vectors": network.text_vectors.shape[1] if network.text_vectors is not None else None,
             "user_codes": network.user_codes is not None,
             "user_sizes": [int(size) for size in network.user_sizes],
         },
@@ -230,6 +236,11 @@ def _features(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) 
         _check_range(codes, size, _CODES, path)
         scale = _array(tensors, _SCALE, (rows,), torch.float32, path)
         features["item_tokens"] = Tokens(codes.astype(np.int64), size, scale)
+    width = network.get("text_vectors")
+    if width is not None:
+        if type(width) is not int or width < 1:
+            raise InputError(where, f"'text_vectors' is {_short(width)}", "null, or the size of a vector")
+        features["text_vectors"] = _array(tensors, _VECTORS, (rows, width), torch.float32, path)
     if network["user_codes"]:
         if not isinstance(sizes, list) or not all(type(count) is int and count > 0 for count in sizes):
             raise InputError(where, f"'user_sizes' is {_short(sizes)}", "the number of values of each attribute")

@@ -119,7 +119,7 @@ def _architecture(learner: Any) -> tuple[type, NetworkConfig]:
     if policy is not None:
         return type(module), policy.config
     network = NetworkConfig.from_model_config(module.model_config, int(module.action_space.n))
-    return type(module), replace(network, item_tokens=None, user_codes=None, user_sizes=[])
+    return type(module), replace(network, item_tokens=None, text_vectors=None, user_codes=None, user_sizes=[])
 
 
 def _module_state(learners: LearnerGroup, prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,13 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.calibration import fit_temperature, halves, none_score
 from ialp_rllib.judge.controls.similarity import (
     Scorer,
-    centred,
     log_popularity,
     mean_similarity,
     mean_word_similarity,
 )
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.oracle.oracle import OracleJudge
-from ialp_rllib.judge.vectors import encoder_content, text_vectors
+from ialp_rllib.judge.vectors import centred, encoder_content, text_vectors
 from ialp_rllib.settings import EMBEDDING, POPULARITY, TFIDF, JudgeSettings, OracleSettings, fingerprint
 from ialp_rllib.settings.judge_model import parse_judge_model
 
@@ -90,7 +88,6 @@ def make_control(
     model: str,
     catalogue: Catalogue,
     attributes: tuple[str, ...] = (),
-    cache: Path | None = None,
 ) -> OracleJudge:
     """A control judge.
 
@@ -99,7 +96,6 @@ def make_control(
         model: `embedding:FOLDER`, `tfidf` or `popularity`.
         catalogue: the whole catalogue.
         attributes: item attributes that describe an item; empty: all.
-        cache: folder for the text vectors, see :func:`.vectors.text_vectors`.
 
     Raises:
         InputError: the encoder's folder cannot be used, items have no text, or there are too few validation users.
@@ -109,7 +105,7 @@ def make_control(
     if kind != POPULARITY and not texts:
         raise InputError(f"judge.model {model}", "items have no text", "catalogue.attributes, or `popularity`")
     if kind == EMBEDDING:
-        vectors = text_vectors(catalogue, folder, attributes, cache, gpu=judge.gpus > 0)
+        vectors = text_vectors(catalogue, folder, attributes, gpu=judge.gpus > 0)
         scorer, content = mean_similarity(centred(vectors)), fingerprint(encoder_content(folder), _hash(texts))
     elif kind == TFIDF:
         scorer, content = mean_word_similarity(texts), _hash(texts)

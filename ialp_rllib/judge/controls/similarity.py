@@ -18,16 +18,6 @@ Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _MANY = 8  # with more than an eighth of the items as candidates, all are scored in one matrix product
 
 
-def centred(vectors: np.ndarray) -> np.ndarray:
-    """Vectors ``(I, D)`` less their mean, of length 1 (0 for one that is the mean), ``float32``.
-
-    Sentence encoders put all texts of a domain into a narrow cone; without its axis, similarities tell items apart.
-    """
-    moved = vectors - vectors.mean(0, dtype=np.float64)
-    length = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.ascontiguousarray(moved / np.where(length > 1e-9, length, np.inf), np.float32)
-
-
 def mean_similarity(vectors: np.ndarray) -> Scorer:
     """Mean dot product of a candidate's vector with those of the history's items; 0 without a history.
 

@@ -199,10 +199,8 @@ def _from_pretrained(model: str, **options: Any) -> Any:
 def load_whole(kind: Any, model: str, unused: str = "\0", **options: Any) -> Any:
     """A model of one of transformers' automatic classes, once every weight of it was found in the checkpoint.
 
-    Weights with ``unused`` in their names may be missing. ``options`` are those of ``from_pretrained``.
-
-    Raises:
-        InputError: it cannot be loaded, or its weights do not fit it.
+    Weights with ``unused`` in their names may be missing. ``options`` are those of ``from_pretrained``. Raises as
+    :func:`load_model`.
     """
     from transformers.utils import logging
 

@@ -93,6 +93,15 @@ def test_the_program_acts_as_the_policy(acts: str, exclude: bool, tmp_path: Path
     check_outputs(policy, run, exclude)
 
 
+def test_a_policy_with_text_vectors_is_a_program(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
+    policy = make_policy(tmp_path, text_vectors=vectors)
+    program = PolicyProgram(policy, 5)
+    assert not any("project" in name for name in program.state_dict())  # a table of embeddings, no vectors
+    with torch.no_grad():
+        check_outputs(policy, lambda observation: tuple(part.numpy() for part in program(observation)))
+
+
 @pytest.mark.parametrize("acts", ["mixture", *(pytest.param(acts, marks=pytest.mark.slow) for acts in ("q", "scores"))])
 def test_a_torch_program_in_a_process_of_its_own(acts: str, tmp_path: Path) -> None:
     policy = make_policy(tmp_path / "policy", acts, **(FEATURES if acts != "scores" else {}))

@@ -126,6 +126,21 @@ def test_items_share_the_embeddings_of_their_attributes() -> None:
     assert model.policy.encoder.items.values.weight.grad[0].abs().sum() > 0
 
 
+def test_items_share_the_projection_of_their_text_vectors() -> None:
+    vectors = np.tile(np.eye(3, dtype=np.float32), (N // 3, 1))
+    items = Items(N, 16, vectors=vectors)
+    found = items()
+    torch.testing.assert_close(found[:-1], items.id.weight[:-1] + torch.from_numpy(vectors) @ items.project.weight.T)
+    assert torch.equal(found[-1], items.id.weight[-1])  # no item has no text
+    found[3].sum().backward()
+    assert items.project.weight.grad[:, 0].abs().sum() > 0 and not items.project.weight.grad[:, 1:].any()
+    assert "vectors" not in items.state_dict()
+    torch.manual_seed(0)
+    plain = Items(N, 16)
+    torch.manual_seed(0)
+    assert torch.equal(plain.id.weight, Items(N, 16, None, vectors).id.weight)
+
+
 def test_dueling_critic_adds_one_state_value_to_all_items() -> None:
     model = net(dueling=True)
     observed = observation(1, 2, 3)

@@ -243,7 +243,7 @@ def test_the_folder_is_of_open_formats(folder: Path, network: NetworkConfig) -> 
     assert config["network"] == {
         **{"n_items": N, "history": L, "dim": 8, "blocks": 1, "heads": 2, "mask_recent": 3, "feedback": 0},
         **{"shared_encoder": False, "dueling": True, "item_tokens": TOKENS.size, "user_codes": True},
-        "user_sizes": [3, 3],
+        **{"user_sizes": [3, 3], "text_vectors": None},
     }
     loaded = load_policy(folder)
     assert loaded.network.item_tokens is not None
@@ -251,6 +251,17 @@ def test_the_folder_is_of_open_formats(folder: Path, network: NetworkConfig) -> 
     assert loaded.network.item_tokens.codes.dtype == np.int64
     assert np.array_equal(loaded.network.user_codes, FEATURES["user_codes"])
     assert loaded.item_ids.tolist() == ITEMS and loaded.user_ids.tolist() == USERS
+
+
+def test_text_vectors_are_saved_with_the_policy(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
+    network = NetworkConfig(n_items=N, history=L, dim=8, mask_recent=0, text_vectors=vectors)
+    net = ActorCritic(network)
+    save_policy(tmp_path, net.state_dict(), method="a2c", acts="softmax", network=network)
+    loaded = load_policy(tmp_path)
+    assert loaded.network.text_vectors is not None and np.array_equal(loaded.network.text_vectors, vectors)
+    observation = torch.tensor([[0, *[N] * (L - 2), 3, 7]])
+    assert torch.equal(loaded.acting.policy(observation), net.policy(observation))  # type: ignore[operator]
 
 
 def test_items_without_any_token(tmp_path: Path) -> None:
@@ -343,6 +354,8 @@ def replaced(function: Any) -> Any:
         (edit(network__dueling="no"), r"'dueling' is 'no'\n.*true or false"),
         (edit(network__item_tokens=1), r"'features\.item_tokens\.codes' holds unknown codes"),
         (edit(network__item_tokens="all"), r"'item_tokens' is 'all'"),
+        (edit(network__text_vectors=0), r"'text_vectors' is 0"),
+        (edit(network__text_vectors=4), r"has no tensor 'features\.text_vectors'"),
         (edit(network__user_sizes=[3, 2]), r"'features\.user_codes' holds unknown codes"),
         (edit(network__user_sizes=[3, 0]), r"'user_sizes' is \[3, 0\]"),
         (tensors(policy__actor__bias=None), r"has no tensor 'policy\.actor\.bias'"),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ialp_rllib.catalogue.features import tokens_of
-from ialp_rllib.judge.controls.similarity import centred, mean_similarity, mean_word_similarity
+from ialp_rllib.judge.controls.similarity import mean_similarity, mean_word_similarity
+from ialp_rllib.judge.vectors import centred
 
 ITEMS, DIM = 90, 7
 RNG = np.random.default_rng(0)

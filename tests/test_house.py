@@ -37,7 +37,7 @@ ROOMS = [
 # The same within the rooms that are large enough to have rooms of their own; "" is the files beside them.
 INNER = {
     "catalogue": ["", "tables", "sources", "guess", "download"],
-    "judge": ["prompt", "engines", "", "audit", "distillation", "oracle", "tuning", "tiny"],
+    "judge": ["prompt", "engines", "", "audit", "distillation", "oracle", "tuning", "tiny", "controls"],
     "agent": ["policy", "envs", "rllib", ""],
     "report": ["kit", "audit", "run"],
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ialp_rllib.agent.methods import BUILT_IN
 from ialp_rllib.judge.engines.models import model_fingerprint, resolve_model
-from ialp_rllib.judge.vectors import encoder_content
+from ialp_rllib.judge.engines.vectors import encoder_content
 from ialp_rllib.settings import EMBEDDING, LLM, Settings, parse_judge_model
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.vectors import centred, encoder_content, principal, text_vectors, token_vectors
+from ialp_rllib.judge.engines.vectors import centred, encoder_content, principal, text_vectors, token_vectors
 from ialp_rllib.settings import LLM, WORDS, AgentSettings, Settings, parse_judge_model
 from ialp_rllib.stages.content import model_content
 

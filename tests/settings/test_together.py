@@ -61,7 +61,7 @@ def test_the_letters_of_judge_model(value: str, kind: str, folder: str) -> None:
     assert judge.kind == kind and judge.is_llm == (kind == "llm") == judge.is_tuned
 
 
-@pytest.mark.parametrize("value", ["embedding", "embedding:"])
+@pytest.mark.parametrize("value", ["embedding", "'embedding:'"])
 def test_an_embedding_needs_a_folder(value: str) -> None:
     with pytest.raises(InputError, match="embedding:FOLDER"):
         load("sample", [f"judge.model={value}"])
@@ -71,7 +71,7 @@ def test_an_embedding_needs_a_folder(value: str) -> None:
     ("overrides", "message"),
     [
         (["agent.item_vectors=sentences"], "words, llm, or embedding:FOLDER"),
-        (["agent.item_vectors=embedding:"], "words, llm, or embedding:FOLDER"),
+        (["agent.item_vectors='embedding:'"], "words, llm, or embedding:FOLDER"),
         (["agent.item_vectors=llm", "judge.model=tfidf"], r"the judge \(tfidf\) is none"),
     ],
     ids=["unknown", "no folder", "no LLM"],

@@ -20,9 +20,9 @@ from ialp_rllib.judge.controls.similarity import (
     mean_similarity,
     mean_word_similarity,
 )
+from ialp_rllib.judge.engines.vectors import centred, encoder_content, text_vectors
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.oracle.oracle import OracleJudge
-from ialp_rllib.judge.vectors import centred, encoder_content, text_vectors
 from ialp_rllib.settings import EMBEDDING, POPULARITY, TFIDF, JudgeSettings, OracleSettings, fingerprint
 from ialp_rllib.settings.judge_model import parse_judge_model
 

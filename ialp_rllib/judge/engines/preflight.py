@@ -7,8 +7,8 @@ from ialp_rllib.judge.engines.choose import engine_name
 from ialp_rllib.judge.engines.models import adapter_base, check_weights, resolve_model
 from ialp_rllib.judge.engines.sources import find_model
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
+from ialp_rllib.judge.engines.vectors import find_encoder
 from ialp_rllib.judge.prompt.labels import answer_format
-from ialp_rllib.judge.vectors import find_encoder
 from ialp_rllib.settings import EMBEDDING, LLM, JudgeSettings, parse_judge_model
 
 

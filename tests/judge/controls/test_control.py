@@ -13,9 +13,9 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import probability
 from ialp_rllib.judge.audit.audit import audit_judge
 from ialp_rllib.judge.controls.control import make_control
+from ialp_rllib.judge.engines.vectors import described
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.oracle.oracle import OracleJudge
-from ialp_rllib.judge.vectors import described
 from tests.judge.encoders import write_encoder
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.judge.controls.similarity import mean_similarity, mean_word_similarity
-from ialp_rllib.judge.vectors import centred
+from ialp_rllib.judge.engines.vectors import centred
 
 ITEMS, DIM = 90, 7
 RNG = np.random.default_rng(0)

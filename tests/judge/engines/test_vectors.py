@@ -12,18 +12,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge import vectors
+from ialp_rllib.judge.engines import vectors
 from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.vectors import described, encoder_content, find_encoder, text_vectors, token_vectors
+from ialp_rllib.judge.engines.vectors import described, encoder_content, find_encoder, text_vectors, token_vectors
 from tests.judge.encoders import write_encoder
 
 MEAN, CLS = {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, {"pooling_mode_cls_token": True}
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "ialp_rllib" / "vectors"
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +65,14 @@ def test_damaged_weights_are_refused(catalogue, texts, tmp_path: Path) -> None:
 
 
 def test_vectors_are_computed_once_and_again_if_damaged(
-    catalogue, texts, own_cache: Path, tmp_path: Path, monkeypatch, caplog
+    catalogue, texts, cache: Path, tmp_path: Path, monkeypatch, caplog
 ) -> None:
     folder = write_encoder(tmp_path / "encoder", texts)
     first = text_vectors(catalogue, str(folder))
     with monkeypatch.context() as patch:
         patch.setattr(vectors, "encode", lambda *arguments: pytest.fail("computed again"))
         assert np.array_equal(text_vectors(catalogue, str(folder)), first)
-    (file,) = own_cache.iterdir()
+    (file,) = cache.with_name("vectors").iterdir()
     file.write_bytes(file.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING):
         assert np.array_equal(text_vectors(catalogue, str(folder)), first)

@@ -92,11 +92,11 @@ class Reference:
                     others = next(drawn).tolist()
                     here = GAMMA * self.value(history, self.row(p))
                     sums.setdefault("q_negatives", []).append(sum((q[o] - here) ** 2 for o in others))
-                    mean = np.mean([float(q[o]) for o in (action, *others)])
+                    mean = np.mean([float(q[o].detach()) for o in (action, *others)])
                     if weighted and settings.objective == "sa2c":
-                        weight = max(0.0, float(q[action]) - mean)
+                        weight = max(0.0, float(q[action].detach()) - mean)
                 if weighted and settings.objective == "sac":
-                    weight = max(0.0, float(q[action]))
+                    weight = max(0.0, float(q[action].detach()))
                 sums.setdefault("ce", []).append(-weight * log_prob[action])
                 if env.actions is not None and env.actions[p] >= 0:
                     self.augmented(sums, p, history, log_prob, q, last)
@@ -144,7 +144,7 @@ def compare(environment: EnvironmentData, weighted: bool = True, **settings) -> 
         gradients.append([p.grad for p in net.parameters() if p.grad is not None])
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*gradients, strict=True))
     assert not any(p.grad is not None for p in target.parameters())
-    return found
+    return {name: loss.detach() for name, loss in found.items()}
 
 
 @pytest.mark.parametrize("base", ["sasrec", "gru4rec"])

@@ -37,7 +37,7 @@ ROOMS = [
 # The same within the rooms that are large enough to have rooms of their own; "" is the files beside them.
 INNER = {
     "catalogue": ["", "tables", "sources", "guess", "download"],
-    "judge": ["prompt", "engines", "", "audit", "distillation", "oracle", "tuning", "tiny", "controls"],
+    "judge": ["prompt", "engines", "forms", "", "audit", "distillation", "oracle", "tuning", "tiny", "controls"],
     "agent": ["policy", "envs", "rllib", ""],
     "report": ["kit", "audit", "run"],
 }
@@ -47,6 +47,7 @@ WITHOUT = {
     "catalogue": {"ray", "torch"},
     "users": {"ray"},
     "judge.prompt": {"ray", "torch", "duckdb", "vllm"},
+    "judge.forms": {"ray", "torch", "duckdb", "vllm"},
     "judge.engines": {"ray", "duckdb"},
     "judge.tuning": {"ray", "duckdb"},
     "judge.audit": {"ray", "duckdb"},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
 from ialp_rllib.errors import IalpError
 from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.protocol import Engine, EngineOutput, EngineUsage, engine_info
 from ialp_rllib.judge.prompt.labels import AnswerFormat
+from ialp_rllib.judge.prompt.packed import Prompt
 from ialp_rllib.settings import JudgeSettings
 
 
@@ -31,7 +33,7 @@ class EngineActor:
         self._prompts = self._tokens = self._active_calls = 0
         self._busy_seconds = self._changed_at = 0.0
 
-    def ask(self, prompts: list[str], form: str = "") -> EngineOutput:
+    def ask(self, prompts: Sequence[Prompt], form: str = "") -> EngineOutput:
         """See :meth:`ialp_rllib.judge.engines.protocol.Engine.ask`. May run in several threads at once."""
         self._add_active(1)
         try:

@@ -10,45 +10,54 @@ from pathlib import Path
 import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers, read_answers
 from ialp_rllib.judge.cache import AnswerCache, prompt_keys
 from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.protocol import EngineClient, EngineUsage, InProcessClient
 from ialp_rllib.judge.engines.tokens import RAW
-from ialp_rllib.judge.prompt import letters
-from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.examples import Examples
+from ialp_rllib.judge.forms.calibration import Calibration
+from ialp_rllib.judge.forms.make import make_form
+from ialp_rllib.judge.prompt.labels import answer_format
+from ialp_rllib.judge.prompt.packed import Prompt, output_width, text_of
 from ialp_rllib.judge.protocol import PendingAnswers
 from ialp_rllib.settings import JudgeSettings, fingerprint
 
 log = logging.getLogger(__name__)
 
-_PRIOR_PROMPTS = 256  # prompts from which the prior over option letters is estimated
-
 
 class LLMJudge:
-    """A :class:`.protocol.PreferenceJudge` that prompts an LLM with k lettered candidates and reads the chosen letter.
+    """A :class:`.protocol.PreferenceJudge` that asks an LLM in the form of ``judge.answer`` (:mod:`.forms`).
 
     Args:
         client: access to the engines, in this process (:class:`.InProcessClient`) or in Ray actors
             (:class:`ialp_rllib.judge.pool.EnginePool`).
         catalogue: items and their texts.
-        settings: the wording, ``orders``, ``calibrate_letters``, ``cache``, ``batch``, ``dtype`` and ``seed`` are used.
+        settings: what the form needs, ``cache``, ``batch``, ``dtype`` and ``seed`` are used.
         attributes: item attributes shown in the prompt; empty: all.
+        calibration: of the form, fitted earlier (:mod:`.choosing`); None: none.
+
+    Attributes:
+        answer_form: the form.
     """
 
     def __init__(
-        self, client: EngineClient, catalogue: Catalogue, settings: JudgeSettings, attributes: tuple[str, ...] = ()
+        self,
+        client: EngineClient,
+        catalogue: Catalogue,
+        settings: JudgeSettings,
+        attributes: tuple[str, ...] = (),
+        calibration: Calibration | None = None,
     ) -> None:
         self.client, self.settings = client, settings
         self._catalogue, self._attributes = catalogue, attributes
-        self.builder = PromptBuilder(catalogue, settings, attributes)
-        self._builders = {settings.frame: self.builder}
-        self._orders = letters.cyclic_orders(settings.candidates, settings.orders)
-        self._prior: np.ndarray | None = None
+        self.answer_form = make_form(settings, catalogue, attributes, calibration)
         self._cache = AnswerCache(Path(settings.cache).expanduser()) if settings.cache else None
         self._info = client.info()
         self._usage_before = client.usage()
-        self._form = ""  # of the prompts; empty: that of the engines
+        # Of the prompts; empty: that of the engines.
+        self._form = RAW if self.answer_form.raw and self._info.get("form", RAW) != RAW else ""
         self.cache_hits = 0
         self.tokens = 0
         self.first_refusal = ""
@@ -73,34 +82,32 @@ class LLMJudge:
         users: np.ndarray | None = None,
     ) -> PendingAnswers:
         """See :meth:`.PreferenceJudge.submit`."""
-        if self.settings.calibrate_letters and self._prior is None:
-            self._prior = self._letter_prior()
-        shown = candidates[:, self._orders].reshape(-1, candidates.shape[1])  # the m orders of a row are consecutive
-        return self._submit(history, candidates, np.repeat(history, len(self._orders), 0), shown, frame)
+        self.answer_form.prepare(candidates, frame, self._ask)
+        prompts = self.answer_form.build(history, candidates, frame)
+        return self._submit(prompts)._replace(history=history, candidates=candidates, frame=frame)
 
-    def _submit(
-        self,
-        history: np.ndarray,
-        candidates: np.ndarray,
-        prompt_history: np.ndarray,
-        prompt_candidates: np.ndarray,
-        frame: int | None,
-    ) -> PendingAnswers:
+    def _ask(self, prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`.forms.form.Ask`."""
+        pending = self._submit(prompts)
+        refused = self._fetch(pending)
+        return pending.logprobs, refused
+
+    def _submit(self, prompts: Sequence[Prompt]) -> PendingAnswers:
         """Look the prompts up in the cache and request the missing ones from the engines."""
-        prompts = self._builder(frame).build(prompt_history, prompt_candidates)
-        keys = prompt_keys(prompts, self._decoding())
-        labels = candidates.shape[1] + 1
+        keys = prompt_keys(map(text_of, prompts), self._decoding())
+        width = output_width(prompts, self.settings.candidates + 1)
         if self._cache is not None:
-            logprobs = self._cache.get(keys, labels)
+            logprobs = self._cache.get(keys, width)
         else:
-            logprobs = np.full((len(keys), labels), np.nan, np.float32)
+            logprobs = np.full((len(keys), width), np.nan, np.float32)
         missing = np.nonzero(np.isnan(logprobs).all(1))[0]
         self.cache_hits += len(keys) - len(missing)
         size = self.settings.batch
         parts = [missing[start : start + size] for start in range(0, len(missing), size)]
         form = [self._form] if self._form else []
         requests = {self.client.submit([prompts[row] for row in rows], *form): rows for rows in parts}
-        return PendingAnswers(history, candidates, keys, logprobs, requests)
+        empty = np.empty((0, 0), np.int32)
+        return PendingAnswers(empty, empty, keys, logprobs, requests)
 
     def wait(self, pending: Sequence[PendingAnswers], seconds: float | None = None) -> list[int]:
         """See :meth:`.PreferenceJudge.wait`."""
@@ -117,19 +124,13 @@ class LLMJudge:
 
     def collect(self, pending: PendingAnswers) -> Answers:
         """See :meth:`.PreferenceJudge.collect`."""
-        refused: np.ndarray = self._fetch(pending)
-        m, k = self._orders.shape
-        logprobs = pending.logprobs
-        if self._prior is not None:
-            logprobs = letters.calibrate(logprobs, self._prior)
-        if m > 1:
-            logprobs = letters.average_over_orders(logprobs.reshape(-1, m, k + 1), self._orders)
-            refused = np.all(refused.reshape(-1, m), axis=1)
+        refused = self._fetch(pending)
+        logprobs, refused = self.answer_form.read(pending.logprobs, refused, pending.candidates, pending.frame)
         return read_answers(
             logprobs,
             pending.history,
             pending.candidates,
-            pad=self.builder.pad,
+            pad=self._catalogue.pad,
             seed=self.settings.seed,
             refused=refused,
         )
@@ -154,42 +155,51 @@ class LLMJudge:
                 self._cache.put([pending.keys[row] for row in scored], pending.logprobs[scored])
         return refused
 
-    def _letter_prior(self) -> np.ndarray:
-        """Prior over the k option letters, from random histories and candidates: each letter is right equally often."""
-        rng = np.random.default_rng([self.settings.seed, 3])
-        k, pad = self.settings.candidates, self.builder.pad
-        history = rng.integers(0, pad, (_PRIOR_PROMPTS, self.settings.history))
-        candidates = np.argsort(rng.random((_PRIOR_PROMPTS, pad)), 1)[:, :k]
-        pending = self._submit(history, candidates, history, candidates, None)
-        self._fetch(pending)
-        return letters.letter_prior(pending.logprobs)
-
-    def _builder(self, frame: int | None) -> PromptBuilder:
-        if frame is None:
-            return self.builder
-        if frame not in self._builders:
-            settings = replace(self.settings, frame=frame)
-            self._builders[frame] = PromptBuilder(self._catalogue, settings, self._attributes)
-        return self._builders[frame]
-
     def _decoding(self) -> str:
         """What the answers depend on apart from the prompts."""
         form = self._form or self._info.get("form", RAW)
-        marks = [self._info["model_fingerprint"], self.settings.dtype, *self.builder.labels]
+        marks = [self._info["model_fingerprint"], self.settings.dtype, *self.answer_form.labels]
         return " ".join([*marks, form] if form != RAW else marks)
 
-    # ---- forms of the prompt
+    # ---- forms
+
+    def record(self, examples: Examples) -> tuple[np.ndarray, Examples]:
+        """What the engines say to prompts with known answers, for :meth:`.AnswerForm.fitted`.
+
+        Returns:
+            ``(n, m, W)``, outputs to the m prompts of each example; and the examples themselves, without refused ones.
+
+        Raises:
+            InputError: all of them were refused.
+        """
+        pending = self.submit(examples.history, examples.candidates)
+        refused = self._fetch(pending)
+        _, without = self.answer_form.read(pending.logprobs, refused, examples.candidates, None)
+        if without.all():
+            expected = "prompts that fit the model: judge.max_length, judge.history"
+            raise InputError("judge", f"every prompt is refused ({self.first_refusal})", expected)
+        outputs = pending.logprobs.reshape(len(without), -1, pending.logprobs.shape[1])
+        return outputs[~without], Examples(*(column[~without] for column in examples))
+
+    def in_answer_form(self, answer: str) -> LLMJudge:
+        """A judge with the same engines and cache that asks in another answer form, not calibrated yet."""
+        return LLMJudge(self.client, self._catalogue, replace(self.settings, answer=answer), self._attributes)
 
     def in_other_form(self) -> LLMJudge | None:
         """A judge with the same engines and cache that asks with the chat template if this one does without it, and
-        the other way round. None if the model has no chat template, or its labels are no single tokens in that form.
+        the other way round. None if the model has no chat template, its labels are no single tokens in that form, or
+        the answer form knows no template.
         """
         other = self._info.get("other_form", "")
-        if not other or self._form:
+        if not other or self._form or self.answer_form.raw:
             return None
-        judge = LLMJudge(self.client, self._catalogue, self.settings, self._attributes)
+        judge = self._copy()
         judge._form = other
         return judge
+
+    def _copy(self) -> LLMJudge:
+        """A judge with the same engines and calibration, and new counters."""
+        return LLMJudge(self.client, self._catalogue, self.settings, self._attributes, self.answer_form.calibration)
 
     # ---- engines
 
@@ -204,12 +214,15 @@ class LLMJudge:
         return self.client.engines
 
     def info(self) -> dict[str, str]:
-        """Fingerprints of model and prompt, decoding, form of the prompt, and the engine's name."""
-        decoding = f"{self.settings.dtype}, {len(self._orders)} orders, calibrated {self.settings.calibrate_letters}"
+        """Fingerprints of model and prompt, decoding, answer form, form of the prompt, and the engine's name."""
+        decoding = f"{self.settings.dtype}, {self.answer_form.decoding}"
         form = self._form or self._info.get("form", RAW)
-        prompt = self.builder.fingerprint if form == RAW else fingerprint("chat", self.builder.fingerprint)
+        prompt = self.answer_form.fingerprint
+        if form != RAW:
+            prompt = fingerprint("chat", prompt)
         info = {key: value for key, value in self._info.items() if key != "other_form"}
-        return {**info, "form": form, "prompt_fingerprint": prompt, "decoding": decoding}
+        answer = self.answer_form.name
+        return {**info, "answer": answer, "form": form, "prompt_fingerprint": prompt, "decoding": decoding}
 
     def usage(self) -> EngineUsage:
         """Usage of the engines since this judge was created."""
@@ -217,15 +230,18 @@ class LLMJudge:
 
     def renewed(self) -> LLMJudge:
         """A judge with the same engines and new counters. This judge must not be used afterwards."""
+        self.release()
+        return self._copy()
+
+    def release(self) -> None:
+        """Close the cache. The engines go on."""
         if self._cache is not None:
             self._cache.close()
-        return LLMJudge(self.client, self._catalogue, self.settings, self._attributes)
 
     def close(self) -> None:
         """Free the models' memory and close the cache."""
         self.client.close()
-        if self._cache is not None:
-            self._cache.close()
+        self.release()
 
 
 def local_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attributes: tuple[str, ...] = ()) -> LLMJudge:
@@ -241,5 +257,5 @@ def local_judge(judge: JudgeSettings, catalogue: Catalogue, model: str, attribut
         InputError: the engine is not installed, the model cannot be loaded or run, or its tokenizer splits a label into
             several tokens.
     """
-    builder = PromptBuilder(catalogue, judge, attributes)
-    return LLMJudge(InProcessClient(make_engine(judge, builder, model)), catalogue, judge, attributes)
+    engine = make_engine(judge, answer_format(judge.candidates), model)
+    return LLMJudge(InProcessClient(engine), catalogue, judge, attributes)

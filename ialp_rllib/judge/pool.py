@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from ialp_rllib.judge.actor import EngineActor
 from ialp_rllib.judge.engines.protocol import EngineOutput, EngineUsage
 from ialp_rllib.judge.engines.vllm import VLLM_ENVIRONMENT
 from ialp_rllib.judge.prompt.labels import AnswerFormat
+from ialp_rllib.judge.prompt.packed import Prompt, output_width
 from ialp_rllib.settings import JudgeSettings
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,14 @@ class _Chunk:
     Attributes:
         request_id: the request that the prompts belong to.
         rows: ``(n,)`` their row indices in the request.
-        prompts: n texts.
+        prompts: n texts or packed queries.
         form: form of the prompts, see :meth:`.Engine.ask`.
         failures: how many engines have crashed on this chunk.
     """
 
     request_id: int
     rows: np.ndarray
-    prompts: list[str]
+    prompts: Sequence[Prompt]
     form: str = ""
     failures: int = 0
 
@@ -133,10 +134,10 @@ class EnginePool:
 
     # ---- requests
 
-    def submit(self, prompts: list[str], form: str = "") -> int:
+    def submit(self, prompts: Sequence[Prompt], form: str = "") -> int:
         """See :meth:`.EngineClient.submit`."""
         self._last_id += 1
-        logprobs = np.full((len(prompts), self._labels), np.nan, np.float32)
+        logprobs = np.full((len(prompts), output_width(prompts, self._labels)), np.nan, np.float32)
         self._requests[self._last_id] = _Request(logprobs, missing=len(prompts))
         self._queue.append(_Chunk(self._last_id, np.arange(len(prompts)), prompts, form))
         self._dispatch()

@@ -23,8 +23,10 @@ class PendingAnswers(NamedTuple):
         history: ``(B, L)`` items, as submitted.
         candidates: ``(B, k)`` items, as submitted.
         keys: cache keys of the ``B * m`` prompts, 16 bytes each (m candidate orders per row).
-        logprobs: ``(B * m, k + 1) float32``, log-probabilities of the labels; NaN where not yet known.
+        logprobs: ``(B * m, W) float32``, outputs of the engines (:class:`.EngineOutput`): of letters the labels'
+            log-probabilities; NaN where not yet known.
         requests: engine request id -> rows of ``logprobs`` that the request fills.
+        frame: index of the instruction wording; None: ``settings.frame``.
     """
 
     history: np.ndarray
@@ -32,6 +34,7 @@ class PendingAnswers(NamedTuple):
     keys: list[bytes]
     logprobs: np.ndarray
     requests: dict[int, np.ndarray]
+    frame: int | None = None
 
 
 class PreferenceJudge(Protocol):
@@ -94,7 +97,7 @@ class PreferenceJudge(Protocol):
         """Answers to a query. Blocks until complete; call it once per query."""
 
     def info(self) -> dict[str, str]:
-        """``model_fingerprint``, ``prompt_fingerprint``, ``decoding`` and ``engine``."""
+        """``model_fingerprint``, ``prompt_fingerprint``, ``decoding`` and ``engine``; of an LLM also ``answer``."""
 
     def usage(self) -> EngineUsage:
         """Usage counters of the engines."""

@@ -81,7 +81,7 @@ class JudgeSettings:
     )
     engine: str = setting(
         "auto",
-        "Inference engine. auto: vllm if it is installed, else transformers.",
+        "Inference engine. auto: vllm if it is installed and asked for letters, else transformers.",
         choices=("auto", "vllm", "transformers"),
     )
     dtype: str = setting("float32", "Data type of the model's weights.", choices=("float32", "bfloat16", "float16"))

@@ -145,7 +145,7 @@ STAGES = {
     "tune": StageSpec(
         _judge_needs(),
         lambda s: [_judge(s), _tuning_data(s)],
-        ("audit.json", "audit_before.json", "adapter/**", "merged/**", "checkpoint/**"),
+        ("audit.json", "audit_before.json", "answer.json", "adapter/**", "merged/**", "checkpoint/**"),
     ),
     "distil": StageSpec(
         _judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], ("preferences.json", "part-*.parquet")

@@ -11,13 +11,14 @@ from typing import Any
 from ialp_rllib.commands import SETTINGS, command
 from ialp_rllib.errors import AtChanceError
 from ialp_rllib.judge.audit.audit import audit_judge
+from ialp_rllib.judge.choosing import ChosenForm, choose_form
 from ialp_rllib.judge.judge import local_judge
 from ialp_rllib.judge.oracle.oracle import OracleJudge
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
 from ialp_rllib.progress import Progress
-from ialp_rllib.settings import CONTROLS, JudgeSettings
-from ialp_rllib.stages.judges import give_back, judge_of, served_model
+from ialp_rllib.settings import CONTROLS, LETTER, JudgeSettings
+from ialp_rllib.stages.judges import calibrated_judge, give_back, served_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_json, write_json
 
@@ -66,7 +67,7 @@ def _tune_and_audit(run: RunFolder, folder: Path, progress: Progress) -> dict[st
             progress=lambda done, total: progress.update("LoRA tuning", done, total),
         )
         tuned = {"tuning": tuning, "before": read_json(before)}
-    return {**audit_model(run, settings, served_model(run), progress), "model": settings.model, **tuned}
+    return {**audit_model(run, settings, served_model(run), progress, folder), "model": settings.model, **tuned}
 
 
 def _require_above_chance(audit: dict[str, Any], settings: JudgeSettings, root: Path) -> None:
@@ -93,27 +94,31 @@ def _require_above_chance(audit: dict[str, Any], settings: JudgeSettings, root: 
     raise AtChanceError(f"judge {settings.model}", problem, expected)
 
 
-def audit_model(run: RunFolder, settings: JudgeSettings, model: str, progress: Progress) -> dict[str, Any]:
-    """Start a judge, audit it, and give it back.
+def audit_model(
+    run: RunFolder, settings: JudgeSettings, model: str, progress: Progress, keep: Path | None = None
+) -> dict[str, Any]:
+    """Start a judge, choose and calibrate its answer form if it needs that, audit it, and give it back.
 
     Args:
         run: its runtime and prepared data are used.
         settings: of the judge.
         model: as `judge.model`.
         progress: receives the number of answered prompts.
+        keep: folder in which a form chosen now is kept for the stages that follow.
 
     Returns:
         The audit, the fingerprints of model and prompt, and the engine; of an oracle, how much it knows, too
-        (:meth:`.OracleJudge.evaluate`).
+        (:meth:`.OracleJudge.evaluate`); of an LLM that is not asked for letters the chosen form (``answer_form``, see
+        :meth:`.ChosenForm.to_dict`).
     """
-    judge = judge_of(run, settings, model)
+    judge, form = calibrated_judge(run, settings, model, keep)
     try:
-        audit = _audited(judge, settings, run, progress, "Audit")
+        audit = _audited(judge, replace(settings, model=model), run, progress, "Audit")
         if isinstance(judge, OracleJudge) and judge.truth.uses_test_truth:
             audit |= judge.evaluate(run.catalogue, settings.audit_prompts)
         elif isinstance(judge, OracleJudge):
             audit |= {"control" if judge.truth.name in CONTROLS else "ratings": judge.truth.facts}
-        return {**audit, "model": model}
+        return {**audit, "model": model, **_form_facts(form)}
     finally:
         give_back(run, judge)
 
@@ -140,8 +145,15 @@ def _audited(
 def _audit_here(run: RunFolder, settings: JudgeSettings, progress: Progress) -> dict[str, Any]:
     """A brief audit of the untuned judge in this process, where it is about to be tuned: no engine is started."""
     plain = replace(settings, engine="transformers")
-    judge = local_judge(plain, run.visible, settings.model, run.settings.catalogue.attributes)
+    judge, form = local_judge(plain, run.visible, settings.model, run.settings.catalogue.attributes), None
     try:
-        return _audited(judge, plain, run, progress, "Audit before tuning", brief=True) | {"model": settings.model}
+        if settings.answer != LETTER:
+            form, judge = choose_form(judge, plain, run.catalogue)
+        audit = _audited(judge, plain, run, progress, "Audit before tuning", brief=True)
+        return audit | {"model": settings.model} | _form_facts(form)
     finally:
         judge.close()
+
+
+def _form_facts(form: ChosenForm | None) -> dict[str, Any]:
+    return {} if form is None else {"answer_form": form.to_dict()}

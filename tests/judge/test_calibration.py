@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from ialp_rllib.judge.calibration import fit_temperature, halves, none_score
+from ialp_rllib.judge.calibration import halves, none_score
+from ialp_rllib.judge.forms.calibration import fit_temperature
 
 
 @pytest.mark.parametrize("true", [0.02, 1.0, 30.0])

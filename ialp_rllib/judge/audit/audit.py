@@ -16,12 +16,13 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED, Answers
 from ialp_rllib.judge.audit import measures
 from ialp_rllib.judge.audit.forms import compare_forms
+from ialp_rllib.judge.choosing import split_users
 from ialp_rllib.judge.examples import Examples, draw_examples
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.prompt import letters
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.results.statistics import is_above_chance
-from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.settings import LETTER, JudgeSettings
 
 FRAMES = 3  # number of wordings of the instruction: `judge.frame`
 _GROUPS = 4  # groups of history lengths, and of popularities
@@ -43,12 +44,19 @@ class AuditSize(NamedTuple):
     total: int
 
 
-def audit_size(settings: JudgeSettings, brief: bool = False, forms: int = 1) -> AuditSize:
-    """Number of prompts of an audit with ``settings.audit_prompts``, of a judge that can ask in so many forms."""
+def audit_size(settings: JudgeSettings, brief: bool = False, forms: int = 1, letters: bool = True) -> AuditSize:
+    """Number of prompts of an audit with ``settings.audit_prompts``.
+
+    Args:
+        settings: the judge's.
+        brief: see :func:`audit_judge`.
+        forms: in how many forms (chat template, none) the judge can be asked.
+        letters: whether its candidates have letters, whose order may matter.
+    """
     n, others = settings.audit_prompts, settings.candidates - 1
     if brief:
         n = -(-n // 2)
-    rotated, reworded = max(1, n // (2 * others)), 0 if brief else max(1, n // 4)
+    rotated, reworded = max(1, n // (2 * others)) if letters else 0, 0 if brief else max(1, n // 4)
     total = n + rotated * others + (0 if brief else n) + reworded * (FRAMES - 1 + forms - 1)
     return AuditSize(n, rotated, reworded, total)
 
@@ -65,7 +73,9 @@ def audit_judge(
 
     ``settings.audit_prompts`` prompts are asked with uniform negatives and again with popular negatives, some of them
     in all cyclic orders of their candidates, and some in each wording of the instruction: about three times as many
-    prompts in all (:func:`audit_size`). The same settings give the same prompts for every judge.
+    prompts in all (:func:`audit_size`). The same settings give the same prompts for every judge. A judge that was
+    calibrated on validation users is asked about the others only (:func:`.split_users`); where candidates have no
+    letters, the parts on letters and on the order of the candidates are left out.
 
     Args:
         judge: the judge, including its corrections of letter bias if any are set.
@@ -80,7 +90,7 @@ def audit_judge(
         left out everywhere.
 
         - ``prompts`` (answered in the main part), ``asked`` (in all), ``refused`` (of these), ``seconds``,
-          ``prompts_per_second``, ``chance`` (1 / (k + 1));
+          ``prompts_per_second``, ``candidates`` (k), ``chance`` (1 / (k + 1));
         - ``accuracy``: fraction of correct labels; ``accuracy_items``: on prompts that contain the true item;
           ``accuracy_none``: on the others; ``above_chance``: whether the interval of ``accuracy_items`` is above 1 / k
           (:func:`ialp_rllib.results.statistics.is_above_chance`);
@@ -102,7 +112,8 @@ def audit_judge(
         InputError: the data set is too small (:func:`.examples.draw_examples`), or all prompts are refused.
     """
     other = judge.in_other_form() if isinstance(judge, LLMJudge) and not brief else None
-    size = audit_size(settings, brief, 1 if other is None else 2)
+    lettered = judge.info().get("answer", LETTER) == LETTER
+    size = audit_size(settings, brief, 1 if other is None else 2, lettered)
     catalogue = catalogue.of_users(np.union1d(catalogue.log_users, catalogue.valid_users))
     queries = _Queries(judge, settings, size.total, progress)
     began = time.perf_counter()
@@ -112,8 +123,10 @@ def audit_judge(
     answered = _answered(examples, answers)
     facts: dict[str, Any] = _label_statistics(*answered, settings)
     facts["negatives"] = {"uniform": _accuracies(*answered, catalogue, starts)}
-    facts["position"] = _position_bias(queries, examples, answers, size.rotated)
-    facts["permutation_agreement"] = facts["position"]["agreement"]
+    if lettered:
+        facts |= measures.letter_statistics(answered[1].label, settings.candidates, settings.seed)
+        facts["position"] = _position_bias(queries, examples, answers, size.rotated)
+        facts["permutation_agreement"] = facts["position"]["agreement"]
     if not brief:
         popular = _draw(settings, catalogue, size.main, popular=True)
         answered = _answered(popular, queries.ask(popular.history, popular.candidates, popular.user))
@@ -166,7 +179,7 @@ def _draw(settings: JudgeSettings, catalogue: Catalogue, n: int, popular: bool =
     """The first n of the audit's examples. Uniform and popular ones differ in their negatives only."""
     examples = draw_examples(
         catalogue,
-        catalogue.valid_users,
+        split_users(catalogue, settings)[1],
         settings.audit_prompts,
         settings.candidates,
         settings.tune.none_share,
@@ -190,30 +203,24 @@ def _answered(examples: Examples, answers: Answers) -> tuple[Examples, Answers]:
 
 
 def _label_statistics(examples: Examples, answers: Answers, settings: JudgeSettings) -> dict[str, Any]:
-    """Accuracy, None, letters, entropy and calibration of the main part, see :func:`audit_judge`."""
+    """Accuracy, None, entropy and calibration of the main part, see :func:`audit_judge`."""
     k, n = settings.candidates, len(examples.label)
     correct, planted, none = answers.label == examples.label, examples.label == k, answers.label == k
-    histogram = np.bincount(answers.label, minlength=k + 1) / n
-    bias, by_chance, limit = measures.letter_bias(answers.label, k, np.random.default_rng([settings.seed, 4]))
     inside = np.isfinite(answers.logprobs).any(1)
     p = np.exp(np.where(np.isnan(answers.logprobs), -np.inf, answers.logprobs)[inside].astype(float))
     return {
         "prompts": n,
+        "candidates": k,
         "chance": 1 / (k + 1),
         "accuracy": float(correct.mean()),
         "accuracy_interval": measures.wilson(int(correct.sum()), n),
         "above_chance": is_above_chance(int(correct[~planted].sum()), int((~planted).sum()), 1 / k),
         "accuracy_items": measures.accuracy_summary(correct[~planted])["accuracy"],
         "accuracy_none": measures.accuracy_summary(correct[planted])["accuracy"],
-        "none_rate": float(histogram[k]),
+        "none_rate": float(none.mean()),
         "none_planted": float(planted.mean()),
         "none_precision": measures.accuracy_summary(planted[none])["accuracy"],
         "outside_rate": answers.outside / n,
-        "label_histogram": histogram.tolist(),
-        "letter_bias": bias,
-        "letter_bias_by_chance": by_chance,
-        "letter_bias_limit": limit,
-        "label_entropy": measures.entropy(histogram),
         "answer_entropy": float(np.mean([measures.entropy(row) for row in p])) if len(p) else None,
         "calibration": measures.calibration(p.max(1), correct[inside]),
     }

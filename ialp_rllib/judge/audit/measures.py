@@ -109,6 +109,24 @@ def letter_bias(label: np.ndarray, k: int, rng: np.random.Generator) -> tuple[fl
     return float(bias), float(np.mean(by_chance)), float(np.quantile(by_chance, 0.95))
 
 
+def letter_statistics(label: np.ndarray, k: int, seed: int) -> dict[str, Any]:
+    """Shares of k letters and None among ``(n,)`` labels.
+
+    Returns:
+        ``label_histogram``: ``(k + 1,)`` shares, None last; ``label_entropy``: its entropy; ``letter_bias``,
+        ``letter_bias_by_chance`` and ``letter_bias_limit``: see :func:`letter_bias`.
+    """
+    histogram = np.bincount(label, minlength=k + 1) / len(label)
+    bias, by_chance, limit = letter_bias(label, k, np.random.default_rng([seed, 4]))
+    return {
+        "label_histogram": histogram.tolist(),
+        "letter_bias": bias,
+        "letter_bias_by_chance": by_chance,
+        "letter_bias_limit": limit,
+        "label_entropy": entropy(histogram),
+    }
+
+
 def position_bias(label: np.ndarray, order: np.ndarray) -> dict[str, Any]:
     """Effect of the letter alone, from prompts asked in all cyclic orders of their candidates.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.calibration import fit_temperature, halves, none_score
+from ialp_rllib.judge.calibration import halves, none_score
 from ialp_rllib.judge.controls.similarity import (
     Scorer,
     log_popularity,
@@ -22,6 +22,7 @@ from ialp_rllib.judge.controls.similarity import (
 )
 from ialp_rllib.judge.engines.vectors import centred, encoder_content, text_vectors
 from ialp_rllib.judge.examples import draw_examples
+from ialp_rllib.judge.forms.calibration import fit_temperature
 from ialp_rllib.judge.oracle.oracle import OracleJudge
 from ialp_rllib.settings import EMBEDDING, POPULARITY, TFIDF, JudgeSettings, OracleSettings, fingerprint
 from ialp_rllib.settings.judge_model import parse_judge_model

@@ -31,7 +31,7 @@ def check_model(judge: JudgeSettings, model: str = "") -> None:
         find_encoder(folder)
     if kind_of_judge != LLM:
         return
-    engine_name(judge.engine)
+    engine_name(judge)
     path, kind = find_model(name)
     if path is not None and kind == "gguf":
         convert.check_gguf(path)

@@ -6,10 +6,12 @@ A client takes requests (lists of prompts) without blocking and returns their ou
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from ialp_rllib.judge.prompt.packed import Prompt
 
 
 class EngineOutput(NamedTuple):
@@ -18,7 +20,7 @@ class EngineOutput(NamedTuple):
     Attributes:
         logprobs: ``(B, k + 1) float32``, log-probabilities of the labels, normalised over the labels. A row without
             any finite value is a prompt that was refused, or an output that contains no label (engines that cannot
-            constrain decoding).
+            constrain decoding). For packed queries ``(B, W) float32``, see :class:`.PackedQuery`.
         refused: row index -> reason why that prompt was not scored.
         tokens: number of prompt tokens processed.
     """
@@ -39,13 +41,15 @@ class Engine(Protocol):
 
     fingerprint: str
 
-    def ask(self, prompts: list[str], form: str = "") -> EngineOutput:
-        """Score prompts. The result is deterministic: bit-identical for the same prompts, whatever was scored before.
+    def ask(self, prompts: Sequence[Prompt], form: str = "") -> EngineOutput:
+        """Score prompts of one kind.
+
+        The result is deterministic: bit-identical for the same prompts, whatever was scored before.
 
         Thread-safe: one thread's prompts are tokenised while another's run through the model, one batch at a time.
 
         Args:
-            prompts: texts up to the label.
+            prompts: texts up to the label, or packed queries with equally many continuations.
             form: ``raw`` or ``chat``; empty: the form in use.
         """
 
@@ -101,7 +105,7 @@ class EngineClient(Protocol):
     capacity: int
     engines: int
 
-    def submit(self, prompts: list[str], form: str = "") -> int:
+    def submit(self, prompts: Sequence[Prompt], form: str = "") -> int:
         """Queue a request and return its id. ``form``: see :meth:`Engine.ask`."""
 
     def wait(self, request_ids: Collection[int], seconds: float | None = None) -> set[int]:
@@ -138,7 +142,7 @@ class InProcessClient:
         self._outputs: list[EngineOutput | None] = []
         self._usage = EngineUsage(0, 0, 0.0)
 
-    def submit(self, prompts: list[str], form: str = "") -> int:
+    def submit(self, prompts: Sequence[Prompt], form: str = "") -> int:
         """See :meth:`EngineClient.submit`."""
         began = time.perf_counter()
         output = self.engine.ask(prompts, *([form] if form else []))

@@ -11,8 +11,9 @@ import torch
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_config, load_tokenizer
 from ialp_rllib.judge.prompt.chat import chat_text
-from ialp_rllib.judge.prompt.labels import LabelFormat, label_tokens
-from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.judge.prompt.labels import AnswerFormat, LabelFormat, label_tokens
+from ialp_rllib.judge.prompt.packed import PackedQuery
+from ialp_rllib.settings import AUTO, LETTER, JudgeSettings
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class PromptTokenizer:
         tokenizer: the Hugging Face tokenizer, padding on the left.
         form: how prompts are encoded by default, ``raw`` or ``chat``.
         other_form: the form in which they can be encoded as well; empty: none.
-        labels: ``k + 1`` token ids, by form.
+        labels: ``k + 1`` token ids in the form in use; empty if letters are not asked for.
         pad_id: id at padded positions, which are masked: any that the model has an embedding for.
         max_tokens: maximum prompt length in tokens.
 
@@ -62,14 +63,28 @@ class PromptTokenizer:
         candidates = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
         self.pad_id: int = next(i for i in candidates if isinstance(i, int) and 0 <= i < self._rows)
         self.form, self.other_form = self._forms(judge.chat_template)
-        self._labels = {self.form: self._label_tokens(answers, self.form)}
+        self._labels: dict[str, list[int]] = {}
+        self._no_labels: InputError | None = None
+        self._pieces: dict[str, list[int]] = {}  # token ids of continuations: items recur
+        if judge.answer in (LETTER, AUTO):
+            try:
+                self._labels = self._letters(answers)
+            except InputError as error:
+                if judge.answer == LETTER:
+                    raise
+                self._no_labels = error
+        self.labels = self._labels.get(self.form, [])
+
+    def _letters(self, answers: LabelFormat) -> dict[str, list[int]]:
+        """Token ids of the labels by form; without the other form if they are no single tokens there."""
+        labels = {self.form: self._label_tokens(answers, self.form)}
         if self.other_form:
             try:
-                self._labels[self.other_form] = self._label_tokens(answers, self.other_form)
+                labels[self.other_form] = self._label_tokens(answers, self.other_form)
             except InputError as error:  # nobody asked for that form
                 log.info("prompts cannot be asked in the form %r: %s", self.other_form, error.problem)
                 self.other_form = ""
-        self.labels = self._labels[self.form]
+        return labels
 
     def _forms(self, choice: str) -> tuple[str, str]:
         """The form in use, and the other one if the tokenizer has a chat template."""
@@ -118,8 +133,25 @@ class PromptTokenizer:
         return label_tokens(self.tokenizer, answers.stem, answers.labels, self._model, encode)
 
     def label_ids(self, form: str = "") -> list[int]:
-        """``k + 1`` token ids of the labels in a form of the prompt; empty: the form in use."""
+        """``k + 1`` token ids of the labels in a form of the prompt; empty: the form in use.
+
+        Raises:
+            InputError: a label is no single token (only possible with ``judge.answer=auto``).
+        """
+        if self._no_labels is not None:
+            raise self._no_labels
         return self._labels[form or self.form]
+
+    def answer_ids(self, query: PackedQuery, form: str = "") -> list[int]:
+        """Token ids of a query's answers behind its continuations; empty if it has none.
+
+        Raises:
+            InputError: one is no single token.
+        """
+        stem = query.prefix + query.continuations[0]
+        if not query.answers:
+            return []
+        return self._label_tokens(AnswerFormat(stem, list(query.answers)), form or self.form)
 
     def encode(self, prompts: list[str], form: str = "") -> list[list[int]]:
         """Token ids of the prompts, of any length.
@@ -158,6 +190,41 @@ class PromptTokenizer:
         ids = dict(enumerate(self.encode(prompts, form)))
         refused = {row: reason for row, tokens in ids.items() if (reason := self.refusal(tokens))}
         return {row: tokens for row, tokens in ids.items() if row not in refused}, refused
+
+    def encode_packed(
+        self, queries: list[PackedQuery], form: str = ""
+    ) -> tuple[dict[int, tuple[list[int], list[list[int]]]], dict[int, str]]:
+        """Tokenise packed queries and separate those that cannot be scored.
+
+        Returns:
+            row index -> token ids of the prefix and of the continuations; and row index -> reason for the others. A
+            query is refused if its prefix is too long together with one of its continuations.
+        """
+        texts = [self._in_form(query, form or self.form) for query in queries]
+        prefixes = self._plain([prefix for prefix, _ in texts])
+        new = list({text for _, parts in texts for text in parts if text not in self._pieces})
+        if new:
+            self._pieces.update(zip(new, self._plain(new), strict=True))
+        encoded, refused = {}, {}
+        special = self._prefix if (form or self.form) == RAW else []
+        for row, (prefix, (_, parts)) in enumerate(zip(prefixes, texts, strict=True)):
+            first, rest = special + prefix, [self._pieces[text] for text in parts]
+            reason = "" if first and all(rest) else "has a part without any token"
+            reason = reason or next(filter(None, (self.refusal(first + ids) for ids in rest)), "")
+            if reason:
+                refused[row] = reason
+            else:
+                encoded[row] = (first, rest)
+        return encoded, refused
+
+    def _in_form(self, query: PackedQuery, form: str) -> tuple[str, list[str]]:
+        """Texts of the prefix and the continuations, in a chat with the template around them."""
+        if form != CHAT:
+            return query.prefix, list(query.continuations)
+        prefix = query.prefix.lstrip()  # as the message of a chat
+        whole = [chat_text(self.tokenizer, prefix + text, self._model) for text in query.continuations]
+        end = whole[0].index(prefix) + len(prefix)
+        return whole[0][:end], [text[end:] for text in whole]
 
     def pad(self, ids: list[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
         """Batch of prompts, padded on the left.

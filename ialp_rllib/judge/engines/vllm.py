@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ialp_rllib.judge.engines.protocol import EngineOutput
 from ialp_rllib.judge.engines.tokens import PromptTokenizer, token_budget
 from ialp_rllib.judge.engines.warm_up import EngineError, warm_up
 from ialp_rllib.judge.prompt.labels import LabelFormat
+from ialp_rllib.judge.prompt.packed import PackedQuery, Prompt, output_width, packed
 from ialp_rllib.settings import JudgeSettings
 
 # vLLM reads these when it is imported. Its engine core must run in this process (for actors, local mode, debuggers). On
@@ -70,7 +72,7 @@ class VllmEngine:
                 enable_prefix_caching=True,
                 enforce_eager=True,
                 distributed_executor_backend="uni" if judge.tensor_parallel == 1 else "mp",
-                max_logprobs=len(labels),
+                max_logprobs=max(2, len(labels)),
                 # Log-probabilities after masking to the labels; by default those of the whole vocabulary's top tokens.
                 logprobs_mode="processed_logprobs",
                 disable_log_stats=True,
@@ -95,25 +97,69 @@ class VllmEngine:
             self.close()
             raise
 
-    def ask(self, prompts: list[str], form: str = "") -> EngineOutput:
+    def ask(self, prompts: Sequence[Prompt], form: str = "") -> EngineOutput:
         """See :meth:`.Engine.ask`."""
+        queries = packed(prompts)
+        return self._ask_packed(queries, form) if queries else self._ask_texts([str(text) for text in prompts], form)
+
+    def _ask_texts(self, prompts: list[str], form: str) -> EngineOutput:
         ids, refused = self.prompt_tokenizer.encode_fitting(prompts, form)
         labels = self.prompt_tokenizer.label_ids(form)
+        logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
+        if ids:
+            logprobs[list(ids)] = self._labels(list(ids.values()), labels)
+        return EngineOutput(logprobs, refused, sum(map(len, ids.values())))
+
+    def _ask_packed(self, queries: list[PackedQuery], form: str) -> EngineOutput:
+        """One prompt per continuation. Those of a query follow each other and share its prefix in the cache."""
+        encoded, refused = self.prompt_tokenizer.encode_packed(queries, form)
+        answers = self.prompt_tokenizer.answer_ids(queries[0], form)
+        scores = np.full((len(queries), output_width(queries, 0)), np.nan, np.float32)
+        whole = [prefix + part for prefix, parts in encoded.values() for part in parts]
+        lengths = [len(part) for _, parts in encoded.values() for part in parts]
+        if whole:
+            read = self._labels(whole, answers) if answers else self._likelihoods(whole, lengths)
+            scores[list(encoded)] = read.reshape(len(encoded), -1)
+        return EngineOutput(scores, refused, sum(map(len, whole)))
+
+    def _labels(self, ids: list[list[int]], labels: list[int]) -> np.ndarray:
+        """Log-probabilities ``(n, len(labels))`` of the labels as the next token."""
         sampling = self._sampling(
             max_tokens=1, temperature=0.0, allowed_token_ids=labels, logprobs=len(labels), detokenize=False
         )
-        rows = sorted(ids, key=ids.__getitem__)  # prompts with a common prefix are adjacent, for the prefix cache
-        logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
-        if rows:
-            inputs = [{"prompt_token_ids": ids[row]} for row in rows]
-            with self._lock:
-                # The cache's content determines how prompts are batched, and so the rounding of sums: start empty.
-                self.llm.reset_prefix_cache()
-                outputs = self.llm.generate(inputs, sampling, use_tqdm=False)
-            for row, output in zip(rows, outputs, strict=True):
-                by_token = output.outputs[0].logprobs[0]
-                logprobs[row] = [by_token[t].logprob if t in by_token else -np.inf for t in labels]
-        return EngineOutput(logprobs, refused, sum(map(len, ids.values())))
+        by_token = [output.outputs[0].logprobs[0] for output in self._generate(ids, sampling)]
+        return np.array([[row[t].logprob if t in row else -np.inf for t in labels] for row in by_token], np.float32)
+
+    def _likelihoods(self, ids: list[list[int]], lengths: list[int]) -> np.ndarray:
+        """``(n, 2)``, sum of the log-probabilities of the last tokens of each prompt, and how many these are.
+
+        By default vLLM does not read its prefix cache where prompt tokens are scored, because it has no scores of the
+        cached ones. Those of a prefix are not needed; prompts of which more was cached are asked again without it.
+        """
+        sums = np.full(len(ids), np.nan)
+        left = np.arange(len(ids))
+        for skip in (False, True):
+            sampling = self._sampling(
+                max_tokens=1, temperature=0.0, prompt_logprobs=0, skip_reading_prefix_cache=skip, detokenize=False
+            )
+            outputs = self._generate([ids[i] for i in left], sampling)
+            for i, output in zip(left, outputs, strict=True):
+                start = len(ids[i]) - lengths[i]
+                if skip or (output.num_cached_tokens or 0) < start:
+                    behind = zip(ids[i][start:], output.prompt_logprobs[start:], strict=True)
+                    sums[i] = sum(scores[token].logprob for token, scores in behind)
+            left = left[np.isnan(sums[left])]
+        return np.stack([sums, lengths], 1).astype(np.float32)
+
+    def _generate(self, ids: list[list[int]], sampling: Any) -> list[Any]:
+        """Outputs of n prompts, in their order."""
+        order = sorted(range(len(ids)), key=ids.__getitem__)  # a common prefix is adjacent, for the prefix cache
+        with self._lock:
+            # The cache's content determines how prompts are batched, and so the rounding of sums: start empty.
+            self.llm.reset_prefix_cache()
+            outputs = self.llm.generate([{"prompt_token_ids": ids[i]} for i in order], sampling, use_tqdm=False)
+        by_prompt = dict(zip(order, outputs, strict=True))
+        return [by_prompt[i] for i in range(len(ids))]
 
     def close(self) -> None:
         """Free the model's memory."""

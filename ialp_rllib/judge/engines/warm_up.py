@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
 from ialp_rllib.errors import IalpError, InputError
 from ialp_rllib.judge.engines.protocol import Engine
-from ialp_rllib.judge.engines.tokens import PromptTokenizer
+from ialp_rllib.judge.engines.tokens import RAW, PromptTokenizer
 from ialp_rllib.judge.prompt.labels import LabelFormat
+from ialp_rllib.judge.prompt.packed import PackedQuery
 
 # Of a log-probability. What is computed in 16 bits is rounded otherwise in another batch.
 _TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+
+
+class RunningEngine(Engine, Protocol):
+    """An engine that runs a model of its own.
+
+    Attributes:
+        prompt_tokenizer: the model's tokenizer.
+    """
+
+    prompt_tokenizer: PromptTokenizer
 
 
 class EngineError(InputError):
     """An engine cannot run a model that another engine might run."""
 
 
-def warm_up(engine: Engine, answers: LabelFormat, model: str) -> None:
-    """Ask one prompt.
+def warm_up(engine: RunningEngine, answers: LabelFormat, model: str) -> None:
+    """Ask one prompt: of letters, if the labels are tokens of the model.
 
     Raises:
         InputError: the engine cannot run the model (:class:`EngineError`), or its answer is not finite.
     """
     name, expected = type(engine).__name__.removesuffix("Engine"), "judge.engine=transformers, or another model"
     try:
-        output = engine.ask([answers.stem])
+        if engine.prompt_tokenizer.labels:
+            output = engine.ask([answers.stem])
+        else:
+            output = engine.ask([PackedQuery(answers.stem, (" a", " b c"))], RAW)
     except IalpError:
         raise
     except Exception as error:  # raised by a library, on the first use of what the model is made of
@@ -39,7 +54,7 @@ def warm_up(engine: Engine, answers: LabelFormat, model: str) -> None:
     if output.refused:
         raise InputError(f"judge.model {model}", f"its first prompt is refused: {output.refused[0]}", "another model")
     if not np.isfinite(output.logprobs).all():
-        problem = f"the {name} engine gives the labels probabilities that are not numbers"
+        problem = f"the {name} engine gives probabilities that are not numbers"
         raise InputError(f"judge.model {model}", problem, "weights that are finite, or another judge.dtype")
 
 

@@ -94,5 +94,8 @@ def _common_prefix(first: list[int], second: list[int]) -> int:
 
 
 def _error(model: str, label: str, problem: str) -> InputError:
-    expected = "a tokenizer that makes one token of each label: another judge.model, or fewer judge.candidates"
+    expected = (
+        "a tokenizer that makes one token of each label: another judge.model, fewer judge.candidates, or "
+        "judge.answer=likelihood"
+    )
     return InputError(f"tokenizer of {model}, label {label!r}", problem, expected)

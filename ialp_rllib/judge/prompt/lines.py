@@ -80,13 +80,16 @@ class QuestionBuilder:
     """Prompts that ask about each candidate whether the user would choose it: yes or no.
 
     Args: as of :class:`LineBuilder`.
+
+    Attributes:
+        frame: the instruction, with which every prompt begins.
     """
 
     def __init__(self, catalogue: Catalogue, judge: JudgeSettings, attributes: tuple[str, ...] = ()) -> None:
         self._base = PromptBuilder(catalogue, judge, attributes)
         fields = ", ".join(attributes or tuple(catalogue.item_texts) or ("id",))
         question = _QUESTIONS[judge.frame].format(platform=judge.platform, noun=judge.item_noun, fields=f"({fields})")
-        self.frame = f"### Instruction\n{question}{self._base.history_head}"
+        self.frame = f"### Instruction\n{question}"
         self._lines = np.array([f"-{text}" for text in self._base.item_texts], object)
 
     @property
@@ -96,9 +99,9 @@ class QuestionBuilder:
 
     def build(self, history: np.ndarray, candidates: np.ndarray) -> list[PackedQuery]:
         """One query per row: ``history`` ``(B, L)`` and ``candidates`` ``(B, k)`` items."""
-        queries = []
+        queries, head = [], self.frame + self._base.history_head
         for items, options in zip(history, candidates, strict=True):
             past = "".join(self._lines[items[items != self._base.pad][-self._base.n_history :]]) or f"- {NONE}\n"
             behind = tuple(f"{line}{RESPONSE}{CUE}" for line in self._lines[options])
-            queries.append(PackedQuery(f"{self.frame}{past}### Candidate\n", behind, (YES, NO)))
+            queries.append(PackedQuery(f"{head}{past}### Candidate\n", behind, (YES, NO)))
         return queries

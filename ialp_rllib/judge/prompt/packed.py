@@ -37,6 +37,11 @@ Prompt = str | PackedQuery
 """What an engine is asked: a text up to the label, or a packed query."""
 
 
+def text_of(prompt: Prompt) -> str:
+    """All of a prompt as one text."""
+    return prompt.text if isinstance(prompt, PackedQuery) else prompt
+
+
 def output_width(prompts: Sequence[Prompt], labels: int) -> int:
     """Numbers that an engine returns for each of these prompts, which are of one kind.
 

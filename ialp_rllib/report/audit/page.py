@@ -123,6 +123,7 @@ def fact_rows(audit: Audit) -> Iterator[tuple[str, str]]:
         ("model", "Model"),
         ("model_fingerprint", "Fingerprint of the model"),
         ("engine", "Engine"),
+        ("answer", "Answer form"),
         ("form", "Form of the prompt (chat: in the chat template)"),
         ("decoding", "Decoding"),
         ("prompt_fingerprint", "Fingerprint of the prompt"),

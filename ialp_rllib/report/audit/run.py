@@ -10,9 +10,10 @@ from ialp_rllib.errors import storage_errors
 from ialp_rllib.judge.audit.audit import FRAMES
 from ialp_rllib.judge.engines.preflight import check_model
 from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.prompt.lines import LineBuilder, QuestionBuilder
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.audit.page import write_page
-from ialp_rllib.settings import ORACLE, parse_judge_model, to_dict
+from ialp_rllib.settings import LETTER, LIKELIHOOD, ORACLE, YES_NO, parse_judge_model, to_dict
 from ialp_rllib.stages.gather import versions
 from ialp_rllib.stages.judges import served_model
 from ialp_rllib.stages.pipeline import run_all
@@ -66,7 +67,7 @@ def audit_run(
         path,
         scenario=run.settings.scenario,
         audit=audit,
-        wordings=_wordings(run),
+        wordings=_wordings(run, audit.get("answer", LETTER)),
         settings={"judge": to_dict(judge)},
         versions=versions(),
     )
@@ -79,7 +80,11 @@ def _display_name(model: str, run: RunFolder) -> str:
     return str(path.relative_to(run.root)) if path.is_relative_to(run.root) else model
 
 
-def _wordings(run: RunFolder) -> list[str]:
-    """The instruction in each wording."""
+def _wordings(run: RunFolder, answer: str) -> list[str]:
+    """The instruction in each wording of an answer form, below its heading."""
     judge, attributes = run.settings.judge, run.settings.catalogue.attributes
-    return [PromptBuilder(run.visible, replace(judge, frame=i), attributes).frame for i in range(FRAMES)]
+    each = [replace(judge, frame=i) for i in range(FRAMES)]
+    if answer == LIKELIHOOD:
+        return [f"\n{LineBuilder(run.visible, judge, attributes).head}" for judge in each]
+    builder = QuestionBuilder if answer == YES_NO else PromptBuilder
+    return [builder(run.visible, judge, attributes).frame for judge in each]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ialp_rllib.report.audit.answer import on_answer
 from ialp_rllib.report.audit.numbers import (
     Audit,
     expected_letter_bias,
@@ -52,7 +53,7 @@ def alert(judge: Audit) -> str:
     if not is_at_chance(judge):
         return ""
     items = lookup(judge, "negatives.uniform.items") or {}
-    interval, k = items.get("interval"), len(judge.get("label_histogram") or ()) - 1
+    interval, k = items.get("interval"), judge.get("candidates") or len(judge.get("label_histogram") or ()) - 1
     figures = ""
     if interval and k > 0:
         figures = (
@@ -69,6 +70,7 @@ def remarks(judge: Audit, before: Audit) -> Iterator[str]:
         judge: the audit.
         before: the audit before tuning; empty if the judge was not tuned.
     """
+    yield on_answer(judge)
     yield _on_oracle(judge)
     yield _on_ratings(judge)
     yield _on_control(judge)

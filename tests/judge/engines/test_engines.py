@@ -19,6 +19,7 @@ from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.judge import local_judge
 from ialp_rllib.judge.prompt.labels import label_tokens
+from ialp_rllib.judge.prompt.lines import LineBuilder
 
 
 def label_entropy(logprobs: np.ndarray) -> float:
@@ -39,6 +40,19 @@ def assert_agree(first, second, builder, examples, n: int) -> None:
 def test_engines_agree(vllm_engine, transformers_engine, builder, examples):
     assert_agree(vllm_engine, transformers_engine, builder, examples, 128)
     assert vllm_engine.fingerprint == transformers_engine.fingerprint
+
+
+@pytest.mark.parametrize("answers", [(), (" a", " b")], ids=["likelihood", "labels behind each continuation"])
+def test_engines_agree_on_packed_queries(vllm_engine, transformers_engine, sample, catalogue, examples, answers):
+    lines = LineBuilder(catalogue, sample.judge, sample.catalogue.attributes)
+    queries = lines.build(examples.history[:12], examples.candidates[:12])
+    queries[3] = queries[2]  # vLLM finds all of it in its prefix cache
+    queries = [query._replace(answers=answers) for query in queries]
+    a, b = (engine.ask(queries) for engine in (vllm_engine, transformers_engine))
+    np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+    assert a.logprobs.shape == (12, 20) and np.ptp(a.logprobs[:, ::2]) > 0.5 and not a.refused
+    long = queries[0]._replace(prefix=queries[0].prefix * 60)
+    assert list(vllm_engine.ask([long, queries[1]]).refused) == [0]
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.judge import LLMJudge, local_judge
 from ialp_rllib.judge.prompt.chat import chat_text
+from ialp_rllib.judge.prompt.labels import AnswerFormat
+from ialp_rllib.judge.prompt.packed import PackedQuery
 
 NAMES = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 TEMPLATE = (
@@ -134,6 +136,35 @@ def test_chat_form(tiny, judge, builder, prompts):
     assert (raw.form, raw.other_form) == ("raw", "chat")
     assert raw.encode(prompts) == PromptTokenizer(judge, builder, resolve_model("tiny")).encode(prompts)
     assert raw.encode(prompts, "chat") == tokens.encode(prompts)
+
+
+def test_packed_queries_in_a_chat(tiny, judge, builder):
+    save_tokenizer(tiny, ends_with_eos, TEMPLATE)
+    tokens = PromptTokenizer(dataclasses.replace(judge, answer="yes_no"), builder, str(tiny))
+    assert tokens.form == "chat" and tokens.labels == []
+    behind = tuple(f"- ({name})\n### Response\nAnswer:" for name in "ab")
+    query = PackedQuery("### Instruction\nwho\n### Candidate\n", behind, (" a", " b"))
+    for form, start in (("chat", "<s>[user] ### Instruction"), ("raw", "<s>### Instruction")):
+        encoded, refused = tokens.encode_packed([query, query._replace(prefix="x" * 9000)], form)
+        prefix, parts = encoded[0]
+        whole = tokens.encode([query.prefix + text for text in behind], form)
+        assert [tokens.tokenizer.decode(prefix + part) for part in parts] == [tokens.tokenizer.decode(w) for w in whole]
+        assert tokens.tokenizer.decode(prefix).startswith(start) and list(refused) == [1]
+        assert [tokens.tokenizer.decode([i]) for i in tokens.answer_ids(query, form)] == [" a", " b"]
+        with pytest.raises(InputError, match="' yes'"):
+            tokens.answer_ids(query._replace(answers=(" yes", " no")), form)
+
+
+@pytest.mark.parametrize("answer", ["likelihood", "auto"])
+def test_letters_that_are_no_tokens_matter_to_letters_only(answer, tiny, judge, builder):
+    other = AnswerFormat(builder.stem, [" a", " bb"])
+    with pytest.raises(InputError, match="tokens after the answer stem"):
+        PromptTokenizer(judge, other, str(tiny))
+    tokens = PromptTokenizer(dataclasses.replace(judge, answer=answer), other, str(tiny))
+    assert tokens.labels == []
+    if answer == "auto":
+        with pytest.raises(InputError, match="tokens after the answer stem"):
+            tokens.label_ids()
 
 
 @pytest.mark.parametrize(

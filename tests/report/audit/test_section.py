@@ -7,7 +7,7 @@ import pytest
 
 from ialp_rllib.report.audit.numbers import expected_letter_bias, letter_bias, lookup
 from ialp_rllib.report.audit.section import Cell, judge_section
-from ialp_rllib.report.audit.sentences import remarks
+from ialp_rllib.report.audit.sentences import alert, remarks
 
 
 def rows(audit):
@@ -105,3 +105,32 @@ def test_figures(judge):
     )
     few = judge_section({"accuracy": 0.5, "label_histogram": [0.5, 0.5]}).figure_groups
     assert [(group.title, len(group.figures)) for group in few] == [("Position bias", 1)]
+
+
+def test_a_judge_without_letters(judge):
+    letters = ("label_histogram", "letter_bias", "letter_bias_by_chance", "label_entropy", "position")
+    for audit in (judge, judge["before"]):
+        for name in (*letters, "permutation_agreement"):
+            audit.pop(name, None)
+    calibration = {"norm": "mean", "own_weight": 0.5, "temperature": 0.3, "none_threshold": 0.14, "none_slope": 1.0}
+    forms = [
+        {"form": "letter", "problem": "a letter is 2 tokens"},
+        {"form": "likelihood", "prompts": 200, "accuracy": 0.48, "interval": [0.41, 0.55]},
+    ]
+    judge["answer_form"] = {"answer": "likelihood", "calibration": calibration, "prompts": 200, "users": 40}
+    judge["answer_form"]["forms"] = forms
+    text = sentences(judge, "judge.answer")[0]
+    for part in (
+        "mean of the log-prob",
+        "less 0.5 times",
+        "temperature 0.3",
+        "probability of 0.14",
+        "200 prompts of 40",
+    ):
+        assert part in text
+    assert "letter cannot be asked (a letter is 2 tokens); likelihood 48% (0.41–0.55)" in text
+    assert not {"letter bias", "permutation agreement", "label entropy"} & set(rows(judge))
+    assert "Position bias" not in [group.title for group in judge_section(judge).figure_groups]
+    assert not sentences(judge, "letter bias")
+    judge |= {"above_chance": False, "candidates": 10}
+    assert "chance 0.10" in alert(judge)

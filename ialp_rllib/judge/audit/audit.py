@@ -112,7 +112,7 @@ def audit_judge(
         InputError: the data set is too small (:func:`.examples.draw_examples`), or all prompts are refused.
     """
     other = judge.in_other_form() if isinstance(judge, LLMJudge) and not brief else None
-    lettered = judge.info().get("answer", LETTER) == LETTER
+    lettered = not isinstance(judge, LLMJudge) or judge.answer_form.name == LETTER
     size = audit_size(settings, brief, 1 if other is None else 2, lettered)
     catalogue = catalogue.of_users(np.union1d(catalogue.log_users, catalogue.valid_users))
     queries = _Queries(judge, settings, size.total, progress)

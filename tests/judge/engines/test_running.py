@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,6 +56,8 @@ def test_batches_are_halved_when_the_gpu_is_full(judge, builder, examples, caplo
 
 class Broken:
     """An engine that fails with an error of a library, or gives no numbers."""
+
+    prompt_tokenizer = SimpleNamespace(labels=[1, 2])
 
     def __init__(self, output) -> None:
         self.output = output

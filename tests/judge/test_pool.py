@@ -22,6 +22,8 @@ from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.pool import EnginePool
 from ialp_rllib.judge.prompt.labels import AnswerFormat
+from ialp_rllib.judge.prompt.lines import LineBuilder
+from ialp_rllib.judge.prompt.packed import PackedQuery, Prompt, output_width, text_of
 from ialp_rllib.judge.start import start_judge
 from ialp_rllib.settings import JudgeSettings, RuntimeSettings
 from tests.processes import children
@@ -72,6 +74,13 @@ def test_pool_answers_as_a_single_engine(remote, local, examples):
     usage = remote.usage()
     assert (usage.prompts, usage.engines, usage.replaced) == (128, 2, 0)
     assert usage.tokens == remote.tokens > 128 * 100
+
+
+def test_pool_scores_packed_queries(remote, transformers_engine, sample, catalogue, examples):
+    queries = LineBuilder(catalogue, sample.judge).build(examples.history[:20], examples.candidates[:20])
+    requests = [remote.client.submit(queries[:12]), remote.client.submit(queries[12:])]
+    scores = np.concatenate([remote.client.result(request).logprobs for request in requests])
+    np.testing.assert_allclose(scores, transformers_engine.ask(queries).logprobs, atol=1e-4)
 
 
 def test_pickled_judge_shares_the_engines(remote, local, examples):
@@ -134,10 +143,10 @@ class FailingEngine:
 
     fingerprint = "failing"
 
-    def ask(self, prompts: list[str]) -> EngineOutput:
-        if any("broken" in prompt for prompt in prompts):
+    def ask(self, prompts: list[Prompt]) -> EngineOutput:
+        if any("broken" in text_of(prompt) for prompt in prompts):
             raise RuntimeError("no such token")
-        return EngineOutput(np.zeros((len(prompts), 2), np.float32), {}, len(prompts))
+        return EngineOutput(np.zeros((len(prompts), output_width(prompts, 2)), np.float32), {}, len(prompts))
 
     def close(self) -> None:
         pass
@@ -150,6 +159,10 @@ def test_failing_prompt_is_refused_alone(monkeypatch):
     output = pool.result(pool.submit([*"abcdefg", "broken", "h", "broken"]))
     assert output.refused == {7: "no such token", 9: "no such token"}
     assert np.isfinite(output.logprobs).all(1).sum() == 8
+    queries = [PackedQuery(prefix, ("x", "y", "z")) for prefix in [*"abc", "broken", "d"]]
+    output = pool.result(pool.submit(queries))
+    assert output.refused == {3: "no such token"} and output.logprobs.shape == (5, 6)
+    assert np.isfinite(output.logprobs).all(1).tolist() == [True, True, True, False, True]
 
 
 def test_what_an_engine_refuses_is_raised_as_it_is(ray_here, sample, catalogue, tmp_path):

@@ -12,8 +12,9 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_config, load_tokenizer
 from ialp_rllib.judge.prompt.chat import chat_text
 from ialp_rllib.judge.prompt.labels import AnswerFormat, LabelFormat, label_tokens
+from ialp_rllib.judge.prompt.lines import SAMPLE_QUESTION
 from ialp_rllib.judge.prompt.packed import PackedQuery
-from ialp_rllib.settings import AUTO, LETTER, JudgeSettings
+from ialp_rllib.settings import AUTO, LETTER, YES_NO, JudgeSettings
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ class PromptTokenizer:
         max_tokens: maximum prompt length in tokens.
 
     Raises:
-        InputError: the tokenizer cannot be loaded, does not belong to the model, or splits a label into several
-            tokens; the chat template cannot be applied, or is asked for and absent.
+        InputError: the tokenizer cannot be loaded, does not belong to the model, or splits a label that
+            ``judge.answer`` needs (a letter; yes or no) into several tokens; the chat template cannot be applied, or is
+            asked for and absent.
     """
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
@@ -74,6 +76,8 @@ class PromptTokenizer:
                     raise
                 self._no_labels = error
         self.labels = self._labels.get(self.form, [])
+        if judge.answer == YES_NO:
+            self.answer_ids(SAMPLE_QUESTION)
 
     def _letters(self, answers: LabelFormat) -> dict[str, list[int]]:
         """Token ids of the labels by form; without the other form if they are no single tokens there."""

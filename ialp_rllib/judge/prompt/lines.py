@@ -29,6 +29,7 @@ _QUESTIONS = (
     "Is the candidate picked next? Say yes or no.\n",
 )
 YES, NO = " yes", " no"
+SAMPLE_QUESTION = PackedQuery("### Candidate\n", (f"- {NONE}\n{RESPONSE}{CUE}",), (YES, NO))  # ends as all of them do
 
 
 class LineBuilder:

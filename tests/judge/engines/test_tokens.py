@@ -140,8 +140,10 @@ def test_chat_form(tiny, judge, builder, prompts):
 
 def test_packed_queries_in_a_chat(tiny, judge, builder):
     save_tokenizer(tiny, ends_with_eos, TEMPLATE)
-    tokens = PromptTokenizer(dataclasses.replace(judge, answer="yes_no"), builder, str(tiny))
+    tokens = PromptTokenizer(dataclasses.replace(judge, answer="likelihood"), builder, str(tiny))
     assert tokens.form == "chat" and tokens.labels == []
+    with pytest.raises(InputError, match="' yes'"):
+        PromptTokenizer(dataclasses.replace(judge, answer="yes_no"), builder, str(tiny))
     behind = tuple(f"- ({name})\n### Response\nAnswer:" for name in "ab")
     query = PackedQuery("### Instruction\nwho\n### Candidate\n", behind, (" a", " b"))
     for form, start in (("chat", "<s>[user] ### Instruction"), ("raw", "<s>### Instruction")):
@@ -151,8 +153,6 @@ def test_packed_queries_in_a_chat(tiny, judge, builder):
         assert [tokens.tokenizer.decode(prefix + part) for part in parts] == [tokens.tokenizer.decode(w) for w in whole]
         assert tokens.tokenizer.decode(prefix).startswith(start) and list(refused) == [1]
         assert [tokens.tokenizer.decode([i]) for i in tokens.answer_ids(query, form)] == [" a", " b"]
-        with pytest.raises(InputError, match="' yes'"):
-            tokens.answer_ids(query._replace(answers=(" yes", " no")), form)
 
 
 @pytest.mark.parametrize("answer", ["likelihood", "auto"])

@@ -46,6 +46,7 @@ STAGES = {
     "tune": "`adapter/` (PEFT), `merged/` (the whole model, which is served), `audit_before.json`, `audit.json`",
     "distil": "`part-*.parquet` (the preference table) and `preferences.json`",
     "pretrain": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
+    "joint": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
     "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `sessions.parquet`, `policy.safetensors`",
     "report": "`results.parquet`, `curves.parquet`, `index.html`",
 }
@@ -53,7 +54,7 @@ STAGES = {
 MANIFEST = """
 "Reads from" lists the stages for the default settings. With `judge.model=oracle`, `tune` and `distil` also read
 `users`; methods that start from random weights need neither `tune`, `distil` nor `pretrain`, and only `warm`, `warm_ft`
-and `warm_ap` need `warm`.
+and `warm_ap` need `warm`, only `ialp_log`, `ialp_log_ft` and `ialp_log_ap` need `joint`.
 
 Beside the stages' folders a run has `settings.yaml`, all settings as they were resolved, with a `manifest.json` of its
 own, `logs/`, for TensorBoard, and `.lock`, which names the process that works there.
@@ -103,6 +104,8 @@ PREFERENCE_COLUMNS = {
     "item": "the item that extends the session: the chosen candidate, or for None a random one",
     "reward": "1 for a candidate, 0 for None (Eq. 3)",
     "logprobs": "log-probabilities of all k + 1 labels",
+    "proposal": "log of how much more likely each candidate is drawn first than by uniform proposals "
+    "(`distil.proposals`); 0 for uniform",
     "prompt_key": "hash of the prompt",
     "model_fingerprint": "hash of the judge's weights",
     "prompt_fingerprint": "hash of the wording, the attributes shown and the number of candidates",

@@ -111,7 +111,7 @@ def test_a_run_that_needs_no_judge_has_none(tmp_path: Path) -> None:
     run = api.Run(api.RunFolder(load("sample", ["adapt.methods=[a2c]"]), tmp_path))
     with pytest.raises(InputError, match=r"stage tune of .*\n.*`ialp tune .*settings\.yaml"):
         _ = run.judge
-    live = api.Run(api.RunFolder(load("sample", ["pretrain.mode=live"]), tmp_path))
+    live = api.Run(api.RunFolder(load("sample", ["pretrain.mode=live", "pretrain.loss=actor_critic"]), tmp_path))
     with pytest.raises(InputError, match=r"pretrain\.mode=table"):
         _ = live.preferences
 

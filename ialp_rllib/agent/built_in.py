@@ -154,5 +154,33 @@ ENTRIES = {
         module="ialp_rllib.agent.rllib.modules:MixtureModule",
         settings=("adapt.alpha", "adapt.beta_init"),
     ),
+    "ialp_log": Method(
+        "iALP+log",
+        "the judge's preferences, the next items of the log and the train world's user model in one loss; no learning",
+        about="One policy from both sources, the log and the judge; it does not learn online.",
+        start="joint",
+        learns=False,
+        data="both",
+        worlds=("sequence",),
+    ),
+    "ialp_log_ft": Method(
+        "iALP+log, fine-tuned",
+        "A-iALP_ft with iALP+log in the place of iALP",
+        about="The policy that was trained on log and judge together is fine-tuned online.",
+        start="joint",
+        data="both",
+        worlds=("sequence",),
+    ),
+    "ialp_log_ap": Method(
+        "iALP+log, adaptive",
+        "A-iALP_ap with iALP+log in the place of iALP",
+        about="The policy that was trained on log and judge together is frozen and mixed with one that learns online.",
+        start="joint",
+        mixture=True,
+        module="ialp_rllib.agent.rllib.modules:MixtureModule",
+        settings=("adapt.alpha", "adapt.beta_init"),
+        data="both",
+        worlds=("sequence",),
+    ),
 }
 """By name, in the order of the result tables: from no learning to the full method."""

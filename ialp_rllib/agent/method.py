@@ -23,7 +23,7 @@ class Method:
         source: publication or definition of the method.
         about: one-sentence description for reports; may be empty.
         start: the stage that made the policy pi_theta that it starts from, of the same seed: ``pretrain`` (iALP, from
-            the judge), ``warm`` (from the log), or empty: none.
+            the judge), ``warm`` (from the log), ``joint`` (from both), or empty: none.
         mixture: whether it acts with the mixture of a frozen pi_theta and a learning pi_beta (Eq. 14).
         learns: whether it learns online.
         judge_selects: whether the judge selects the item that is shown from k candidates of the policy, online and
@@ -40,8 +40,8 @@ class Method:
             under the last part of the name; changing one invalidates only the runs of this method.
         features: function of the settings, the catalogue (with the part of the log that agents may see) and the run's
             folder (for the fitted user models) that returns further entries of ``model_config``.
-        data: what it has read before its first online step: ``none``, the ``log``, or answers of the ``judge`` (which
-            may have been tuned on the log). Ratios are against references that have read the same.
+        data: what it has read before its first online step: ``none``, the ``log``, answers of the ``judge`` (which may
+            have been tuned on the log), or ``both``. Ratios are against references that have read the same.
         reference: whether it stands in tables for others to be compared with.
         worlds: the worlds (``users.world``) that it can be run in.
     """
@@ -70,6 +70,11 @@ class Method:
         return self.start == "pretrain"
 
     @property
+    def distilled(self) -> bool:
+        """Whether it starts from a policy that learnt from the table of the judge's preferences."""
+        return self.start in ("pretrain", "joint")
+
+    @property
     def judge_online(self) -> bool:
         """Whether a judge is asked while users are simulated."""
         return self.judge_selects or self.judge_plays
@@ -77,4 +82,4 @@ class Method:
     @property
     def learns_from_judge(self) -> bool:
         """Whether it needs a judge: to pre-train, to select items, or to have been asked beforehand."""
-        return self.pretrained or self.judge_selects or self.data == "judge"
+        return self.distilled or self.judge_selects or self.data in ("judge", "both")

@@ -16,14 +16,15 @@ _OPTIONS = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the a
 
 def default_methods(settings: Settings) -> tuple[str, ...]:
     """All methods of this world and log without a judge online; a judge online takes many times as long."""
-    unlogged = settings.catalogue.log_users == 0
+    unlogged, live = settings.catalogue.log_users == 0, settings.pretrain.mode == "live"
     return tuple(
         method_order(
             name
             for name, spec in METHODS.items()
             if settings.users.world in spec.worlds
             and not spec.judge_selects
-            and not (unlogged and spec.start == "warm")
+            and not (unlogged and spec.start in ("warm", "joint"))  # joint would be iALP again
+            and not (live and spec.start == "joint")
         )
     )
 

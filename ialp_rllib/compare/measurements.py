@@ -209,7 +209,7 @@ def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
         row["pretrain_updates"] = offline.get("updates", np.nan)
         row["pretrain_seconds"] = offline.get("train_seconds", np.nan)
         row["cpu_seconds"] += offline_cpu
-    if METHODS[name].pretrained:
+    if METHODS[name].distilled:
         table = run.facts("distil")
         row["judge_prompts"] += table.get("prompts", 0) + offline.get("judge_prompts", 0)
         row["judge_seconds"] += table.get("seconds_asking", 0.0) + offline.get("judge_seconds", 0.0)

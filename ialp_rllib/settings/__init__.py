@@ -15,7 +15,7 @@ from ialp_rllib.settings.catalogue import (
     PublishedSettings,
     UsersFile,
 )
-from ialp_rllib.settings.imitation import ImitationSettings, WarmSettings
+from ialp_rllib.settings.imitation import ImitationSettings, JointSettings, WarmSettings
 from ialp_rllib.settings.judge import (
     AUTO,
     LETTER,
@@ -39,7 +39,7 @@ from ialp_rllib.settings.judge_model import (
 )
 from ialp_rllib.settings.offline import NeighbourSettings, OfflineSettings
 from ialp_rllib.settings.paper import Departure, departures
-from ialp_rllib.settings.pretraining import PretrainSettings
+from ialp_rllib.settings.pretraining import ListwiseSettings, PretrainSettings
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
 from ialp_rllib.settings.tuning import TuneSettings
 from ialp_rllib.settings.users import (
@@ -85,8 +85,10 @@ __all__ = [
     "ImitationSettings",
     "InteractionsFile",
     "ItemsFile",
+    "JointSettings",
     "JudgeSettings",
     "LikelihoodSettings",
+    "ListwiseSettings",
     "NeighbourSettings",
     "OfflineSettings",
     "OracleSettings",

@@ -77,8 +77,9 @@ class AdaptSettings:
             *("a2c", "ialp", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
         ),
         "Methods to run: any of random, popularity, best_list, warm, model_greedy, judge_direct, dqn, pg, a2c, ialp, "
-        "llm_online, warm_ft, warm_ap, aialp_ft, aialp_ap, and those of `plugins`. best_list, model_greedy, "
-        "judge_direct, warm, warm_ft and warm_ap exist in sequence worlds only.",
+        "llm_online, warm_ft, warm_ap, aialp_ft, aialp_ap, ialp_log, ialp_log_ft, ialp_log_ap, and those of `plugins`. "
+        "best_list, model_greedy, judge_direct, and those that begin with warm and ialp_log exist in sequence worlds "
+        "only.",
     )
     plugins: tuple[str, ...] = setting(
         (), "Python modules that register further methods; installed, or on PYTHONPATH.", advanced=True
@@ -95,9 +96,9 @@ class AdaptSettings:
     epoch_steps: int = setting(1000, "Environment steps per epoch.", low=1, advanced=True)
     beta_init: str = setting(
         "theta",
-        "Initial weights of the learning policy of aialp_ap and warm_ap. theta: those of the policy that it is mixed "
-        "with (Algorithm 2). random: random weights (section 5.4); most of the return of that policy is lost while "
-        "alpha increases.",
+        "Initial weights of the learning policy of aialp_ap, warm_ap and ialp_log_ap. theta: those of the policy that "
+        "it is mixed with (Algorithm 2). random: random weights (section 5.4); most of the return of that policy is "
+        "lost while alpha increases.",
         choices=("random", "theta"),
         advanced=True,
     )

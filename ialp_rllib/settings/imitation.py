@@ -44,3 +44,51 @@ class WarmSettings(ImitationSettings):
     Used by the methods `warm`, `warm_ft` and `warm_ap`. Rows are logged next items; those of the validation users are
     held out.
     """
+
+
+@dataclass(frozen=True)
+class JointSettings(ImitationSettings):
+    """iALP+log: the agent's own actor from the log, the judge's preferences and the train world's user model together.
+
+    Used by the methods `ialp_log`, `ialp_log_ft` and `ialp_log_ap`. Every pair of weights is trained, and the policy
+    with the highest greedy return in the validation world is kept; a single value of each makes one training.
+    """
+
+    judge_weight: tuple[float, ...] = setting(
+        (0.1, 0.5),
+        "What one prompt of the judge counts, where a logged next item counts 1; values to choose from.",
+        low=0.0,
+        high=1000.0,
+    )
+    model_weight: tuple[float, ...] = setting(
+        (1.0,),
+        "What one state counts that the train world's user model is asked about; values to choose from. 0: it is not "
+        "asked, as always where agents see a part of the log only, because it was fitted on the whole.",
+        low=0.0,
+        high=1000.0,
+    )
+    model_states: str = setting(
+        "both",
+        "States that the user model is asked about. log: those of the log. played: those of sessions that it plays "
+        "itself, greedily, in the train world. both: as many of each.",
+        choices=("log", "played", "both"),
+        advanced=True,
+    )
+    model_temperature: float = setting(
+        0.5,
+        "Temperature of the softmax of the user model's logits that the actor learns.",
+        low=0.01,
+        high=100.0,
+        advanced=True,
+    )
+    model_rows: int = setting(
+        20_000, "States of each kind that the user model is asked about, at most.", low=2, high=10**8, advanced=True
+    )
+    held_out: float = setting(
+        0.1,
+        "Share of the table's sessions and of the user model's states that is held out; of the log those of the "
+        "validation users are.",
+        low=0.001,
+        high=0.9,
+        advanced=True,
+    )

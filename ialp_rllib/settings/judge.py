@@ -213,10 +213,17 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """Distillation of the judge's preferences into a table (Algorithm 1, with uniform random candidates)."""
+    """Distillation of the judge's preferences into a table (Algorithm 1, with candidates that no policy proposes)."""
 
     sessions: int = setting(256, "Number of sessions that the judge plays.", low=1, high=10**8)
     steps: int = setting(20, "Steps per session (T of Algorithm 1), one prompt each.", low=1, high=10_000)
+    proposals: str = setting(
+        "uniform",
+        "Which items the judge is shown. uniform: random ones. near: mostly those whose texts are like the history's "
+        "and that are popular in the visible log. mix: each candidate is one or the other with equal probability.",
+        choices=("uniform", "near", "mix"),
+        advanced=True,
+    )
     batch: int = setting(
         256, "Sessions that are played together: prompts of one request to the judge.", low=1, high=10**6, advanced=True
     )

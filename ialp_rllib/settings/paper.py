@@ -112,6 +112,7 @@ PAPER = (
     PaperValue("judge.tune.enabled", True, "experiments", "The judge is tuned on logged interactions."),
     PaperValue("judge.tune.interactions", 1000, "experiments", "The judge is tuned on 1,000 logged interactions."),
     PaperValue("pretrain.mode", "live", "Algorithm 1", "The judge answers the proposals of the learning actor."),
+    PaperValue("pretrain.loss", "actor_critic", "Eqs. 8 to 10", "Actor and critic learn from the judge's rewards."),
     PaperValue("pretrain.proposals", "sampled", "Algorithm 1", "The candidates are sampled from the actor.", ("top",)),
     PaperValue("pretrain.groups", 1, "Algorithm 1", "The actor learns from an answer before it proposes again."),
     PaperValue("pretrain.rewards", "label", "Eq. 3", "The reward is 1 for a chosen candidate and 0 for None."),
@@ -189,7 +190,12 @@ def _users(settings: Settings) -> list[Departure]:
 def _length(settings: Settings) -> list[Departure]:
     agent, adapt = settings.agent, settings.adapt
     text = "The policy is pre-trained for 100 epochs; how many updates these are is not stated."
-    found = [Departure("", f"{settings.pretrain.updates:,} updates of pre-training", "100 epochs", text, "experiments")]
+    pretrain = settings.pretrain
+    here = f"{pretrain.updates:,} updates of pre-training"
+    if pretrain.loss == "listwise":
+        here = f"up to {pretrain.listwise.epochs:,} passes over the judge's answers, then {pretrain.critic_updates:,} "
+        here += "updates of the critic"
+    found = [Departure("", here, "100 epochs", text, "experiments")]
     updates = adapt.env_steps * agent.updates_per_step // agent.envs
     if updates != _PAPER_UPDATES:
         here = f"{updates:,} online updates in {adapt.env_steps:,} environment steps"

@@ -8,7 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ialp_rllib.settings.base import setting
+from ialp_rllib.settings.base import group, setting
+from ialp_rllib.settings.imitation import ImitationSettings
+
+
+@dataclass(frozen=True)
+class ListwiseSettings(ImitationSettings):
+    """Listwise pre-training: the actor's softmax over the candidates of a prompt against the judge's probabilities.
+
+    Rows are answered prompts; those of some sessions of the table are held out. With one temperature to choose from,
+    pre-training reads no simulated users.
+    """
+
+    held_out: float = setting(
+        0.1,
+        "Share of the table's sessions by whose prompts training stops (at least one session).",
+        low=0.001,
+        high=0.9,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -20,7 +38,21 @@ class PretrainSettings:
         "table: learn offline from the preference table. live: the judge answers while the policy learns.",
         choices=("table", "live"),
     )
-    updates: int = setting(2000, "Number of updates.", low=1)
+    loss: str = setting(
+        "listwise",
+        "How the actor learns from the judge (mode live: actor_critic only). listwise: from the probabilities that the "
+        "judge gives to all candidates of a prompt; then the critic learns what this policy earns. actor_critic: by "
+        "the rewards of the choices, as in the paper (Eqs. 8 to 10).",
+        choices=("listwise", "actor_critic"),
+    )
+    updates: int = setting(2000, "Number of updates of actor and critic (loss actor_critic).", low=1)
+    critic_updates: int = setting(
+        1000,
+        "Number of updates of the critic, with the policy as it is, after listwise pre-training; 0: the critic keeps "
+        "its random weights.",
+        low=0,
+        advanced=True,
+    )
     proposals: str = setting(
         "sampled",
         "How the policy proposes candidates (mode live, and method llm_online). sampled: drawn from the policy without "
@@ -45,7 +77,7 @@ class PretrainSettings:
     )
     entropy: float = setting(
         0.05,
-        "Coefficient of the entropy bonus during pre-training; constant.",
+        "Coefficient of the entropy bonus during pre-training; constant (loss actor_critic).",
         low=0.0,
         high=100.0,
         advanced=True,
@@ -60,3 +92,4 @@ class PretrainSettings:
     )
     checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1, advanced=True)
     log_every: int = setting(50, "Updates between points of the learning curve.", low=1, advanced=True)
+    listwise: ListwiseSettings = group(ListwiseSettings)

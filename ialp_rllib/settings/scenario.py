@@ -17,7 +17,7 @@ from ialp_rllib.settings.adapt import AdaptSettings
 from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.base import from_dict, group, read_yaml, setting, to_dict
 from ialp_rllib.settings.catalogue import CatalogueSettings
-from ialp_rllib.settings.imitation import WarmSettings
+from ialp_rllib.settings.imitation import JointSettings, WarmSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
 from ialp_rllib.settings.paper import OURS, PAPER_PRESET, paper_values
 from ialp_rllib.settings.pretraining import PretrainSettings
@@ -103,6 +103,7 @@ class Settings:
     agent: AgentSettings = group(AgentSettings)
     pretrain: PretrainSettings = group(PretrainSettings)
     warm: WarmSettings = group(WarmSettings)
+    joint: JointSettings = group(JointSettings)
     adapt: AdaptSettings = group(AdaptSettings)
     evaluate: EvaluateSettings = group(EvaluateSettings)
     runtime: RuntimeSettings = group(RuntimeSettings)
@@ -165,6 +166,7 @@ def load(scenario: str, overrides: Sequence[Override] = (), *, allow_plugins: bo
         settings.users,
         settings.judge,
         settings.agent,
+        settings.pretrain,
         settings.adapt,
     )
     if allow_plugins is False and not {"adapt", "adapt.plugins"} & places.keys():

@@ -11,6 +11,7 @@ from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS, CatalogueSettings
 from ialp_rllib.settings.judge import JudgeSettings
 from ialp_rllib.settings.judge_model import EMBEDDING, LLM, RATINGS, WORDS, parse_judge_model
+from ialp_rllib.settings.pretraining import PretrainSettings
 from ialp_rllib.settings.users import UsersSettings
 
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and suffixes are added
@@ -24,6 +25,7 @@ def check_together(
     users: UsersSettings,
     judge: JudgeSettings,
     agent: AgentSettings,
+    pretrain: PretrainSettings,
     adapt: AdaptSettings,
 ) -> None:
     """Refuse settings that contradict each other.
@@ -34,6 +36,7 @@ def check_together(
     _check_agent(agent, users)
     _check_judge(judge, users)
     _check_vectors(agent.item_vectors, judge)
+    _check_pretraining(pretrain)
     _check_methods(seeds, adapt)
     _check_names(scenario, catalogue)
     hidden = users.deepfm.hidden
@@ -86,6 +89,12 @@ def _check_judge(judge: JudgeSettings, users: UsersSettings) -> None:
         raise InputError("judge.likelihood.own_weight", f"is {weight:g}", "-1 (chosen), or a number from 0 to 2")
     _require_distinct("judge.tune.targets", judge.tune.targets, "module", least=1)
     _require_distinct("judge.tune.also", judge.tune.also, "run")
+
+
+def _check_pretraining(pretrain: PretrainSettings) -> None:
+    if pretrain.mode == "live" and pretrain.loss == "listwise":
+        problem = "is listwise, which goes through a table of answers again and again, and pretrain.mode is live"
+        raise InputError("pretrain.loss", problem, "actor_critic, or pretrain.mode=table")
 
 
 def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings) -> None:

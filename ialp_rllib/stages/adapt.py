@@ -24,7 +24,7 @@ from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.budgets import budget_settings, budgets_of
 from ialp_rllib.stages.content import plugin_content
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import JOB_FILES, RunFolder, warm_settings
+from ialp_rllib.stages.run import JOB_FILES, RunFolder, joint_settings, pretrain_settings, warm_settings
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, env_config, run_jobs
 from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import Stage, locked
@@ -79,9 +79,11 @@ def job_stage(run: RunFolder, name: str, seed: int, budget: str = "samples") -> 
     adapt = {**shared, **options(settings, method(name))}
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:
-        before += [run.fingerprints["distil"], fingerprint(settings.pretrain)]
+        before += [run.fingerprints["distil"], fingerprint(pretrain_settings(settings))]
     if method(name).start == "warm":
         before.append(fingerprint(warm_settings(settings)))
+    if method(name).start == "joint":
+        before += [run.fingerprints["distil"], fingerprint(joint_settings(settings))]
     if method(name).judge_plays:
         before += [run.fingerprints["tune"]]
     if method(name).judge_selects:  # the fingerprint of `tune` covers the judge's settings, too

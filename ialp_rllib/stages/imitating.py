@@ -33,11 +33,12 @@ def network_of(settings: Settings, catalogue: Catalogue) -> NetworkConfig:
     return NetworkConfig.from_model_config(known, catalogue.n_items)
 
 
-def train_resumable(learner: Imitation, checkpoints: Checkpoints, epochs: int) -> Times:
+def train_resumable(learner: Imitation, checkpoints: Checkpoints, epochs: int, shown_in: Path | None = None) -> Times:
     """Train to the end from the newest checkpoint, with one after each pass.
 
     Args:
         epochs: the most passes that there may be, for the display of progress.
+        shown_in: folder where progress is shown; None: that of the checkpoints.
 
     Returns:
         ``seconds`` and ``cpu_seconds`` so far, after each pass.
@@ -49,7 +50,8 @@ def train_resumable(learner: Imitation, checkpoints: Checkpoints, epochs: int) -
         times = found.checkpoint.state["training"]["times"]
     while True:
         passes = len(learner.curve)
-        write_json(checkpoints.folder / PROGRESS, {"done": passes, "total": epochs, "warnings": checkpoints.warnings})
+        done = {"done": passes, "total": epochs, "warnings": checkpoints.warnings}
+        write_json((shown_in or checkpoints.folder) / PROGRESS, done)
         if learner.finished:
             return times
         began, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,8 @@
-"""Stage ``pretrain``: iALP, from the preference table or against the living judge (Algorithm 1)."""
+"""Stage ``pretrain``: iALP, from the preference table or against the living judge (Algorithm 1).
+
+With ``pretrain.loss=listwise`` the actor learns from the table's soft labels first (:mod:`.listwise`), and what RLlib
+trains is the critic of that policy.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,9 @@ import numpy as np
 from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judge import JudgeVectorEnv
+from ialp_rllib.agent.policy.saved import WEIGHTS
 from ialp_rllib.agent.rllib.config import IALPConfig
+from ialp_rllib.agent.rllib.critic import CriticModule
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
@@ -20,7 +26,8 @@ from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import JOB_FILES, RunFolder
+from ialp_rllib.stages.listwise import join_curves, join_facts, learn_actor
+from ialp_rllib.stages.run import JOB_FILES, LISTWISE, STAGES, RunFolder, pretrain_settings
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, run_jobs
 from ialp_rllib.storage import Stage, locked
 
@@ -31,10 +38,13 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     runtime.start(settings.runtime)
     stages = {seed: _seed_stage(run, folder, seed) for seed in settings.seeds}
     left = [seed for seed, stage in stages.items() if not stage.up_to_date()]
-    facts: dict[str, Any] = {"mode": settings.pretrain.mode, "updates": settings.pretrain.updates}
+    pretrain = settings.pretrain
+    facts: dict[str, Any] = {"mode": pretrain.mode, "loss": pretrain.loss, "updates": pretrain.updates}
+    if pretrain.loss == "listwise":
+        facts["updates"] = pretrain.critic_updates
     if not left:
         return facts
-    judge = _live_judge(run) if settings.pretrain.mode == "live" else None
+    judge = _live_judge(run) if pretrain.mode == "live" else None
     try:
         jobs = [(settings, str(run.root), stages[seed], seed, judge) for seed in left]
         folders = [(f"iALP, seed {seed}", stages[seed].folder) for seed in left]
@@ -49,9 +59,9 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
 
 
 def _seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
-    settings = run.settings
-    print_ = fingerprint(run.fingerprints["distil"], settings.pretraining_agent, settings.pretrain, seed)
-    return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_, JOB_FILES)
+    before = [run.fingerprints[name] for name in STAGES["pretrain"].needs(run.settings)]
+    print_ = fingerprint(before, pretrain_settings(run.settings), seed)
+    return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_, (*JOB_FILES, f"{LISTWISE}/**"))
 
 
 def _live_judge(run: RunFolder) -> PreferenceJudge:
@@ -81,11 +91,14 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Pre
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
         folder = stage.open()
         began = time.perf_counter()
-        config = policy_config(settings, run.visible, judge, run.root / "distil")
         pretrain = settings.pretrain
+        config = policy_config(settings, run.visible, judge, run.root / "distil")
+        actor = learn_actor(run, stage, seed) if pretrain.loss == "listwise" else None
+        if actor is not None:
+            config.ialp(start_weights=str(actor.folder / WEIGHTS), module_class=CriticModule)
         plan = trainer.TrainingPlan(
             folder=folder,
-            total=pretrain.updates,
+            total=pretrain.critic_updates if actor else pretrain.updates,
             unit="updates",
             every=pretrain.log_every,
             checkpoint_every=pretrain.checkpoint_every,
@@ -96,6 +109,12 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Pre
             identity=stage.fingerprint,
         )
         taken = trainer.train(config, plan, seed, threads=settings.runtime.threads)
+        if actor is not None:
+            learnt = actor.manifest()
+            assert learnt is not None, "learn_actor finished it"
+            taken = join_facts(learnt["facts"], taken)
+            join_curves(actor.folder, folder)
+            actor.remove()
         stage.finish({"seed": seed, **taken}, time.perf_counter() - began)
     return list(taken["warnings"])
 

@@ -104,6 +104,19 @@ def _adapt_needs(settings: Settings) -> tuple[str, ...]:
     return ("prepare", "users", *judge, *sorted(starts))
 
 
+def _pretrain_needs(settings: Settings) -> tuple[str, ...]:
+    """Listwise pre-training asks the validation world where there is a temperature to choose."""
+    pretrain = settings.pretrain
+    chooses = pretrain.loss == "listwise" and len(pretrain.listwise.temperatures) > 1
+    return ("prepare", *(("users",) if chooses else ()), "distil")
+
+
+def pretrain_settings(settings: Settings) -> list[Any]:
+    """What pre-training depends on."""
+    seed = settings.evaluate.seed if settings.pretrain.loss == "listwise" else None
+    return [by_content(settings.pretraining_agent, settings), settings.pretrain, seed]
+
+
 _NETWORK = (
     *("dim", "blocks", "heads", "item_attributes", "item_vectors", "history", "feedback", "mask_recent"),
     *("shared_encoder", "dueling", "gradient_clip", "block_items"),
@@ -112,9 +125,17 @@ _NETWORK = (
 
 def warm_settings(settings: Settings) -> list[Any]:
     """What the warm start depends on: the agent's networks, and how they are trained and given a temperature."""
+    return [_network(settings), settings.warm, settings.evaluate.seed]
+
+
+def joint_settings(settings: Settings) -> list[Any]:
+    """What the joint start depends on: as the warm start."""
+    return [_network(settings), settings.joint, settings.evaluate.seed]
+
+
+def _network(settings: Settings) -> dict[str, Any]:
     known = by_content(settings.agent, settings)
-    agent = {name: getattr(known, name) for name in _NETWORK}
-    return [agent, settings.warm, settings.evaluate.seed]
+    return {name: getattr(known, name) for name in _NETWORK}
 
 
 JOB_FILES = (
@@ -123,6 +144,14 @@ JOB_FILES = (
     *(f"checkpoint-*/{name}" for name in CHECKPOINT_FILES),
 )
 """What one training run writes, see :class:`ialp_rllib.agent.trainer.TrainingPlan`."""
+
+
+LISTWISE = "listwise"
+"""Folder, in that of a seed of stage ``pretrain``, of the actor while the critic is still trained."""
+
+
+CHOICES = "choices"
+"""Folder, in that of a seed of stage ``joint``, of the policies to choose from."""
 
 
 def _parts(folder: str) -> tuple[str, ...]:
@@ -151,9 +180,15 @@ STAGES = {
         _judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], ("preferences.json", "part-*.parquet")
     ),
     "pretrain": StageSpec(
-        _always("prepare", "distil"),
-        lambda s: [by_content(s.pretraining_agent, s), s.pretrain, s.seeds],
-        _parts("seed-*"),
+        _pretrain_needs,
+        lambda s: [*pretrain_settings(s), s.seeds],
+        (*_parts("seed-*"), f"seed-*/{LISTWISE}/**"),
+        in_parts=True,
+    ),
+    "joint": StageSpec(
+        _always("prepare", "users", "distil"),
+        lambda s: [*joint_settings(s), s.seeds],
+        (*_parts("seed-*"), f"seed-*/{CHOICES}/**"),
         in_parts=True,
     ),
     "adapt": StageSpec(

@@ -9,6 +9,7 @@ TITLES = {
     "tune": "Tune and audit the judge",
     "distil": "Distil the judge's preferences",
     "pretrain": "Pre-train against the judge",
+    "joint": "Learn from log and judge together",
     "adapt": "Go online and adapt",
     "report": "Write the report",
 }

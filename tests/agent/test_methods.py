@@ -175,8 +175,8 @@ def test_changing_a_setting_of_one_method_invalidates_only_its_runs(tmp_path: Pa
 
     assert changed("adapt.dqn.double=false") == {"dqn"}
     assert changed("adapt.pg.baseline=none") == {"pg"}
-    assert changed("adapt.alpha.steps=5") == {"aialp_ap", "warm_ap"}
-    assert changed("adapt.beta_init=random") == {"aialp_ap", "warm_ap"}
+    assert changed("adapt.alpha.steps=5") == {"aialp_ap", "warm_ap", "ialp_log_ap"}
+    assert changed("adapt.beta_init=random") == {"aialp_ap", "warm_ap", "ialp_log_ap"}
     assert changed("adapt.methods=[pg]", "adapt.plugins=[tests.agent.small]") == set()
     assert "popularity" in changed("judge.min_rating=3")
     assert "a2c" not in changed("judge.min_rating=3")

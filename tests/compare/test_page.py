@@ -57,7 +57,7 @@ def test_the_page(folder):
         page.ids
     )
     for expected in (
-        "iALP+r is better than the best reference with the same data (Popularity) in 2 of 2 scenarios",
+        "iALP+l is better than the best reference with the same data (Popularity) in 2 of 2 scenarios",
         "Not finished, and not included: coat: A2C (seeds 5, 6).",
         "sample: The judge is the tiny one.",
         "users.horizon",
@@ -106,8 +106,8 @@ def test_results_of_an_older_version_have_dashes(tmp_path):
     assert table["coverage_end"].isna().all()
     rows = [line.split("|")[2:-1] for line in (tmp_path / "beyond.md").read_text().splitlines() if "| sample |" in line]
     cells = [[cell.strip() for cell in row] for row in rows[:3]]
-    assert cells[0] == ["A2C", *["–"] * 5] and cells[1] == ["iALP+r", *["–"] * 5]
-    assert cells[2] == ["A-iALP\\_ft+r", *["–"] * 2, "0.00 \\[0.00, 0.00\\]", "0 \\[0, 0\\]", "3 of 3"]
+    assert cells[0] == ["A2C", *["–"] * 5] and cells[1] == ["iALP+l", *["–"] * 5]
+    assert cells[2] == ["A-iALP\\_ft+l", *["–"] * 2, "0.00 \\[0.00, 0.00\\]", "0 \\[0, 0\\]", "3 of 3"]
     assert not {path.stem for path in (tmp_path / "figures").iterdir()} & {"sample-coverage", "sample-diversity"}
     section = read(tmp_path).text.split("Coverage and forgetting")[-1].split("Cost of one training run")[0]
     assert "0.00 [0.00, 0.00]" in section and section.count("–") > 10

@@ -58,7 +58,7 @@ def test_equal_updates_are_one_per_environment_step(run: RunFolder) -> None:
 def test_what_the_budgets_share_is_not_made_again(run: RunFolder) -> None:
     settings, equal = run.settings, budget_settings(run.settings, "updates")
     one = RunFolder(equal, run.root)
-    for stage in ("prepare", "users", "tune", "distil", "pretrain", "warm"):
+    for stage in ("prepare", "users", "tune", "distil", "pretrain", "warm", "joint"):
         assert one.fingerprints[stage] == run.fingerprints[stage]
     assert job_stage(run, "a2c", 0).fingerprint != job_stage(run, "a2c", 0, "updates").fingerprint
     assert {name: budgets_of(settings, name) for name in settings.adapt.methods} == {

@@ -37,7 +37,7 @@ def test_coat_from_archive_to_report(coat_data: Path, tmp_path: Path) -> None:
     page = (out / "report" / "index.html").read_text()
     assert "a model of the train users&#39; ratings, no LLM; it uses no test truth" in page
     assert "after averaging over the table" in page and 'class="alert"' not in page
-    assert "iALP+r" in page and "†" not in page
+    assert "iALP+l" in page and "†" not in page
     distil = json.loads((out / "distil" / "manifest.json").read_text())["facts"]
     assert not distil["uses_test_truth"] and distil["effective_correlation"] > 0.1
     users = json.loads((out / "users" / "manifest.json").read_text())["facts"]

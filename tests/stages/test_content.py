@@ -14,7 +14,7 @@ from ialp_rllib.stages import run as run_module
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.run import STAGES, RunFolder
 
-JUDGED = {"tune", "distil", "pretrain", "adapt", "report"}
+JUDGED = {"tune", "distil", "pretrain", "joint", "adapt", "report"}
 
 
 def fingerprints(*overrides: str) -> dict[str, str]:

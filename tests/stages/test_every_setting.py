@@ -43,7 +43,7 @@ NOTHING_AGAIN = {
 }
 METHODS = (
     *("random", "popularity", "best_list", "warm", "model_greedy", "dqn", "pg", "a2c", "ialp", "llm_online"),
-    *("judge_direct", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
+    *("judge_direct", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap", "ialp_log", "ialp_log_ft", "ialp_log_ap"),
 )
 # A model must exist; 0 users teach nothing.
 FIXED = {"judge.model": "oracle", "agent.item_vectors": "llm", "catalogue.log_users": 30}

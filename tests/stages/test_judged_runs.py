@@ -28,6 +28,7 @@ SMALLER = {
     "judge.tune.enabled": "false",
     "distil.steps": 6,
     "pretrain.mode": "live",
+    "pretrain.loss": "actor_critic",
     "pretrain.proposals": "mix",
     "pretrain.rewards": "probability",
     "pretrain.updates": 30,
@@ -122,7 +123,7 @@ def test_a_judge_that_leaves_no_cpu_for_training_is_an_error(ray_session: None, 
 def test_live_pretraining_that_could_not_end(
     override: str, message: str, judged_run: RunFolder, tmp_path: Path
 ) -> None:
-    run = RunFolder(load("sample", ["pretrain.mode=live", override]), judged_run.root)
+    run = RunFolder(load("sample", ["pretrain.mode=live", "pretrain.loss=actor_critic", override]), judged_run.root)
     with pytest.raises(InputError, match=message):
         pretrain.run(run, tmp_path, Progress())
 

@@ -188,7 +188,7 @@ RUN = {
     "users.horizon": 5,
     "distil.sessions": 60,
     "distil.steps": 3,
-    "pretrain.updates": 20,
+    "pretrain.critic_updates": 20,
 }
 
 

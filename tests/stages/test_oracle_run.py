@@ -23,7 +23,7 @@ from ialp_rllib.storage import Stage
 from tests.small_run import SMALL
 
 ORACLE = ("judge.model=oracle", "judge.oracle.correlation=0.8", "judge.oracle.none_below=0.8")
-SMALLER = {**SMALL, "users.sequence.epochs": 1, "pretrain.updates": 20, "adapt.env_steps": 320}
+SMALLER = {**SMALL, "users.sequence.epochs": 1, "pretrain.critic_updates": 20, "adapt.env_steps": 320}
 
 
 def small(*overrides: str) -> list[str]:
@@ -59,7 +59,9 @@ def test_the_oracle_is_audited_and_its_table_is_distilled(run: RunFolder) -> Non
 
 
 def test_the_oracle_in_live_pretraining_and_online(ray_session: None, run: RunFolder, tmp_path: Path) -> None:
-    settings = load("sample", small("pretrain.mode=live", "judge.replicas=50", "evaluate.episodes=20"))
+    settings = load(
+        "sample", small("pretrain.mode=live", "pretrain.loss=actor_critic", "judge.replicas=50", "evaluate.episodes=20")
+    )
     judge = judge_for_jobs(RunFolder(settings, run.root))  # the oracle has no engines, so that replicas reserve no CPU
     live, online = Stage(tmp_path / "live", "live", "", ("**",)), Stage(tmp_path / "online", "online", "", ("**",))
     pretrain.train_job(settings, str(run.root), live, 0, judge)
@@ -86,9 +88,12 @@ def test_answers_are_in_the_state_online_but_not_in_pretraining(
 
 @pytest.mark.slow
 def test_the_stages_in_ray_tasks(ray_session: None, run: RunFolder) -> None:
-    both = RunFolder(load("sample", small("pretrain.mode=live", "adapt.methods=[ialp, llm_online]")), run.root)
+    both = RunFolder(
+        load("sample", small("pretrain.mode=live", "pretrain.loss=actor_critic", "adapt.methods=[ialp, llm_online]")),
+        run.root,
+    )
     run_all(both, Progress(), ("distil", "pretrain", "adapt"))
-    assert both.facts("pretrain") == {"mode": "live", "updates": 20}
+    assert both.facts("pretrain") == {"mode": "live", "loss": "actor_critic", "updates": 60}
     assert both.stage("adapt").up_to_date()
 
 
@@ -116,5 +121,5 @@ def test_with_an_oracle_the_judges_stages_depend_on_the_users() -> None:
         assert changed(oracle, "judge.model=oracle", override) == later
         assert changed(llm, override) == set()
     assert changed(oracle, "judge.model=oracle", "users.seed=3") == later | {"users", "warm"}
-    assert changed(llm, "users.seed=3") == {"users", "warm", "adapt", "report", "llm_online"}
-    assert needed_stages(load("sample", ["judge.model=oracle"])) == list(STAGES)
+    assert changed(llm, "users.seed=3") == {"users", "warm", "pretrain", "joint", "adapt", "report", "llm_online"}
+    assert needed_stages(load("sample", ["judge.model=oracle"])) == [name for name in STAGES if name != "joint"]

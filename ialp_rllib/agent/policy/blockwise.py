@@ -61,6 +61,10 @@ class LazyScores(NamedTuple):
         """Scores of one item per state, ``(B,) int64`` -> ``(B,)``; the mask is not applied."""
         return (self.hidden * self.items[action]).sum(1) + self.bias[action]
 
+    def gather_many(self, actions: Tensor) -> Tensor:
+        """Scores of k items per state, ``(B, k) int64`` -> ``(B, k)``; the mask is not applied."""
+        return torch.bmm(self.items[actions], self.hidden[:, :, None]).squeeze(2) + self.bias[actions]
+
     def detach(self) -> LazyScores:
         """The same scores without gradient."""
         return self._replace(hidden=self.hidden.detach(), items=self.items.detach(), bias=self.bias.detach())

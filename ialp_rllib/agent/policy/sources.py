@@ -1,7 +1,8 @@
-"""What an actor can learn from by imitation: rows of a log, each with its loss."""
+"""What an actor can learn from by imitation: a log, a judge's preferences, a user model; rows with their losses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ialp_rllib.agent.policy.blockwise import policy_statistics
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.judge.distillation.soft_labels import SoftLabels
 from ialp_rllib.users.sequence import sessions_of
 
 
@@ -72,3 +74,118 @@ def observations(session: np.ndarray, user: np.ndarray | None = None) -> Tensor:
     """Sessions ``(M, L)`` as the environment gives them, with their users (none: user 0): ``(M, 1 + L) int32``."""
     first = np.zeros(len(session), np.int32) if user is None else user
     return torch.from_numpy(np.concatenate([first[:, None].astype(np.int32), session.astype(np.int32)], 1))
+
+
+@dataclass(frozen=True)
+class Listwise:
+    r"""A judge's soft labels: the actor's softmax over the k candidates of a prompt against the judge's probabilities.
+
+    .. math:: l_i = -w_i \sum_{c \in C_i} p_i(c) \log \pi_i(c), \qquad
+              \pi_i(c) \propto \pi(c|s_i) / q_i(c), \qquad p_i(c) \propto P_\mathrm{judge}(c | C_i) / q_i(c)
+
+    where both sum to 1 over the candidates. q is the distribution that these were proposed from. Dividing by it leaves
+    the optimum where it is, and makes the sum an importance-weighted estimate of the cross-entropy over the whole
+    catalogue: a candidate that is rarely proposed stands for many that were not. Uniform proposals need no correction.
+
+    The weight w of a prompt is the judge's probability that the answer is not None, over the mean of the table. What a
+    judge says of candidates none of which it would take says little of taste, and where it never says None all prompts
+    count the same.
+
+    Attributes:
+        observation: ``(M, 1 + L) int32``.
+        candidates: ``(M, k) int64``.
+        labels: ``(M, k) float32``, p; rows sum to 1.
+        proposal: ``(M, k) float32``, log q, up to a constant.
+        weight: ``(M,) float32``, w.
+
+    Source: Cao et al. 2007, "Learning to Rank: From Pairwise Approach to Listwise Approach".
+    """
+
+    observation: Tensor
+    candidates: Tensor
+    labels: Tensor
+    proposal: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    @staticmethod
+    def of(table: SoftLabels, chosen: np.ndarray) -> Listwise:
+        """The rows ``chosen`` ``(M,) bool`` of a preference table."""
+        rows = SoftLabels(*(column[chosen] for column in table))
+        mean = max(float(table.answered.mean()), 1e-6)
+        proposal = torch.from_numpy(rows.proposal)
+        return Listwise(
+            observations(rows.history, rows.user),
+            torch.from_numpy(rows.candidates.astype(np.int64)),
+            torch.softmax(torch.from_numpy(rows.logprobs) - proposal, 1),
+            proposal,
+            torch.from_numpy(rows.answered / np.float32(mean)),
+        )
+
+    def losses(self, policy: Policy, items: Tensor, rows: np.ndarray, block_items: int) -> Tensor:
+        observation = self.observation[rows]
+        scores = policy.scores(observation, policy.encoder(observation, items), items)
+        logits = scores.gather_many(self.candidates[rows]) - self.proposal[rows]
+        loss = -(self.labels[rows] * torch.log_softmax(logits, 1)).sum(1)
+        return loss * self.weight[rows]
+
+
+@dataclass(frozen=True)
+class ModelTargets:
+    r"""What a user model likes in each state: the cross-entropy of the actor with its softmax over the catalogue.
+
+    .. math:: l_i = -\sum_{a} p_i(a) \log \pi(a|s_i), \qquad p_i \propto \exp(\mathrm{score}(s_i, a) / T)
+
+    Up to the constant entropy of p this is :math:`\mathrm{KL}(p_i \| \pi)`. Of p the largest probabilities are kept;
+    they sum to 1 then.
+
+    Attributes:
+        observation: ``(M, 1 + L) int32``.
+        items: ``(M, K) int32``, in descending order of their probability.
+        labels: ``(M, K) float32``, p.
+        kept: mean share of p that the K items have.
+    """
+
+    observation: Tensor
+    items: Tensor
+    labels: Tensor
+    kept: float
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @staticmethod
+    def of(observation: Tensor, scores: Tensor, temperature: float, keep: int = 256) -> ModelTargets:
+        """Targets from the scores ``(M, I)`` of all items; minus infinity for those that may not be recommended."""
+        top = (scores / temperature).topk(min(keep, scores.shape[1]), dim=1)
+        shares = torch.exp(top.values - torch.logsumexp(scores / temperature, 1, keepdim=True))
+        kept = shares.sum(1, keepdim=True)
+        return ModelTargets(observation, top.indices.int(), shares / kept, float(kept.mean()))
+
+    @staticmethod
+    def join(parts: Sequence[ModelTargets]) -> ModelTargets:
+        """The rows of all parts."""
+        rows = sum(len(one) for one in parts)
+        return ModelTargets(
+            torch.cat([one.observation for one in parts]),
+            torch.cat([one.items for one in parts]),
+            torch.cat([one.labels for one in parts]),
+            sum(one.kept * len(one) for one in parts) / rows,
+        )
+
+    def take(self, rows: np.ndarray) -> ModelTargets:
+        """Some of the rows."""
+        return ModelTargets(self.observation[rows], self.items[rows], self.labels[rows], self.kept)
+
+    def losses(self, policy: Policy, items: Tensor, rows: np.ndarray, block_items: int) -> Tensor:
+        observation, wanted, labels = self.observation[rows], self.items[rows].long(), self.labels[rows]
+        state = policy.encoder(observation, items)
+        if policy.config.n_items < block_items:
+            logs = torch.log_softmax(policy.logits(observation, state, items), 1)
+            return -(labels * logs.gather(1, wanted)).sum(1)
+        scores = policy.scores(observation, state, items)
+        shown = scores.gather_many(wanted)
+        best = policy_statistics(scores, wanted[:, 0], size=block_items).log_prob  # has the sum over all items
+        return shown[:, 0] - best - (labels * shown).sum(1)

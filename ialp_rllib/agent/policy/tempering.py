@@ -39,6 +39,19 @@ def sampled_returns(
     return found
 
 
+@torch.no_grad()
+def greedy_return(policy: Policy, world: World, episodes: int, seed: int) -> float:
+    """Mean return of the greedy policy."""
+    layout = {"history": policy.config.history, "feedback": policy.config.feedback}
+
+    def act(env: Any, active: np.ndarray) -> np.ndarray:
+        items: np.ndarray = policy(torch.from_numpy(env.sim.observe())).argmax(1).numpy()
+        return items
+
+    returns, _ = rollout(world, act, episodes, seed, spread=True, **layout)
+    return float(returns.mean())
+
+
 def best_temperature(returns: Iterable[dict[str, float]]) -> float:
     """The temperature with the highest return of :func:`sampled_returns`; of equal ones the highest temperature."""
     return max(returns, key=lambda row: (row["return"], row["temperature"]))["temperature"]

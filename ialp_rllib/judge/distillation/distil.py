@@ -21,9 +21,9 @@ import pyarrow as pa
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
-from ialp_rllib.judge.candidates import propose
 from ialp_rllib.judge.distillation.preferences import PreferenceTable, matrix, preference_rows
 from ialp_rllib.judge.distillation.same_answer import LabelCounts
+from ialp_rllib.judge.proposals import Proposals
 from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.settings import DistilSettings, fingerprint
 
@@ -67,11 +67,11 @@ def distil(
     folder: Path,
     progress: Callable[[DistilProgress], None] = lambda now: None,
 ) -> DistilProgress:
-    """Let the judge play ``plan.sessions`` sessions of ``plan.steps`` steps (Algorithm 1 with uniform proposals).
+    """Let the judge play ``plan.sessions`` sessions of ``plan.steps`` steps (Algorithm 1, with fixed proposals).
 
     A session starts with a train user's first logged item. At each step the judge chooses among k distinct items that
-    are not in the session, drawn uniformly and in random order. The chosen item (for None, a random candidate: Eq. 2)
-    is appended to the session. ``plan.batch`` sessions form a wave.
+    are not in the session, drawn by ``plan.proposals`` and in random order. The chosen item (for None, a random
+    candidate: Eq. 2) is appended to the session. ``plan.batch`` sessions form a wave.
 
     Args:
         judge: the judge; ``settings.candidates`` is k.
@@ -101,6 +101,7 @@ class _Wave:
         users: ``(B,) int32``, the user of each session.
         history: ``(B, step) int32``, items of the sessions before the current step.
         answered: rows of the table, one table per answered step.
+        proposal: ``(B, k) float32``, how likely the candidates of that query were drawn, see :mod:`..proposals`.
         pending: the query of the current step, if submitted.
     """
 
@@ -109,6 +110,7 @@ class _Wave:
     users: np.ndarray
     history: np.ndarray
     answered: list[pa.Table] = field(default_factory=list)
+    proposal: np.ndarray | None = None
     pending: PendingAnswers | None = None
 
     @property
@@ -139,6 +141,8 @@ class _Distillation:
             expected = f"at least distil.steps + judge.candidates = {plan.steps + self.k}"
             raise InputError("items", f"there are {self.n_items}", expected)
         self.users, self.starts = session_starts(catalogue, plan)
+        settings = judge.settings
+        self.proposals = Proposals(plan.proposals, catalogue.visible(), settings.history, settings.min_rating)
         info = judge.info()
         self.fingerprints = (info["model_fingerprint"], info["prompt_fingerprint"])
         identity = {
@@ -150,6 +154,7 @@ class _Distillation:
             "steps": plan.steps,
             "batch": plan.batch,
             "seed": plan.seed,
+            "proposals": plan.proposals,
             "starts": fingerprint(self.users.tolist(), self.starts.tolist()),
         }
         self.table = PreferenceTable(folder, identity)
@@ -200,7 +205,7 @@ class _Distillation:
             wave.pending = None
             return False
         rng = np.random.default_rng([self.plan.seed, wave.index, wave.step])
-        candidates = propose(wave.history, self.n_items, self.k, rng)
+        candidates, wave.proposal = self.proposals.draw(wave.history, self.k, rng)
         wave.pending = self.judge.submit(wave.history, candidates, users=wave.users)
         return True
 
@@ -227,6 +232,7 @@ class _Distillation:
     def _columns(self, wave: _Wave, pending: PendingAnswers, answers: Answers) -> dict[str, Any]:
         """Columns of the table for one answered query."""
         count = len(wave.sessions)
+        assert wave.proposal is not None
         return {
             "session": wave.sessions,
             "step": np.full(count, wave.step),
@@ -237,6 +243,7 @@ class _Distillation:
             "item": answers.item,
             "reward": answers.reward,
             "logprobs": _lists(answers.logprobs),
+            "proposal": _lists(wave.proposal),
             "prompt_key": pending.keys[:: len(pending.keys) // count],
             "model_fingerprint": np.full(count, self.fingerprints[0]),
             "prompt_fingerprint": np.full(count, self.fingerprints[1]),

@@ -28,11 +28,14 @@ PREFERENCES = pa.schema(
         pa.field("item", pa.int32(), nullable=False),
         pa.field("reward", pa.float32(), nullable=False),
         pa.field("logprobs", pa.list_(pa.float32()), nullable=False),
+        pa.field("proposal", pa.list_(pa.float32()), nullable=False),
         pa.field("prompt_key", pa.binary(16), nullable=False),
         pa.field("model_fingerprint", pa.string(), nullable=False),
         pa.field("prompt_fingerprint", pa.string(), nullable=False),
     ]
 )
+_UNIFORM = PREFERENCES.remove(PREFERENCES.get_field_index("proposal"))
+_BEFORE = {"proposals": "uniform"}  # of tables that do not say so
 TABLE = "preferences.json"
 # Columns that are hashed: queries and decisions, but not the log-probabilities, whose rounding differs by machine.
 DECISIONS = ("session", "step", "user", "history", "candidates", "label", "item", "reward")
@@ -94,7 +97,7 @@ class PreferenceTable:
         if not isinstance(manifest, dict) or not {"identity", "waves"} <= set(manifest):
             raise InputError(str(path), "is not the manifest of a preference table", "one; or delete the folder")
         for name, value in identity.items():
-            before = manifest["identity"].get(name)
+            before = manifest["identity"].get(name, _BEFORE.get(name))
             if before != value:
                 raise InputError(
                     str(folder),
@@ -168,6 +171,10 @@ def read_part(path: Path) -> pa.Table:
         InputError: the file is not Parquet, or has another schema.
     """
     table = read_parquet(path)
+    if table.schema.equals(_UNIFORM):  # of a version that knew no other proposals
+        zeros = pa.array(np.zeros(len(table["candidates"].combine_chunks().flatten()), np.float32))
+        lists = pa.ListArray.from_arrays(table["candidates"].combine_chunks().offsets, zeros)
+        table = table.add_column(PREFERENCES.get_field_index("proposal"), PREFERENCES.field("proposal"), lists)
     if not table.schema.equals(PREFERENCES):
         raise InputError(str(path), "is not a part of a preference table", ", ".join(PREFERENCES.names))
     return table
@@ -224,12 +231,7 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
     table = read_table(folder)
     last = pc.equal(table["step"], pc.max(table["step"]))
     table = table.append_column("last", last).filter(pc.not_equal(table["label"], REFUSED))
-    lists = table["history"].combine_chunks()
-    items, lengths = lists.flatten().to_numpy(), lists.value_lengths().to_numpy()
-    ends = np.cumsum(lengths)
-    index = ends[:, None] + np.arange(-history, 0)
-    in_session = index >= (ends - lengths)[:, None]
-    state = np.where(in_session, items[np.maximum(index, 0)], pad).astype(np.int32)
+    state = recent_items(table, history, pad)
     action, session, step = (table[n].to_numpy() for n in ("item", "session", "step"))
     candidates, reward = matrix(table, "candidates"), table["reward"].to_numpy()
     if rewards == "probability":
@@ -245,6 +247,17 @@ def read_preferences(folder: Path, history: int, pad: int, rewards: str = "label
         session=session,
         step=step,
     )
+
+
+def recent_items(table: pa.Table, history: int, pad: int) -> np.ndarray:
+    """The session's ``history`` most recent items of each row, ``(M, history) int32``, padded on the left."""
+    lists = table["history"].combine_chunks()
+    items, lengths = lists.flatten().to_numpy(), lists.value_lengths().to_numpy()
+    ends = np.cumsum(lengths)
+    index = ends[:, None] + np.arange(-history, 0)
+    in_session = index >= (ends - lengths)[:, None]
+    state: np.ndarray = np.where(in_session, items[np.maximum(index, 0)], pad).astype(np.int32)
+    return state
 
 
 def matrix(table: pa.Table, name: str) -> np.ndarray:

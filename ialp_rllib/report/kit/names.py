@@ -1,8 +1,9 @@
 """Titles, colours and order of methods in tables and figures.
 
 Titles come from the registry of methods, so that the method of a plugin brings its own. On a page (:func:`titles_of`)
-they also say what a reader must know of a row: ``+r`` for a policy that was pre-trained on rejected candidates, too,
-and a dagger for a method whose judge knows the test world.
+they also say what a reader must know of a row: ``+l`` for a policy that was pre-trained on the judge's probabilities of
+all candidates, ``+r`` for one that was pre-trained on rejected candidates, too, and a dagger for a method whose judge
+knows the test world.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.settings.judge_model import ORACLE, parse_judge_model
 
-REJECTED, TEST_TRUTH = "+r", " †"
+LISTWISE, REJECTED, TEST_TRUTH = "+l", "+r", " †"
 _ABOUT = {
+    LISTWISE: "+l: pre-trained on the judge's probabilities of all candidates (listwise), which is not published.",
     REJECTED: "+r: pre-training also learns from the candidates that the judge rejected, which is not published.",
     TEST_TRUTH: "†: uses test truth. The judge is an oracle that knows the test world; what-if, no result.",
 }
@@ -61,6 +63,9 @@ _LINES: dict[str, tuple[str, tuple[float, ...]]] = {
     "warm_ap": ("#B04BB0", ()),
     "aialp_ft": ("#1F78C8", (7, 1.5)),
     "aialp_ap": ("#D55E00", ()),
+    "ialp_log": ("#5C9A00", (4, 1.5)),
+    "ialp_log_ft": ("#C2407A", (7, 1.5)),
+    "ialp_log_ap": ("#3F74E0", ()),
 }
 _SPARE = (("#AA4499", (2, 1)), ("#999933", (4, 1, 1, 1)), ("#44AA99", (6, 2)), ("#B07AA1", (1, 1)))
 
@@ -85,8 +90,14 @@ def _marks(method: str, scenario: str) -> dict[str, str]:
         return {}
     page, entry = _PAGE.get(), METHODS[method]
     trees = [page[scenario]] if scenario in page else list(page.values())
+    losses = [_get(tree, "pretrain", "loss", "actor_critic") for tree in trees]
+    rejected = [
+        loss == "actor_critic" and _get(tree, "pretrain", "rejected", 0) > 0
+        for tree, loss in zip(trees, losses, strict=True)
+    ]
     holds = {
-        REJECTED: [entry.pretrained and _get(tree, "pretrain", "rejected", 0) > 0 for tree in trees],
+        LISTWISE: [entry.pretrained and loss == "listwise" for loss in losses],
+        REJECTED: [entry.pretrained and learnt for learnt in rejected],
         TEST_TRUTH: [entry.learns_from_judge and _is_oracle(_get(tree, "judge", "model", "")) for tree in trees],
     }
     return {mark: mark if all(of) else f" ({mark.strip()})" for mark, of in holds.items() if any(of)}

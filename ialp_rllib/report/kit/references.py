@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.report.kit.names import method_order
 
-_DATA = ("none", "log", "judge")  # what a method has read; each includes what stands before it
+_DATA = ("none", "log", "judge", "both")  # what a method has read; each includes what stands before it
 _KNOW_TRAIN_WORLD = frozenset({"best_list", "model_greedy"})  # they ask its user model, which has read the whole log
 
 
@@ -34,7 +34,7 @@ def available(method: str, ids: Iterable[str], whole_log: bool = True) -> list[s
         for name in method_order(ids)
         if name != method
         and name in METHODS
-        and (METHODS[name].reference or METHODS[name].data != "judge")
+        and (METHODS[name].reference or METHODS[name].data in ("none", "log"))
         and _DATA.index(METHODS[name].data) <= read
         and (whole_log or name not in _KNOW_TRAIN_WORLD)
     ]

@@ -9,8 +9,8 @@ from ialp_rllib.report.kit.names import label, method_styles, titles_of
 from ialp_rllib.settings import departures, load
 
 
-def settings(rejected: float, model: str = "tiny") -> dict[str, Any]:
-    return {"pretrain": {"rejected": rejected}, "judge": {"model": model}}
+def settings(rejected: float, model: str = "tiny", loss: str = "actor_critic") -> dict[str, Any]:
+    return {"pretrain": {"rejected": rejected, "loss": loss}, "judge": {"model": model}}
 
 
 def test_a_pretrained_method_says_that_it_learns_from_rejected_candidates() -> None:
@@ -24,6 +24,12 @@ def test_a_pretrained_method_says_that_it_learns_from_rejected_candidates() -> N
     with titles_of({"sample": settings(0.0)}):
         assert label("aialp_ap") == "A-iALP_ap"
     assert label("aialp_ap") == "A-iALP_ap"
+
+
+def test_a_method_that_learns_from_probabilities_says_so() -> None:
+    with titles_of({"sample": settings(0.8, loss="listwise")}):
+        assert [label(name) for name in ("a2c", "ialp", "llm_online")] == ["A2C", "iALP+l", "LLMOnline"]
+        assert "probabilities of all candidates" in method_styles(["ialp"])["ialp"].about
 
 
 def test_scenarios_that_differ() -> None:

@@ -64,7 +64,7 @@ def answers(labels: list[tuple[int, int, int]]) -> Any:
     columns["candidates"] = [[7, 8, 9]] * count
     shares = np.full((count, 4), 1 / 6)
     shares[np.arange(count), columns["label"]] = 0.5
-    columns["logprobs"] = np.log(shares).tolist()
+    columns["logprobs"], columns["proposal"] = np.log(shares).tolist(), [[0.0] * 3] * count
     columns["prompt_key"] = [b"0" * 16] * count
     columns["model_fingerprint"] = columns["prompt_fingerprint"] = [""] * count
     return preference_rows(columns)

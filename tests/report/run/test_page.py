@@ -53,7 +53,7 @@ def test_the_whole_page(tmp_path, parts):
     assert pq.read_schema(path.parent / "results.parquet").equals(RESULTS)
     assert pq.read_schema(path.parent / "curves.parquet").equals(CURVES)
     for expected in (
-        "A-iALP_ap+r starts at R 21.0 before any online step (best with the same data: A2C, 4.00)",
+        "A-iALP_ap+l starts at R 21.0 before any online step (best with the same data: A2C, 4.00)",
         "The true rewards are a fitted completion.",
         "The same for the sampled policy",
         "Results in the test world",

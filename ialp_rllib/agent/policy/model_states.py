@@ -1,0 +1,63 @@
+"""States in which a user model is asked what it likes: those of a log, and those that it plays itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ialp_rllib.agent.policy.networks import NetworkConfig
+from ialp_rllib.agent.policy.sources import ModelTargets, observations
+from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.users.planning import rollout
+from ialp_rllib.users.sequence import SequenceModel, score_all, sessions_of
+from ialp_rllib.users.simulator import World
+
+_ROWS = 1024  # states whose scores of all items are held at a time
+
+
+@torch.no_grad()
+def logged_targets(
+    model: SequenceModel,
+    catalogue: Catalogue,
+    users: np.ndarray,
+    network: NetworkConfig,
+    temperature: float,
+    rows: int,
+    seed: int,
+) -> ModelTargets:
+    """Targets in the states before logged next items of ``users``, of at most ``rows`` of them, drawn at random."""
+    session, _ = sessions_of(catalogue, users, max(model.window, network.history))
+    session = session[np.random.default_rng([seed, 2]).permutation(len(session))[:rows]]
+    table, parts = model.table(), []
+    for at in range(0, len(session), _ROWS):
+        part = session[at : at + _ROWS]
+        scores = score_all(model, torch.from_numpy(part[:, -model.window :].astype(np.int64)), table)
+        parts.append(ModelTargets.of(observations(part[:, -network.history :]), scores, temperature))
+    return ModelTargets.join(parts)
+
+
+@torch.no_grad()
+def played_targets(
+    model: SequenceModel, world: World, network: NetworkConfig, temperature: float, rows: int, seed: int
+) -> ModelTargets:
+    """Targets in the states of sessions that the model plays greedily in ``world``, of at most ``rows`` states."""
+    table, parts, episodes = model.table(), list[ModelTargets](), min(_ROWS, rows, len(world.users))
+
+    def act(env: Any, active: np.ndarray) -> np.ndarray:
+        session = torch.from_numpy(env.sim.session[active][:, -model.window :].astype(np.int64))
+        scores = score_all(model, session, table)
+        parts.append(ModelTargets.of(torch.from_numpy(env.sim.observe()[active]), scores, temperature))
+        items = np.zeros(len(active), np.int64)
+        items[active] = scores.argmax(1).numpy()
+        return items
+
+    round_ = 0
+    while sum(len(part) for part in parts) < rows:
+        rollout(world, act, episodes, seed + round_, spread=True, history=network.history)
+        round_ += 1
+        if round_ * episodes >= len(world.users):  # every user has played once
+            break
+    whole = ModelTargets.join(parts)
+    return whole.take(np.arange(len(whole))[:rows])

@@ -23,8 +23,9 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.budgets import budget_settings, budgets_of
 from ialp_rllib.stages.content import plugin_content
+from ialp_rllib.stages.depends import joint_settings, pretrain_settings, warm_settings
 from ialp_rllib.stages.judges import judge_for_jobs
-from ialp_rllib.stages.run import JOB_FILES, RunFolder, joint_settings, pretrain_settings, warm_settings
+from ialp_rllib.stages.run import JOB_FILES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, env_config, run_jobs
 from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import Stage, locked

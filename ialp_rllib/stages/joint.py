@@ -28,9 +28,10 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.depends import joint_settings
 from ialp_rllib.stages.imitating import leave, network_of, points, temper, train_resumable, what_it_took
 from ialp_rllib.stages.listwise import judge_lesson
-from ialp_rllib.stages.run import CHOICES, JOB_FILES, STAGES, RunFolder, joint_settings
+from ialp_rllib.stages.run import CHOICES, JOB_FILES, STAGES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.worlds import make_world

@@ -25,9 +25,10 @@ from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.depends import pretrain_settings
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.listwise import join_curves, join_facts, learn_actor
-from ialp_rllib.stages.run import JOB_FILES, LISTWISE, STAGES, RunFolder, pretrain_settings
+from ialp_rllib.stages.run import JOB_FILES, LISTWISE, STAGES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, run_jobs
 from ialp_rllib.storage import Stage, locked
 

@@ -14,15 +14,26 @@ import yaml
 
 from ialp_rllib import __version__
 from ialp_rllib.agent.checkpoints.files import CHECKPOINT_FILES
-from ialp_rllib.agent.methods import chosen_methods, load_plugins, method, options
+from ialp_rllib.agent.methods import load_plugins
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import data_folder, source_files
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.settings import RATINGS, OracleSettings, Settings, fingerprint, to_dict
-from ialp_rllib.stages.content import model_content, plugin_content
+from ialp_rllib.settings import Settings, fingerprint, to_dict
+from ialp_rllib.stages.depends import (
+    adapt_needs,
+    always,
+    joint_settings,
+    judge_needs,
+    judge_settings,
+    own_settings,
+    pretrain_needs,
+    pretrain_settings,
+    tuning_data,
+    warm_settings,
+)
 from ialp_rllib.stages.vectors import by_content
-from ialp_rllib.storage import MANIFEST, Stage, require_intact, write_atomic
+from ialp_rllib.storage import MANIFEST, Stage, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -50,94 +61,6 @@ class StageSpec:
     whole_log: bool = False
 
 
-def _judge(settings: Settings) -> Any:
-    """The judge's settings without those that affect only where and how fast it runs, or that only another judge reads.
-
-    The model stands in them by its content: a judge that was retrained into the same folder is another judge.
-    """
-    where: dict[str, Any] = {
-        "replicas": 1,
-        "cpus": 0,
-        "gpus": 0.0,
-        "tensor_parallel": 1,
-        "memory_share": 1.0,
-        "cache": "",
-        "allow_chance": False,
-        "shortlist": 2,  # of one method, which reads it by itself
-    }
-    speed: dict[str, Any] = {"batch": 1, "batch_tokens": 64, "timeout": 1.0, "retries": 0, "hourly_price": 0.0}
-    tune = replace(settings.judge.tune, checkpoint_every=1, max_skipped=0)
-    oracle = settings.judge.oracle
-    if not settings.judge.is_oracle:  # of the oracle's settings the judge `ratings` reads one, others none
-        none_below = oracle.none_below if settings.judge.kind == RATINGS else OracleSettings.none_below
-        oracle = OracleSettings(none_below=none_below)
-    model = model_content(settings.judge.model)
-    return replace(settings.judge, model=model, tune=tune, oracle=oracle, **where, **speed)
-
-
-def _tuning_data(settings: Settings) -> list[str | None]:
-    """Fingerprints of the other runs' data that the judge is tuned on; None for data that are not prepared yet."""
-    manifests = [require_intact(Path(run).expanduser() / "prepare") for run in settings.judge.tune.also]
-    return [manifest["fingerprint"] if manifest else None for manifest in manifests]
-
-
-def _own_settings(settings: Settings) -> list[Any]:
-    """What the methods of the run read besides the settings that all of them read, and the sources of plugins."""
-    methods = settings.adapt.methods
-    return [*(options(settings, method(name)) for name in methods), plugin_content(settings, methods)]
-
-
-def _always(*names: str) -> Callable[[Settings], tuple[str, ...]]:
-    return lambda settings: names
-
-
-def _judge_needs(*names: str) -> Callable[[Settings], tuple[str, ...]]:
-    """Stages that a judge reads: an oracle needs the fitted users, an LLM does not."""
-    return lambda settings: ("prepare", *(("users",) if settings.judge.is_oracle else ()), *names)
-
-
-def _adapt_needs(settings: Settings) -> tuple[str, ...]:
-    """Methods that start from random weights and choose items themselves need no judge."""
-    methods = chosen_methods(settings).values()
-    judge = ("tune",) if any(m.judge_online for m in methods) else ()
-    starts = {m.start for m in methods} - {""}
-    return ("prepare", "users", *judge, *sorted(starts))
-
-
-def _pretrain_needs(settings: Settings) -> tuple[str, ...]:
-    """Listwise pre-training asks the validation world where there is a temperature to choose."""
-    pretrain = settings.pretrain
-    chooses = pretrain.loss == "listwise" and len(pretrain.listwise.temperatures) > 1
-    return ("prepare", *(("users",) if chooses else ()), "distil")
-
-
-def pretrain_settings(settings: Settings) -> list[Any]:
-    """What pre-training depends on."""
-    seed = settings.evaluate.seed if settings.pretrain.loss == "listwise" else None
-    return [by_content(settings.pretraining_agent, settings), settings.pretrain, seed]
-
-
-_NETWORK = (
-    *("dim", "blocks", "heads", "item_attributes", "item_vectors", "history", "feedback", "mask_recent"),
-    *("shared_encoder", "dueling", "gradient_clip", "block_items"),
-)
-
-
-def warm_settings(settings: Settings) -> list[Any]:
-    """What the warm start depends on: the agent's networks, and how they are trained and given a temperature."""
-    return [_network(settings), settings.warm, settings.evaluate.seed]
-
-
-def joint_settings(settings: Settings) -> list[Any]:
-    """What the joint start depends on: as the warm start."""
-    return [_network(settings), settings.joint, settings.evaluate.seed]
-
-
-def _network(settings: Settings) -> dict[str, Any]:
-    known = by_content(settings.agent, settings)
-    return {name: getattr(known, name) for name in _NETWORK}
-
-
 JOB_FILES = (
     *("curves.parquet", "measurements.parquet", "sessions.parquet", "policy.safetensors", "config.json"),
     "progress.json",
@@ -160,45 +83,47 @@ def _parts(folder: str) -> tuple[str, ...]:
 
 STAGES = {
     "prepare": StageSpec(
-        _always(),
+        always(),
         lambda s: [_catalogue(s), source_digest(s)],
         ("items.parquet", "users.parquet", "interactions.parquet", "truth.parquet", "propensities.parquet", "work/**"),
     ),
-    "users": StageSpec(_always("prepare"), lambda s: [s.users], ("train/**", "valid/**", "test/**"), whole_log=True),
+    "users": StageSpec(always("prepare"), lambda s: [s.users], ("train/**", "valid/**", "test/**"), whole_log=True),
     "warm": StageSpec(
-        _always("prepare", "users"),
+        always("prepare", "users"),
         lambda s: [*warm_settings(s), s.seeds],
         _parts("seed-*"),
         in_parts=True,
     ),
     "tune": StageSpec(
-        _judge_needs(),
-        lambda s: [_judge(s), _tuning_data(s)],
+        judge_needs(),
+        lambda s: [judge_settings(s), tuning_data(s)],
         ("audit.json", "audit_before.json", "answer.json", "adapter/**", "merged/**", "checkpoint/**"),
     ),
     "distil": StageSpec(
-        _judge_needs("tune"), lambda s: [_judge(s), s.distil, s.pretrain.mode], ("preferences.json", "part-*.parquet")
+        judge_needs("tune"),
+        lambda s: [judge_settings(s), s.distil, s.pretrain.mode],
+        ("preferences.json", "part-*.parquet"),
     ),
     "pretrain": StageSpec(
-        _pretrain_needs,
+        pretrain_needs,
         lambda s: [*pretrain_settings(s), s.seeds],
         (*_parts("seed-*"), f"seed-*/{LISTWISE}/**"),
         in_parts=True,
     ),
     "joint": StageSpec(
-        _always("prepare", "users", "distil"),
+        always("prepare", "users", "distil"),
         lambda s: [*joint_settings(s), s.seeds],
         (*_parts("seed-*"), f"seed-*/{CHOICES}/**"),
         in_parts=True,
     ),
     "adapt": StageSpec(
-        _adapt_needs,
-        lambda s: [by_content(s.agent, s), s.adapt, s.evaluate, s.seeds, *_own_settings(s)],
+        adapt_needs,
+        lambda s: [by_content(s.agent, s), s.adapt, s.evaluate, s.seeds, *own_settings(s)],
         (*_parts("*/seed-*"), *_parts("*/updates/seed-*")),
         in_parts=True,
     ),
     "report": StageSpec(
-        _always("adapt"),
+        always("adapt"),
         lambda s: [s.scenario],
         ("index.html", "results.parquet", "curves.parquet"),
         module="ialp_rllib.report.run.stage",

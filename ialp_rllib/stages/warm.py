@@ -17,8 +17,9 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.depends import warm_settings
 from ialp_rllib.stages.imitating import leave, network_of, points, temper, train_resumable, what_it_took
-from ialp_rllib.stages.run import JOB_FILES, RunFolder, warm_settings
+from ialp_rllib.stages.run import JOB_FILES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.worlds import make_world

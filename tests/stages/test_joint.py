@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.saved import load_policy
@@ -17,10 +18,10 @@ from ialp_rllib.judge.distillation.preferences import PREFERENCES, PreferenceTab
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import load
-from ialp_rllib.stages import joint
+from ialp_rllib.stages import joint, pretrain
 from ialp_rllib.stages.listwise import join_curves, learn_actor
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.stages.run import JOB_FILES, RunFolder
 from ialp_rllib.storage import Stage
 from ialp_rllib.users.sequence import make_model, save_sequence
 
@@ -140,3 +141,23 @@ def test_the_listwise_actor_prefers_what_the_judge_prefers(run: RunFolder) -> No
     assert read_curves(seed.folder / "curves.parquet").num_rows == len(losses)
     join_curves(part.folder, seed.folder)  # as if the critic had left this one
     assert read_curves(seed.folder / "curves.parquet")["updates"].to_pylist()[-1] == 2 * facts["updates"]
+
+
+def test_the_critic_is_learnt_on_top_of_the_actor(run: RunFolder) -> None:
+    changes = ("pretrain.critic_updates=6", "pretrain.log_every=3", "agent.batch=8")
+    settings = load("sample", [*SMALL, *changes])
+    seed = Stage(run.root / "pretrain" / "seed-1", "pretrain seed 1", "print", (*JOB_FILES, "listwise/**"))
+    seed.open()
+    actor = load_file(learn_actor(RunFolder(settings, run.root), seed, 1).folder / "policy.safetensors")
+    assert pretrain.train_job(settings, str(run.root), seed, 1, None) == []
+    learnt = load_file(seed.folder / "policy.safetensors")
+    for name, tensor in learnt.items():
+        if not name.startswith("features."):
+            assert torch.equal(tensor, actor[name]) != name.startswith("critic."), name
+    facts = facts_of(seed)
+    assert facts["updates"] == facts["listwise"]["updates"] + 6 and facts["train_seconds"] > 0
+    curve = read_curves(seed.folder / "curves.parquet").to_pydict()
+    passes = [row["updates"] for row in facts["listwise"]["curve"]]
+    assert curve["updates"] == [*passes, facts["updates"] - 3, facts["updates"]]
+    assert curve["critic_loss"][-1] is not None and curve["seconds"] == sorted(curve["seconds"])
+    assert sorted(path.name for path in seed.folder.iterdir() if path.is_dir()) == []

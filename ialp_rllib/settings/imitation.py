@@ -61,7 +61,7 @@ class JointSettings(ImitationSettings):
         high=1000.0,
     )
     model_weight: tuple[float, ...] = setting(
-        (1.0,),
+        (4.0,),
         "What one state counts that the train world's user model is asked about; values to choose from. 0: it is not "
         "asked, as always where agents see a part of the log only, because it was fitted on the whole.",
         low=0.0,

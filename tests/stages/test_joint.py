@@ -28,7 +28,12 @@ from ialp_rllib.users.sequence import make_model, save_sequence
 SMALL = (
     *("catalogue.filters.max_users=150", "users.sequence.dim=8"),
     *("agent.dim=8", "joint.epochs=1", "joint.episodes=20", "joint.model_rows=200"),
-    *("joint.judge_weight=[0.5, 0]", "joint.temperatures=[1, 0.5]", "adapt.methods=[ialp, ialp_log]"),
+    *(
+        "joint.judge_weight=[0.5, 0]",
+        "joint.model_weight=[1]",
+        "joint.temperatures=[1, 0.5]",
+        "adapt.methods=[ialp, ialp_log]",
+    ),
     *("pretrain.listwise.epochs=2", "pretrain.listwise.episodes=20"),
 )
 K, ROWS = 10, 120

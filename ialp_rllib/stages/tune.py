@@ -17,7 +17,7 @@ from ialp_rllib.judge.oracle.oracle import OracleJudge
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.judge.tuning.tune import ADAPTER, MERGED, tune_judge
 from ialp_rllib.progress import Progress
-from ialp_rllib.settings import CONTROLS, LETTER, JudgeSettings
+from ialp_rllib.settings import AUTO, CONTROLS, LETTER, JudgeSettings
 from ialp_rllib.stages.judges import calibrated_judge, give_back, served_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_json, write_json
@@ -87,8 +87,9 @@ def _require_above_chance(audit: dict[str, Any], settings: JudgeSettings, root: 
         log.warning("judge %s: %s; going on, because judge.allow_chance is set", settings.model, problem)
         return
     tiny = command("judge init --tiny", root / SETTINGS, out="my-judge")
+    other = "another form of answer (judge.answer=auto); " if settings.is_llm and settings.answer != AUTO else ""
     expected = (
-        f"a judge that knows these items: judge.model set to an LLM, or `{tiny}` and judge.model=my-judge; more "
+        f"a judge that knows these items: judge.model set to an LLM, or `{tiny}` and judge.model=my-judge; {other}more "
         "judge.audit_prompts or judge.tune.interactions; or judge.allow_chance=true, to go on with this one"
     )
     raise AtChanceError(f"judge {settings.model}", problem, expected)

@@ -50,7 +50,7 @@ def test_engines_agree_on_packed_queries(vllm_engine, transformers_engine, sampl
     queries = [query._replace(answers=answers) for query in queries]
     a, b = (engine.ask(queries) for engine in (vllm_engine, transformers_engine))
     np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
-    assert a.logprobs.shape == (12, 20) and np.ptp(a.logprobs[:, ::2]) > 0.5 and not a.refused
+    assert a.logprobs.shape == (12, 20) and np.ptp(a.logprobs[:, ::2]) > 0.05 and not a.refused
     long = queries[0]._replace(prefix=queries[0].prefix * 60)
     assert list(vllm_engine.ask([long, queries[1]]).refused) == [0]
 

@@ -1,10 +1,11 @@
 """Returns of the references that read the log, on all test users of a sequence world, without Ray.
 
-    python benchmarks/references.py industry --data DIR [--seeds 1] [--out runs/references] [--set key=value ...]
+    python benchmarks/references.py industry --data DIR [--seeds 1] [--judges tfidf ...] [--out DIR] [--set ...]
 
 Each test user plays one episode. The standard error is over these users. `warm` takes the agent's own actor (stage
 `warm`) greedy, and sampled at temperature 1 and at the one that the validation world chose; "effective" is the number
-of equally frequent items with the same entropy as those shown. A second call reads what the first one left.
+of equally frequent items with the same entropy as those shown. `--judges` plays judges that are no LLM over all items,
+as `judge_direct` does. A second call reads what the first one left.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.results.measures import diversity
 from ialp_rllib.settings import load
 from ialp_rllib.stages import warm
+from ialp_rllib.stages.judges import judge_of
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.users.env import UserVectorEnv
@@ -110,11 +112,28 @@ def add_warm(table: Table, run: RunFolder, seed: int) -> None:
     table.add(f"warm, seed {seed}, sampled at 1", untempered)
 
 
+def add_judge(table: Table, run: RunFolder, model: str) -> None:
+    """A judge without an LLM, over all items that the session does not hold; sampled: by its calibrated softmax."""
+    judge = judge_of(run, model=model)
+    n = table.world.n_items
+    everything = np.arange(n)
+
+    def beliefs(observation: Tensor) -> Tensor:
+        history = observation[:, 1:].numpy()
+        scores = judge.beliefs(history, np.broadcast_to(everything, (len(history), n)))  # type: ignore[attr-defined]
+        padded = torch.from_numpy(np.concatenate([scores, np.zeros((len(scores), 1))], 1))
+        return padded.scatter(1, observation[:, 1:].long(), -torch.inf).index_fill(1, torch.tensor(n), -torch.inf)
+
+    table.add(f"{model[-28:]}, greedy", greedy(beliefs))
+    table.add(f"{model[-28:]}, sampled", lambda o: sample(torch.softmax(beliefs(o), -1)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenario")
     parser.add_argument("--data", type=Path, help="folder of the data; none for the sample")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--judges", nargs="*", default=[], metavar="MODEL", help="values of judge.model without an LLM")
     parser.add_argument("--out", type=Path, default=Path("runs/references"), help="folder for the run's stages")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as of `ialp run`")
     options = parser.parse_args()
@@ -130,6 +149,8 @@ def main() -> None:
     world = make_world(run.catalogue, run.settings.users, "test", run.root / "users")
     table = Table(world, run.settings.agent.history, run.settings.evaluate.seed)
     add_references(table, run)
+    for model in options.judges:
+        add_judge(table, run, model)
     for seed in run.settings.seeds:
         add_warm(table, run, seed)
 

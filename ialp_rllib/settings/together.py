@@ -87,6 +87,13 @@ def _check_judge(judge: JudgeSettings, users: UsersSettings) -> None:
     weight = judge.likelihood.own_weight
     if -1 < weight < 0:
         raise InputError("judge.likelihood.own_weight", f"is {weight:g}", "-1 (chosen), or a number from 0 to 2")
+    tune = judge.tune
+    if judge.is_tuned and tune.objective == "sequence" and judge.answer == "letter":
+        problem = "is sequence, which teaches no letters, and judge.answer is letter"
+        raise InputError("judge.tune.objective", problem, "judge.answer=likelihood or auto; or label")
+    if tune.curriculum and tune.curriculum >= tune.epochs:
+        problem = f"is {tune.curriculum}: no pass of {tune.epochs} is left for all candidates"
+        raise InputError("judge.tune.curriculum", problem, "fewer than judge.tune.epochs")
     _require_distinct("judge.tune.targets", judge.tune.targets, "module", least=1)
     _require_distinct("judge.tune.also", judge.tune.also, "run")
 

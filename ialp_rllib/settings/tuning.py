@@ -9,9 +9,24 @@ from ialp_rllib.settings.base import setting
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """LoRA tuning of the judge on logged interactions, which teaches it the answer format."""
+    """LoRA tuning of the judge on logged interactions."""
 
     enabled: bool = setting(True, "Tune the judge before it is used.")
+    objective: str = setting(
+        "label",
+        "What is learned from the interactions. label: to name the letter of the true next item among candidates. "
+        "sequence: to go on with the lists of what users chose, text by text, as `judge.answer=likelihood` asks; no "
+        "letters, and no negatives.",
+        choices=("label", "sequence"),
+    )
+    curriculum: int = setting(
+        0,
+        "With objective label: first passes over the interactions in which the number of candidates grows from 2 to "
+        "`judge.candidates`, for small models; 0: none.",
+        low=0,
+        high=1000,
+        advanced=True,
+    )
     interactions: int = setting(1000, "Logged interactions to learn from, per data set.", low=1, high=10**7)
     also: tuple[str, ...] = setting((), "Run folders with further prepared data sets to learn from.", advanced=True)
     none_share: float = setting(
@@ -60,7 +75,7 @@ class TuneSettings:
     )
     early_stopping: int = setting(
         2,
-        "Passes without a lower held-out label loss after which tuning stops; the best pass is kept. 0: all passes are "
+        "Passes without a lower held-out loss after which tuning stops; the best pass is kept. 0: all passes are "
         "made, and the last is kept.",
         low=0,
         advanced=True,

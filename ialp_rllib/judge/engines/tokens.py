@@ -168,6 +168,10 @@ class PromptTokenizer:
             return self._plain([chat_text(self.tokenizer, prompt, self._model) for prompt in prompts])
         return [self._prefix + ids for ids in self._plain(prompts)]
 
+    def pieces(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of texts that are put behind others: without any special token."""
+        return self._plain(texts) if texts else []
+
     def _plain(self, texts: list[str]) -> list[list[int]]:
         """Token ids without the special tokens that the tokenizer adds."""
         return self._ids(texts, False)

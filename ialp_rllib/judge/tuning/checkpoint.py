@@ -21,10 +21,9 @@ class Curves:
     """Learning curves of a tuning run.
 
     Attributes:
-        loss: label cross-entropy (nats) of each update's prompts, before the update.
-        accuracy: fraction of the update's prompts whose most probable token, of the whole vocabulary, is the correct
-            label.
-        held_out_loss: label cross-entropy (nats) of the held-out prompts after each epoch.
+        loss: mean cross-entropy (nats) of the tokens that each update predicts, before it.
+        accuracy: fraction of these tokens that are the most probable ones of the whole vocabulary.
+        held_out_loss: the same loss of what is held out, after each epoch.
         attempted: number of updates so far, skipped ones included.
         skipped_updates: the updates, counted from 1, at which loss or gradient was not finite.
         micro_batch: prompts per forward pass: ``judge.tune.batch``, or fewer once memory ran out; 0: none yet.

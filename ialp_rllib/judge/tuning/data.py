@@ -1,4 +1,4 @@
-"""Data of the judge's tuning: prompts with known answers from this run and other runs, split by user."""
+"""Data of the judge's tuning: prompts with known answers or lists of items, of this run and others, split by user."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.prompt.lines import LineBuilder
+from ialp_rllib.judge.tuning.sequences import Sequences, draw_windows, encode_windows
 from ialp_rllib.settings import JudgeSettings, load
 from ialp_rllib.storage import MANIFEST
 
@@ -38,25 +40,34 @@ class LabelledPrompts(NamedTuple):
     answers: np.ndarray
 
 
+Lessons = LabelledPrompts | Sequences
+
+
 class TuningData(NamedTuple):
     """Data of a tuning run.
 
     Attributes:
-        train: prompts to train on.
-        held_out: prompts of other users, for the validation loss.
-        skipped: number of prompts that are too long for the model.
+        train: prompts or sequences to train on.
+        held_out: those of other users, for the validation loss.
+        skipped: number of those that are too long for the model.
+        easier: prompts for the first passes, with fewer candidates, one after the other.
     """
 
-    train: LabelledPrompts
-    held_out: LabelledPrompts
+    train: Lessons
+    held_out: Lessons
     skipped: int
+    easier: tuple[Lessons, ...] = ()
+
+    def of_pass(self, epoch: int) -> Lessons:
+        """What is learned in a pass, counted from 0."""
+        return self.easier[epoch] if epoch < len(self.easier) else self.train
 
     @property
     def fingerprint(self) -> str:
         """Hash of all tokens, 16 hex digits."""
         digest = hashlib.sha256()
-        for prompts in (self.train, self.held_out):
-            digest.update(repr((prompts.ids, prompts.answers.tolist())).encode())
+        for lessons in (self.train, self.held_out, *self.easier):
+            digest.update(repr((lessons.ids, lessons[1].tolist())).encode())
         return digest.hexdigest()[:16]
 
 
@@ -79,10 +90,11 @@ class _Source(NamedTuple):
 def tuning_data(
     judge: JudgeSettings, catalogue: Catalogue, tokenizer: PromptTokenizer, attributes: tuple[str, ...] = ()
 ) -> TuningData:
-    """Draw ``judge.tune.interactions`` prompts from each data set: this run's and those of ``judge.tune.also``.
+    """Draw ``judge.tune.interactions`` of each data set: this run's and those of ``judge.tune.also``.
 
-    A fraction ``held_out`` of them comes from users that contribute no training prompt, so that memorisation of users
-    shows as a higher held-out loss. All draws are determined by ``judge.seed``.
+    With objective `label` each becomes a prompt; with `sequence` the lists of items hold so many. A fraction
+    ``held_out`` of them comes from users that contribute nothing to the training, so that memorisation of users shows
+    as a higher held-out loss. All draws are determined by ``judge.seed``.
 
     Args:
         judge: this run's settings. Candidates, history and fraction of None prompts apply to all data sets.
@@ -95,7 +107,8 @@ def tuning_data(
     """
     others = [_other_run(judge, name) for name in judge.tune.also]
     sources = [_Source("", judge, catalogue.visible(), attributes), *others]
-    train, held_out = LabelledPrompts([], np.zeros(0, np.int64)), LabelledPrompts([], np.zeros(0, np.int64))
+    nothing = (LabelledPrompts if judge.tune.objective == "label" else Sequences)([], np.zeros(0, np.int64))
+    train, held_out, easier = nothing, nothing, [nothing] * _easier_passes(judge)
     refused: list[str] = []
     for index, source in enumerate(sources):
         rng = np.random.default_rng([judge.seed, 1, index])
@@ -104,11 +117,20 @@ def tuning_data(
         count = count if len(held_out_users) else 0
         train = _add(train, source, train_users, judge.tune.interactions - count, tokenizer, rng, refused)
         held_out = _add(held_out, source, held_out_users, count, tokenizer, rng, refused)
+        for number, lessons in enumerate(easier):
+            few = 2 + (judge.candidates - 2) * number // len(easier)
+            fewer = source._replace(judge=replace(source.judge, candidates=few))
+            own = np.random.default_rng([judge.seed, 7, index, number])
+            easier[number] = _add(lessons, fewer, train_users, judge.tune.interactions - count, tokenizer, own, [])
     if refused:
         log.warning("skipping %d tuning prompts; the first has %s", len(refused), refused[0])
     if not train.ids:
         raise InputError("judge.max_length", f"no tuning prompt fits ({refused[0]})", "a larger value")
-    return TuningData(train, held_out, len(refused))
+    return TuningData(train, held_out, len(refused), tuple(easier))
+
+
+def _easier_passes(judge: JudgeSettings) -> int:
+    return judge.tune.curriculum if judge.tune.objective == "label" else 0
 
 
 def _other_run(judge: JudgeSettings, name: str) -> _Source:
@@ -140,36 +162,51 @@ def _split(source: _Source, fraction: float, rng: np.random.Generator) -> tuple[
 
 
 def _add(
-    prompts: LabelledPrompts,
+    lessons: Lessons,
     source: _Source,
     users: np.ndarray,
     n: int,
     tokenizer: PromptTokenizer,
     rng: np.random.Generator,
     refused: list[str],
-) -> LabelledPrompts:
-    """Append n prompts of these users. Reasons why prompts do not fit the model are appended to ``refused``."""
+) -> Lessons:
+    """Append n interactions of these users. Reasons why some do not fit the model are appended to ``refused``."""
     if n == 0:
-        return prompts
-    judge = source.judge
+        return lessons
     try:
         require_log(source.catalogue, "tuning the judge")
-        builder = PromptBuilder(source.catalogue, judge, source.attributes)
-        history, candidates, label, _ = draw_examples(
-            source.catalogue,
-            users,
-            n,
-            judge.candidates,
-            judge.tune.none_share,
-            rng,
-            history=judge.history,
-            min_rating=judge.min_rating,
-        )
+        draw = _prompts if isinstance(lessons, LabelledPrompts) else _sequences
+        more, reasons = draw(source, users, n, tokenizer, rng)
     except InputError as error:
         if not source.where:
             raise
         raise InputError(f"{source.where}: {error.where}", error.problem, error.expected) from error
+    refused += reasons
+    return type(lessons)(lessons.ids + more.ids, np.concatenate([lessons[1], more[1]]))
+
+
+def _prompts(
+    source: _Source, users: np.ndarray, n: int, tokenizer: PromptTokenizer, rng: np.random.Generator
+) -> tuple[Lessons, list[str]]:
+    judge = source.judge
+    builder = PromptBuilder(source.catalogue, judge, source.attributes)
+    history, candidates, label, _ = draw_examples(
+        source.catalogue,
+        users,
+        n,
+        judge.candidates,
+        judge.tune.none_share,
+        rng,
+        history=judge.history,
+        min_rating=judge.min_rating,
+    )
     ids, reasons = tokenizer.encode_fitting(builder.build(history, candidates))
-    refused += reasons.values()
     answers = np.array(tokenizer.labels)[label[np.array(list(ids), int)]]
-    return LabelledPrompts(prompts.ids + list(ids.values()), np.concatenate([prompts.answers, answers]))
+    return LabelledPrompts(list(ids.values()), answers), list(reasons.values())
+
+
+def _sequences(
+    source: _Source, users: np.ndarray, n: int, tokenizer: PromptTokenizer, rng: np.random.Generator
+) -> tuple[Lessons, list[str]]:
+    windows = draw_windows(source.catalogue, users, n, source.judge, rng)
+    return encode_windows(windows, LineBuilder(source.catalogue, source.judge, source.attributes), tokenizer)

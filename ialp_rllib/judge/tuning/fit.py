@@ -1,4 +1,4 @@
-"""The tuning loop: label cross-entropy, early stopping on held-out users, and checkpoints."""
+"""The tuning loop: cross-entropy, early stopping on held-out users, and checkpoints."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def fit(
 ) -> tuple[Curves, int]:
     """Train the trainable parameters of ``model`` in place, resuming from the checkpoint if there is one.
 
-    The loss is the cross-entropy of the label at the prompts' last position over the whole vocabulary, not over the
-    labels only, so that the model also learns the answer format, for engines that cannot constrain decoding. An update
-    averages over all prompts of ``accumulate`` forward passes (of more passes, once memory has run out). The held-out
+    The loss is a cross-entropy over the whole vocabulary: of the label at the prompts' last position, so that the model
+    also learns the answer format, for engines that cannot constrain decoding; or of the tokens of a list's items. An
+    update averages over all of these in ``accumulate`` forward passes (in more, once memory has run out). The held-out
     loss is measured after each epoch; with ``early_stopping`` the weights of the best epoch are restored at the end.
 
     Args:
         model: a causal language model; parameters with ``requires_grad`` are trained, by AdamW.
         tokenizer: the model's tokenizer.
-        data: training and held-out prompts.
+        data: what is learned and held out.
         judge: ``tune`` and ``seed`` are used.
         checkpoint: where the state is saved.
         progress: called with the number of updates done and in total.
@@ -59,11 +59,12 @@ def fit(
         log.info("resuming the tuning after %d updates", curves.attempted)
     updates = Updates(model, tokenizer, tune, weights, optimiser, curves, previous)
     for epoch in range(curves.attempted // per_epoch, tune.epochs):
-        if curves.should_stop(tune):
+        if curves.should_stop(tune) and epoch >= len(data.easier):
             break
-        order = np.random.default_rng([judge.seed, 2, epoch]).permutation(n)
+        lessons = data.of_pass(epoch)
+        order = np.random.default_rng([judge.seed, 2, epoch]).permutation(len(lessons.ids))
         for rows in np.array_split(order, per_epoch)[curves.attempted % per_epoch :]:
-            updates.update(data.train, rows, min(1.0, (curves.attempted + 1) / warmup))
+            updates.update(lessons, rows, min(1.0, (curves.attempted + 1) / warmup))
             progress(curves.attempted, total)
             if curves.attempted % tune.checkpoint_every == 0 and curves.attempted % per_epoch:
                 checkpoint.save(curves, weights, updates.previous, best, optimiser)
@@ -76,7 +77,5 @@ def fit(
     with torch.no_grad():
         for name, weight in best.items():
             weights[name].copy_(weight)
-    log.info(
-        "tuned the judge: label loss %.3f -> %.3f", curves.loss[0], np.mean(curves.loss[-max(1, per_epoch // 4) :])
-    )
+    log.info("tuned the judge: loss %.3f -> %.3f", curves.loss[0], np.mean(curves.loss[-max(1, per_epoch // 4) :]))
     return curves, curves.best_epoch() if best else tune.epochs

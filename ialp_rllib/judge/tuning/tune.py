@@ -1,4 +1,4 @@
-"""LoRA tuning of the judge on logged interactions, so that it answers with a single label.
+"""LoRA tuning of the judge on logged interactions: to answer with a single label, or to go on with lists of items.
 
 Low-rank adapters: Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models* (ICLR 2022), as implemented by peft.
 With ``judge.tune.quantize=4bit`` the frozen base model is quantised to four bits: Dettmers et al., *QLoRA: Efficient
@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ialp_rllib.catalogue import Catalogue
@@ -23,6 +24,7 @@ from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.checkpoint import Checkpoint
 from ialp_rllib.judge.tuning.data import tuning_data
 from ialp_rllib.judge.tuning.fit import fit
+from ialp_rllib.judge.tuning.losses import terms
 from ialp_rllib.judge.tuning.updates import free_memory, is_out_of_memory
 from ialp_rllib.settings import JudgeSettings, fingerprint
 
@@ -58,7 +60,8 @@ def tune_judge(
         ``loss`` and ``accuracy`` (one number per update, before it), ``updates``, ``skipped_updates`` (those, from 1,
         whose loss or gradient was not finite), ``micro_batch`` (prompts per forward pass: ``batch``, or fewer if memory
         ran out), ``held_out_loss`` (one number per epoch, after it), ``kept_pass`` (the epoch whose adapter was kept,
-        from 1), ``examples``, ``held_out`` and ``skipped`` (numbers of training, held-out and too long prompts),
+        from 1), ``examples``, ``held_out`` and ``skipped`` (numbers of training, held-out and too long prompts
+        or lists), ``objective``, ``targets`` (number of training tokens that are predicted in a pass),
         ``trainable`` and ``parameters`` (numbers of parameters).
 
     Raises:
@@ -94,6 +97,8 @@ def tune_judge(
     del recorded["attempted"]
     return {
         **recorded,
+        "objective": judge.tune.objective,
+        "targets": terms(data.train, np.arange(len(data.train.ids))),
         "batch": judge.tune.batch,
         "updates": len(curves.loss),
         "kept_pass": kept,

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.tokens import PromptTokenizer, accepted_inputs
+from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.tuning.checkpoint import Curves
-from ialp_rllib.judge.tuning.data import LabelledPrompts
+from ialp_rllib.judge.tuning.data import Lessons
+from ialp_rllib.judge.tuning.losses import mean_loss, parts, summed_loss, terms
 from ialp_rllib.settings import TuneSettings
 
 log = logging.getLogger(__name__)
@@ -56,21 +57,21 @@ class Updates:
         self._weights, self._optimiser, self._curves = weights, optimiser, curves
         self.previous = previous
 
-    def update(self, prompts: LabelledPrompts, rows: np.ndarray, warmup: float) -> None:
+    def update(self, lessons: Lessons, rows: np.ndarray, warmup: float) -> None:
         """One update with these rows, recorded in the curves.
 
         Args:
-            prompts: the training prompts.
-            rows: indices of the update's prompts.
+            lessons: what is learned.
+            rows: indices of the update's prompts or sequences.
             warmup: factor of the learning rate.
 
         Raises:
             InputError: too many updates were skipped.
         """
-        loss, accuracy, norm = self._in_memory(lambda batch: self._gradient(prompts, rows, batch))
+        loss, accuracy, norm = self._in_memory(lambda batch: self._gradient(lessons, rows, batch))
         self._curves.attempted += 1
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._skip(f"label loss {loss:g}, gradient norm {norm:g}")
+            self._skip(f"loss {loss:g}, gradient norm {norm:g}")
             return
         rate = self._tune.learning_rate * self._curves.learning_rate_factor * warmup
         self._optimiser.param_groups[0]["lr"] = rate
@@ -79,42 +80,40 @@ class Updates:
         self._curves.loss.append(loss)
         self._curves.accuracy.append(accuracy)
 
-    def held_out_loss(self, prompts: LabelledPrompts) -> float:
-        """The label loss of the held-out prompts. Where it is not finite, the last step is undone and it is repeated.
+    def held_out_loss(self, lessons: Lessons) -> float:
+        """The loss of what is held out. Where it is not finite, the last step is undone and it is repeated.
 
         Raises:
             InputError: it is not finite without the last step, either, or too many updates were skipped.
         """
         for _ in range(2):
-            loss = self._in_memory(lambda batch: label_loss(self._model, self._tokenizer, prompts, batch))
+            loss = self._in_memory(lambda batch: mean_loss(self._model, self._tokenizer, lessons, batch))
             if math.isfinite(loss):
                 return loss
-            self._skip(f"held-out label loss {loss:g}")
-        raise self._diverged(f"the held-out label loss is {loss:g}")
+            self._skip(f"held-out loss {loss:g}")
+        raise self._diverged(f"the held-out loss is {loss:g}")
 
     def require_any(self) -> None:
         """Raise if every update was skipped."""
         if not self._curves.loss:
             raise self._diverged("loss or gradient of every update was not finite")
 
-    def _gradient(self, prompts: LabelledPrompts, rows: np.ndarray, batch: int) -> tuple[float, float, float]:
-        """Compute the clipped gradient in forward passes of up to ``batch`` prompts.
+    def _gradient(self, lessons: Lessons, rows: np.ndarray, batch: int) -> tuple[float, float, float]:
+        """Compute the clipped gradient in forward passes of up to ``batch`` prompts or sequences.
 
         Returns:
-            Mean loss and accuracy of the rows, and the norm of the gradient before it was clipped.
+            Mean loss and accuracy per predicted token, and the norm of the gradient before it was clipped.
         """
         self._model.train()
         self._optimiser.zero_grad()
-        rows = np.array(sorted(rows, key=lambda row: len(prompts.ids[row])))  # less padding
-        loss, correct = 0.0, 0
-        for part in np.array_split(rows, -(-len(rows) // batch)):
-            logits, target = _answers(self._model, self._tokenizer, prompts, part)
-            part_loss = torch.nn.functional.cross_entropy(logits, target, reduction="sum") / len(rows)
-            part_loss.backward()
-            loss += part_loss.item()
-            correct += int((logits.argmax(1) == target).sum())
+        loss, correct, count = 0.0, 0, terms(lessons, rows)
+        for part in parts(self._model, lessons, rows, batch):
+            part_loss, part_correct = summed_loss(self._model, self._tokenizer, lessons, part)
+            (part_loss / count).backward()
+            loss += part_loss.item() / count
+            correct += part_correct
         norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), 1.0).item()
-        return loss, correct / len(rows), norm
+        return loss, correct / count, norm
 
     @torch.no_grad()
     def _skip(self, what: str) -> None:
@@ -150,26 +149,6 @@ class Updates:
             _set_random_state(state)
             self._curves.micro_batch = -(-batch // 2)
             log.warning("out of memory: %d instead of %d prompts per forward pass", self._curves.micro_batch, batch)
-
-
-@torch.no_grad()
-def label_loss(model: Any, tokenizer: PromptTokenizer, prompts: LabelledPrompts, batch: int) -> float:
-    """Mean cross-entropy (nats) of the correct labels over the whole vocabulary, without dropout."""
-    model.eval()
-    order = np.array(sorted(range(len(prompts.ids)), key=lambda row: len(prompts.ids[row])))
-    total = 0.0
-    for part in np.array_split(order, -(-len(order) // batch)):
-        total += torch.nn.functional.cross_entropy(*_answers(model, tokenizer, prompts, part), reduction="sum").item()
-    return total / len(order)
-
-
-def _answers(
-    model: Any, tokenizer: PromptTokenizer, prompts: LabelledPrompts, rows: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits ``(B, vocabulary) float32`` of the next token, and the correct tokens ``(B,)``."""
-    inputs = tokenizer.pad([prompts.ids[row] for row in rows], model.device)
-    logits = model(**accepted_inputs(model, inputs)).logits[:, -1].float()
-    return logits, torch.from_numpy(prompts.answers[rows]).to(model.device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

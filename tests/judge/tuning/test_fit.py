@@ -20,7 +20,7 @@ from ialp_rllib.judge.engines.models import load_model, resolve_model
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import tuning_data
-from ialp_rllib.judge.tuning.updates import label_loss
+from ialp_rllib.judge.tuning.losses import mean_loss
 from tests.conftest import REPOSITORY
 from tests.judge.tuning.small import LONG, adapter, checkpoint, learn, sample, small_judge
 from tests.small_run import environment
@@ -50,7 +50,7 @@ def exported_loss(out: Path, judge) -> float:
     _, catalogue = sample()
     tokens = PromptTokenizer(judge, PromptBuilder(catalogue, judge, ("genre",)), resolve_model("tiny"))
     data = tuning_data(judge, catalogue, tokens, ("genre",))
-    return label_loss(load_model(str(out / "merged"), "float32"), tokens, data.held_out, 8)
+    return mean_loss(load_model(str(out / "merged"), "float32"), tokens, data.held_out, 8)
 
 
 def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.data import LabelledPrompts
+from ialp_rllib.judge.tuning.losses import mean_loss
 from ialp_rllib.judge.tuning.tune import model_with_adapter, tune_judge
-from ialp_rllib.judge.tuning.updates import label_loss
 from tests.judge.tuning.small import adapter, checkpoint, learn, small_judge
 
 LAYERS = 4
@@ -60,8 +60,8 @@ def logits(model, labelled, n: int = 32) -> torch.Tensor:
 
 def test_tuning_lowers_the_label_loss_on_test_users(tuned, labelled):
     folder, facts, steps = tuned
-    before = label_loss(load_model(resolve_model("tiny"), "float32"), *labelled, 32)
-    after = label_loss(load_model(str(folder / "merged"), "float32"), *labelled, 32)
+    before = mean_loss(load_model(resolve_model("tiny"), "float32"), *labelled, 32)
+    after = mean_loss(load_model(str(folder / "merged"), "float32"), *labelled, 32)
     assert after < 0.8 * before
     assert facts["held_out_loss"][1] < facts["held_out_loss"][0]
     assert (facts["examples"], facts["held_out"], facts["skipped"], facts["kept_pass"]) == (144, 16, 0, 2)

@@ -51,7 +51,7 @@ def audit_run(
     if left:
         run_all(run, progress, left)
     settings, tuning = run.settings.judge, {}
-    judge = replace(settings, audit_prompts=prompts or settings.audit_prompts)
+    judge = replace(settings, model=model or settings.model, audit_prompts=prompts or settings.audit_prompts)
     name = model or settings.model
     if not model and settings.is_tuned and run.stage("tune").up_to_date():
         tuning = {key: value for key, value in run.facts("tune").items() if key in ("before", "tuning")}

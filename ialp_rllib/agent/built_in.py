@@ -15,6 +15,9 @@ def _popularity(settings: Settings, catalogue: Catalogue, root: Path) -> dict[st
     return {"scores": popularity(catalogue, settings.judge.min_rating)}
 
 
+_GOES_ON = ("adapt.rollout_steps", "adapt.offline_share")  # of methods that go online with a policy made before
+_CRITIC = ("adapt.critic", "adapt.critic_steps")  # of those whose policy has read the log
+
 ENTRIES = {
     "random": Method(
         "Random",
@@ -123,6 +126,7 @@ ENTRIES = {
         "A-iALP_ft with the warm start in the place of iALP",
         about="The policy that was trained on the log is fine-tuned online.",
         start="warm",
+        settings=(*_GOES_ON, *_CRITIC),
         data="log",
         worlds=("sequence",),
     ),
@@ -133,7 +137,7 @@ ENTRIES = {
         start="warm",
         mixture=True,
         module="ialp_rllib.agent.rllib.modules:MixtureModule",
-        settings=("adapt.alpha", "adapt.beta_init"),
+        settings=("adapt.alpha", "adapt.beta_init", *_GOES_ON, *_CRITIC),
         data="log",
         worlds=("sequence",),
     ),
@@ -142,6 +146,7 @@ ENTRIES = {
         "iALP paper, Algorithm 2, fine-tuning: Eqs. 12, 13",
         about="The pre-trained policy is fine-tuned online.",
         start="pretrain",
+        settings=_GOES_ON,
         data="judge",
     ),
     "aialp_ap": Method(
@@ -152,7 +157,7 @@ ENTRIES = {
         data="judge",
         mixture=True,
         module="ialp_rllib.agent.rllib.modules:MixtureModule",
-        settings=("adapt.alpha", "adapt.beta_init"),
+        settings=("adapt.alpha", "adapt.beta_init", *_GOES_ON),
     ),
     "ialp_log": Method(
         "iALP+log",

@@ -70,6 +70,10 @@ def chosen_methods(settings: Settings) -> dict[str, Method]:
             problem = f"is 0, and method {name!r} learns from the log"
             expected = "at least 1, or adapt.methods without warm, warm_ft and warm_ap"
             raise InputError("catalogue.log_users", problem, expected)
+        knows_all = settings.adapt.critic == "train_world" and "adapt.critic" in spec.settings
+        if knows_all and (settings.catalogue.log_users >= 0 or settings.catalogue.cold_items):
+            problem = f"is train_world, whose users know the whole log, of which {name!r} may see a part"
+            raise InputError("adapt.critic", problem, "none, or catalogue.log_users=-1 and catalogue.cold_items=0")
     return chosen
 
 

@@ -102,6 +102,33 @@ class AdaptSettings:
         choices=("random", "theta"),
         advanced=True,
     )
+    critic: str = setting(
+        "none",
+        "What the critic of a policy that starts from the log knows before the first online step. none: nothing, its "
+        "weights are random. train_world: the value of that policy, from `critic_steps` steps that it plays, frozen, "
+        "in the train world. They are no online steps, but the online users answer as those of that world do.",
+        choices=("none", "train_world"),
+        advanced=True,
+    )
+    critic_steps: int = setting(
+        20_000, "Steps in the train world that a critic is learnt from (critic train_world).", low=64, advanced=True
+    )
+    rollout_steps: int = setting(
+        0,
+        "First environment steps in which the policy that a method started from acts, before any update (WSRL). They "
+        "count as environment steps.",
+        low=0,
+        high=10**8,
+        advanced=True,
+    )
+    offline_share: float = setting(
+        0.0,
+        "Share of each batch from transitions of the policy that a method started from: those that its critic was "
+        "learnt from, else those of the `rollout_steps`; 0: all transitions are in one buffer.",
+        low=0.0,
+        high=0.99,
+        advanced=True,
+    )
     checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1, advanced=True)
     log_every: int = setting(500, "Environment steps between points of the learning curve.", low=1, advanced=True)
     alpha: AlphaSettings = group(AlphaSettings)

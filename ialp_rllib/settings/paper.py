@@ -126,6 +126,11 @@ PAPER = (
         also=("random",),
     ),
     PaperValue(
+        "adapt.critic", "none", "Algorithm 2", "No critic is learnt in a simulator before the first online step."
+    ),
+    PaperValue("adapt.rollout_steps", 0, "Algorithm 2", "The policy learns from the first online steps on."),
+    PaperValue("adapt.offline_share", 0.0, "Algorithm 2", "One replay buffer, which starts empty."),
+    PaperValue(
         "adapt.alpha.shape",
         "linear",
         "Eq. 14",

@@ -111,6 +111,11 @@ def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings) -> None:
     _require_distinct("adapt.budgets", adapt.budgets, "budget", least=1)
     if "samples" not in adapt.budgets:
         raise InputError("adapt.budgets", "leaves out samples, which all tables are made of", "[samples, updates]")
+    if adapt.offline_share and adapt.critic == "none" and not adapt.rollout_steps:
+        problem = f"is {adapt.offline_share:g}, and there are no transitions of the start to draw from"
+        raise InputError(
+            "adapt.offline_share", problem, "0, or adapt.rollout_steps above 0, or adapt.critic=train_world"
+        )
     alpha = adapt.alpha
     if alpha.shape != "constant" and alpha.start > alpha.end:
         problem = f"is {alpha.start:g}: alpha would fall, from the learning policy back to the pre-trained one"

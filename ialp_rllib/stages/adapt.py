@@ -23,6 +23,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.budgets import budget_settings, budgets_of
 from ialp_rllib.stages.content import plugin_content
+from ialp_rllib.stages.critic import TRANSITIONS, critic_folder, has_critic, require_critic
 from ialp_rllib.stages.depends import joint_settings, pretrain_settings, warm_settings
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
@@ -119,6 +120,7 @@ def train_job(
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
         folder = stage.open()
         began = time.perf_counter()
+        require_critic(run, name, seed)
         config = method_config(settings, run.catalogue, run.root, name, seed, judge)
         adapt = settings.adapt
         plan = trainer.TrainingPlan(
@@ -166,12 +168,18 @@ def method_config(
         return JudgedUserVectorEnv(users, judge, settings.judge.candidates)
 
     config = base_config(settings, view, make_env)
-    theta = str(root / spec.start / f"seed-{seed}" / "policy.safetensors") if spec.start else ""
-    start = theta if not spec.mixture or settings.adapt.beta_init == "theta" else ""
+    adapt, critic = settings.adapt, has_critic(settings, spec)
+    place = critic_folder(root, spec.start, seed) if critic else root / spec.start / f"seed-{seed}"
+    theta = str(place / "policy.safetensors") if spec.start else ""
+    goes_on = "adapt.rollout_steps" in spec.settings  # from a policy that was made before, so that there are its steps
+    start = theta if not spec.mixture or adapt.beta_init == "theta" else ""
     config.ialp(
         learns=spec.learns,
         start_weights=start,
         theta_weights=theta if spec.mixture else "",
+        rollout_steps=adapt.rollout_steps if goes_on else 0,
+        offline_share=adapt.offline_share if goes_on and (critic or adapt.rollout_steps) else 0.0,
+        offline=str(place / TRANSITIONS) if critic else "",
         module_class=resolve(spec.module),
         objective=resolve(spec.objective),
         buffer_class=resolve(spec.buffer),

@@ -119,7 +119,7 @@ STAGES = {
     "adapt": StageSpec(
         adapt_needs,
         lambda s: [by_content(s.agent, s), s.adapt, s.evaluate, s.seeds, *own_settings(s)],
-        (*_parts("*/seed-*"), *_parts("*/updates/seed-*")),
+        (*_parts("*/seed-*"), *_parts("*/updates/seed-*"), "critic-*/seed-*/transitions.safetensors"),
         in_parts=True,
     ),
     "report": StageSpec(

@@ -78,7 +78,8 @@ def test_a_training_killed_twice_ends_with_the_same_numbers(name: str, tmp_path:
     changes: dict[str, Any] = {}
     if name == "aialp_ap":
         alpha = AlphaSettings(shape="evidence", steps=500)
-        changes = {"options": {"alpha": alpha}, "agent": {"anchor": 0.1, "anchor_steps": 800}}
+        changes = {"options": {"alpha": alpha, "rollout_steps": 96}, "agent": {"anchor": 0.1, "anchor_steps": 800}}
+        changes |= {"rollout_steps": 96, "offline_share": 0.5}
     config = method(name, **changes)
     go(config, tmp_path / "whole")
     for kill_at in (330, 700):

@@ -43,6 +43,8 @@ def test_each_changed_setting_appears(row: PaperValue) -> None:
     overrides = ["preset=paper", f"{row.setting}={as_text(other)}"]
     if row.setting == "agent.history":
         overrides.append("agent.mask_recent=3")
+    if row.setting == "adapt.offline_share":
+        overrides.append("adapt.rollout_steps=100")  # there must be something to draw from
     found = {departure.setting: departure for departure in departures(load(scenario, overrides))}
     assert found[row.setting].here == other
     assert found[row.setting].paper == paper

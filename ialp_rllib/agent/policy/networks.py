@@ -244,6 +244,11 @@ class Policy(nn.Module):
         pad = torch.full_like(session[:, :1], self.config.n_items)
         return self.actor.scores(*self._actor_inputs(state, items))._replace(masked=torch.cat([session, pad], 1))
 
+    def scores_of(self, observation: Tensor) -> LazyScores:
+        """The same for observations ``(B, 1 + L)`` that have not been encoded yet."""
+        items = self.encoder.items()
+        return self.scores(observation, self.encoder(observation, items), items)
+
     def _actor_inputs(self, state: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Detached, unless the encoder is shared: the actor loss must not train an encoder that is not shared."""
         return (state, items) if self.config.shared_encoder else (state.detach(), items.detach())

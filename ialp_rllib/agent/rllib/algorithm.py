@@ -29,6 +29,7 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
+from ialp_rllib.agent.policy.balanced import BalancedReplay, read_transitions
 from ialp_rllib.agent.policy.replay import ColumnarReplay, TransitionBuffer, preference_transitions
 from ialp_rllib.agent.rllib import private, weights
 from ialp_rllib.agent.rllib.config import IALPConfig
@@ -64,6 +65,9 @@ class IALP(Algorithm):
             self.replay = ColumnarReplay(config.agent.replay, seed, config.rejected)
         else:
             self.replay = config.buffer_class.from_settings(config.agent, seed)
+        if config.offline_share:
+            start = read_transitions(Path(config.offline)) if config.offline else None
+            self.replay = BalancedReplay(self.replay, config.offline_share, start, config.rollout_steps, seed)
         self.env_steps = self.updates = self.judge_prompts = 0
         self.measuring_prompts = 0  # asked in evaluations of this process
         self.judge_seconds = self.reward_sum = 0.0
@@ -97,7 +101,8 @@ class IALP(Algorithm):
             if not from_table:
                 with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
                     self._collect()
-            count = self.rounds if from_table else self.replay.updates_due(config.agent)
+            waits = self.env_steps < config.rollout_steps  # the policy of the start acts, which no update has changed
+            count = self.rounds if from_table else 0 if waits else self.replay.updates_due(config.agent)
             if not config.learns or not count:
                 continue
             with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):

@@ -44,6 +44,9 @@ class IALPConfig(AlgorithmConfig):
         options: settings that only this method reads, by their names in ``model_config``.
         start_weights: file of the initial actor-critic weights (A-iALP_ft; A-iALP_ap with beta = theta), or empty.
         theta_weights: file of the frozen pre-trained policy of a mixture, or empty.
+        rollout_steps: environment steps before the first update, in which the policy of the start acts.
+        offline_share: share of each batch from the start's transitions, see :mod:`..policy.balanced`; 0: one buffer.
+        offline: file of these transitions; empty: those of the ``rollout_steps``.
         learns: whether to make updates.
         preferences: folder of a preference table to learn from offline, without an environment, or empty.
         rewards: rewards of that table, ``label`` or ``probability``.
@@ -69,7 +72,8 @@ class IALPConfig(AlgorithmConfig):
         self.objective: Objective = actor_critic
         self.buffer_class: type[Any] = ColumnarReplay
         self.options: dict[str, Any] = {}
-        self.start_weights = self.theta_weights = self.preferences = ""
+        self.start_weights = self.theta_weights = self.preferences = self.offline = ""
+        self.rollout_steps, self.offline_share = 0, 0.0
         self.learns = True
         self.rewards = "label"
         self.rejected = 0.0

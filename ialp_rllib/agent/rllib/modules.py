@@ -211,7 +211,7 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
     @torch.no_grad()
     def anchor_scores(self, observation: Tensor, frozen: FrozenPolicy | None) -> LazyScores | None:
         """Logits of the policy that the learning one is held to, or None. ``frozen``: of a mixture, its frozen part."""
-        return None if self.anchor is None else _scores(self.anchor, observation)
+        return None if self.anchor is None else self.anchor.scores_of(observation)
 
     # ---- hooks of a mixture, whose acting policy differs from the learning one
 
@@ -246,7 +246,8 @@ class MixtureModule(ActorCriticModule):
             weights = {k.removeprefix(prefix): v for k, v in load_weights(path).items() if k.startswith(prefix)}
             fill(self.theta, weights, path)
         self.schedule: AlphaSettings = self.model_config.get("alpha", AlphaSettings())
-        self.register_buffer("alpha", torch.tensor(alpha(self.schedule, 0)))
+        self.rollouts = self.model_config.get("rollout_steps", 0)  # theta acts alone in them
+        self.register_buffer("alpha", torch.tensor(0.0 if self.rollouts else alpha(self.schedule, 0)))
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("clock", torch.zeros(()))
         self.register_buffer("evidence", torch.zeros(3))
@@ -256,7 +257,9 @@ class MixtureModule(ActorCriticModule):
         return super().needs_q_values or self.schedule.shape == "evidence"
 
     def before_update(self, env_steps: int) -> None:
-        self.clock += (env_steps - self.env_steps) * clock_rate(self.schedule, self.evidence.tolist())
+        self.clock += (env_steps - self.env_steps.clamp(min=self.rollouts)) * clock_rate(
+            self.schedule, self.evidence.tolist()
+        )
         self.env_steps.fill_(env_steps)
         self.alpha.fill_(alpha(self.schedule, float(self.clock)))
 
@@ -281,7 +284,7 @@ class MixtureModule(ActorCriticModule):
 
     @torch.no_grad()
     def frozen_policy(self, observation: Tensor) -> FrozenPolicy:
-        return FrozenPolicy(_scores(self.theta, observation), self.alpha)
+        return FrozenPolicy(self.theta.scores_of(observation), self.alpha)
 
     def anchor_scores(self, observation: Tensor, frozen: FrozenPolicy | None) -> LazyScores | None:
         return frozen.logits if frozen is not None and self.model_config.get("anchor") else None
@@ -293,8 +296,3 @@ class MixtureModule(ActorCriticModule):
             return {}
         difference, ratio = compare_policies(q, logits, frozen, action, size=self.block_items)
         return {DIFFERENCE: difference, RATIO: ratio}
-
-
-def _scores(policy: Policy, observation: Tensor) -> LazyScores:
-    items = policy.encoder.items()
-    return policy.scores(observation, policy.encoder(observation, items), items)

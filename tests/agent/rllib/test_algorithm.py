@@ -84,29 +84,33 @@ def test_mixture_freezes_theta_and_synchronises_alpha(tmp_path: Path) -> None:
     save_file(source.policy_weights(), path)
     theta = source.policy_weights()
     source.stop()
-    schedule = AlphaSettings(shape="linear", start=0.0, end=1.0, steps=400)
-    algorithm = make_algorithm(seed=2, module_class=MixtureModule, theta_weights=str(path), options={"alpha": schedule})
+    schedule = AlphaSettings(shape="linear", start=0.2, end=1.0, steps=400)
+    late = {"rollout_steps": 80, "options": {"alpha": schedule, "rollout_steps": 80}}
+    algorithm = make_algorithm(seed=2, module_class=MixtureModule, theta_weights=str(path), **late)
     runner = algorithm.env_runner_group.local_env_runner
     observation = torch.from_numpy(runner.env.reset(seed=0)[0])
     acting = runner.module.acting_probs(observation)
     assert torch.allclose(acting, torch.softmax(runner.module.theta(observation), -1))  # alpha = 0: theta alone
-    algorithm.rounds = 25
+    algorithm.rounds = 9
     algorithm.train()
-    assert algorithm.progress()["alpha"] == pytest.approx(0.5)
-    assert float(runner.module.alpha) == pytest.approx(0.5)  # synchronised with the weights
+    assert (algorithm.updates, algorithm.progress()["alpha"]) == (0, 0)  # theta acts in the first steps
+    algorithm.rounds = 16 + 10
+    algorithm.train()
+    assert algorithm.progress()["alpha"] == pytest.approx(0.6)  # 200 of 400 steps after the first 80
+    assert float(runner.module.alpha) == pytest.approx(0.6)  # synchronised with the weights
     module = module_of(algorithm)
     for name, value in module.theta.state_dict().items():
         assert torch.equal(value, theta[f"policy.{name}"])
     beta = torch.softmax(runner.module.policy(observation), -1)
     fixed = torch.softmax(runner.module.theta(observation), -1)
-    assert torch.allclose(runner.module.acting_probs(observation), 0.5 * (beta + fixed), atol=1e-6)
+    assert torch.allclose(runner.module.acting_probs(observation), 0.6 * beta + 0.4 * fixed, atol=1e-6)
     assert not any(k.startswith("theta.") for k in module.get_state(inference_only=True))
     assert any(k.startswith("theta.") for k in module.get_state())
     algorithm.save_to_path(str(tmp_path / "mixed"))
     algorithm.stop()
-    restored = make_algorithm(seed=9, module_class=MixtureModule, theta_weights=str(path), options={"alpha": schedule})
+    restored = make_algorithm(seed=9, module_class=MixtureModule, theta_weights=str(path), **late)
     restored.restore_from_path(str(tmp_path / "mixed"))
-    assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(0.5)
+    assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(0.6)
     restored.stop()
 
 

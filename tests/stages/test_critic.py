@@ -1,0 +1,96 @@
+"""The critic of a start that has read the log: what it leaves, who shares it, and who may not have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ialp_rllib.agent.methods import chosen_methods, method
+from ialp_rllib.agent.policy.balanced import read_transitions
+from ialp_rllib.agent.rllib.modules import load_weights
+from ialp_rllib.errors import InputError
+from ialp_rllib.progress import Progress
+from ialp_rllib.settings import load
+from ialp_rllib.stages import warm
+from ialp_rllib.stages.adapt import job_stage, method_config
+from ialp_rllib.stages.critic import critic_folder, critic_stage, has_critic, require_critic
+from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.users.sequence import make_model, save_sequence
+
+SMALL = (
+    *("users.sequence.dim=8", "agent.dim=8", "warm.epochs=1", "warm.temperatures=[1]", "adapt.critic=train_world"),
+    *("adapt.critic_steps=640", "adapt.rollout_steps=64", "adapt.offline_share=0.5", "evaluate.temperatures=[1]"),
+    *("adapt.methods=[warm, warm_ft, warm_ap]", "evaluate.episodes=16"),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The sample with simulated users who answer at random, and a warm start of one pass."""
+    folder = RunFolder(load("sample", SMALL), tmp_path_factory.mktemp("critic"))
+    run_all(folder, Progress(), ["prepare"])
+    for split in ("train", "valid", "test"):
+        (folder.root / "users" / split).mkdir(parents=True)
+        settings = folder.settings.users.sequence
+        save_sequence(make_model(folder.catalogue, settings), settings, folder.root / "users" / split)
+    warm.train_job(folder.settings, str(folder.root), warm.seed_stage(folder, folder.root / "warm", 0), 0)
+    return folder
+
+
+def test_methods_of_one_start_share_its_policy_with_a_critic_of_its_own(run: RunFolder) -> None:
+    require_critic(run, "warm_ft", 0)
+    folder, stage = critic_folder(run.root, "warm", 0), critic_stage(run, "warm", 0)
+    manifest = stage.manifest()
+    assert stage.up_to_date() and stage.folder == folder and manifest is not None
+    before, after = (load_weights(str(path / "policy.safetensors")) for path in (run.root / "warm" / "seed-0", folder))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) == name.startswith("policy.") for name in before)
+    rows = read_transitions(folder / "transitions.safetensors")
+    assert len(rows["actions"]) == manifest["facts"]["rows"] == 640 and "truncateds" not in rows
+    written = (folder / "policy.safetensors").stat().st_mtime_ns
+    require_critic(run, "warm_ap", 0)
+    require_critic(run, "warm", 0)  # does not go online
+    assert (folder / "policy.safetensors").stat().st_mtime_ns == written
+    configs = {name: method_config(run.settings, run.catalogue, run.root, name, 0) for name in ("warm_ft", "warm_ap")}
+    path, offline = str(folder / "policy.safetensors"), str(folder / "transitions.safetensors")
+    for config in configs.values():
+        assert (config.start_weights, config.offline) == (path, offline)
+        assert (config.rollout_steps, config.offline_share) == (64, 0.5)
+    assert configs["warm_ap"].theta_weights == path
+    plain = method_config(run.settings, run.catalogue, run.root, "warm", 0)
+    assert plain.start_weights == str(run.root / "warm/seed-0/policy.safetensors")
+    assert (plain.rollout_steps, plain.offline_share, plain.offline) == (0, 0, "")
+
+
+def test_who_has_a_critic(run: RunFolder) -> None:
+    settings = run.settings
+    assert [
+        name for name in ("warm_ft", "warm_ap", "aialp_ap", "a2c", "warm") if has_critic(settings, method(name))
+    ] == [
+        *("warm_ft", "warm_ap"),
+    ]
+    random = load("sample", [*SMALL, "adapt.beta_init=random"])
+    assert not has_critic(random, method("warm_ap")) and has_critic(random, method("warm_ft"))
+    for change in ("catalogue.log_users=30", "catalogue.cold_items=0.3"):
+        with pytest.raises(
+            InputError, match=r"adapt\.critic: is train_world, whose users know the whole log, of which"
+        ):
+            chosen_methods(load("sample", [*SMALL, change]))
+        chosen_methods(load("sample", [*SMALL, change, "adapt.methods=[warm, aialp_ap]"]))
+    with pytest.raises(InputError, match=r"adapt\.offline_share: is 0\.5, and there are no transitions"):
+        load("sample", ["adapt.offline_share=0.5"])
+
+
+def test_what_a_critic_depends_on(run: RunFolder) -> None:
+    for change, critic, job in (
+        ("agent.gamma=0.8", True, True),
+        ("adapt.critic_steps=700", True, True),
+        ("agent.entropy=0.3", False, True),
+        ("adapt.alpha.start=0.2", False, False),
+    ):
+        other = RunFolder(load("sample", [*SMALL, change]), Path(run.root))
+        assert (critic_stage(other, "warm", 0).fingerprint != critic_stage(run, "warm", 0).fingerprint) == critic
+        assert (job_stage(other, "warm_ft", 0).fingerprint != job_stage(run, "warm_ft", 0).fingerprint) == job

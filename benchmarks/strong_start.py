@@ -44,11 +44,11 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "today": OFF,  # as it was before there was any of this
     "updates": MANY,
     "rollouts": (*MANY, "adapt.rollout_steps=500"),
-    "anchor": (*MANY, "agent.anchor=0.2"),
+    "anchor": (*MANY, "agent.anchor=1"),
     "critic": (*MANY, "adapt.critic=train_world"),
-    "critic+anchor": (*MANY, "adapt.critic=train_world", "agent.anchor=0.2"),
+    "critic+anchor": (*MANY, "adapt.critic=train_world", "agent.anchor=1"),
     "critic+offline": (*MANY, "adapt.critic=train_world", "adapt.offline_share=0.5"),
-    "critic+anchor+offline": (*MANY, "adapt.critic=train_world", "agent.anchor=0.2", "adapt.offline_share=0.5"),
+    "critic+anchor+offline": (*MANY, "adapt.critic=train_world", "agent.anchor=1", "adapt.offline_share=0.5"),
 }
 """What is compared, by name: changes of the scenario's settings."""
 

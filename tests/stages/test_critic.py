@@ -68,9 +68,11 @@ def test_methods_of_one_start_share_its_policy_with_a_critic_of_its_own(run: Run
 def test_who_has_a_critic(run: RunFolder) -> None:
     settings = run.settings
     assert [
-        name for name in ("warm_ft", "warm_ap", "aialp_ap", "a2c", "warm") if has_critic(settings, method(name))
+        name
+        for name in ("warm_ft", "warm_ap", "ialp_log_ap", "aialp_ap", "a2c", "warm")
+        if has_critic(settings, method(name))
     ] == [
-        *("warm_ft", "warm_ap"),
+        *("warm_ft", "warm_ap", "ialp_log_ap"),
     ]
     random = load("sample", [*SMALL, "adapt.beta_init=random"])
     assert not has_critic(random, method("warm_ap")) and has_critic(random, method("warm_ft"))

@@ -207,8 +207,9 @@ class JudgeSettings:
 
     @property
     def is_tuned(self) -> bool:
-        """Whether the judge is tuned before use; only an LLM ever is."""
-        return self.tune.enabled and self.is_llm
+        """Whether the judge is tuned before use; only an LLM ever is, and only to the answers that it is asked for."""
+        teaches = {"label": LETTER, "sequence": LIKELIHOOD}[self.tune.objective]
+        return self.tune.enabled and self.is_llm and self.answer in (teaches, AUTO)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _check_judge(judge: JudgeSettings, users: UsersSettings) -> None:
     if -1 < weight < 0:
         raise InputError("judge.likelihood.own_weight", f"is {weight:g}", "-1 (chosen), or a number from 0 to 2")
     tune = judge.tune
-    if judge.is_tuned and tune.objective == "sequence" and judge.answer == "letter":
+    if judge.is_llm and tune.enabled and tune.objective == "sequence" and judge.answer == "letter":
         problem = "is sequence, which teaches no letters, and judge.answer is letter"
         raise InputError("judge.tune.objective", problem, "judge.answer=likelihood or auto; or label")
     if tune.curriculum and tune.curriculum >= tune.epochs:

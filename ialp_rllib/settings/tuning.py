@@ -11,7 +11,11 @@ from ialp_rllib.settings.base import setting
 class TuneSettings:
     """LoRA tuning of the judge on logged interactions."""
 
-    enabled: bool = setting(True, "Tune the judge before it is used.")
+    enabled: bool = setting(
+        True,
+        "Tune the judge before it is used, where `objective` is what `judge.answer` asks for: label for letter, "
+        "sequence for likelihood, either for auto. A judge that is asked otherwise is used as it is.",
+    )
     objective: str = setting(
         "label",
         "What is learned from the interactions. label: to name the letter of the true next item among candidates. "

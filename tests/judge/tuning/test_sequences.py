@@ -113,6 +113,10 @@ def test_a_curriculum_begins_with_two_candidates() -> None:
 def test_objectives_and_curricula_that_make_no_sense() -> None:
     with pytest.raises(InputError, match=r"judge\.tune\.objective: is sequence"):
         load("sample", ["judge.tune.objective=sequence"])
-    assert load("sample", ["judge.tune.objective=sequence", "judge.answer=likelihood"]).judge.is_tuned
+    for objective, tuned in (("label", ("letter", "auto")), ("sequence", ("likelihood", "auto"))):
+        for answer in ("letter", "likelihood", "yes_no", "auto"):
+            if (objective, answer) != ("sequence", "letter"):
+                judge = load("sample", [f"judge.tune.objective={objective}", f"judge.answer={answer}"]).judge
+                assert judge.is_tuned == (answer in tuned)
     with pytest.raises(InputError, match=r"judge\.tune\.curriculum: is 2: no pass of 2"):
         load("sample", ["judge.tune.curriculum=2"])

@@ -92,6 +92,15 @@ class AdaptSettings:
         choices=("samples", "updates"),
         advanced=True,
     )
+    world: str = setting(
+        "train",
+        "Whose taste the train users have online. train: that of the user model which was fitted on their log, and "
+        "which model_greedy plans on. measured: that of the world that results are measured in (`evaluate.world`), of which "
+        "the log tells only a part where its model is of another family or has moved on (`users.test_model`, "
+        "`users.test_shift`).",
+        choices=("train", "measured"),
+        advanced=True,
+    )
     env_steps: int = setting(50_000, "Environment steps per training run.", low=1)
     epoch_steps: int = setting(1000, "Environment steps per epoch.", low=1, advanced=True)
     beta_init: str = setting(

@@ -156,6 +156,8 @@ def method_config(
     validates = not spec.judge_online and len(evaluate.temperatures) > 1 and len(catalogue.valid_users) > 0
     splits = sorted({"train", evaluate.world, *(["valid"] if validates else [])})
     worlds = {split: make_world(catalogue, settings.users, split, root / "users") for split in splits}
+    if settings.adapt.world == "measured":
+        worlds["train"] = make_world(catalogue, settings.users, evaluate.world, root / "users", persons="train")
 
     def make_env(context: dict[str, Any]) -> UserVectorEnv | JudgedUserVectorEnv | JudgePlayedVectorEnv:
         world, feedback = worlds[context["split"]], context["feedback"]

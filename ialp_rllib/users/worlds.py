@@ -41,20 +41,23 @@ _RANDOM_EPISODES = 2000
 _GREEDY_EPISODES = 200  # fewer: the greedy policy scores the whole catalogue at each step
 
 
-def make_world(catalogue: Catalogue, settings: UsersSettings, split: str, folder: Path | None) -> World:
+def make_world(
+    catalogue: Catalogue, settings: UsersSettings, split: str, folder: Path | None, persons: str = ""
+) -> World:
     """Build one of the worlds of a scenario.
 
     Args:
         catalogue: the whole one, not what agent and judge may see of it.
         split: ``train``, ``valid`` or ``test``: which users, and which rewards.
         folder: folder of the user models that :func:`fit_users` saved; None if the world needs none.
+        persons: the split whose users live in it instead: other persons with the taste of ``split``.
 
     Raises:
         InputError: ``split`` is invalid, the data lack a completed rating matrix, or user models are missing.
     """
     if split not in SPLITS:
         raise InputError("split", f"is {split!r}", "train, valid or test")
-    users = _users_of(catalogue, split)
+    users = _users_of(catalogue, persons or split)
     if settings.world == "rating":
         return _rating_world(catalogue, settings, users, split, folder)
     if folder is None:

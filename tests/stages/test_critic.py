@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from ialp_rllib.agent.methods import chosen_methods, method
 from ialp_rllib.agent.policy.balanced import read_transitions
@@ -18,7 +20,8 @@ from ialp_rllib.stages.adapt import job_stage, method_config
 from ialp_rllib.stages.critic import critic_folder, critic_stage, has_critic, require_critic
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.users.sequence import make_model, save_sequence
+from ialp_rllib.stages.training import ENV, env_config
+from ialp_rllib.users.sequence import load_sequence, make_model, save_sequence
 
 SMALL = (
     *("users.sequence.dim=8", "agent.dim=8", "warm.epochs=1", "warm.temperatures=[1]", "adapt.critic=train_world"),
@@ -63,6 +66,20 @@ def test_methods_of_one_start_share_its_policy_with_a_critic_of_its_own(run: Run
     plain = method_config(run.settings, run.catalogue, run.root, "warm", 0)
     assert plain.start_weights == str(run.root / "warm/seed-0/policy.safetensors")
     assert (plain.rollout_steps, plain.offline_share, plain.offline) == (0, 0, "")
+
+
+@pytest.mark.parametrize(("world", "split"), [("train", "train"), ("measured", "test")])
+def test_whose_taste_the_train_users_have_online(run: RunFolder, world: str, split: str) -> None:
+    settings = load("sample", [*SMALL, f"adapt.world={world}"])
+    method_config(settings, run.catalogue, run.root, "warm", 0)
+    make_env = _global_registry.get(ENV_CREATOR, ENV)
+    online, tests = (make_env({**env_config(s, settings.agent), "num_envs": 4}).sim.world for s in ("train", "test"))
+    assert np.isin(online.users, run.catalogue.train_users).all() and len(online.users) > len(tests.users)
+    taste = load_sequence(run.root / "users" / split, run.catalogue)
+    assert torch.equal(online.reward.model.item.weight, taste.item.weight)
+    assert torch.equal(
+        tests.reward.model.item.weight, load_sequence(run.root / "users/test", run.catalogue).item.weight
+    )
 
 
 def test_who_has_a_critic(run: RunFolder) -> None:

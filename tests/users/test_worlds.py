@@ -41,6 +41,9 @@ def test_each_world_has_its_users_and_its_model(fitted: tuple[UsersSettings, Pat
     assert {f"{split}_random_policy" for split in users} <= facts.keys()
     with pytest.raises(InputError, match="train, valid or test"):
         make_world(CATALOGUE, settings, "all", folder)
+    online = make_world(CATALOGUE, settings, "test", folder, persons="train")
+    assert set(online.users) == users["train"]
+    assert isinstance(online.reward, SequenceReward) and isinstance(online.reward.model, GRUModel)
 
 
 def test_two_users_have_no_validation_world(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class AdaptSettings:
     )
     world: str = setting(
         "train",
-        "Whose taste the train users have online. train: that of the user model which was fitted on their log, and "
+        "The taste that train users have online. train: that of the user model which was fitted on their log, and "
         "which model_greedy plans on. measured: that of the world that results are measured in (`evaluate.world`), of "
         "which the log tells only a part where its model is of another family or has moved on (`users.test_model`, "
         "`users.test_shift`).",

@@ -22,7 +22,7 @@ class AgentSettings:
     item_attributes: bool = setting(True, "Add embeddings of the item's attributes to that of its id; false: ids only.")
     item_vectors: str = setting(
         WORDS,
-        "What stands for an item's attributes. words: learned embeddings of their values and words. "
+        "Features of an item beside its id. words: learned embeddings of its attributes' values and words. "
         "`embedding:FOLDER`: frozen vectors of its text by the text encoder in this folder, linearly projected. llm: "
         "the same by the judge model's own token embeddings.",
         advanced=True,

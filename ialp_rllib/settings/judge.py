@@ -220,8 +220,8 @@ class DistilSettings:
     steps: int = setting(20, "Steps per session (T of Algorithm 1), one prompt each.", low=1, high=10_000)
     proposals: str = setting(
         "uniform",
-        "Which items the judge is shown. uniform: random ones. near: mostly those whose texts are like the history's "
-        "and that are popular in the visible log. mix: each candidate is one or the other with equal probability.",
+        "Which items the judge is shown. uniform: random ones. near: mostly those with texts like the history's that "
+        "are popular in the visible log. mix: each candidate is one or the other with equal probability.",
         choices=("uniform", "near", "mix"),
         advanced=True,
     )

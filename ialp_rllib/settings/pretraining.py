@@ -22,7 +22,7 @@ class ListwiseSettings(ImitationSettings):
 
     held_out: float = setting(
         0.1,
-        "Share of the table's sessions by whose prompts training stops (at least one session).",
+        "Share of the table's sessions that are held out, to stop training by (at least one session).",
         low=0.001,
         high=0.9,
         advanced=True,

@@ -28,6 +28,7 @@ SMALLER: dict[str, Any] = {
     "judge__audit_prompts": 32,
     "judge__tune__interactions": 32,
     "distil__steps": 3,
+    "pretrain__listwise__temperatures": [1.0],  # users act online only
     "pretrain__updates": 40,
     "adapt__env_steps": 2500,
 }

@@ -37,7 +37,7 @@ REFERENCES = {
 }
 WEEKS = {
     "reward behind": "What a method that learns has earned less than a reference by then: the sum of a reference's "
-    "greedy reward per step in the train world, less the sum of the rewards of its training there.",
+    "greedy reward per step among the train users, less the sum of the rewards of its training there.",
     "steps until reached": "Environment steps until the greedy policy first has the return of a reference in the test "
     "world. As coarse as the measurements, and one lucky measurement ends them.",
 }
@@ -54,7 +54,7 @@ STATISTICS = {
     "band": "Line and band of a learning curve: mean over the seeds and its 95% t interval.",
 }
 CURVES = {
-    "training curve": "Mean over the most recent 20 training episodes in the train world, with exploration. Its "
+    "training curve": "Mean over the most recent 20 training episodes, with train users and exploration. Its "
     "rewards may come from another user model than those of the test world.",
     "test curve": "Mean over the test episodes in the test world, measured at intervals during training.",
     "coverage": "Fraction of the catalogue's items that were recommended at least once in the test episodes of one "

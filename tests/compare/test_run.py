@@ -74,6 +74,7 @@ def test_results_of_all_runs(compared):
     assert "A2C" in Page((compared / "comparison" / "index.html").read_text()).text
 
 
+@pytest.mark.slow
 def test_every_seed_on_other_users(tmp_path):
     """The runs of all test parts are merged into one scenario."""
     finish([*arguments(tmp_path, "popularity", 2), "--local-mode"])

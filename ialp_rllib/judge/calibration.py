@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.judge.examples import Examples, draw_examples
+from ialp_rllib.settings import JudgeSettings
 
 
 def halves(catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
@@ -14,6 +16,30 @@ def halves(catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
     """
     users = catalogue.valid_users
     return (users[::2], users[1::2]) if len(users) > 1 else (users, users)
+
+
+def calibration_examples(judge: JudgeSettings, catalogue: Catalogue, n: int, stream: int) -> Examples:
+    """Prompts about the first half of the validation users, with uniform negatives.
+
+    Args:
+        judge: ``candidates``, ``history``, ``min_rating``, ``seed`` and ``tune.none_share`` are used.
+        catalogue: the whole one; rows of validation users and of the visible log are read.
+        n: number of prompts.
+        stream: of random numbers, beside ``judge.seed``.
+
+    Raises:
+        InputError: there are too few validation users (:func:`.examples.draw_examples`).
+    """
+    return draw_examples(
+        catalogue.of_users(np.union1d(catalogue.log_users, catalogue.valid_users)),
+        halves(catalogue)[0],
+        n,
+        judge.candidates,
+        judge.tune.none_share,
+        np.random.default_rng([judge.seed, stream]),
+        history=judge.history,
+        min_rating=judge.min_rating,
+    )
 
 
 def none_score(scores: np.ndarray, share: float) -> float:

@@ -12,8 +12,8 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.calibration import halves
-from ialp_rllib.judge.examples import Examples, draw_examples
+from ialp_rllib.judge.calibration import calibration_examples, halves
+from ialp_rllib.judge.examples import Examples
 from ialp_rllib.judge.forms.calibration import Calibration
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.results.statistics import wilson
@@ -76,18 +76,8 @@ def choose_form(judge: LLMJudge, settings: JudgeSettings, catalogue: Catalogue) 
     Raises:
         InputError: the data set is too small, or the prompts of the form (of all forms) are refused.
     """
-    users, _ = split_users(catalogue, settings)
-    view = catalogue.of_users(np.union1d(catalogue.log_users, catalogue.valid_users))
-    examples = draw_examples(
-        view,
-        users,
-        settings.likelihood.prompts,
-        settings.candidates,
-        settings.tune.none_share,
-        np.random.default_rng([settings.seed, 5]),
-        history=settings.history,
-        min_rating=settings.min_rating,
-    )
+    examples = calibration_examples(settings, catalogue, settings.likelihood.prompts, 5)
+    users, _ = halves(catalogue)
     forms = FORMS if settings.answer == AUTO else (settings.answer,)
     rows: list[dict[str, Any]] = []
     judges: dict[str, LLMJudge] = {}
@@ -108,7 +98,11 @@ def choose_form(judge: LLMJudge, settings: JudgeSettings, catalogue: Catalogue) 
     chosen = judges.pop(best["form"])
     for other in (judge, *judges.values()):
         other.release()
-    facts = {"asked": settings.answer, "users": len(users), **{k: v for k, v in best.items() if k != "form"}}
+    facts = {
+        "asked": settings.answer,
+        "users": len(users),
+        **{k: v for k, v in best.items() if k != "form"},
+    }
     return ChosenForm(best["form"], chosen.answer_form.calibration, {**facts, "forms": rows}), chosen
 
 

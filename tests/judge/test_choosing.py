@@ -77,7 +77,7 @@ def setting(sample, catalogue, monkeypatch):
             truth[key(lines.prefix(past))] = key(lines.lines[candidates[label]])
         return examples
 
-    monkeypatch.setattr("ialp_rllib.judge.choosing.draw_examples", recording)
+    monkeypatch.setattr("ialp_rllib.judge.calibration.draw_examples", recording)
     monkeypatch.setattr("ialp_rllib.judge.audit.audit.draw_examples", recording)
 
     def make(knows: str, refuses: tuple[str, ...] = (), **changes) -> LLMJudge:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.calibration import halves, none_score
+from ialp_rllib.judge.calibration import calibration_examples, none_score
 from ialp_rllib.judge.controls.similarity import (
     Scorer,
     log_popularity,
@@ -21,7 +21,6 @@ from ialp_rllib.judge.controls.similarity import (
     mean_word_similarity,
 )
 from ialp_rllib.judge.engines.vectors import centred, encoder_content, text_vectors
-from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.forms.calibration import fit_temperature
 from ialp_rllib.judge.oracle.oracle import OracleJudge
 from ialp_rllib.settings import EMBEDDING, POPULARITY, TFIDF, JudgeSettings, OracleSettings, fingerprint
@@ -54,18 +53,7 @@ class Control:
 
     def __init__(self, kind: str, scorer: Scorer, judge: JudgeSettings, catalogue: Catalogue, content: str) -> None:
         self.name, self._scorer, self._history = kind, scorer, judge.history
-        users, _ = halves(catalogue)
-        view = catalogue.of_users(np.union1d(catalogue.log_users, catalogue.valid_users))
-        examples = draw_examples(
-            view,
-            users,
-            CALIBRATION_PROMPTS,
-            judge.candidates,
-            judge.tune.none_share,
-            np.random.default_rng([judge.seed, 6]),
-            history=judge.history,
-            min_rating=judge.min_rating,
-        )
+        examples = calibration_examples(judge, catalogue, CALIBRATION_PROMPTS, 6)
         scores = scorer(examples.history, examples.candidates)
         self.temperature = fit_temperature(scores, examples.label)
         none = none_score(scores, judge.tune.none_share)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.forms.calibration import Calibration
 from ialp_rllib.judge.forms.form import Ask
+from ialp_rllib.judge.forms.frames import Frames
 from ialp_rllib.judge.prompt import letters
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.settings import LETTER, JudgeSettings
@@ -29,8 +28,9 @@ class LetterForm:
     calibration: Calibration | None = None
 
     def __init__(self, catalogue: Catalogue, settings: JudgeSettings, attributes: tuple[str, ...] = ()) -> None:
-        self._catalogue, self._settings, self._attributes = catalogue, settings, attributes
-        self._builders = {settings.frame: PromptBuilder(catalogue, settings, attributes)}
+        self._catalogue, self._settings = catalogue, settings
+        self._builder = Frames(PromptBuilder, catalogue, settings, attributes)
+        self._builder(None)  # refuses attributes that the items lack
         self._orders = letters.cyclic_orders(settings.candidates, settings.orders)
         self._prior: np.ndarray | None = None
 
@@ -88,10 +88,3 @@ class LetterForm:
     def fitted(self, outputs: np.ndarray, candidates: np.ndarray, label: np.ndarray) -> LetterForm:
         """The form itself: its labels are answers already."""
         return self
-
-    def _builder(self, frame: int | None) -> PromptBuilder:
-        frame = self._settings.frame if frame is None else frame
-        if frame not in self._builders:
-            settings = replace(self._settings, frame=frame)
-            self._builders[frame] = PromptBuilder(self._catalogue, settings, self._attributes)
-        return self._builders[frame]

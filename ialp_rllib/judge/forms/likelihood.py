@@ -7,7 +7,6 @@ otherwise short and common texts win. Holtzman et al., *Surface Form Competition
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from ialp_rllib.judge.forms.calibration import (
     text_scores,
 )
 from ialp_rllib.judge.forms.form import Ask
+from ialp_rllib.judge.forms.frames import Frames
 from ialp_rllib.judge.prompt.lines import LineBuilder
 from ialp_rllib.judge.prompt.packed import PackedQuery
 from ialp_rllib.settings import LIKELIHOOD, JudgeSettings
@@ -45,8 +45,8 @@ class LikelihoodForm:
         attributes: tuple[str, ...] = (),
         calibration: Calibration | None = None,
     ) -> None:
-        self._catalogue, self._settings, self._attributes = catalogue, settings, attributes
-        self._builders: dict[int, LineBuilder] = {}
+        self._catalogue, self._settings = catalogue, settings
+        self._builder = Frames(LineBuilder, catalogue, settings, attributes)
         self._alone: dict[int, np.ndarray] = {}  # frame -> (I,) log-likelihood of each item's text; NaN: not known
         self._asked: dict[int, np.ndarray] = {}  # frame -> (I,) bool
         self._norms = NORMS if settings.likelihood.norm == "auto" else (settings.likelihood.norm,)
@@ -111,10 +111,3 @@ class LikelihoodForm:
     def _of_texts(self, frame: int | None) -> np.ndarray:
         frame = self._settings.frame if frame is None else frame
         return self._alone.setdefault(frame, np.full(self._catalogue.n_items, np.nan))
-
-    def _builder(self, frame: int | None) -> LineBuilder:
-        frame = self._settings.frame if frame is None else frame
-        if frame not in self._builders:
-            settings = replace(self._settings, frame=frame)
-            self._builders[frame] = LineBuilder(self._catalogue, settings, self._attributes)
-        return self._builders[frame]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.forms.calibration import Calibration, fit_labels, label_logprobs
 from ialp_rllib.judge.forms.form import Ask
+from ialp_rllib.judge.forms.frames import Frames
 from ialp_rllib.judge.prompt.lines import NO, YES, QuestionBuilder
 from ialp_rllib.judge.prompt.packed import PackedQuery
 from ialp_rllib.settings import YES_NO, JudgeSettings
@@ -34,8 +34,7 @@ class YesNoForm:
         attributes: tuple[str, ...] = (),
         calibration: Calibration | None = None,
     ) -> None:
-        self._catalogue, self._settings, self._attributes = catalogue, settings, attributes
-        self._builders: dict[int, QuestionBuilder] = {}
+        self._builder = Frames(QuestionBuilder, catalogue, settings, attributes)
         self.calibration: Calibration | None = calibration
 
     @property
@@ -71,13 +70,6 @@ class YesNoForm:
         form = copy.copy(self)
         form.calibration = fit_labels(_log_odds(outputs, candidates), label)
         return form
-
-    def _builder(self, frame: int | None) -> QuestionBuilder:
-        frame = self._settings.frame if frame is None else frame
-        if frame not in self._builders:
-            settings = replace(self._settings, frame=frame)
-            self._builders[frame] = QuestionBuilder(self._catalogue, settings, self._attributes)
-        return self._builders[frame]
 
 
 def _log_odds(outputs: np.ndarray, candidates: np.ndarray) -> np.ndarray:

@@ -18,11 +18,9 @@ from safetensors.numpy import save_file
 from ialp_rllib.agent.method import Method
 from ialp_rllib.agent.methods import method
 from ialp_rllib.agent.policy.evaluation import PolicyEvaluation, roll_out
-from ialp_rllib.agent.policy.networks import ActorCritic
-from ialp_rllib.agent.policy.saved import CONFIG, WEIGHTS, save_policy
-from ialp_rllib.agent.rllib.modules import fill, load_weights
+from ialp_rllib.agent.policy.saved import CONFIG, WEIGHTS
 from ialp_rllib.settings import Settings, fingerprint
-from ialp_rllib.stages.imitating import network_of
+from ialp_rllib.stages.imitating import network_of, read_networks, save_networks
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage, locked, write_atomic
 from ialp_rllib.users.worlds import make_world
@@ -72,22 +70,12 @@ def _learn(run: RunFolder, folder: Path, start: str, seed: int) -> dict[str, Any
     settings, cpu = run.settings, time.process_time()
     torch.set_num_threads(settings.runtime.threads)
     network = network_of(settings, run.catalogue)
-    net, path = ActorCritic(network), str(run.root / start / f"seed-{seed}" / WEIGHTS)
-    fill(net, load_weights(path), path)
+    net = read_networks(run.root / start / f"seed-{seed}", network)
     world = make_world(run.catalogue, settings.users, "train", run.root / "users")
     rollouts = roll_out(net, world, settings.adapt.critic_steps, seed)
     evaluation = PolicyEvaluation(net, rollouts, settings.agent, seed)
     facts = evaluation.fit()
     kept = {name: values for name, values in rollouts.columns.items() if name != "truncateds"}
     write_atomic(folder / TRANSITIONS, partial(save_file, kept))
-    save_policy(
-        folder,
-        {name: tensor.contiguous() for name, tensor in evaluation.result().state_dict().items()},
-        method=start,
-        acts="softmax",
-        network=network,
-        module="ialp_rllib.agent.rllib.modules:ActorCriticModule",
-        item_ids=run.catalogue.item_ids,
-        user_ids=run.catalogue.user_ids,
-    )
+    save_networks(folder, evaluation.result(), network, run.catalogue, start)
     return {"start": start, "seed": seed, **facts, "cpu_seconds": time.process_time() - cpu}

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.features import features
 from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
-from ialp_rllib.agent.policy.saved import save_policy
+from ialp_rllib.agent.policy.saved import WEIGHTS, save_policy
+from ialp_rllib.agent.policy.sources import NextItems
 from ialp_rllib.agent.policy.tempering import best_temperature, divide_logits, sampled_returns
+from ialp_rllib.agent.rllib.modules import fill, load_weights
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import RUN_CURVES, run_table
 from ialp_rllib.settings import ImitationSettings, Settings
+from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.stages.training import run_jobs
 from ialp_rllib.stages.vectors import item_vectors
-from ialp_rllib.storage import write_atomic, write_json
+from ialp_rllib.storage import Stage, write_atomic, write_json
 from ialp_rllib.users.simulator import World
 
 Times = list[dict[str, float]]
@@ -90,9 +97,16 @@ def leave(
 ) -> None:
     """Write the policy and its learning curve, and take away what the training needed."""
     write_atomic(folder / "curves.parquet", partial(pq.write_table, run_table(curve, RUN_CURVES)))
+    save_networks(folder, net, network, catalogue, method)
+    Checkpoints(folder, "").remove()
+    (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def save_networks(folder: Path, net: ActorCritic, network: NetworkConfig, catalogue: Catalogue, method: str) -> None:
+    """Write an actor with its critic as a policy that others start from."""
     save_policy(
         folder,
-        net.state_dict(),
+        {name: tensor.contiguous() for name, tensor in net.state_dict().items()},
         method=method,
         acts="softmax",
         network=network,
@@ -100,8 +114,42 @@ def leave(
         item_ids=catalogue.item_ids,
         user_ids=catalogue.user_ids,
     )
-    Checkpoints(folder, "").remove()
-    (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def read_networks(folder: Path, network: NetworkConfig) -> ActorCritic:
+    """The networks of a policy in ``folder``, in evaluation mode.
+
+    Raises:
+        InputError: they are those of other settings.
+    """
+    net, path = ActorCritic(network), str(folder / WEIGHTS)
+    fill(net, load_weights(path), path)
+    return net.eval()
+
+
+def logged_items(catalogue: Catalogue, network: NetworkConfig) -> tuple[NextItems, NextItems]:
+    """The next items of the log that agents may see, and those of the validation users, to stop by."""
+    view = catalogue.visible()
+    held_out = NextItems.of(catalogue.of_users(catalogue.valid_users), catalogue.valid_users, network)
+    return NextItems.of(view, view.train_users, network), held_out
+
+
+def run_seeds(
+    run: RunFolder,
+    stages: Mapping[int, Stage],
+    train_job: Callable[..., Iterable[str]],
+    name: str,
+    progress: Progress,
+) -> dict[int, dict[str, Any]]:
+    """Train the seeds whose parts ``stages`` are not up to date, side by side. Returns the facts of all, by seed."""
+    settings = run.settings
+    runtime.start(settings.runtime)
+    left = [seed for seed, stage in stages.items() if not stage.up_to_date()]
+    jobs = [(settings, str(run.root), stages[seed], seed) for seed in left]
+    folders = [(f"{name}, seed {seed}", stages[seed].folder) for seed in left]
+    run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
+    manifests = {seed: stage.manifest() for seed, stage in stages.items()}
+    return {seed: manifest["facts"] for seed, manifest in manifests.items() if manifest}
 
 
 def points(learner: Imitation, times: Times) -> list[dict[str, Any]]:

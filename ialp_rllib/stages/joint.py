@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.imitation import Imitation, Lesson
 from ialp_rllib.agent.policy.model_states import logged_targets, played_targets
-from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
+from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.references import train_model
-from ialp_rllib.agent.policy.saved import WEIGHTS, read_weights
-from ialp_rllib.agent.policy.sources import ModelTargets, NextItems
+from ialp_rllib.agent.policy.sources import ModelTargets
 from ialp_rllib.agent.policy.tempering import greedy_return
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
@@ -29,10 +27,20 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.depends import joint_settings
-from ialp_rllib.stages.imitating import leave, network_of, points, temper, train_resumable, what_it_took
+from ialp_rllib.stages.imitating import (
+    leave,
+    logged_items,
+    network_of,
+    points,
+    read_networks,
+    run_seeds,
+    temper,
+    train_resumable,
+    what_it_took,
+)
 from ialp_rllib.stages.listwise import judge_lesson
 from ialp_rllib.stages.run import CHOICES, JOB_FILES, STAGES, RunFolder
-from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
+from ialp_rllib.stages.training import ORPHAN_SECONDS
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.worlds import make_world
 
@@ -48,15 +56,10 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         problem = "is live, so that there is no table of preferences, which the methods ialp_log learn from"
         raise InputError("pretrain.mode", problem, "table, or adapt.methods without them")
     choices(settings, run.catalogue)  # refuses weights that leave nothing to learn from
-    runtime.start(settings.runtime)
     stages = {seed: seed_stage(run, folder, seed) for seed in settings.seeds}
-    left = [seed for seed, stage in stages.items() if not stage.up_to_date()]
-    jobs = [(settings, str(run.root), stages[seed], seed) for seed in left]
-    folders = [(f"iALP+log, seed {seed}", stages[seed].folder) for seed in left]
-    run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
-    manifests = {seed: stages[seed].manifest() for seed in settings.seeds}
+    facts = run_seeds(run, stages, train_job, "iALP+log", progress)
     chosen = ("judge_weight", "model_weight", "temperature")
-    return {name: {str(seed): m["facts"][name] for seed, m in manifests.items() if m} for name in chosen}
+    return {name: {str(seed): of_seed[name] for seed, of_seed in facts.items()} for name in chosen}
 
 
 def seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
@@ -99,7 +102,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
         parts = [learn(run, stage, network, weigh(sources, pair), pair, seed) for pair in pairs]
         tried = [_facts(part) for part in parts]
         best = max(range(len(parts)), key=lambda index: tried[index]["return"])
-        net = _net(parts[best], network)
+        net = read_networks(parts[best].folder, network)
         world = make_world(run.catalogue, settings.users, "valid", run.root / "users")
         chosen = temper(net, world, settings.joint, settings.evaluate.seed)
         curve = read_curves(parts[best].folder / "curves.parquet").to_pylist()
@@ -125,12 +128,9 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
 
 def lessons(run: RunFolder, network: NetworkConfig, seed: int, asks_model: bool) -> list[Lesson]:
     """What there is to learn from, each of weight 1: the log, the judge's table and, if asked, the user model."""
-    catalogue, joint = run.catalogue, run.settings.joint
-    view = catalogue.visible()
-    train = NextItems.of(view, view.train_users, network)
-    held_out = NextItems.of(catalogue.of_users(catalogue.valid_users), catalogue.valid_users, network)
+    train, held_out = logged_items(run.catalogue, network)
     found = [Lesson("log", train, held_out)] if len(train) and len(held_out) else []
-    found.append(judge_lesson(run, joint.held_out, seed))
+    found.append(judge_lesson(run, run.settings.joint.held_out, seed))
     if asks_model:
         found.append(_model_lesson(run, network, seed))
     return found
@@ -191,11 +191,3 @@ def _facts(part: Stage) -> dict[str, Any]:
     assert manifest is not None, "learn finished it"
     facts: dict[str, Any] = manifest["facts"]
     return facts
-
-
-def _net(part: Stage, network: NetworkConfig) -> ActorCritic:
-    """The networks that :func:`learn` left."""
-    net = ActorCritic(network)
-    found = read_weights(part.folder / WEIGHTS)
-    net.load_state_dict({name: tensor for name, tensor in found.items() if name.startswith(("policy.", "critic."))})
-    return net.eval()

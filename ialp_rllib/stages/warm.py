@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.imitation import Imitation, Lesson
 from ialp_rllib.agent.policy.networks import NetworkConfig
@@ -18,9 +17,18 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.depends import warm_settings
-from ialp_rllib.stages.imitating import leave, network_of, points, temper, train_resumable, what_it_took
+from ialp_rllib.stages.imitating import (
+    leave,
+    logged_items,
+    network_of,
+    points,
+    run_seeds,
+    temper,
+    train_resumable,
+    what_it_took,
+)
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
-from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
+from ialp_rllib.stages.training import ORPHAN_SECONDS
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.worlds import make_world
 
@@ -31,14 +39,9 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     if settings.users.world != "sequence":
         raise InputError("stage warm", f"in a {settings.users.world} world", "a sequence world: it learns next items")
     next_items(run.catalogue, network_of(settings, run.catalogue))  # refuses a log without rows before Ray starts
-    runtime.start(settings.runtime)
     stages = {seed: seed_stage(run, folder, seed) for seed in settings.seeds}
-    left = [seed for seed, stage in stages.items() if not stage.up_to_date()]
-    jobs = [(settings, str(run.root), stages[seed], seed) for seed in left]
-    folders = [(f"Warm start, seed {seed}", stages[seed].folder) for seed in left]
-    run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
-    manifests = {seed: stages[seed].manifest() for seed in settings.seeds}
-    return {"temperatures": {str(seed): m["facts"]["temperature"] for seed, m in manifests.items() if m}}
+    facts = run_seeds(run, stages, train_job, "Warm start", progress)
+    return {"temperatures": {str(seed): of_seed["temperature"] for seed, of_seed in facts.items()}}
 
 
 def seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
@@ -54,11 +57,10 @@ def next_items(catalogue: Catalogue, network: NetworkConfig) -> tuple[NextItems,
     Raises:
         InputError: there are none.
     """
-    view = catalogue.visible()
-    train = NextItems.of(view, view.train_users, network)
-    held_out = NextItems.of(catalogue.of_users(catalogue.valid_users), catalogue.valid_users, network)
+    train, held_out = logged_items(catalogue, network)
     if not len(train):
-        problem = f"leaves no next item to learn from (train users whose logs may be seen: {len(view.train_users)})"
+        seen = len(catalogue.visible().train_users)
+        problem = f"leaves no next item to learn from (train users whose logs may be seen: {seen})"
         raise InputError(
             "catalogue.log_users", problem, "more of them, or adapt.methods without warm, warm_ft and warm_ap"
         )

@@ -225,6 +225,13 @@ class DistilSettings:
         choices=("uniform", "near", "mix"),
         advanced=True,
     )
+    starts: str = setting(
+        "log",
+        "First item of a session. log: that of a visible train user, as published. uniform: any item, drawn by `seed` "
+        "alone, so that an LLM's answers serve every part of the users and every size of the log (`judge.cache`).",
+        choices=("log", "uniform"),
+        advanced=True,
+    )
     batch: int = setting(
         256, "Sessions that are played together: prompts of one request to the judge.", low=1, high=10**6, advanced=True
     )

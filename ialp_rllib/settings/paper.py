@@ -111,6 +111,7 @@ PAPER = (
     PaperValue("judge.calibrate_letters", False, "Eqs. 2, 3", "The judge's answer is taken as it is."),
     PaperValue("judge.tune.enabled", True, "experiments", "The judge is tuned on logged interactions."),
     PaperValue("judge.tune.interactions", 1000, "experiments", "The judge is tuned on 1,000 logged interactions."),
+    PaperValue("distil.starts", "log", "Algorithm 1", "A session starts with a logged item of a user."),
     PaperValue("pretrain.mode", "live", "Algorithm 1", "The judge answers the proposals of the learning actor."),
     PaperValue("pretrain.loss", "actor_critic", "Eqs. 8 to 10", "Actor and critic learn from the judge's rewards."),
     PaperValue("pretrain.proposals", "sampled", "Algorithm 1", "The candidates are sampled from the actor.", ("top",)),

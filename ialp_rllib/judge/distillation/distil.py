@@ -69,7 +69,7 @@ def distil(
 ) -> DistilProgress:
     """Let the judge play ``plan.sessions`` sessions of ``plan.steps`` steps (Algorithm 1, with fixed proposals).
 
-    A session starts with a train user's first logged item. At each step the judge chooses among k distinct items that
+    A session starts as :func:`session_starts` says. At each step the judge chooses among k distinct items that
     are not in the session, drawn by ``plan.proposals`` and in random order. The chosen item (for None, a random
     candidate: Eq. 2) is appended to the session. ``plan.batch`` sessions form a wave.
 
@@ -256,22 +256,24 @@ class _Distillation:
 
 
 def session_starts(catalogue: Catalogue, plan: DistilSettings) -> tuple[np.ndarray, np.ndarray]:
-    """User and first item of each session, from the visible log. Each of its users is used once before any is again.
+    """User and first item of each session. Each user is used once before any is again.
 
-    Where no interaction is visible, the users are the train users, and the items are drawn uniformly.
+    The first items are those of the users in the visible log. With ``plan.starts=uniform``, or where no interaction is
+    visible, they are drawn uniformly by ``plan.seed``, whoever the users are: all train users, visible or not.
 
     Returns:
         Users and items, ``(sessions,) int32`` each.
     """
     view = catalogue.visible()
     users, items = view.first_items(view.train_users)
-    unlogged = not len(users)
-    if unlogged:
+    uniform = plan.starts == "uniform" or not len(users)
+    if uniform:
         users = np.union1d(view.train_users, view.hidden_users)
     rng = np.random.default_rng([plan.seed, 0])
     rounds = -(-plan.sessions // len(users))
     order = np.concatenate([rng.permutation(len(users)) for _ in range(rounds)])[: plan.sessions]
-    starts = rng.integers(view.n_items, size=plan.sessions) if unlogged else items[order]
+    drawn = np.random.default_rng([plan.seed, 1])
+    starts = drawn.integers(view.n_items, size=plan.sessions) if uniform else items[order]
     return users[order].astype(np.int32), starts.astype(np.int32)
 
 

@@ -45,6 +45,11 @@ def resume_command(verb: str, run: Path, allow_plugins: bool = False) -> str:
     return command(verb, run / SETTINGS, out=run, allow_plugins=allow_plugins)
 
 
+def quoted(verb: str, *values: str | Path) -> str:
+    """``ialp VERB VALUE...``, quoted for a shell."""
+    return shlex.join(["ialp", *verb.split(), *map(_argument, values)])
+
+
 def _argument(value: str | Path) -> str:
     """A scenario or path that is not taken for an option."""
     text = str(value)

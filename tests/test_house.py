@@ -29,6 +29,7 @@ ROOMS = [
     "judge",
     "agent",
     "stages",
+    "serving",
     "report",
     "compare",
     "api",
@@ -53,6 +54,7 @@ WITHOUT = {
     "judge.audit": {"ray", "duckdb"},
     "judge.distillation": {"ray", "duckdb"},
     "agent.policy": {"ray", "duckdb", "transformers"},
+    "serving.artifact": {"ray", "duckdb", "transformers", "fastapi"},
 }
 
 

@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from ialp_rllib.cli import check, compare, console, crash, data, doctor, init, judge, run, settings
+from ialp_rllib.cli import check, compare, console, crash, data, doctor, export, init, judge, run, settings
 from ialp_rllib.errors import IalpError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(compare.compare)
 app.command()(check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(judge.app, name="judge")
+app.command()(export.export)
 app.command()(init.init)
 app.command()(settings.settings)
 app.command()(doctor.doctor)

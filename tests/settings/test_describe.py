@@ -14,10 +14,11 @@ import pytest
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.settings import Settings, to_dict
 from ialp_rllib.settings.describe import ADVANCED, BASIC, SettingInfo, as_text, describe
+from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.settings.tiny import TinySettings
 
 INFOS = {info.name: info for info in describe()}
-ALL = [*describe(), *describe(TinySettings)]
+ALL = [*describe(), *describe(TinySettings), *describe(ServingSettings)]
 every_setting = pytest.mark.parametrize("info", ALL, ids=lambda info: info.name)
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from ialp_rllib import settings
 from ialp_rllib.errors import InputError
+from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.settings.tiny import TinySettings
 from tests.conftest import REPOSITORY
 
@@ -41,7 +42,7 @@ def test_every_yaml_of_the_repository(path: Path) -> None:
 
 
 def test_defaults_are_within_their_own_ranges() -> None:
-    for cls in (settings.Settings, TinySettings):
+    for cls in (settings.Settings, TinySettings, ServingSettings):
         assert settings.from_dict(cls, settings.to_dict(cls()), "defaults") == cls()
 
 

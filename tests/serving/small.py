@@ -1,0 +1,54 @@
+"""A small exported policy with random weights, and requests for it; nothing is trained and Ray is not loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
+from ialp_rllib.serving.artifact import Artifact, read_artifact, write_artifact
+from ialp_rllib.settings import AgentSettings, AlphaSettings, to_dict
+
+N, L = 12, 5
+ITEMS = tuple(f"item {index}" for index in range(N))
+AGENT = AgentSettings(
+    dim=8, heads=2, history=L, mask_recent=3, envs=4, batch=8, warmup=8, replay=500, actor_lr=1e-3, critic_lr=1e-3
+)
+NETWORK = NetworkConfig(n_items=N, history=L, dim=8, heads=2, mask_recent=3)
+SERVING = {
+    "alpha": to_dict(AlphaSettings(start=0.4, steps=1000)),
+    "feedback": {"reward_low": 0.0, "reward_high": 5.0, "default_reward": 0.0},
+}
+
+
+def weights(seed: int, network: NetworkConfig = NETWORK, spread: float = 1.5) -> dict[str, Tensor]:
+    """State dict of networks whose policy is far from uniform."""
+    torch.manual_seed(seed)
+    net = ActorCritic(network)
+    with torch.no_grad():
+        net.policy.actor.bias.normal_(0, spread)
+    return net.state_dict()
+
+
+def make_artifact(folder: Path, *, beta: bool = True, agent: AgentSettings = AGENT, **serving: Any) -> Artifact:
+    """An exported policy with 12 items; ``serving`` replaces defaults of the service's settings."""
+    sizes = {name: getattr(agent, name) for name in ("history", "dim", "heads", "mask_recent", "feedback")}
+    network = dataclasses.replace(NETWORK, **sizes)
+    write_artifact(
+        folder,
+        method="aialp_ap",
+        seed=0,
+        agent=agent,
+        serving={**SERVING, **serving},
+        network=network,
+        theta=weights(1, network),
+        beta=weights(2, network) if beta else None,
+        item_ids=ITEMS,
+        item_texts={"genre": ["rock", "pop"] * (N // 2)},
+        fingerprint="0123",
+    )
+    return read_artifact(folder)

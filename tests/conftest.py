@@ -15,6 +15,8 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # beside other work, workers 
 
 import torch
 
+from tests.small_run import once_for_all
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("IALP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
@@ -76,3 +78,9 @@ def ray_session() -> Iterator[None]:
     if not ray.is_initialized():
         start_here(num_cpus=2, log_to_driver=False, logging_level="ERROR")
     yield
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run of the sample from the command line, which tests share and do not change."""
+    return once_for_all(tmp_path_factory)

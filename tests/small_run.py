@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,24 +11,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 SMALL = {
-    "users.sequence.epochs": 2,
+    "users.sequence.epochs": 1,
     "judge.engine": "transformers",
-    "judge.audit_prompts": 64,
+    "judge.audit_prompts": 32,
     "judge.batch": 32,
-    "judge.tune.interactions": 64,
+    "judge.tune.interactions": 32,
     "judge.tune.epochs": 1,
     "distil.sessions": 64,
     "distil.steps": 6,
     "distil.batch": 32,
-    "pretrain.updates": 60,
+    "pretrain.updates": 40,
     "pretrain.critic_updates": 60,
     "pretrain.listwise.epochs": 3,
-    "pretrain.listwise.episodes": 40,
+    "pretrain.listwise.temperatures": [1.0],  # users act online only
     "pretrain.log_every": 20,
     "pretrain.checkpoint_every": 20,
     "adapt.methods": "[a2c, aialp_ap]",
-    "adapt.env_steps": 2600,
+    "adapt.env_steps": 2500,
     "adapt.log_every": 256,
     "adapt.checkpoint_every": 512,
     "evaluate.episodes": 40,
@@ -81,3 +84,15 @@ def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     time.sleep(3)  # until Ray's processes have ended
+
+
+def once_for_all(factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished small run, made by the first process of tests that needs it; not to be changed."""
+    root = factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    out = root / "small-run"
+    with (root / "small-run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "report" / "index.html").is_file():
+            finish(arguments(out))
+    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,21 +14,12 @@ from ialp_rllib.judge.distillation.preferences import table_hash
 from tests.small_run import arguments, finish, kill_when
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(arguments(out))
-    return out
-
-
 def results(out: Path) -> pd.DataFrame:
     return pq.read_table(out / "report" / "results.parquet").to_pandas().drop(columns="seconds")
 
 
 @pytest.mark.timeout(1800)  # four processes one after the other, each of which starts an engine
-def test_a_run_killed_in_distillation_and_in_adaptation_gives_equal_results(
-    uninterrupted: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_in_distillation_and_in_adaptation_gives_equal_results(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     steps = lambda: sorted((out / "distil").glob("part-*-*.parquet"))  # noqa: E731
     kill_when(arguments(out), lambda: len(steps()) >= 3)
@@ -48,30 +40,30 @@ def test_a_run_killed_in_distillation_and_in_adaptation_gives_equal_results(
     finish(arguments(out))
     assert (out / "prepare" / "manifest.json").stat().st_mtime_ns == prepared  # not run again
 
-    assert table_hash(out / "distil") == table_hash(uninterrupted / "distil")
-    pd.testing.assert_frame_equal(results(out), results(uninterrupted))
+    assert table_hash(out / "distil") == table_hash(small_run / "distil")
+    pd.testing.assert_frame_equal(results(out), results(small_run))
     for method in ("a2c", "aialp_ap"):
         left, right = (
             pq.read_table(root / "adapt" / method / "seed-0" / "curves.parquet").to_pandas()
-            for root in (out, uninterrupted)
+            for root in (out, small_run)
         )
         without_times = [c for c in left.columns if "seconds" not in c]
         pd.testing.assert_frame_equal(left[without_times], right[without_times])  # losses, alpha and returns
 
 
-def test_a_second_run_runs_no_stage(uninterrupted: Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")}
-    output = finish(arguments(uninterrupted))
+def test_a_second_run_runs_no_stage(small_run: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in small_run.rglob("manifest.json")}
+    output = finish(arguments(small_run))
     assert output.count("up to date") == 7
-    assert {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")} == before
+    assert {p: p.stat().st_mtime_ns for p in small_run.rglob("manifest.json")} == before
 
 
-def test_a_changed_setting_runs_only_what_depends_on_it(uninterrupted: Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("manifest.json")}
-    finish(arguments(uninterrupted, adapt__alpha__shape="cosine"))
+def test_a_changed_setting_runs_only_what_depends_on_it(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(small_run, out)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("manifest.json")}
+    finish(arguments(out, adapt__alpha__shape="cosine"))
     changed = {
-        str(p.relative_to(uninterrupted).parent)
-        for p in uninterrupted.rglob("manifest.json")
-        if p.stat().st_mtime_ns != before.get(p)
+        str(p.relative_to(out).parent) for p in out.rglob("manifest.json") if p.stat().st_mtime_ns != before.get(p)
     }
     assert changed == {".", "adapt", "adapt/aialp_ap/seed-0", "report"}

@@ -1,4 +1,4 @@
-"""Fixtures of the debugging tests: a normal run and a run with a debugger, with the same settings."""
+"""Fixtures of the debugging tests: a run with a debugger, with the settings of the small run that tests share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.debugging.session import SMALLER, Session, debug
-from tests.small_run import arguments, finish
+from tests.debugging.session import Session, debug
+from tests.small_run import arguments
 
 
 class Debugged(NamedTuple):
@@ -19,16 +19,8 @@ class Debugged(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def normal_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run without a debugger, with judge and training in separate processes."""
-    out = tmp_path_factory.mktemp("normal") / "run"
-    finish(arguments(out, **SMALLER))
-    return out
-
-
-@pytest.fixture(scope="session")
 def debugged_run(tmp_path_factory: pytest.TempPathFactory) -> Debugged:
-    """The same run in local mode, stopped six times by breakpoints, with a terminal."""
+    """A small run in local mode, stopped six times by breakpoints, with a terminal."""
     folder = tmp_path_factory.mktemp("debugged")
     out = folder / "run"
-    return Debugged(debug(folder, arguments(out, "--local-mode", **SMALLER), terminal=True), out)
+    return Debugged(debug(folder, arguments(out, "--local-mode"), terminal=True), out)

@@ -22,17 +22,6 @@ from tests.small_run import environment
 
 SECONDS = 1500  # time limit of a session, in case it hangs; a busy machine takes many times as long
 
-# Changes to the settings of the small run, which these tests run several times.
-SMALLER: dict[str, Any] = {
-    "users__sequence__epochs": 1,
-    "judge__audit_prompts": 32,
-    "judge__tune__interactions": 32,
-    "distil__steps": 3,
-    "pretrain__listwise__temperatures": [1.0],  # users act online only
-    "pretrain__updates": 40,
-    "adapt__env_steps": 2500,
-}
-
 # `breakpoint()` at the first call of a method, `pdb.set_trace()` at the second.
 DRIVER = '''
 """``ialp``, stopping at the first two calls of three methods after Ray has started (users are fitted before)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.debugging.session import SMALLER, check, debug
+from tests.debugging.session import check, debug
 from tests.small_run import arguments
 
 
@@ -17,5 +17,5 @@ def test_breakpoints_stop_with_every_engine_and_through_pipes(engine: str, termi
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
     out = tmp_path / "run"
-    args = arguments(out, "--local-mode", **{**SMALLER, "judge__engine": engine})
+    args = arguments(out, "--local-mode", judge__engine=engine)
     check(debug(tmp_path, args, terminal=terminal), out, engine)

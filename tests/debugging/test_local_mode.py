@@ -11,7 +11,7 @@ import pytest
 
 from ialp_rllib.judge.distillation.preferences import table_hash
 from tests.debugging.conftest import Debugged
-from tests.debugging.session import SMALLER, check, results, run_script
+from tests.debugging.session import check, results, run_script
 from tests.small_run import arguments
 
 FAILING = '''
@@ -47,21 +47,21 @@ def test_breakpoints_in_a_terminal(debugged_run: Debugged) -> None:
     check(debugged_run.session, debugged_run.out, "transformers")
 
 
-def test_a_run_in_local_mode_gives_the_same_results(normal_run: Path, debugged_run: Debugged) -> None:
-    assert table_hash(debugged_run.out / "distil") == table_hash(normal_run / "distil")
-    pd.testing.assert_frame_equal(results(debugged_run.out), results(normal_run))
+def test_a_run_in_local_mode_gives_the_same_results(small_run: Path, debugged_run: Debugged) -> None:
+    assert table_hash(debugged_run.out / "distil") == table_hash(small_run / "distil")
+    pd.testing.assert_frame_equal(results(debugged_run.out), results(small_run))
 
 
 @pytest.mark.parametrize(
     "part", ["environment", *(pytest.param(p, marks=pytest.mark.slow) for p in ("learner", "judge"))]
 )
-def test_an_error_ends_the_run_at_once_with_its_own_traceback(part: str, normal_run: Path, tmp_path: Path) -> None:
+def test_an_error_ends_the_run_at_once_with_its_own_traceback(part: str, small_run: Path, tmp_path: Path) -> None:
     stage, module, cls, method, calls = BREAKS[part]
     out = tmp_path / "run"
-    shutil.copytree(normal_run, out)
+    shutil.copytree(small_run, out)
     shutil.rmtree(out / stage)
     script = FAILING.format(module=module, cls=cls, method=method, calls=calls)
-    process = run_script(tmp_path, script, arguments(out, "--local-mode", verb=stage, **SMALLER))
+    process = run_script(tmp_path, script, arguments(out, "--local-mode", verb=stage))
     assert process.returncode == 70, process.stdout[-5000:]
     # Where RLlib takes the error for a runner that does not respond, it waits, and ends in another error.
     raised = re.findall(r"^\w[\w.]*(?:Error|Exception)\b.*", process.stdout, re.MULTILINE)

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from ialp_rllib.judge.distillation.preferences import table_hash
 from tests.conftest import REPOSITORY
-from tests.debugging.session import SMALLER, check, debug, results
+from tests.debugging.session import check, debug, results
 from tests.small_run import arguments, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first test downloads and runs the pipeline twice
@@ -80,25 +80,25 @@ def run(python: str, args: list[str]) -> str:
 
 
 def test_local_mode_runs_in_process_says_so_and_gives_the_same_results(
-    newest: str, normal_run: Path, tmp_path: Path
+    newest: str, small_run: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    output = " ".join(run(newest, arguments(out, "--local-mode", **SMALLER)).split())  # without line breaks
+    output = " ".join(run(newest, arguments(out, "--local-mode")).split())  # without line breaks
     assert "has no local mode" in output and "running in this process without Ray actors or tasks" in output
     assert (out / "report" / "index.html").is_file()
-    assert table_hash(out / "distil") == table_hash(normal_run / "distil")
-    pd.testing.assert_frame_equal(results(out), results(normal_run))
+    assert table_hash(out / "distil") == table_hash(small_run / "distil")
+    pd.testing.assert_frame_equal(results(out), results(small_run))
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_breakpoints_stop_without_local_mode(newest: str, terminal: bool, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    args = arguments(out, "--local-mode", **SMALLER)
+    args = arguments(out, "--local-mode")
     check(debug(tmp_path, args, terminal=terminal, python=newest), out, "transformers")
 
 
-def test_a_normal_run_gives_the_same_results(newest: str, normal_run: Path, tmp_path: Path) -> None:
+def test_a_small_run_gives_the_same_results(newest: str, small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(newest, arguments(out, **SMALLER))
-    assert table_hash(out / "distil") == table_hash(normal_run / "distil")
-    pd.testing.assert_frame_equal(results(out), results(normal_run))
+    run(newest, arguments(out))
+    assert table_hash(out / "distil") == table_hash(small_run / "distil")
+    pd.testing.assert_frame_equal(results(out), results(small_run))

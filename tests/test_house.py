@@ -28,6 +28,7 @@ ROOMS = [
     "users",
     "judge",
     "agent",
+    "ope",
     "stages",
     "serving",
     "report",
@@ -54,6 +55,7 @@ WITHOUT = {
     "judge.audit": {"ray", "duckdb"},
     "judge.distillation": {"ray", "duckdb"},
     "agent.policy": {"ray", "duckdb", "transformers"},
+    "ope": {"ray", "duckdb", "transformers"},
     "serving.artifact": {"ray", "duckdb", "transformers", "fastapi"},
 }
 

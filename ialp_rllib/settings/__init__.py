@@ -38,6 +38,7 @@ from ialp_rllib.settings.judge_model import (
     parse_judge_model,
 )
 from ialp_rllib.settings.offline import NeighbourSettings, OfflineSettings
+from ialp_rllib.settings.ope import FQESettings, GateSettings, OPESettings
 from ialp_rllib.settings.paper import Departure, departures
 from ialp_rllib.settings.pretraining import ListwiseSettings, PretrainSettings
 from ialp_rllib.settings.scenario import SCENARIOS, EvaluateSettings, RuntimeSettings, Settings, load
@@ -81,7 +82,9 @@ __all__ = [
     "DistilSettings",
     "DriftSettings",
     "EvaluateSettings",
+    "FQESettings",
     "FilterSettings",
+    "GateSettings",
     "ImitationSettings",
     "InteractionsFile",
     "ItemsFile",
@@ -90,6 +93,7 @@ __all__ = [
     "LikelihoodSettings",
     "ListwiseSettings",
     "NeighbourSettings",
+    "OPESettings",
     "OfflineSettings",
     "OracleSettings",
     "PGSettings",

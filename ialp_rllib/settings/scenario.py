@@ -19,6 +19,7 @@ from ialp_rllib.settings.base import from_dict, group, read_yaml, setting, to_di
 from ialp_rllib.settings.catalogue import CatalogueSettings
 from ialp_rllib.settings.imitation import JointSettings, WarmSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
+from ialp_rllib.settings.ope import OPESettings
 from ialp_rllib.settings.paper import OURS, PAPER_PRESET, paper_values
 from ialp_rllib.settings.pretraining import PretrainSettings
 from ialp_rllib.settings.strict_yaml import dropped, parse_yaml
@@ -106,6 +107,7 @@ class Settings:
     joint: JointSettings = group(JointSettings)
     adapt: AdaptSettings = group(AdaptSettings)
     evaluate: EvaluateSettings = group(EvaluateSettings)
+    ope: OPESettings = group(OPESettings)
     runtime: RuntimeSettings = group(RuntimeSettings)
 
     @property

@@ -40,6 +40,8 @@ NOTHING_AGAIN = {
     # whether to go on, not with what
     "judge.allow_chance",
     "judge.tune.max_skipped",
+    # what policies are judged by afterwards, from a log
+    *(info.name for info in describe() if info.name.startswith("ope.")),
 }
 METHODS = (
     *("random", "popularity", "best_list", "warm", "model_greedy", "dqn", "pg", "a2c", "ialp", "llm_online"),

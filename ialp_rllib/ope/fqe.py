@@ -1,0 +1,265 @@
+r"""Fitted Q evaluation: the critic of a target policy, learnt from logged sessions, cross-fitted by user.
+
+The critic is the house's: states of the encoder, a head over item embeddings, a state value. It begins with encoder and
+item embeddings of the policy under evaluation, if it has networks; the encoder learns on, the embeddings of the head
+stay. Since the head is linear in them,
+
+.. math:: \mathrm{E}_{a \sim \pi} Q(s, a) = h(s) \cdot \textstyle\sum_a \pi(a|s)\,e_a + V(s)
+
+needs one pass of the policy over all items for each logged state (:func:`.targets.probabilities_and_means`, in blocks),
+and no further one in training: the cost of a fit does not depend on the size of the catalogue. One more feature of each
+item is its mean logged reward among the users that a fold learns from, shrunk to the mean of all.
+
+Targets are Retrace(lambda) (Munos et al. 2016), recomputed before each pass over the log: with a policy near to the
+logging one they are returns of whole sessions, which need few passes; with another one single steps. A time limit ends
+a session, as in the returns that are estimated. The values of a session are those of the fold that has not learnt from
+its user; a fit ends when the error of held-out users among the others no longer falls.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ialp_rllib.agent.policy.networks import Encoder
+from ialp_rllib.ope.sessions import Sessions
+from ialp_rllib.ope.targets import Target
+from ialp_rllib.settings import FQESettings
+
+log = logging.getLogger(__name__)
+Floats = NDArray[np.float64]
+_BLOCK = 4096  # states that are encoded together
+_HELD_OUT = 10  # one of so many users, to stop by
+_SHRINK = 10.0  # decisions with the mean reward that each item's own are averaged with
+_CLIP = 10.0  # of the gradient's norm
+
+
+class Values(nn.Module):
+    """Encoder and critic whose values are linear in features of items.
+
+    Args:
+        encoder: of the states.
+        dim: width of the hidden layers.
+        features: D.
+    """
+
+    def __init__(self, encoder: Encoder, dim: int, features: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Sequential(nn.Linear(encoder.width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, features))
+        self.state = nn.Sequential(nn.Linear(encoder.width, dim), nn.ReLU(), nn.Linear(dim, 1))
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, 1 + L)`` observations -> weights of the features, ``(B, D)``, and values of the states, ``(B,)``."""
+        state = self.encoder(observation, self.encoder.items())
+        return self.head(state), self.state(state)[:, 0]
+
+    @torch.no_grad()
+    def of(self, observation: Tensor, served: Tensor, means: Tensor) -> tuple[Floats, Floats]:
+        """Q of the served items and V of the policy, by their features, ``(M,)`` each, in blocks."""
+        q, v = [], []
+        for rows in torch.split(torch.arange(len(observation)), _BLOCK):
+            head, state = self(observation[rows])
+            q.append(torch.linalg.vecdot(head, served[rows]) + state)
+            v.append(torch.linalg.vecdot(head, means[rows]) + state)
+        return torch.cat(q).double().numpy(), torch.cat(v).double().numpy()
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a fit needs of the N logged decisions, in the order of the sessions.
+
+    Attributes:
+        observation: ``(N, 1 + L) int64``.
+        served: ``(N, D)`` features of the served items.
+        means: ``(N, D)`` mean features under the target.
+        ratio: ``(N,)``, target over logged probability.
+    """
+
+    observation: Tensor
+    served: Tensor
+    means: Tensor
+    ratio: Floats
+
+
+def folds(user: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Fold of each session, ``(S,)``: users at random, sessions of a user together."""
+    users = int(user.max(initial=-1)) + 1
+    order = np.random.default_rng([seed, 5]).permutation(users)
+    fold: NDArray[np.int64] = (order % min(count, max(users, 2)))[user]
+    return fold
+
+
+def item_features(target: Target, seed: int) -> Tensor:
+    """Embeddings of the items that values are linear in, ``(I, d) float32``.
+
+    Those of the policy's networks, scaled to a mean square of 1; of a policy without networks random ones.
+    """
+    network = target.network
+    if target.encoder is None:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(network.n_items, network.dim, generator=generator)
+    with torch.no_grad():
+        items = target.encoder.encoder.items()[:-1]
+    return items / items.square().mean().sqrt().clamp(min=1e-6)
+
+
+def mean_rewards(sessions: Sessions, action: Tensor, n_items: int, fold: NDArray[np.int64]) -> Tensor:
+    """Shrunk mean reward of each item without the sessions of each fold, standardised, ``(I, folds) float32``."""
+    reward = (sessions.reward - sessions.reward.mean()) / max(float(sessions.reward.std()), 1e-9)
+    rows = fold[sessions.session]
+    columns = []
+    for number in range(int(fold.max()) + 1):
+        kept = (rows != number) & (action.numpy() < n_items)
+        total = np.bincount(action.numpy()[kept], reward[kept], n_items)
+        columns.append(total / (np.bincount(action.numpy()[kept], minlength=n_items) + _SHRINK))
+    return torch.from_numpy(np.stack(columns, 1)).float()
+
+
+def fit_values(
+    sessions: Sessions, decisions: Decisions, target: Target, fold: NDArray[np.int64], settings: FQESettings, seed: int
+) -> tuple[Floats, Floats]:
+    """Q of the served items and V of the target, by critics that have not learnt from the session's user.
+
+    Args:
+        decisions: features hold the embeddings, then one mean reward for each fold.
+        fold: ``(S,)``.
+        seed: random seed of weights and batches.
+
+    Returns:
+        ``(N,)`` each.
+    """
+    q, v = np.zeros(len(decisions.ratio)), np.zeros(len(decisions.ratio))
+    row_fold, count = fold[sessions.session], int(fold.max()) + 1
+    plain = decisions.served.shape[1] - count
+    for number in range(count):
+        columns = [*range(plain), plain + number]
+        part = Decisions(
+            decisions.observation, decisions.served[:, columns], decisions.means[:, columns], decisions.ratio
+        )
+        fit = _Fit(sessions, part, target, settings, seed + number)
+        fit.run(np.flatnonzero(fold != number))
+        rows = np.flatnonzero(row_fold == number)
+        q[rows], v[rows] = fit.values(rows)
+        log.info("fitted Q evaluation, fold %d of %d: %d updates", number + 1, count, fit.updates)
+    return q, v
+
+
+class _Fit:
+    """One critic, of some of the sessions."""
+
+    def __init__(
+        self, sessions: Sessions, decisions: Decisions, target: Target, settings: FQESettings, seed: int
+    ) -> None:
+        self._sessions, self._decisions, self._settings = sessions, decisions, settings
+        self._rng, self.updates = np.random.default_rng([seed, 6]), 0
+        network = target.network
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = copy.deepcopy(target.encoder.encoder) if target.encoder is not None else Encoder(network)
+            self._net = Values(encoder, network.dim, decisions.served.shape[1])
+        self._net.train().requires_grad_(True)
+        self._scale, self._shift = 1.0, 0.0
+
+    def run(self, chosen: NDArray[np.int64]) -> None:
+        """Fit to the sessions ``chosen``, some of whose users are held out to stop by."""
+        user = self._sessions.user[chosen]
+        held = np.isin(user, self._rng.permutation(np.unique(user))[::_HELD_OUT])
+        learns, stops = (self._rows(chosen[kept]) for kept in (~held, held))
+        rest = _to_go(self._sessions)[learns]
+        self._shift, self._scale = float(rest.mean()), max(float(rest.std()), 1e-6)
+        optimizer = torch.optim.Adam(self._net.parameters(), lr=self._settings.lr, fused=True)
+        best, kept, worse = np.inf, copy.deepcopy(self._net.state_dict()), 0
+        goal, error = self._goals(np.concatenate([learns, stops]), len(learns))
+        for _ in range(self._settings.epochs):
+            self._epoch(learns, torch.from_numpy(goal[: len(learns)]).float(), optimizer)
+            goal, error = self._goals(np.concatenate([learns, stops]), len(learns))
+            if error < best:
+                best, kept, worse = error, copy.deepcopy(self._net.state_dict()), 0
+            else:
+                worse += 1
+            if worse >= self._settings.patience or self.updates >= self._settings.updates:
+                break
+        self._net.load_state_dict(kept)
+
+    def _rows(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of some sessions, session by session."""
+        lengths = self._sessions.lengths[chosen]
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        rows: NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(self._sessions.first[chosen] - starts, lengths)
+        return rows
+
+    def _goals(self, rows: NDArray[np.int64], learnt: int) -> tuple[Floats, float]:
+        """Targets of ``rows``, in units of the fit, and the mean squared error of those after the first ``learnt``."""
+        q, v = self.values(rows)
+        last = np.append(self._sessions.session[rows][1:] != self._sessions.session[rows][:-1], True)
+        goal = retrace(self._sessions.reward[rows], q, v, self._decisions.ratio[rows], last, self._settings.trace)
+        error = float(np.square(goal - q)[learnt:].mean()) if learnt < len(rows) else 0.0
+        return (goal - self._shift) / self._scale, error
+
+    def _epoch(self, rows: NDArray[np.int64], goal: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """One pass over ``rows``, in random order."""
+        parts = -(-len(rows) // self._settings.batch)
+        for batch in np.array_split(self._rng.permutation(len(rows)), parts):
+            if self.updates >= self._settings.updates:
+                return
+            head, state = self._net(self._decisions.observation[rows[batch]])
+            q = torch.linalg.vecdot(head, self._decisions.served[rows[batch]]) + state
+            loss = (q - goal[batch]).square().mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self._net.parameters(), _CLIP)
+            optimizer.step()
+            self.updates += 1
+
+    def values(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Q of the served items and V of the target at ``rows``, in units of the reward."""
+        data = self._decisions
+        q, v = self._net.of(data.observation[rows], data.served[rows], data.means[rows])
+        return self._shift + self._scale * q, self._shift + self._scale * v
+
+
+def _to_go(sessions: Sessions) -> Floats:
+    """Rewards of the rest of each session, ``(N,)``."""
+    total = np.cumsum(sessions.reward)
+    before = total - sessions.reward
+    end = np.repeat(total[sessions.first[1:] - 1], sessions.lengths)
+    rest: Floats = end - before
+    return rest
+
+
+def retrace(
+    reward: Floats, q: Floats, v: Floats, ratio: Floats, last: NDArray[np.bool_] | Sequence[bool], trace: float
+) -> Floats:
+    r"""Retrace(lambda) targets of sessions one after the other, undiscounted, ``(M,)``.
+
+    .. math:: y_t = r_t + V(s_{t+1}) + c_{t+1} (y_{t+1} - Q(s_{t+1}, a_{t+1})), \qquad c_t = \lambda \min(1, w_t)
+
+    Args:
+        reward, q, v, ratio: ``(M,)`` of the decisions.
+        last: ``(M,) bool``, the last decision of a session.
+        trace: lambda.
+    """
+    number = np.cumsum(np.append(0, np.asarray(last)[:-1])).astype(np.int64)
+    starts = np.flatnonzero(np.append(True, np.asarray(last)[:-1]))
+    position = np.arange(len(reward)) - starts[number]
+    shape = int(number[-1]) + 1, int(position.max()) + 2
+
+    def square(values: Floats) -> Floats:
+        result = np.zeros(shape)
+        result[number, position] = values
+        return result
+
+    rewards, qs, vs, cut = square(reward), square(q), square(v), square(trace * np.minimum(1.0, ratio))
+    goal = np.zeros(shape)
+    for step in reversed(range(shape[1] - 1)):
+        goal[:, step] = rewards[:, step] + vs[:, step + 1] + cut[:, step + 1] * (goal[:, step + 1] - qs[:, step + 1])
+    result: Floats = goal[number, position]
+    return result

@@ -1,0 +1,133 @@
+"""What a policy must tell to be evaluated, and saved policies that do.
+
+Everything that is evaluated is a mixture of components: over decisions (Eq. 14), where the mixture itself is the one
+component, or over sessions (``adapt.alpha.by: session``), where one component is drawn for a whole session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ialp_rllib.agent.policy.acting import Mixture
+from ialp_rllib.agent.policy.networks import NetworkConfig, Policy, masked_items
+from ialp_rllib.agent.policy.saved import load_policy
+
+_ENTRIES = 1 << 22  # probabilities of a block of decisions: 16 MB, whatever the size of the catalogue
+
+
+class Component(Protocol):
+    """A policy that draws each decision by itself."""
+
+    def probabilities(self, observation: Tensor) -> Tensor:
+        """Probability of each item, ``(B, 1 + L) int64`` -> ``(B, I) float32``, 0 where an item is masked.
+
+        Observations: :mod:`ialp_rllib.agent.policy.networks`. It is called with blocks of rows, so that B x I numbers
+        fit into memory.
+        """
+
+
+@dataclass(frozen=True)
+class Target:
+    """A policy that is evaluated.
+
+    Attributes:
+        name: for messages and pages.
+        network: of its observations; of a policy without networks only their sizes matter.
+        item_ids: ``(I,)`` ids of its items.
+        user_ids: ``(U,)`` ids of its users, where its state knows them by attributes.
+        components: weights, which sum to 1, and policies; several: one is drawn per session.
+        encoder: a network whose states and item embeddings a critic may start from; None: there is none.
+    """
+
+    name: str
+    network: NetworkConfig
+    item_ids: NDArray[np.object_]
+    user_ids: NDArray[np.object_]
+    components: Sequence[tuple[float, Component]]
+    encoder: Policy | None = None
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A module of :mod:`ialp_rllib.agent.policy.acting` as a component."""
+
+    module: Callable[[Tensor], tuple[Tensor, Tensor]]
+    network: NetworkConfig
+
+    @torch.no_grad()
+    def probabilities(self, observation: Tensor) -> Tensor:
+        """See :class:`Component`."""
+        probs = self.module(observation)[1]
+        masked = masked_items(observation, self.network.mask_recent, self.network.n_items)
+        return probs.scatter(1, masked, 0.0)[:, :-1]
+
+
+@dataclass(frozen=True)
+class Softmaxed:
+    """An actor alone as a component: of a mixture theta, or beta."""
+
+    policy: Policy
+
+    @torch.no_grad()
+    def probabilities(self, observation: Tensor) -> Tensor:
+        """See :class:`Component`."""
+        return torch.softmax(self.policy(observation), -1)[:, :-1]
+
+
+def saved_target(folder: Path, by: str = "step") -> tuple[Target, Target | None]:
+    """The policy in ``folder`` (:mod:`ialp_rllib.agent.policy.saved`), and of a mixture its learning part alone.
+
+    Args:
+        by: how a mixture draws: ``step``, anew for each decision, or ``session``.
+
+    Raises:
+        InputError: no such folder, or the policy cannot be read.
+    """
+    saved = load_policy(folder)
+    acting, network, items, users = saved.acting, saved.network, saved.item_ids, saved.user_ids
+    own = getattr(acting, "policy", None)
+    encoder = own if isinstance(own, Policy) else None
+    whole: Component = Acting(acting, network)
+    if not isinstance(acting, Mixture):
+        return Target(str(folder), network, items, users, [(1.0, whole)], encoder), None
+    weight, beta = float(acting.alpha), Softmaxed(acting.policy)
+    parts: list[tuple[float, Component]] = [(1.0, whole)]
+    if by == "session" and 0 < weight < 1:
+        parts = [(1 - weight, Softmaxed(acting.theta)), (weight, beta)]
+    alone = Target(f"{folder}, its learning part alone", network, items, users, [(1.0, beta)], encoder)
+    return Target(str(folder), network, items, users, parts, encoder), alone if weight < 1 else None
+
+
+@torch.no_grad()
+def probabilities_and_means(
+    component: Component, observation: Tensor, action: Tensor, features: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Probabilities of the logged items, and what features of items are on average, in blocks of decisions.
+
+    Args:
+        observation: ``(N, 1 + L) int64``.
+        action: ``(N,) int64``; I: an item that the policy does not know, of probability 0.
+        features: ``(I, D) float32``.
+
+    Returns:
+        ``(N,) float64``, and ``(N, D) float32``: :math:`\\sum_a \\pi(a|s) f(a)`.
+    """
+    n_items = len(features)
+    probability, means = torch.zeros(len(action), dtype=torch.float64), torch.empty(len(action), features.shape[1])
+    size = max(1, _ENTRIES // n_items)
+    for start in range(0, len(action), size):
+        rows = slice(start, start + size)
+        probs = component.probabilities(observation[rows])
+        torch.mm(probs, features, out=means[rows])
+        known = action[rows].clamp(max=n_items - 1)[:, None]
+        found = probs.gather(1, known)[:, 0].double()
+        probability[rows] = torch.where(action[rows] < n_items, found, torch.zeros_like(found))
+    return probability, means

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ialp_rllib.settings import TuneSettings
+from ialp_rllib.judge.tuning.lesson import Loop
 from ialp_rllib.storage import SealedFile
 
 
@@ -21,12 +21,13 @@ class Curves:
     """Learning curves of a tuning run.
 
     Attributes:
-        loss: mean cross-entropy (nats) of the tokens that each update predicts, before it.
-        accuracy: fraction of these tokens that are the most probable ones of the whole vocabulary.
+        loss: mean loss (nats) of the terms of each update, before it.
+        accuracy: fraction of these terms that are answered right: tokens that are the most probable ones of the whole
+            vocabulary, or comparisons of a chosen item with another one.
         held_out_loss: the same loss of what is held out, after each epoch.
         attempted: number of updates so far, skipped ones included.
         skipped_updates: the updates, counted from 1, at which loss or gradient was not finite.
-        micro_batch: prompts per forward pass: ``judge.tune.batch``, or fewer once memory ran out; 0: none yet.
+        micro_batch: rows per forward pass: ``batch``, or fewer once memory ran out; 0: none yet.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -45,9 +46,9 @@ class Curves:
         """The first epoch with the lowest held-out loss, counted from 1."""
         return int(np.argmin(self.held_out_loss)) + 1
 
-    def should_stop(self, tune: TuneSettings) -> bool:
+    def should_stop(self, loop: Loop) -> bool:
         """Whether the held-out loss has not improved for ``early_stopping`` epochs."""
-        patience, epochs = tune.early_stopping, len(self.held_out_loss)
+        patience, epochs = loop.early_stopping, len(self.held_out_loss)
         return patience > 0 and epochs > 0 and epochs - self.best_epoch() >= patience
 
 

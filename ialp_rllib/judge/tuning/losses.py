@@ -9,6 +9,7 @@ import torch
 
 from ialp_rllib.judge.engines.tokens import PromptTokenizer, accepted_inputs
 from ialp_rllib.judge.tuning.data import LabelledPrompts, Lessons
+from ialp_rllib.judge.tuning.lesson import mean_of
 from ialp_rllib.judge.tuning.sequences import Sequences
 
 _LOGITS = 1 << 28  # numbers of one forward pass: 1 GiB, of a sequence at every position
@@ -66,12 +67,28 @@ def _items(
     return logits[predicted].float(), inputs["input_ids"][:, 1:][predicted]
 
 
-@torch.no_grad()
+class PromptLesson:
+    """Labelled prompts or lists of items, with their cross-entropy over the whole vocabulary: see :class:`.Lesson`."""
+
+    def __init__(self, model: Any, tokenizer: PromptTokenizer, lessons: Lessons) -> None:
+        self._model, self._tokenizer, self._lessons = model, tokenizer, lessons
+
+    def __len__(self) -> int:
+        return len(self._lessons.ids)
+
+    def terms(self, rows: np.ndarray) -> int:
+        """Number of tokens that are to be predicted."""
+        return terms(self._lessons, rows)
+
+    def parts(self, rows: np.ndarray, batch: int) -> list[np.ndarray]:
+        """As :func:`parts`."""
+        return parts(self._model, self._lessons, rows, batch)
+
+    def summed_loss(self, rows: np.ndarray) -> tuple[torch.Tensor, float]:
+        """As :func:`summed_loss`."""
+        return summed_loss(self._model, self._tokenizer, self._lessons, rows)
+
+
 def mean_loss(model: Any, tokenizer: PromptTokenizer, lessons: Lessons, batch: int) -> float:
     """Mean cross-entropy (nats) per token that is to be predicted, without dropout."""
-    model.eval()
-    everything = np.arange(len(lessons.ids))
-    total = sum(
-        summed_loss(model, tokenizer, lessons, part)[0].item() for part in parts(model, lessons, everything, batch)
-    )
-    return total / terms(lessons, everything)
+    return mean_of(model, PromptLesson(model, tokenizer, lessons), batch)

@@ -22,9 +22,10 @@ from ialp_rllib.judge.engines.models import load_model, model_fingerprint, resol
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.checkpoint import Checkpoint
-from ialp_rllib.judge.tuning.data import tuning_data
+from ialp_rllib.judge.tuning.data import TuningData, tuning_data
 from ialp_rllib.judge.tuning.fit import fit
-from ialp_rllib.judge.tuning.losses import terms
+from ialp_rllib.judge.tuning.lesson import Course
+from ialp_rllib.judge.tuning.losses import PromptLesson, terms
 from ialp_rllib.judge.tuning.updates import free_memory, is_out_of_memory
 from ialp_rllib.settings import JudgeSettings, fingerprint
 
@@ -80,7 +81,7 @@ def tune_judge(
         torch.manual_seed(judge.seed)  # initialisation of the adapter, and dropout
         try:
             lora = model_with_adapter(model, judge)
-            curves, kept = fit(lora, tokenizer, data, judge, checkpoint, progress)
+            curves, kept = fit(lora, _course(lora, tokenizer, data), judge.tune, judge.seed, checkpoint, progress)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -108,6 +109,14 @@ def tune_judge(
         "trainable": trainable,
         "parameters": parameters,
     }
+
+
+def _course(model: Any, tokenizer: PromptTokenizer, data: TuningData) -> Course:
+    """The cross-entropy is over the whole vocabulary: of the label at the prompts' last position, so that the model
+    also learns the answer format, for engines that cannot constrain decoding; or of the tokens of a list's items.
+    """
+    held_out = PromptLesson(model, tokenizer, data.held_out) if data.held_out.ids else None
+    return Course(lambda epoch: PromptLesson(model, tokenizer, data.of_pass(epoch)), held_out, easier=len(data.easier))
 
 
 def model_with_adapter(model: str, judge: JudgeSettings) -> Any:
@@ -141,7 +150,7 @@ def model_with_adapter(model: str, judge: JudgeSettings) -> Any:
         r=tune.rank,
         lora_alpha=tune.lora_alpha,  # type: ignore[arg-type]  # fractions work as well
         lora_dropout=tune.dropout,
-        target_modules=_targets(base, tune.targets),
+        target_modules=adapter_targets(base, tune.targets),
     )
     try:
         return get_peft_model(base, config, autocast_adapter_dtype=True)
@@ -154,8 +163,15 @@ def model_with_adapter(model: str, judge: JudgeSettings) -> Any:
         ) from error
 
 
-def _targets(model: Any, targets: tuple[str, ...]) -> str | list[str]:
-    """``judge.tune.targets`` for peft: suffixes of names of linear layers, each of which must match a layer."""
+def adapter_targets(model: Any, targets: tuple[str, ...], where: str = "judge.tune.targets") -> str | list[str]:
+    """Suffixes of names of linear layers for peft, each of which must match a layer.
+
+    Args:
+        where: the setting that holds ``targets``, for messages.
+
+    Raises:
+        InputError: one matches no layer, or there is none.
+    """
     from transformers.pytorch_utils import Conv1D
 
     if targets == ("all-linear",):
@@ -169,11 +185,11 @@ def _targets(model: Any, targets: tuple[str, ...]) -> str | list[str]:
     ]
     known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in layers))
     if not targets:
-        raise InputError("judge.tune.targets", "is empty", f"all-linear, or some of {known}")
+        raise InputError(where, "is empty", f"all-linear, or some of {known}")
     for target in targets:
         if not any(f".{name}".endswith(f".{target}") for name in layers):
             problem = f"the model has no linear layer whose name ends in {target!r}"
-            raise InputError("judge.tune.targets", problem, f"all-linear, or some of {known}")
+            raise InputError(where, problem, f"all-linear, or some of {known}")
     return list(targets)
 
 

@@ -12,11 +12,8 @@ import numpy as np
 import torch
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.tuning.checkpoint import Curves
-from ialp_rllib.judge.tuning.data import Lessons
-from ialp_rllib.judge.tuning.losses import mean_loss, parts, summed_loss, terms
-from ialp_rllib.settings import TuneSettings
+from ialp_rllib.judge.tuning.lesson import Lesson, Loop, mean_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -28,12 +25,12 @@ class Updates:
 
     An update whose loss or gradient is not finite is skipped. The step before it led there, so it is undone as well,
     and the learning rate is halved: :attr:`.Curves.learning_rate_factor`. Where memory runs out, the forward passes are
-    halved and the update is repeated; it still averages over all of its prompts.
+    halved and the update is repeated; it still averages over all of its rows.
 
     Args:
-        model: a causal language model.
-        tokenizer: its tokenizer.
-        tune: ``learning_rate`` and ``max_skipped`` are used.
+        model: what is trained; it is put into training and evaluation mode.
+        loop: ``learning_rate`` and ``max_skipped`` are used.
+        settings: name of the group of settings, for messages.
         weights: name -> trainable parameter.
         optimiser: of these.
         curves: what happens is recorded there.
@@ -46,48 +43,48 @@ class Updates:
     def __init__(
         self,
         model: Any,
-        tokenizer: PromptTokenizer,
-        tune: TuneSettings,
+        loop: Loop,
+        settings: str,
         weights: dict[str, torch.Tensor],
         optimiser: torch.optim.Optimizer,
         curves: Curves,
         previous: dict[str, torch.Tensor],
     ) -> None:
-        self._model, self._tokenizer, self._tune = model, tokenizer, tune
+        self._model, self._loop, self._settings = model, loop, settings
         self._weights, self._optimiser, self._curves = weights, optimiser, curves
         self.previous = previous
 
-    def update(self, lessons: Lessons, rows: np.ndarray, warmup: float) -> None:
+    def update(self, lesson: Lesson, rows: np.ndarray, warmup: float) -> None:
         """One update with these rows, recorded in the curves.
 
         Args:
-            lessons: what is learned.
-            rows: indices of the update's prompts or sequences.
+            lesson: what is learned.
+            rows: indices of the update's rows.
             warmup: factor of the learning rate.
 
         Raises:
             InputError: too many updates were skipped.
         """
-        loss, accuracy, norm = self._in_memory(lambda batch: self._gradient(lessons, rows, batch))
+        loss, accuracy, norm = self._in_memory(lambda batch: self._gradient(lesson, rows, batch))
         self._curves.attempted += 1
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._skip(f"loss {loss:g}, gradient norm {norm:g}")
             return
-        rate = self._tune.learning_rate * self._curves.learning_rate_factor * warmup
+        rate = self._loop.learning_rate * self._curves.learning_rate_factor * warmup
         self._optimiser.param_groups[0]["lr"] = rate
         self.previous = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._optimiser.step()
         self._curves.loss.append(loss)
         self._curves.accuracy.append(accuracy)
 
-    def held_out_loss(self, lessons: Lessons) -> float:
+    def held_out_loss(self, lesson: Lesson) -> float:
         """The loss of what is held out. Where it is not finite, the last step is undone and it is repeated.
 
         Raises:
             InputError: it is not finite without the last step, either, or too many updates were skipped.
         """
         for _ in range(2):
-            loss = self._in_memory(lambda batch: mean_loss(self._model, self._tokenizer, lessons, batch))
+            loss = self._in_memory(lambda batch: mean_of(self._model, lesson, batch))
             if math.isfinite(loss):
                 return loss
             self._skip(f"held-out loss {loss:g}")
@@ -98,17 +95,17 @@ class Updates:
         if not self._curves.loss:
             raise self._diverged("loss or gradient of every update was not finite")
 
-    def _gradient(self, lessons: Lessons, rows: np.ndarray, batch: int) -> tuple[float, float, float]:
-        """Compute the clipped gradient in forward passes of up to ``batch`` prompts or sequences.
+    def _gradient(self, lesson: Lesson, rows: np.ndarray, batch: int) -> tuple[float, float, float]:
+        """Compute the clipped gradient in forward passes of up to ``batch`` rows.
 
         Returns:
-            Mean loss and accuracy per predicted token, and the norm of the gradient before it was clipped.
+            Mean loss and accuracy per term, and the norm of the gradient before it was clipped.
         """
         self._model.train()
         self._optimiser.zero_grad()
-        loss, correct, count = 0.0, 0, terms(lessons, rows)
-        for part in parts(self._model, lessons, rows, batch):
-            part_loss, part_correct = summed_loss(self._model, self._tokenizer, lessons, part)
+        loss, correct, count = 0.0, 0.0, lesson.terms(rows)
+        for part in lesson.parts(rows, batch):
+            part_loss, part_correct = lesson.summed_loss(part)
             (part_loss / count).backward()
             loss += part_loss.item() / count
             correct += part_correct
@@ -123,13 +120,13 @@ class Updates:
         self._optimiser.zero_grad()
         self._curves.skipped_updates.append(self._curves.attempted)
         skipped, at = len(self._curves.skipped_updates), self._curves.attempted
-        if skipped > self._tune.max_skipped:
+        if skipped > self._loop.max_skipped:
             raise self._diverged(f"{what} at update {at}, after {skipped - 1} skipped updates")
         log.warning("update %d is skipped (%s); the learning rate is halved, to 1/%d", at, what, 2**skipped)
 
     def _diverged(self, what: str) -> InputError:
         expected = "a smaller learning rate, or judge.dtype other than float16"
-        return InputError("judge.tune.learning_rate", f"the tuning has diverged: {what}", expected)
+        return InputError(f"{self._settings}.learning_rate", f"the tuning has diverged: {what}", expected)
 
     def _in_memory(self, work: Callable[[int], T]) -> T:
         """``work(batch)``, repeated with half the batch whenever memory runs out.
@@ -148,7 +145,7 @@ class Updates:
             free_memory()
             _set_random_state(state)
             self._curves.micro_batch = -(-batch // 2)
-            log.warning("out of memory: %d instead of %d prompts per forward pass", self._curves.micro_batch, batch)
+            log.warning("out of memory: %d instead of %d examples per forward pass", self._curves.micro_batch, batch)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -39,9 +39,21 @@ ROOMS = [
 # The same within the rooms that are large enough to have rooms of their own; "" is the files beside them.
 INNER = {
     "catalogue": ["", "tables", "sources", "guess", "download"],
-    "judge": ["prompt", "engines", "forms", "", "audit", "distillation", "oracle", "tuning", "tiny", "controls"],
+    "judge": [
+        "prompt",
+        "engines",
+        "forms",
+        "",
+        "audit",
+        "distillation",
+        "oracle",
+        "tuning",
+        "tiny",
+        "controls",
+        "environment",
+    ],
     "agent": ["policy", "envs", "rllib", ""],
-    "report": ["kit", "audit", "run"],
+    "report": ["kit", "audit", "run", "lea"],
 }
 # Rooms that may not load these libraries, not even through what they import.
 WITHOUT = {
@@ -54,6 +66,7 @@ WITHOUT = {
     "judge.tuning": {"ray", "duckdb"},
     "judge.audit": {"ray", "duckdb"},
     "judge.distillation": {"ray", "duckdb"},
+    "judge.environment": {"ray", "duckdb"},
     "agent.policy": {"ray", "duckdb", "transformers"},
     "ope": {"ray", "duckdb", "transformers"},
     "serving.artifact": {"ray", "duckdb", "transformers", "fastapi"},

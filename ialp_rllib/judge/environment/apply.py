@@ -1,0 +1,154 @@
+"""What the environment says about sequences: states, rewards of what was chosen, and augmented actions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ialp_rllib.judge.environment.losses import centred_reward
+from ialp_rllib.judge.environment.model import Environment
+from ialp_rllib.judge.environment.quality import seen_pairs
+from ialp_rllib.settings import AugmentSettings
+
+_SCORES = 1 << 26  # similarities in memory at once
+
+
+class Windows(NamedTuple):
+    """Pieces of sequences that the environment reads, ``(W,)`` each: ``item[first : stop]``.
+
+    Attributes:
+        first, stop: rows of the log.
+        read: the states after ``item[read : stop]`` are those of this window; the others have more history in the
+            window before it.
+        follows: whether ``item[stop]`` is the next item of the sequence.
+    """
+
+    first: np.ndarray
+    stop: np.ndarray
+    read: np.ndarray
+    follows: np.ndarray
+
+
+def windows(start: np.ndarray, end: np.ndarray, history: int) -> Windows:
+    """Windows of at most ``history`` items over the sequences ``item[start : end]``.
+
+    Those of a longer sequence overlap by half, so that a state has seen at least half a window of what was before it.
+    """
+    length, half = end - start, max(history // 2, 1)
+    count = 1 + np.maximum(0, -(-(length - history) // half))
+    sequence = np.repeat(np.arange(len(start)), count)
+    number = np.arange(len(sequence)) - np.repeat(np.cumsum(count) - count, count)
+    first = start[sequence] + number * half
+    stop = np.minimum(first + history, end[sequence])
+    read = np.where(number > 0, first + history - half, first)
+    return Windows(first, stop, read, stop < end[sequence])
+
+
+class Said(NamedTuple):
+    """About N states, each after ``item[row]``.
+
+    Attributes:
+        row: ``(N,) int64``.
+        states: ``(N, width) float16``, of length sqrt(width).
+        rewards: ``(N,) float32`` of the next item, in (0, 1); NaN where the sequence ends.
+        actions: ``(N,) int64``, the augmented action; -1: none.
+        action_rewards: ``(N,) float32``; 0 where there is none.
+        action_states: ``(N, width) float16``, the state after the augmented action.
+    """
+
+    row: np.ndarray
+    states: np.ndarray
+    rewards: np.ndarray
+    actions: np.ndarray
+    action_rewards: np.ndarray
+    action_states: np.ndarray
+
+
+@torch.no_grad()
+def states_of(model: Environment, item: np.ndarray, some: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """States alone: the rows of the log that they come after ``(N,)``, and ``(N, width) float16``."""
+    histories = [item[a:b] for a, b in zip(some.first, some.stop, strict=True)]
+    chain, _ = model.hidden(model.keep(histories), np.zeros((len(histories), 0, 0), np.int64))
+    row, held = _rows(some, chain.shape[1] - 1)
+    return row, _half(model.states(chain[:, 1:][held]))
+
+
+@torch.no_grad()
+def augment(
+    model: Environment, item: np.ndarray, some: Windows, settings: AugmentSettings, rng: np.random.Generator
+) -> Said:
+    """What the environment says about the states of some windows, in two passes.
+
+    The augmented action is the item nearest to the state (or, of the ``nearest`` ones, the one with the highest
+    reward) that the user has not seen and that is not his logged next item: that one is learnt from anyway.
+
+    Args:
+        model: in evaluation mode.
+        item: ``(M,)`` the log.
+        some: windows of it.
+        settings: how the actions are chosen.
+        rng: draws the items whose reward is that of indifference.
+    """
+    histories = [item[a : b + f] for a, b, f in zip(some.first, some.stop, some.follows.astype(int), strict=True)]
+    kept = model.keep(histories)
+    length = int((some.stop - some.first).max())
+    row, held = _rows(some, length)
+    drawn = rng.integers(model.n_items, size=(len(histories), length, settings.uniform))
+    chain, beside = model.hidden(kept, drawn)
+    states = model.states(chain[:, 1 : length + 1])
+    indifferent = model.rewards(beside[held])
+    items = np.full((len(histories), length + 1), -1)
+    for place, one in zip(items, histories, strict=True):
+        place[: len(one)] = one
+    follows = items[:, 1:][held]
+    logged = np.full(len(row), np.nan, np.float32)
+    after = torch.cat([chain[:, 2:], chain[:, -1:]], 1)[:, :length]  # at the next item; at an end it is not read
+    known = centred_reward(model.rewards(after[held])[:, None], indifferent)[:, 0].cpu().numpy()
+    logged[follows >= 0] = known[follows >= 0]
+    near = np.zeros((len(histories), length, settings.nearest), np.int64)
+    near[held] = _nearest(model, states[held], items, held, settings.nearest)
+    _, at = model.hidden(kept, near)
+    rewards = centred_reward(model.rewards(at[held]), indifferent)
+    best = rewards.argmax(1)
+    every = torch.arange(len(best))
+    reward = rewards[every, best].cpu().numpy()
+    action = near[held][every.numpy(), best.cpu().numpy()]
+    kept_action = (follows >= 0) & (reward >= settings.threshold)
+    return Said(
+        row,
+        _half(states[held]),
+        logged,
+        np.where(kept_action, action, -1),
+        np.where(kept_action, reward, 0).astype(np.float32),
+        _half(model.states(at[held][every, best])),
+    )
+
+
+def _rows(some: Windows, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the log after which states are read, and which of ``(W, length)`` positions these are."""
+    place = some.first[:, None] + np.arange(length)
+    held = (place >= some.read[:, None]) & (place < some.stop[:, None])
+    return place[held], held
+
+
+def _nearest(model: Environment, states: Tensor, items: np.ndarray, held: np.ndarray, count: int) -> np.ndarray:
+    """``(N, count)`` items nearest to each state that are neither seen nor the next item."""
+    before = np.zeros(items.shape, bool)
+    before[:, 1:] = held  # the state after an item has seen it; shifted by one, the next item is excluded, too
+    state, item = seen_pairs(items, before)
+    found = np.zeros((len(states), count), np.int64)
+    size = max(1, _SCORES // model.n_items)
+    for first in range(0, len(states), size):
+        scores = model.similarity(states[first : first + size])
+        inside = (state >= first) & (state < first + size) & (item >= 0)
+        scores[torch.from_numpy(state[inside] - first), torch.from_numpy(item[inside])] = -torch.inf
+        found[first : first + size] = scores.topk(min(count, scores.shape[1]), 1).indices.cpu().numpy()
+    return found
+
+
+def _half(states: Tensor) -> np.ndarray:
+    scaled = states * states.shape[-1] ** 0.5
+    return np.asarray(scaled.cpu().numpy(), np.float16)

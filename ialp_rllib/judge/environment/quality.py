@@ -1,0 +1,111 @@
+"""How good an environment is for users whom it has not seen: next items by similarity, comparisons by reward."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
+from ialp_rllib.judge.environment.model import Environment
+from ialp_rllib.judge.environment.negatives import Negatives
+from ialp_rllib.results.ranking import popularity_buckets, ranking_measures, ranks
+from ialp_rllib.settings import EnvironmentSettings
+
+DECAY = 0.7
+"""Weight of an item in an untrained state relative to the next more recent one."""
+
+
+def seen_pairs(items: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which items each state has seen: pairs of the state's number and the item, ``(Q,)`` each.
+
+    Args:
+        items: ``(B, T)`` histories, padded with -1.
+        states: ``(B, T) bool``, which positions are counted as states, in row-major order.
+    """
+    row, place = np.nonzero(states)
+    seen = np.arange(items.shape[1]) <= place[:, None]
+    state, column = np.nonzero(seen)
+    return state, items[row[state], column]
+
+
+def decayed_means(vectors: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Untrained states: unit decayed means of the vectors of the items so far.
+
+    Args:
+        vectors: ``(I, d)``.
+        items: ``(B, T)`` histories, padded with -1.
+
+    Returns:
+        ``(B, T, d) float32``.
+    """
+    found = np.zeros((*items.shape, vectors.shape[1]), np.float32)
+    state = np.zeros((len(items), vectors.shape[1]), np.float32)
+    for place in range(items.shape[1]):
+        state = DECAY * state + vectors[items[:, place]]
+        found[:, place] = state / np.maximum(np.linalg.norm(state, axis=1, keepdims=True), 1e-9)
+    return found
+
+
+@torch.no_grad()
+def quality(
+    model: Environment,
+    histories: list[np.ndarray],
+    popularity: np.ndarray,
+    settings: EnvironmentSettings,
+    seed: int,
+) -> dict[str, Any]:
+    """Measures over all transitions of ``histories``, with seen items masked.
+
+    Args:
+        model: the environment.
+        histories: item arrays of two items or more, of users that it was not learnt from.
+        popularity: ``(I,)`` interactions of each item in the training log.
+        settings: ``batch`` and sizes are used.
+        seed: of the draws.
+
+    Returns:
+        ``state``, ``popularity`` and ``tokens`` (decayed means of the item tokens, untrained): measures of rankings;
+        ``state_last``; ``right_uniform`` and ``right_popular``, fractions of the comparisons that the reward gets
+        right, ``right_by_bucket`` (of the chosen item's popularity), and ``transitions``.
+    """
+    model.eval()
+    negatives = Negatives(popularity)
+    two = dataclasses.replace(settings, negatives=2)
+    rng = np.random.default_rng([seed, 7])
+    lesson = UserLesson(model, histories, KeptHistories(model, histories), negatives, two, rng)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("state", "popularity", "tokens", "last", "target")}
+    right = []
+    vectors = F.normalize(model.item_tokens, dim=1).cpu().numpy()
+    for rows in lesson.parts(np.arange(len(lesson)), settings.batch):
+        states, target_, chosen, others = lesson.outputs(rows)
+        items = lesson.items(rows)
+        inner = np.zeros(items.shape, bool)
+        inner[:, :-1] = items[:, 1:] >= 0
+        seen, target = seen_pairs(items, inner), target_.cpu().numpy()
+        parts["state"].append(ranks(model.similarity(states).float().cpu(), target, seen))
+        parts["popularity"].append(ranks(np.tile(popularity.astype(np.float32), (len(target), 1)), target, seen))
+        parts["tokens"].append(ranks(decayed_means(vectors, items)[inner] @ vectors.T, target, seen))
+        row = np.nonzero(inner)[0]
+        parts["last"].append(np.append(row[1:] != row[:-1], True))
+        parts["target"].append(target)
+        right.append((chosen[:, None] > others).cpu().numpy())
+    rank = {name: np.concatenate(values) for name, values in parts.items()}
+    won = np.concatenate(right)
+    bucket = popularity_buckets(popularity)[rank["target"]]
+    measured = {name: ranking_measures(rank[name]) for name in ("state", "popularity", "tokens")}
+    return {
+        **measured,
+        "state_last": ranking_measures(rank["state"][rank["last"]]),
+        "right_uniform": float(won[:, 0].mean()),
+        "right_popular": float(won[:, 1].mean()),
+        "right_by_bucket": {
+            name: float(won[bucket == b].mean())
+            for b, name in enumerate(("cold", "tail", "middle", "head"))
+            if (bucket == b).any()
+        },
+        "transitions": len(won),
+    }

@@ -1,0 +1,74 @@
+"""What the environment says about sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ialp_rllib.judge.environment.apply import Said, augment, states_of, windows
+from ialp_rllib.settings import AugmentSettings
+from tests.judge.environment.small import ITEMS, small_environment, small_log
+
+SETTINGS = AugmentSettings()
+
+
+def said(settings: AugmentSettings = SETTINGS, history: int = 6, model=None) -> Said:
+    log = small_log()
+    model = model or small_environment()
+    some = windows(log.offsets[:-1], log.offsets[1:], history)
+    return augment(model, log.item, some, settings, np.random.default_rng(0))
+
+
+def test_windows_cover_every_row_once() -> None:
+    start, end = np.array([0, 3, 20, 21]), np.array([3, 20, 21, 40])
+    found = windows(start, end, 6)
+    rows = np.concatenate([np.arange(a, b) for a, b in zip(found.read, found.stop, strict=True)])
+    assert np.array_equal(np.sort(rows), np.arange(40))
+    assert ((found.stop - found.first) <= 6).all()
+    first_of = start[np.searchsorted(start, found.first, side="right") - 1]
+    assert (found.read - found.first)[found.first > first_of].min() >= 3
+    assert found.follows.sum() == len(found.first) - 4
+
+
+@pytest.mark.parametrize("nearest", [1, 4])
+def test_augmented_actions_are_new_items_and_not_the_next_one(nearest: int) -> None:
+    log = small_log()
+    found = said(dataclasses.replace(SETTINGS, nearest=nearest))
+    assert np.array_equal(np.sort(found.row), np.arange(len(log.item)))
+    last = np.isin(found.row, log.offsets[1:] - 1)
+    assert (found.actions[last] == -1).all() and np.isnan(found.rewards[last]).all()
+    assert ((found.rewards[~last] > 0) & (found.rewards[~last] < 1)).all()
+    for row, action in zip(found.row[~last], found.actions[~last], strict=True):
+        start = log.offsets[np.searchsorted(log.offsets, row, side="right") - 1]
+        assert action not in log.item[max(start, row - 5) : row + 2]
+
+
+def test_the_reward_does_not_depend_on_a_constant_of_the_state() -> None:
+    """Bradley-Terry leaves it open: without the centring, half of what was chosen would be worse than indifferent."""
+    model = small_environment()
+    before = said(model=model)
+    with torch.no_grad():
+        model.score_head.bias += 7.0
+    np.testing.assert_allclose(said(model=model).rewards, before.rewards, atol=1e-5)
+
+
+def test_a_threshold_leaves_out_actions() -> None:
+    every = said()
+    limit = float(np.median(every.action_rewards[every.actions >= 0]))
+    some = said(dataclasses.replace(SETTINGS, threshold=limit))
+    assert 0 < (some.actions >= 0).sum() < (every.actions >= 0).sum()
+    assert some.action_rewards[some.actions >= 0].min() >= limit and not some.action_rewards[some.actions < 0].any()
+
+
+def test_states_alone_are_the_same_states() -> None:
+    log, model = small_log(), small_environment()
+    some = windows(log.offsets[:-1], log.offsets[1:], 6)
+    row, states = states_of(model, log.item, some)
+    whole = said(model=model)
+    assert np.array_equal(row, whole.row)
+    np.testing.assert_allclose(states.astype(float), whole.states.astype(float), atol=2e-3)
+    assert np.linalg.norm(states.astype(float), axis=1) == pytest.approx(8**0.5, abs=0.01)
+    assert whole.action_states.shape == states.shape and whole.actions.max() < ITEMS

@@ -1,0 +1,126 @@
+"""What the environment learns, from whom, and that a killed call goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ialp_rllib.judge.environment.fit import choose_users, fit_environment, recent
+from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
+from ialp_rllib.judge.environment.losses import preference_losses, similarity_losses
+from ialp_rllib.judge.environment.negatives import Negatives
+from ialp_rllib.judge.environment.quality import quality
+from tests.judge.environment.small import ITEMS, small_environment, small_log, small_settings
+
+
+def lesson(seed: int, model=None, **settings) -> UserLesson:
+    model = model or small_environment()
+    log = small_log()
+    histories = recent(log, np.arange(12), 7)
+    rng = np.random.default_rng(seed)
+    negatives = Negatives(log.popularity(ITEMS))
+    return UserLesson(model, histories, KeptHistories(model, histories), negatives, small_settings(**settings), rng)
+
+
+def test_negatives_are_drawn_anew_and_are_no_own_items() -> None:
+    one, same, other = lesson(0), lesson(0), lesson(1)
+    assert np.array_equal(one._others, same._others) and not np.array_equal(one._others, other._others)
+    for row, items in enumerate(one._items):
+        assert not np.isin(one._others[row], items).any()
+
+
+def test_half_of_the_negatives_are_popular() -> None:
+    popularity = np.append(np.full(19, 1), 1000)
+    found = Negatives(popularity).unchosen(np.full((50, 1), -1), (50, 4, 2), np.random.default_rng(0))
+    assert (found[..., 1] == 19).mean() > 0.9 and (found[..., 0] == 19).mean() < 0.2
+
+
+def test_the_loss_of_a_batch_is_that_of_its_users_alone() -> None:
+    both = lesson(0)
+    with torch.no_grad():
+        whole, right = both.summed_loss(np.arange(12))
+        parts = [both.summed_loss(np.array([row])) for row in range(12)]
+    assert float(whole) == pytest.approx(sum(float(loss) for loss, _ in parts), rel=1e-5)
+    assert right == sum(count for _, count in parts)
+    assert both.terms(np.arange(12)) == (np.minimum(np.diff(small_log().offsets), 7) - 1).sum()
+
+
+def test_sampled_candidates_of_large_catalogues_are_corrected() -> None:
+    """With many candidates the corrected loss is that over all items; the true item counts once."""
+    model = small_environment()
+    few, many = lesson(0, model), lesson(0, model, all_items=3, sampled_items=20_000)
+    with torch.no_grad():
+        states, target, *_ = few.outputs(np.arange(12))
+        expected = similarity_losses(model.similarity(states), target).mean()
+        drawn, log_q = many._sampled
+        scores = model.similarity(states, drawn) - log_q[drawn]
+        logsum = scores.logsumexp(1) - np.log(len(drawn))
+        own = model.similarity(states).gather(1, target[:, None])[:, 0]
+        assert float((logsum - own).mean()) == pytest.approx(float(expected), abs=0.05)
+        assert torch.isfinite(many.summed_loss(np.arange(12))[0])
+
+
+def test_preferences_are_logistic() -> None:
+    found = preference_losses(torch.tensor([1.0, 0.0]), torch.tensor([[1.0, -1.0], [0.0, 0.0]]))
+    assert found.tolist() == pytest.approx([(np.log(2) + np.log1p(np.exp(-2))) / 2, np.log(2)])
+
+
+def test_a_larger_share_holds_the_users_of_a_smaller_one() -> None:
+    log = small_log(100)
+    small, large = (set(choose_users(log, small_settings(share=s), 0).learnt) for s in (0.2, 0.6))
+    small |= set(choose_users(log, small_settings(share=0.2), 0).held_out)
+    large |= set(choose_users(log, small_settings(share=0.6), 0).held_out)
+    assert small < large and len(small) == 20
+
+
+class Stopped(Exception):
+    """Interrupts the learning."""
+
+
+def learn(folder: Path, progress=lambda done, total: None, **settings):
+    folder.mkdir(parents=True, exist_ok=True)
+    values = small_settings(
+        **{"epochs": 3, "checkpoint_every": 2, "learning_rate": 3e-2, "held_out": 0.25, "dropout": 0.1, **settings}
+    )
+    torch.manual_seed(0)
+    model = small_environment(values)
+    log = small_log()
+    chosen = choose_users(log, values, 0)
+    return model, fit_environment(model, log, chosen, values, 0, folder, "llm", "print", progress)
+
+
+def test_it_learns_and_resumes_to_the_same_adapters(tmp_path: Path) -> None:
+    model, facts = learn(tmp_path / "whole")
+    assert np.mean(facts["loss"][-2:]) < facts["loss"][0] - 0.2
+    assert facts["held_out_users"] == 3 and facts["users"] == 9 and len(facts["held_out_loss"]) == 3
+    assert facts["kept_pass"] == np.argmin(facts["held_out_loss"]) + 1
+
+    def stop(done: int, total: int) -> None:
+        if done == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        learn(tmp_path / "cut", stop)
+    _, resumed = learn(tmp_path / "cut")
+    assert resumed == facts
+    whole, cut = (load_file(tmp_path / name / "llm.safetensors") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys() == model.trained().keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    fresh = small_environment(small_settings(dropout=0.1))
+    fresh.load(cut)
+    assert torch.equal(fresh.score_head.weight, model.score_head.weight)
+
+
+def test_quality_of_what_is_learnt(tmp_path: Path) -> None:
+    log = small_log(40, seed=1)
+    histories = recent(log, np.arange(40), 7)
+    before = quality(small_environment(), histories, log.popularity(ITEMS), small_settings(), 0)
+    model, _ = learn(tmp_path, epochs=6)
+    after = quality(model, histories, log.popularity(ITEMS), small_settings(), 0)
+    assert after["state"]["NDCG@10"] > before["state"]["NDCG@10"] + 0.1
+    assert 0 <= after["right_uniform"] <= 1 and after["transitions"] == after["state"]["n"]
+    assert after["popularity"] == before["popularity"]

@@ -1,0 +1,104 @@
+"""Histories with candidates of all their positions in one pass, through two halves of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, trainable_size
+from ialp_rllib.judge.environment.model import Environment
+from tests.judge.environment.small import ITEMS, WIDTH, small_environment, small_llm, small_settings
+
+A, B = np.array([3, 7, 9, 4]), np.array([5, 1])
+
+
+def plain(model: Environment, items: list[int]) -> torch.Tensor:
+    """The last hidden state of one sequence, by the whole model at once."""
+    backbone = model.backbone
+    assert isinstance(backbone, LLMBackbone)
+    vectors = torch.cat([backbone.bos()[None], model.item_tokens[items]])[None]
+    found: torch.Tensor = backbone.llm.base_model(inputs_embeds=vectors, use_cache=False).last_hidden_state[0, -1]
+    return found
+
+
+@pytest.mark.parametrize("top", [2, -1, 4])
+def test_packed_candidates_equal_plain_sequences(top: int) -> None:
+    model = small_environment(small_settings(top=top))
+    candidates = np.arange(12).reshape(2, 3, 2) + 6
+    with torch.no_grad():
+        chain, beside = model.hidden(model.keep([A, B]), candidates)
+        for t, k in ((1, 0), (1, 1), (3, 1)):
+            expected = plain(model, [*A[:t], int(candidates[0, t - 1, k])])
+            torch.testing.assert_close(beside[0, t - 1, k], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(chain[0, 3], plain(model, [3, 7, 9]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(chain[1, 2], plain(model, [5, 1]), atol=1e-5, rtol=0)  # the shorter one, padded
+        torch.testing.assert_close(beside[1, 1, 0], plain(model, [5, 1, int(candidates[1, 1, 0])]), atol=1e-5, rtol=0)
+
+
+def test_adapters_are_in_the_upper_layers_alone() -> None:
+    backbone = small_environment(small_settings(top=1)).backbone
+    names = [name for name, weight in backbone.named_parameters() if weight.requires_grad]
+    assert names and all(".layers.3." in name and "lora_" in name for name in names)
+    assert backbone.layers_below == 3
+
+
+@pytest.mark.parametrize("kind", ["llm", "gru"])
+def test_a_state_does_not_see_the_future(kind: str) -> None:
+    model = small_environment(kind=kind)
+    none = np.zeros((1, 0, 0), np.int64)
+    with torch.no_grad():
+        one, two = (model.hidden(model.keep([np.array(x)]), none)[0] for x in ([3, 7, 9, 4], [3, 7, 2, 18]))
+    torch.testing.assert_close(one[:, :3], two[:, :3], atol=1e-6, rtol=0)
+    assert not torch.allclose(one[:, 3], two[:, 3], atol=1e-3)
+
+
+def test_a_recurrent_candidate_equals_the_next_item() -> None:
+    model = small_environment(kind="gru")
+    with torch.no_grad():
+        chain, beside = model.hidden(model.keep([A]), A[None, 1:, None])
+    torch.testing.assert_close(beside[0, :, 0], chain[0, 2:], atol=1e-6, rtol=0)
+
+
+def test_the_control_has_as_many_parameters() -> None:
+    for size in (3_000, 40_000, 394_050):
+        gru = GRUBackbone(576, size, 0.0)
+        assert trainable_size(gru) == pytest.approx(max(size, 576), rel=0.6 if size < 10_000 else 0.03)
+
+
+def test_a_tied_vocabulary_stays_as_it_is() -> None:
+    llm = small_llm(tie_word_embeddings=True)
+    before = {name: weight.clone() for name, weight in llm.named_parameters()}
+    model = Environment(LLMBackbone(llm, small_settings()), torch.randn(ITEMS, WIDTH), 8)
+    assert llm.get_input_embeddings().weight.shape == (99, WIDTH)
+    assert "tokens" not in model.state_dict() and not model.item_tokens.requires_grad
+    for name, weight in llm.named_parameters():
+        if "lora" not in name:
+            assert torch.equal(weight, before[name.replace(".base_layer", "")]) and not weight.requires_grad
+
+
+def test_a_model_with_a_short_window_is_refused() -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(
+        vocab_size=9, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=4,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="history"):
+        LLMBackbone(MistralForCausalLM(config).eval(), small_settings())
+
+
+def test_a_model_that_adds_positions_is_computed_whole() -> None:
+    """GPT-2 adds positions to its inputs: in two halves they would be added twice."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    llm = GPT2LMHeadModel(
+        GPT2Config(vocab_size=99, n_embd=32, n_layer=3, n_head=2, n_positions=64, bos_token_id=1)
+    ).eval()
+    backbone = LLMBackbone(llm, small_settings(targets=("c_attn",), top=1))
+    assert backbone.layers_below == 0
+    model = Environment(backbone, torch.randn(ITEMS, WIDTH), 8).eval()
+    with torch.no_grad():
+        _, beside = model.hidden(model.keep([A]), np.array([[[8], [9], [10]]]))
+        torch.testing.assert_close(beside[0, 1, 0], plain(model, [3, 7, 9]), atol=1e-5, rtol=0)

@@ -33,7 +33,7 @@ from ialp_rllib.results.schemas import of_budget
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.settings.overrides import to_overrides
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.run import SETTINGS, STAGES, RunFolder, needed_stages
+from ialp_rllib.stages.run import ALL_STAGES, SETTINGS, STAGES, RunFolder, needed_stages
 from ialp_rllib.stages.titles import TITLES
 from ialp_rllib.storage import MANIFEST, STARTED, read_manifest, require_intact
 
@@ -207,7 +207,7 @@ class Run:
     def _finished(self, stage: str) -> dict[str, Any]:
         """Manifest of a stage that is finished, and none of whose inputs is being made again."""
         manifest = self._manifest(stage)
-        needed = STAGES[stage].needs(self.settings)
+        needed = ALL_STAGES[stage].needs(self.settings)
         again = [n for n in needed if (self.folder / n / STARTED).is_file() and self._manifest(n) is None]
         if manifest is None or again:
             verb = "run" if stage in needed_stages(self.settings) else stage

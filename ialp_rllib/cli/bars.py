@@ -25,9 +25,9 @@ from rich.progress import (
 from rich.text import Text
 
 from ialp_rllib.progress import Progress as StageProgress
-from ialp_rllib.stages.titles import TITLES
+from ialp_rllib.stages.titles import LEA_TITLES, TITLES
 
-_TITLES = {**TITLES, "audit": "Audit the judge", "tiny": "Make a tiny judge", "trials": "Run the trials"}
+_TITLES = {**TITLES, **LEA_TITLES, "audit": "Audit the judge", "tiny": "Make a tiny judge", "trials": "Run the trials"}
 
 
 class Bars(StageProgress):

@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from ialp_rllib.cli import check, compare, console, crash, data, doctor, export, init, judge, run, settings
+from ialp_rllib.cli import check, compare, console, crash, data, doctor, export, init, judge, lea, run, settings
 from ialp_rllib.errors import IalpError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 run.add_to(app)
+app.command()(lea.lea)
 app.command()(compare.compare)
 app.command()(check.check)
 app.add_typer(data.app, name="data")

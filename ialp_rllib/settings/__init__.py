@@ -15,6 +15,13 @@ from ialp_rllib.settings.catalogue import (
     PublishedSettings,
     UsersFile,
 )
+from ialp_rllib.settings.environment import (
+    LEA_ROWS,
+    AugmentSettings,
+    EnvironmentSettings,
+    ItemTokenSettings,
+    LEASettings,
+)
 from ialp_rllib.settings.imitation import ImitationSettings, JointSettings, WarmSettings
 from ialp_rllib.settings.judge import (
     AUTO,
@@ -59,6 +66,7 @@ __all__ = [
     "AUTO",
     "CONTROLS",
     "EMBEDDING",
+    "LEA_ROWS",
     "LETTER",
     "LIKELIHOOD",
     "LLM",
@@ -72,6 +80,7 @@ __all__ = [
     "AdaptSettings",
     "AgentSettings",
     "AlphaSettings",
+    "AugmentSettings",
     "CatalogueSettings",
     "ChurnSettings",
     "DQNSettings",
@@ -81,15 +90,18 @@ __all__ = [
     "DistanceSettings",
     "DistilSettings",
     "DriftSettings",
+    "EnvironmentSettings",
     "EvaluateSettings",
     "FQESettings",
     "FilterSettings",
     "GateSettings",
     "ImitationSettings",
     "InteractionsFile",
+    "ItemTokenSettings",
     "ItemsFile",
     "JointSettings",
     "JudgeSettings",
+    "LEASettings",
     "LikelihoodSettings",
     "ListwiseSettings",
     "NeighbourSettings",

@@ -32,8 +32,9 @@ class OfflineSettings:
         "ce",
         "Loss. ce: cross-entropy of the next item alone. sqn: plus the temporal-difference error of the logged item. "
         "sac: sqn, with the cross-entropy weighted by Q. snqn: sqn, plus that of sampled negative items. sa2c: snqn, "
-        "with the cross-entropy weighted by the advantage.",
-        choices=("ce", "sqn", "sac", "snqn", "sa2c"),
+        "with the cross-entropy weighted by the advantage. eval: ce, plus the squared error of the number of items "
+        "read so far, a control that knows no reward.",
+        choices=("ce", "sqn", "sac", "snqn", "sa2c", "eval"),
     )
     history: int = setting(20, "Most recent items that the sequential model reads.", low=2, high=10_000)
     width: int = setting(64, "Width of the sequential model and of the item embeddings.", low=1, high=1 << 14)
@@ -60,7 +61,9 @@ class OfflineSettings:
     negatives: int = setting(
         10, "Uniform negative items per transition (snqn, sa2c).", low=1, high=10_000, advanced=True
     )
-    q_weight: float = setting(1.0, "Weight of the temporal-difference loss.", low=0.0, advanced=True)
+    q_weight: float = setting(
+        1.0, "Weight of the temporal-difference loss, or of the auxiliary one (eval).", low=0.0, advanced=True
+    )
     target_rate: float = setting(
         0.05, "Rate at which the target network follows, per update.", low=0.0, high=1.0, advanced=True
     )

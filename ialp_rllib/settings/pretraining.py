@@ -38,6 +38,14 @@ class PretrainSettings:
         "table: learn offline from the preference table. live: the judge answers while the policy learns.",
         choices=("table", "live"),
     )
+    source: str = setting(
+        "judge",
+        "What the actor learns from in listwise pre-training. judge: the preference table. lea: the recommender that "
+        "`ialp lea` trains in its row leasr with the same seed, in the states of the log; the critic still learns from "
+        "the table.",
+        choices=("judge", "lea"),
+        advanced=True,
+    )
     loss: str = setting(
         "listwise",
         "How the actor learns from the judge (mode live: actor_critic only). listwise: from the probabilities that the "

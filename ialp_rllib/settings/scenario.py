@@ -17,6 +17,7 @@ from ialp_rllib.settings.adapt import AdaptSettings
 from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.base import from_dict, group, read_yaml, setting, to_dict
 from ialp_rllib.settings.catalogue import CatalogueSettings
+from ialp_rllib.settings.environment import LEASettings
 from ialp_rllib.settings.imitation import JointSettings, WarmSettings
 from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
 from ialp_rllib.settings.ope import OPESettings
@@ -108,6 +109,7 @@ class Settings:
     adapt: AdaptSettings = group(AdaptSettings)
     evaluate: EvaluateSettings = group(EvaluateSettings)
     ope: OPESettings = group(OPESettings)
+    lea: LEASettings = group(LEASettings)
     runtime: RuntimeSettings = group(RuntimeSettings)
 
     @property

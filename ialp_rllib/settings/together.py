@@ -102,6 +102,9 @@ def _check_pretraining(pretrain: PretrainSettings) -> None:
     if pretrain.mode == "live" and pretrain.loss == "listwise":
         problem = "is listwise, which goes through a table of answers again and again, and pretrain.mode is live"
         raise InputError("pretrain.loss", problem, "actor_critic, or pretrain.mode=table")
+    if pretrain.source == "lea" and pretrain.loss != "listwise":
+        problem = f"is lea, which is learnt from listwise, and pretrain.loss is {pretrain.loss}"
+        raise InputError("pretrain.source", problem, "judge, or pretrain.loss=listwise")
 
 
 def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings) -> None:

@@ -72,7 +72,8 @@ def pretrain_needs(settings: Settings) -> tuple[str, ...]:
     """Listwise pre-training asks the validation world where there is a temperature to choose."""
     pretrain = settings.pretrain
     chooses = pretrain.loss == "listwise" and len(pretrain.listwise.temperatures) > 1
-    return ("prepare", *(("users",) if chooses else ()), "distil")
+    teacher = ("recommend",) if pretrain.source == "lea" else ()
+    return ("prepare", *(("users",) if chooses else ()), "distil", *teacher)
 
 
 def pretrain_settings(settings: Settings) -> list[Any]:

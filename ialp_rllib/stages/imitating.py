@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 
@@ -40,7 +40,22 @@ def network_of(settings: Settings, catalogue: Catalogue) -> NetworkConfig:
     return NetworkConfig.from_model_config(known, catalogue.n_items)
 
 
-def train_resumable(learner: Imitation, checkpoints: Checkpoints, epochs: int, shown_in: Path | None = None) -> Times:
+class Learner(Protocol):
+    """What is trained pass by pass, and can be saved between passes."""
+
+    curve: list[dict[str, Any]]
+
+    @property
+    def finished(self) -> bool: ...
+
+    def run_epoch(self) -> None: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def set_state(self, state: dict[str, Any]) -> None: ...
+
+
+def train_resumable(learner: Learner, checkpoints: Checkpoints, epochs: int, shown_in: Path | None = None) -> Times:
     """Train to the end from the newest checkpoint, with one after each pass.
 
     Args:

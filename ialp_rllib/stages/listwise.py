@@ -21,6 +21,7 @@ from ialp_rllib.judge.distillation.soft_labels import SoftLabels, read_soft_labe
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import fingerprint
 from ialp_rllib.stages.imitating import leave, network_of, points, temper, train_resumable, what_it_took
+from ialp_rllib.stages.lea_lesson import recommender_lesson
 from ialp_rllib.stages.run import JOB_FILES, LISTWISE, RunFolder
 from ialp_rllib.storage import Stage, write_atomic
 from ialp_rllib.users.worlds import make_world
@@ -46,6 +47,8 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
     folder, began, cpu = part.open(), time.perf_counter(), time.process_time()
     network, listwise = network_of(settings, run.visible), settings.pretrain.listwise
     lesson = judge_lesson(run, listwise.held_out, seed)
+    if settings.pretrain.source == "lea":
+        lesson = recommender_lesson(run, network, seed)
     learner = Imitation(network, [lesson], listwise, settings.agent, seed)
     checkpoints = Checkpoints(folder, part.fingerprint)
     times = train_resumable(learner, checkpoints, listwise.epochs, stage.folder)

@@ -15,7 +15,8 @@ from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.judge.engines.preflight import check_model
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.judges import close_kept
-from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
+from ialp_rllib.stages.lea_stages import LEA_STAGES
+from ialp_rllib.stages.run import ALL_STAGES, RunFolder, needed_stages
 from ialp_rllib.storage import locked
 
 log = logging.getLogger(__name__)
@@ -31,20 +32,25 @@ def run_stage(run: RunFolder, name: str, progress: Progress) -> bool:
     if stage.up_to_date():
         progress.up_to_date(name)
         return False
-    for needed in STAGES[name].needs(run.settings):
+    for needed in ALL_STAGES[name].needs(run.settings):
         if not run.stage(needed).up_to_date():
             raise InputError(
                 f"stage {name}",
                 f"needs stage {needed}, which is not up to date with these settings",
-                f"`{resume_command(needed, run.root, bool(run.settings.adapt.plugins))}` first",
+                f"`{resume_command(_verb(needed), run.root, bool(run.settings.adapt.plugins))}` first",
             )
-    folder = stage.open(keep=STAGES[name].in_parts)
-    module = import_module(STAGES[name].module or f"ialp_rllib.stages.{name}")
+    folder = stage.open(keep=ALL_STAGES[name].in_parts)
+    module = import_module(ALL_STAGES[name].module or f"ialp_rllib.stages.{name}")
     began = time.perf_counter()
     with progress.stage(name), storage_errors(folder):
         facts = module.run(run, folder, progress)
     stage.finish(facts, time.perf_counter() - began)
     return True
+
+
+def _verb(stage: str) -> str:
+    """The command that runs a stage: those of `ialp lea` have none of their own."""
+    return "lea" if stage in LEA_STAGES else stage
 
 
 def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> None:

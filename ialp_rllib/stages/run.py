@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,33 +31,14 @@ from ialp_rllib.stages.depends import (
     tuning_data,
     warm_settings,
 )
+from ialp_rllib.stages.lea_stages import LEA_STAGES
+from ialp_rllib.stages.spec import StageSpec
 from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import MANIFEST, Stage, write_atomic
 
 log = logging.getLogger(__name__)
 
 SETTINGS = "settings.yaml"
-
-
-@dataclass(frozen=True)
-class StageSpec:
-    """One stage.
-
-    Attributes:
-        needs: the stages whose output it reads.
-        settings: the part of the settings that its result depends on.
-        files: patterns of the files that it writes, see :class:`ialp_rllib.storage.Stage`.
-        in_parts: whether its folder holds parts (method, seed) that have manifests of their own.
-        module: the module with its ``run`` function; empty: ``ialp_rllib.stages.NAME``.
-        whole_log: whether it reads the whole log, so that it does not depend on which part of it the other stages see.
-    """
-
-    needs: Callable[[Settings], tuple[str, ...]]
-    settings: Callable[[Settings], list[Any]]
-    files: tuple[str, ...]
-    in_parts: bool = False
-    module: str = ""
-    whole_log: bool = False
 
 
 JOB_FILES = (
@@ -131,6 +111,10 @@ STAGES = {
 }
 
 
+ALL_STAGES = {"prepare": STAGES["prepare"], **LEA_STAGES, **STAGES}
+"""The stages of `ialp lea` and those of `ialp run`: with ``pretrain.source=lea`` these read the former."""
+
+
 def source_digest(settings: Settings) -> str:
     """SHA-256 of the names and contents of the files that the source reads."""
     digest = hashlib.sha256()
@@ -165,7 +149,7 @@ class Fingerprints:
 
     def __getitem__(self, name: str) -> str:
         if name not in self._known:
-            spec = STAGES[name]
+            spec = ALL_STAGES[name]
             known = self._of_whole_log if spec.whole_log else self
             before = [known[needed] for needed in spec.needs(self._settings)]
             self._known[name] = fingerprint(name, __version__, spec.settings(self._settings), before)
@@ -211,7 +195,7 @@ class RunFolder:
         return Fingerprints(self.settings)
 
     def stage(self, name: str) -> Stage:
-        return Stage(self.root / name, name, self.fingerprints[name], STAGES[name].files)
+        return Stage(self.root / name, name, self.fingerprints[name], ALL_STAGES[name].files)
 
     def facts(self, name: str) -> dict[str, Any]:
         """What a finished stage reported in its manifest; empty if it is not finished."""
@@ -247,11 +231,11 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def needed_stages(settings: Settings) -> list[str]:
-    """The stages that the report depends on, in order."""
-    open_, needed = ["report"], set()
+def needed_stages(settings: Settings, last: str = "report") -> list[str]:
+    """The stages that a report depends on, in order; ``last``: ``report``, or ``ranking`` of `ialp lea`."""
+    open_, needed = [last], set()
     while open_:
         name = open_.pop()
         needed.add(name)
-        open_ += STAGES[name].needs(settings)
-    return [name for name in STAGES if name in needed]
+        open_ += ALL_STAGES[name].needs(settings)
+    return [name for name in ALL_STAGES if name in needed]

@@ -13,3 +13,12 @@ TITLES = {
     "adapt": "Go online and adapt",
     "report": "Write the report",
 }
+
+LEA_TITLES = {
+    "tokens": "Learn item tokens",
+    "environment": "Learn the LLM environment",
+    "augment": "Ask the environment about all users",
+    "recommend": "Train the recommenders",
+    "ranking": "Write the ranking report",
+}
+"""The stages of `ialp lea`, after ``prepare``."""

@@ -11,7 +11,7 @@ import pytest
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.settings.describe import SettingInfo, describe
 from ialp_rllib.stages.adapt import job_stage
-from ialp_rllib.stages.run import STAGES, RunFolder
+from ialp_rllib.stages.run import ALL_STAGES, RunFolder
 
 NOTHING_AGAIN = {
     # where and how fast
@@ -35,6 +35,10 @@ NOTHING_AGAIN = {
     "judge.retries",
     "judge.hourly_price",
     "judge.tune.checkpoint_every",
+    "lea.gpu",
+    "lea.environment.checkpoint_every",
+    # each row has its own
+    "lea.offline.objective",
     # what it sets are other settings
     "preset",
     # whether to go on, not with what
@@ -42,13 +46,15 @@ NOTHING_AGAIN = {
     "judge.tune.max_skipped",
     # what policies are judged by afterwards, from a log
     *(info.name for info in describe() if info.name.startswith("ope.")),
+    "lea.environment.max_skipped",
 }
 METHODS = (
     *("random", "popularity", "best_list", "warm", "model_greedy", "dqn", "pg", "a2c", "ialp", "llm_online"),
     *("judge_direct", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap", "ialp_log", "ialp_log_ft", "ialp_log_ap"),
 )
 # A model must exist; 0 users teach nothing.
-FIXED = {"judge.model": "oracle", "agent.item_vectors": "llm", "catalogue.log_users": 30}
+FIXED: dict[str, Any] = {"judge.model": "oracle", "agent.item_vectors": "llm", "catalogue.log_users": 30}
+FIXED |= {"lea.rows": ("ce", "leasr"), "lea.objectives": ("sqn",)}
 
 
 def other_value(info: SettingInfo, value: Any) -> Any:
@@ -83,7 +89,7 @@ def changed(settings: Settings, name: str, value: Any) -> Settings:
 def prints(settings: Settings) -> dict[str, str]:
     run = RunFolder(settings, Path("x"))
     jobs = {f"adapt {name}": job_stage(run, name, settings.seeds[0]).fingerprint for name in settings.adapt.methods}
-    return {**{name: run.fingerprints[name] for name in STAGES}, **jobs}
+    return {**{name: run.fingerprints[name] for name in ALL_STAGES}, **jobs}
 
 
 def base(model: str) -> Settings:
@@ -97,6 +103,7 @@ def before() -> dict[str, tuple[Settings, dict[str, str]]]:
 
 # Another value must name a method, a module or a file, or belong to another source: some are tested below.
 SKIPPED = {"adapt.methods", "adapt.plugins", "catalogue.source", "users.world"}
+SKIPPED |= {"lea.model", "lea.text_encoder"}
 SKIPPED |= {f"catalogue.{table}.file" for table in ("items", "interactions", "users")}
 
 

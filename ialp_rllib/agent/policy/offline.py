@@ -101,7 +101,7 @@ class OfflineTraining:
             width = 0 if states is None else states.shape[1]
             self._net = SequentialRecommender(split.n_items, settings, width, tokens)
         self._target: SequentialRecommender | None = None
-        if settings.objective != "ce":
+        if settings.objective not in ("ce", "eval"):
             self._target = copy.deepcopy(self._net).eval().requires_grad_(False)
         self._optimizer = torch.optim.Adam(
             self._net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -160,6 +160,8 @@ class OfflineTraining:
                 weight = actor_weight(settings.objective, terms.q)
         if terms.augmented is not None:
             losses |= augmented_losses(terms.augmented, settings.augmented_ce, settings.augmented_q)
+        if terms.length_error is not None:
+            losses["length"] = settings.q_weight * terms.length_error.square().mean()
         losses["ce"] = supervised_loss(terms.log_prob, weight)
         self._optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]

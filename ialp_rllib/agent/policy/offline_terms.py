@@ -14,11 +14,14 @@ from ialp_rllib.agent.policy.transitions import Batch, EnvironmentData
 
 
 class Terms(NamedTuple):
-    """``log_prob`` ``(M,)`` of the logged actions; ``q`` and ``augmented`` are None without."""
+    """``log_prob`` ``(M,)`` of the logged actions; the others are None without. ``length_error`` ``(M,)`` is the error
+    of the predicted number of items read, as a fraction of the window.
+    """
 
     log_prob: Tensor
     q: QTerms | None
     augmented: AugmentedTerms | None
+    length_error: Tensor | None = None
 
 
 class _States(NamedTuple):
@@ -60,7 +63,7 @@ def loss_terms(
         if len(which):
             augmented = AugmentedTerms(log_probs[chosen].gather(1, actions[which, None])[:, 0])
     if target is None:
-        return Terms(log_prob, None, augmented)
+        return Terms(log_prob, None, augmented, _length_error(model, states.softmax[learns], batch))
     with torch.no_grad():
         slow = target.items()
         behind = _states(target, batch, environment, slow, extra)
@@ -96,6 +99,14 @@ def _states(
         later = environment.states if environment.action_states is None else environment.action_states
         after = model.joined(after, _side(later, batch))
     return _States(joined if model.settings.le_to == "both" else plain, joined, after)
+
+
+def _length_error(model: SequentialRecommender, states: Tensor, batch: Batch) -> Tensor | None:
+    if model.count is None:
+        return None
+    read = batch.state[batch.learns] % batch.inputs.shape[1] + 1
+    error: Tensor = model.count(states)[:, 0] - read / model.settings.history
+    return error
 
 
 def _side(states: np.ndarray | None, batch: Batch) -> Tensor | None:

@@ -131,6 +131,7 @@ class SequentialRecommender(nn.Module):
         self.base = BASES[settings.base](settings)
         self.supervised, self.q = nn.Linear(width, width), nn.Linear(width, width)
         self.q_bias = nn.Parameter(torch.zeros(n_items))
+        self.count = nn.Linear(width, 1) if settings.objective == "eval" else None
         self.environment: nn.Module | None = None
         self.gate: nn.Module | None = None
         if environment_width:

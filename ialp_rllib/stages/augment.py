@@ -1,0 +1,198 @@
+"""Stage ``augment``: what the environments say about all users, in parts from which a killed run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file, save_file
+
+from ialp_rllib.agent.policy.transitions import EnvironmentData
+from ialp_rllib.catalogue.ranking_split import RankingSplit
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.environment.apply import Said, Windows, augment, states_of, windows
+from ialp_rllib.judge.environment.model import Environment
+from ialp_rllib.progress import Progress
+from ialp_rllib.results.augmented import AUGMENTED
+from ialp_rllib.results.ranking import BUCKETS, popularity_buckets
+from ialp_rllib.stages.lea_model import Cost, learnt_environment, sequences_of, split_of
+from ialp_rllib.stages.lea_rows import environments_of
+from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.storage import write_atomic
+
+_TITLES = {"llm": "LLM environment", "llm_free": "Control without an LLM"}
+
+
+class Part(NamedTuple):
+    """Sequences of one file.
+
+    Attributes:
+        set: ``train``, ``valid`` or ``test``.
+        item: the log of the set.
+        windows: windows of these sequences.
+    """
+
+    set: str
+    item: np.ndarray
+    windows: Windows
+
+
+def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Ask the environments about the train users' log, and for the states of the others.
+
+    Returns:
+        By environment the distribution of rewards and what the augmented actions are; and the costs.
+    """
+    cost, split = Cost(), split_of(run)
+    facts: dict[str, Any] = {}
+    parts = list(_parts(run, split))
+    for name in environments_of(run.settings.lea):
+        model: Environment | None = None
+        for number, part in enumerate(parts):
+            path = _path(folder, name, number)
+            if not path.is_file():
+                model = learnt_environment(run, name) if model is None else model
+                _write(path, part, _ask(model, part, run, number), split, run)
+            progress.update(_TITLES[name], number + 1, len(parts))
+        facts[name] = _described(read_parts(folder, name), split)
+    return {**facts, **cost.facts()}
+
+
+def _parts(run: RunFolder, split: RankingSplit) -> Iterator[Part]:
+    size, history = run.settings.lea.augment.part, run.settings.lea.environment.history
+    train = split.train.offsets[:-1], split.train.offsets[1:]
+    logs = {
+        "train": (split.train.item, *train),
+        "valid": (split.valid.item, *sequences_of(split.valid)),
+        "test": (split.test.item, *sequences_of(split.test)),
+    }
+    for name, (item, start, end) in logs.items():
+        for first in range(0, len(start), size):
+            yield Part(name, item, windows(start[first : first + size], end[first : first + size], history))
+
+
+def _path(folder: Path, name: str, number: int) -> Path:
+    return folder / f"{name}-part-{number:05d}.parquet"
+
+
+def _ask(model: Environment, part: Part, run: RunFolder, number: int) -> Said:
+    """All about a part; of sets that are not learnt from states alone."""
+    settings = run.settings.lea.augment
+    order = np.argsort(part.windows.stop - part.windows.first, kind="stable")  # saves padding
+    batches = np.array_split(order, -(-len(order) // settings.batch))
+    rng = np.random.default_rng([run.settings.seeds[0], 6, number])
+    said = []
+    for rows in batches:
+        some = Windows(*(values[rows] for values in part.windows))
+        if part.set == "train":
+            said.append(augment(model, part.item, some, settings, rng))
+            continue
+        row, states = states_of(model, part.item, some)
+        none = np.full(len(row), -1)
+        nothing = np.full(len(row), np.nan, np.float32)
+        said.append(Said(row, states, nothing, none, np.zeros(len(row), np.float32), states[:, :0]))
+    whole = Said(*(np.concatenate(values) for values in zip(*said, strict=True)))
+    order = np.argsort(whole.row, kind="stable")
+    return Said(*(values[order] for values in whole))
+
+
+def _write(path: Path, part: Part, said: Said, split: RankingSplit, run: RunFolder) -> None:
+    """The states first: where the table is, both are."""
+    offsets = split.train.offsets
+    if part.set == "train":
+        user = split.train.user[np.searchsorted(offsets, said.row, side="right") - 1]
+    else:
+        cases = split.valid if part.set == "valid" else split.test
+        start = sequences_of(cases)[0]
+        of_sequence = cases.user[np.unique(cases.start, return_index=True)[1]]
+        user = of_sequence[np.searchsorted(start, said.row, side="right") - 1]
+    tensors = {"states": said.states, "action_states": said.action_states}
+    tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items() if values.size}
+    write_atomic(path.with_suffix(".safetensors"), partial(save_file, tensors))
+    none = said.actions < 0
+    columns = {
+        "set": np.full(len(said.row), part.set),
+        "row": said.row,
+        "user": user,
+        "item": part.item[said.row],
+        "reward": pa.array(said.rewards, mask=np.isnan(said.rewards)),
+        "action": pa.array(said.actions, mask=none),
+        "action_reward": pa.array(said.action_rewards, mask=none),
+    }
+    write_atomic(path, partial(pq.write_table, pa.table(columns, schema=AUGMENTED)))
+
+
+def read_parts(folder: Path, name: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """What an environment said: the table, and the states and action states ``(N, width) float16`` of its rows.
+
+    Action states are those of the rows of the set ``train``, which come first.
+
+    Raises:
+        InputError: there is nothing.
+    """
+    paths = sorted(folder.glob(f"{name}-part-*.parquet"))
+    if not paths:
+        raise InputError(str(folder), f"holds nothing of the environment {name}", "stage augment, finished")
+    table = pa.concat_tables([pq.read_table(path) for path in paths]).to_pandas()
+    tensors = [load_file(path.with_suffix(".safetensors")) for path in paths]
+    actions = [found["action_states"] for found in tensors if "action_states" in found]
+    return table, np.concatenate([found["states"] for found in tensors]), np.concatenate(actions)
+
+
+class Augmented(NamedTuple):
+    """What an environment said, by row of the logs.
+
+    Attributes:
+        train: about ``split.train``.
+        valid, test: states ``(M, width)`` about the logs of these cases.
+    """
+
+    train: EnvironmentData
+    valid: np.ndarray
+    test: np.ndarray
+
+
+def read_augmented(folder: Path, name: str, split: RankingSplit) -> Augmented:
+    """What an environment said, in the order of the split's logs; rows that nobody reads are 0."""
+    table, states, action_states = read_parts(folder, name)
+    sets, rows = table["set"].to_numpy(), table["row"].to_numpy()
+    logs = {"train": split.train.item, "valid": split.valid.item, "test": split.test.item}
+    by_set = {}
+    for one, log in logs.items():
+        by_set[one] = np.zeros((len(log), states.shape[1]), np.float16)
+        by_set[one][rows[sets == one]] = states[sets == one]
+    train, size = table[sets == "train"], len(split.train.item)
+    place = train["row"].to_numpy()
+    action = np.full(size, -1)
+    action[place] = train["action"].fillna(-1).to_numpy(np.int64)
+    values = {"reward": np.ones(size, np.float32), "action_reward": np.zeros(size, np.float32)}
+    for column, array in values.items():
+        array[place] = train[column].fillna(0.0).to_numpy(np.float32)
+    after = np.zeros_like(by_set["train"])
+    after[place] = action_states
+    data = EnvironmentData(by_set["train"], values["reward"], action, values["action_reward"], after)
+    return Augmented(data, by_set["valid"], by_set["test"])
+
+
+def _described(found: tuple[pd.DataFrame, np.ndarray, np.ndarray], split: RankingSplit) -> dict[str, Any]:
+    table = found[0]
+    rewards, actions = table["reward"].dropna(), table["action"].dropna().to_numpy(np.int64)
+    popularity = split.train.popularity(split.n_items)
+    bucket = popularity_buckets(popularity)
+    logged = bucket[split.train.item]
+    return {
+        "rows": len(table),
+        "reward_quantiles": [float(q) for q in np.quantile(rewards, [0.1, 0.5, 0.9])] if len(rewards) else [],
+        "worse_than_indifferent": float((rewards < 0.5).mean()) if len(rewards) else None,
+        "actions": len(actions),
+        "action_reward": float(table["action_reward"].mean()) if len(actions) else None,
+        "action_coverage": len(np.unique(actions)) / split.n_items,
+        "action_buckets": {b: float((bucket[actions] == i).mean()) for i, b in enumerate(BUCKETS) if len(actions)},
+        "logged_buckets": {b: float((logged == i).mean()) for i, b in enumerate(BUCKETS)},
+    }

@@ -1,0 +1,148 @@
+"""What a row of `ialp lea` is trained with: the arrays of an environment, or what a control puts in their place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ialp_rllib.agent.policy.neighbours import ItemKNN
+from ialp_rllib.agent.policy.transitions import EnvironmentData
+from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.models import resolve_model
+from ialp_rllib.judge.engines.vectors import centred, principal, text_vectors, token_vectors
+from ialp_rllib.judge.environment.quality import decayed_means
+from ialp_rllib.settings import EMBEDDING, LLM, NeighbourSettings, Settings, parse_judge_model
+from ialp_rllib.stages.augment import Augmented, read_augmented
+from ialp_rllib.stages.lea_model import sequences_of
+from ialp_rllib.stages.lea_rows import Row
+from ialp_rllib.stages.run import RunFolder
+
+_CASES = 1024  # whose scores are in memory at once
+
+
+class Inputs(NamedTuple):
+    """What a recommender is trained with; None: nothing.
+
+    Attributes:
+        train: about the training sequences.
+        valid, test: states about the logs of these cases.
+    """
+
+    train: EnvironmentData | None
+    valid: np.ndarray | None
+    test: np.ndarray | None
+
+
+def inputs_of(run: RunFolder, row: Row, split: RankingSplit, seed: int) -> Inputs:
+    """The arrays that a row asks for.
+
+    Args:
+        seed: of shuffled states and noise.
+    """
+    if not (row.states or row.rewards or row.actions):
+        return Inputs(None, None, None)
+    said = {name: read_augmented(run.root / "augment", name, split) for name in row.environments}
+    states = _states(run, row, said, split, seed)
+    data = EnvironmentData(states=None if states is None else states[0])
+    if row.rewards:
+        data = EnvironmentData(data.states, said[row.rewards].train.rewards)
+    if row.actions:
+        data = _with_actions(run, row, data, said, split)
+    return Inputs(data, *((None, None) if states is None else states[1:]))
+
+
+def _states(
+    run: RunFolder, row: Row, said: dict[str, Augmented], split: RankingSplit, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    if not row.states:
+        return None
+    if row.states == "text":
+        return _text_states(run, split)
+    source = said[row.states if row.states in said else row.environments[0]]
+    assert source.train.states is not None
+    states = source.train.states, source.valid, source.test
+    rng = np.random.default_rng([seed, 8])
+    if row.states == "shuffled":
+        return tuple(part[rng.permutation(len(part))] for part in states)  # type: ignore[return-value]
+    if row.states == "noise":
+        return tuple(rng.normal(size=part.shape).astype(np.float16) for part in states)  # type: ignore[return-value]
+    return states
+
+
+def _with_actions(
+    run: RunFolder, row: Row, data: EnvironmentData, said: dict[str, Augmented], split: RankingSplit
+) -> EnvironmentData:
+    """Augmented actions; their rewards are 1 where those of logged items are."""
+    if row.actions == "neighbour":
+        actions = neighbour_actions(split, run.settings.lea.offline.neighbours)
+        mean = _mean_reward(said, row)
+        return data.__class__(data.states, data.rewards, actions, np.full(len(actions), mean, np.float32))
+    source = said[row.actions].train
+    assert source.actions is not None and source.action_rewards is not None
+    rewards = source.action_rewards if row.rewards else np.ones(len(source.actions), np.float32)
+    after = source.action_states if row.states == row.actions else None
+    return data.__class__(data.states, data.rewards, source.actions, rewards, after)
+
+
+def _mean_reward(said: dict[str, Augmented], row: Row) -> float:
+    source = said[row.environments[0]].train
+    assert source.actions is not None and source.action_rewards is not None
+    chosen = source.action_rewards[source.actions >= 0]
+    return float(chosen.mean()) if len(chosen) else 1.0
+
+
+def neighbour_actions(split: RankingSplit, settings: NeighbourSettings) -> np.ndarray:
+    """The control without an LLM: item kNN's best item in each state that is neither seen nor logged next; -1: none."""
+    train = split.train
+    sequence = np.repeat(np.arange(len(train)), np.diff(train.offsets))
+    stop = np.arange(len(train.item))
+    inner = stop > train.offsets[sequence]
+    cases = Cases(train.item, train.offsets[sequence][inner], stop[inner], train.user[sequence][inner])
+    score = ItemKNN(train, split.n_items, settings)
+    actions = np.full(len(train.item), -1)
+    for first in range(0, len(cases), _CASES):
+        some = cases.of(slice(first, first + _CASES))
+        scores = score(some)
+        case, item, _ = some.histories()
+        scores[case, item] = -np.inf
+        scores[np.arange(len(some)), some.target] = -np.inf
+        best = scores.argmax(1)
+        known = scores[np.arange(len(some)), best] > 0
+        actions[some.stop - 1] = np.where(known, best, -1)
+    return actions
+
+
+def _text_states(run: RunFolder, split: RankingSplit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decayed means of text vectors over the whole history, of the LLM's states' size or smaller."""
+    vectors = principal(centred(encoded(run.settings, run)), run.settings.lea.environment.width)
+    train = split.train.item, split.train.offsets[:-1], split.train.offsets[1:]
+    logs = (train, (split.valid.item, *sequences_of(split.valid)), (split.test.item, *sequences_of(split.test)))
+    return tuple(_decayed(vectors, *log) for log in logs)  # type: ignore[return-value]
+
+
+def _decayed(vectors: np.ndarray, item: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    found = np.zeros((len(item), vectors.shape[1]), np.float16)
+    order = np.argsort(end - start, kind="stable")
+    for rows in np.array_split(order, -(-len(order) // 256)):
+        place = start[rows, None] + np.arange((end - start)[rows].max())
+        held = place < end[rows, None]
+        items = np.where(held, item[np.minimum(place, len(item) - 1)], -1)
+        found[place[held]] = decayed_means(vectors, items)[held] * vectors.shape[1] ** 0.5
+    return found
+
+
+def encoded(settings: Settings, run: RunFolder) -> np.ndarray:
+    """Vectors of the items' texts, ``(I, D) float32``, by ``lea.text_encoder``.
+
+    Raises:
+        InputError: it names no encoder, or one that cannot be used.
+    """
+    kind, folder = parse_judge_model(settings.lea.text_encoder)
+    attributes = settings.catalogue.attributes
+    if kind == EMBEDDING and folder:
+        return text_vectors(run.catalogue, folder, attributes)
+    if settings.lea.text_encoder != LLM:
+        raise InputError("lea.text_encoder", f"is {settings.lea.text_encoder}", f"{LLM}, or embedding:FOLDER")
+    return token_vectors(run.catalogue, resolve_model(settings.lea.model), attributes)

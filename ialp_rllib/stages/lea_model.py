@@ -1,0 +1,91 @@
+"""What the stages of `ialp lea` share: the log to learn from, the LLM, the environments, and what a stage cost."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit, held_out_users
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.models import load_model, load_tokenizer, resolve_model
+from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, trainable_size
+from ialp_rllib.judge.environment.model import Environment
+from ialp_rllib.settings import Settings
+from ialp_rllib.stages.lea_rows import LLM_FREE
+from ialp_rllib.stages.run import RunFolder
+
+TOKENS = "tokens.safetensors"
+
+
+def split_of(run: RunFolder) -> RankingSplit:
+    """Train users' sequences, and all positions of validation and test users.
+
+    Raises:
+        InputError: a group of users has no two interactions.
+    """
+    split = held_out_users(run.catalogue, "every")
+    if not len(split.valid):
+        raise InputError("catalogue.valid_share", "leaves no validation case", "more validation users")
+    return split
+
+
+def sequences_of(cases: Cases) -> tuple[np.ndarray, np.ndarray]:
+    """First rows and ends of the sequences that cases are about, ``(S,)`` each, in order."""
+    start, index = np.unique(cases.start, return_inverse=True)
+    end = np.zeros(len(start), np.int64)
+    np.maximum.at(end, index, cases.stop + 1)
+    return start, end
+
+
+def language_model(settings: Settings) -> tuple[Any, Any]:
+    """The LLM of ``lea.model``, frozen and in evaluation mode, and its tokenizer.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    try:
+        folder = resolve_model(settings.lea.model)
+        model, tokenizer = load_model(folder, settings.lea.dtype), load_tokenizer(folder)
+    except InputError as error:
+        raise InputError(error.where.replace("judge.model", "lea.model"), error.problem, error.expected) from error
+    on_gpu = settings.lea.gpu and torch.cuda.is_available()
+    return model.requires_grad_(False).to("cuda" if on_gpu else "cpu"), tokenizer
+
+
+def new_environment(run: RunFolder, name: str) -> Environment:
+    """An environment before it has learnt: that of the LLM, or the control without one, of the same size."""
+    settings = run.settings
+    adapters, seed = settings.lea.environment, settings.seeds[0]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        backbone: torch.nn.Module = LLMBackbone(language_model(settings)[0], adapters)
+        tokens = load_file(run.root / "tokens" / TOKENS)["tokens"]
+        if name == LLM_FREE:
+            backbone = GRUBackbone(tokens.shape[1], trainable_size(backbone), adapters.dropout)
+            tokens = torch.randn(tokens.shape)
+        device = next(backbone.parameters()).device
+        return Environment(backbone, tokens, adapters.width).to(device).eval()
+
+
+def learnt_environment(run: RunFolder, name: str) -> Environment:
+    """An environment as stage ``environment`` left it."""
+    model = new_environment(run, name)
+    model.load(load_file(run.root / "environment" / f"{name}.safetensors"))
+    return model
+
+
+class Cost:
+    """What a stage costs from now on, in this process."""
+
+    def __init__(self) -> None:
+        self._cpu = time.process_time()
+
+    def facts(self) -> dict[str, float]:
+        """CPU-minutes, and the largest memory of the process so far, in bytes."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {"cpu_minutes": (time.process_time() - self._cpu) / 60, "peak_bytes": peak}

@@ -1,0 +1,102 @@
+"""The rows of `ialp lea`: which recommender is trained with what of the LLM environment, and the controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import LEA_ROWS, LEASettings, OfflineSettings
+
+LLM_ENVIRONMENT, LLM_FREE = "llm", "llm_free"
+"""The environment, and its control without an LLM, of the same size."""
+WITHOUT_TRAINING = ("popularity", "item_knn", "vsknn")
+OBJECTIVES = ("sqn", "sac", "snqn", "sa2c")
+
+_PARTS = {  # row -> states, rewards, actions
+    "base": ("", "", ""),
+    "s": (LLM_ENVIRONMENT, "", ""),
+    "r": ("", LLM_ENVIRONMENT, ""),
+    "sr": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, ""),
+    "lea": ("", "", LLM_ENVIRONMENT),
+    "leasr": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, LLM_ENVIRONMENT),
+    "shuffled": ("shuffled", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
+    "noise": ("noise", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
+    "text": ("text", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
+    "reward_1": (LLM_ENVIRONMENT, "", LLM_ENVIRONMENT),
+    "neighbour": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, "neighbour"),
+    "llm_free": (LLM_FREE, LLM_FREE, LLM_FREE),
+}
+CONTROLS = ("shuffled", "noise", "text", "reward_1", "neighbour", "llm_free")
+"""Rows that are `leasr` but for one part."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        name: as tables print it: ``snqn-leasr``.
+        kind: the entry of ``lea.rows``.
+        objective: of the recommender; empty: nothing is trained.
+        base: of the recommender.
+        states, rewards, actions: where they come from; empty: none, and rewards are 1. ``llm``, ``llm_free``, and of
+            states ``shuffled`` (those of another sequence), ``noise`` and ``text``, of actions ``neighbour``.
+    """
+
+    name: str
+    kind: str
+    objective: str = ""
+    base: str = ""
+    states: str = ""
+    rewards: str = ""
+    actions: str = ""
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """The environments that it reads."""
+        parts = {self.states, self.rewards, self.actions}
+        parts |= {LLM_ENVIRONMENT} if self.states in ("shuffled", "noise") else set()
+        return tuple(name for name in (LLM_ENVIRONMENT, LLM_FREE) if name in parts)
+
+    def settings(self, offline: OfflineSettings) -> OfflineSettings:
+        """The recommender's settings."""
+        return replace(offline, objective=self.objective, base=self.base)
+
+
+def rows_of(settings: LEASettings) -> list[Row]:
+    """The rows that the settings ask for, in the order of :data:`ialp_rllib.settings.LEA_ROWS`.
+
+    Raises:
+        InputError: an unknown row or objective, or one twice.
+    """
+    _check("lea.rows", settings.rows, LEA_ROWS)
+    _check("lea.objectives", settings.objectives, OBJECTIVES)
+    found: list[Row] = []
+    for kind in (kind for kind in LEA_ROWS if kind in settings.rows):
+        if kind in WITHOUT_TRAINING:
+            found.append(Row(kind, kind))
+        elif kind in ("ce", "eval"):
+            found.append(Row(f"{settings.offline.base}-{kind}", kind, kind, settings.offline.base))
+        elif kind == "gru4rec":
+            found.append(Row("gru4rec-ce", kind, "ce", "gru4rec"))
+        else:
+            for objective in settings.objectives:
+                name = objective if kind == "base" else f"{objective}-{kind}"
+                found.append(Row(name, kind, objective, settings.offline.base, *_PARTS[kind]))
+    return list({row.name: row for row in found}.values())
+
+
+def environments_of(settings: LEASettings) -> tuple[str, ...]:
+    """The environments that the rows read."""
+    read = {name for row in rows_of(settings) for name in row.environments}
+    return tuple(name for name in (LLM_ENVIRONMENT, LLM_FREE) if name in read)
+
+
+def _check(where: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if not names:
+        raise InputError(where, "is empty", f"some of {', '.join(known)}")
+    wrong = next((name for name in names if name not in known), None)
+    if wrong is not None:
+        raise InputError(where, f"holds {wrong[:100]!r}", f"some of {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise InputError(where, "holds a name twice", "each once")

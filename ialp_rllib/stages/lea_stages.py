@@ -1,0 +1,79 @@
+"""The stages of `ialp lea`, after `prepare`, which they share with `ialp run`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ialp_rllib.judge.engines.vectors import encoder_content
+from ialp_rllib.settings import EMBEDDING, LLM, Settings, parse_judge_model
+from ialp_rllib.stages.content import model_content
+from ialp_rllib.stages.depends import always
+from ialp_rllib.stages.lea_rows import environments_of, rows_of
+from ialp_rllib.stages.spec import StageSpec
+from ialp_rllib.storage import MANIFEST
+
+PART_FILES = (
+    *("ranks.parquet", "curve.json", "recommender.safetensors", "config.json", "progress.json"),
+    *("checkpoint-*/state.json", "checkpoint-*/learner.safetensors", "checkpoint-*/training.safetensors"),
+    f"checkpoint-*/{MANIFEST}",
+)
+"""What a row and seed of stage ``recommend`` writes."""
+
+
+def model_settings(settings: Settings) -> list[Any]:
+    """What all that the LLM says depends on."""
+    return [model_content(settings.lea.model), settings.lea.dtype, settings.catalogue.attributes, settings.seeds[0]]
+
+
+def row_settings(settings: Settings, name: str) -> list[Any]:
+    """What a row of stage ``recommend`` depends on beside the stages before it."""
+    row = next(row for row in rows_of(settings.lea) if row.name == name)
+    trained = row.settings(settings.lea.offline) if row.objective else settings.lea.offline.neighbours
+    return [row, trained, _encoder(settings) if row.states == "text" else ""]
+
+
+def _encoder(settings: Settings) -> str:
+    kind, folder = parse_judge_model(settings.lea.text_encoder)
+    if kind == EMBEDDING and folder:
+        return encoder_content(folder)
+    return f"{LLM}:{model_content(settings.lea.model)}"
+
+
+def _recommend_needs(settings: Settings) -> tuple[str, ...]:
+    return ("prepare", *(("augment",) if environments_of(settings.lea) else ()))
+
+
+def _adapters(settings: Settings) -> Any:
+    return replace(settings.lea.environment, checkpoint_every=1, max_skipped=0)
+
+
+LEA_STAGES = {
+    "tokens": StageSpec(
+        always("prepare"),
+        lambda s: [*model_settings(s), s.lea.tokens],
+        ("tokens.safetensors", "group-*.safetensors", "checkpoint/**"),
+    ),
+    "environment": StageSpec(
+        always("prepare", "tokens"),
+        lambda s: [_adapters(s), environments_of(s.lea)],
+        ("llm.safetensors", "llm_free.safetensors", "llm.json", "llm_free.json", "checkpoint/**"),
+    ),
+    "augment": StageSpec(
+        always("prepare", "tokens", "environment"),
+        lambda s: [s.lea.augment],
+        ("*-part-*.parquet", "*-part-*.safetensors"),
+    ),
+    "recommend": StageSpec(
+        _recommend_needs,
+        lambda s: [*(row_settings(s, row.name) for row in rows_of(s.lea)), s.seeds],
+        tuple(f"*/seed-*/{name}" for name in (*PART_FILES, MANIFEST)),
+        in_parts=True,
+    ),
+    "ranking": StageSpec(
+        always("prepare", "recommend"),
+        lambda s: [s.scenario],
+        ("index.html", "cases.parquet", "differences.parquet"),
+        module="ialp_rllib.report.lea.stage",
+    ),
+}

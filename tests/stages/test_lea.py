@@ -1,0 +1,186 @@
+"""The stages of `ialp lea` in one process: what they leave, that killed ones resume, and ranking without an LLM."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
+from ialp_rllib.catalogue.ranking_split import rank_cases
+from ialp_rllib.errors import InputError
+from ialp_rllib.progress import Progress
+from ialp_rllib.report.lea import stage as ranking
+from ialp_rllib.results.augmented import AUGMENTED, CASES
+from ialp_rllib.settings import load
+from ialp_rllib.stages import augment
+from ialp_rllib.stages.lea_environments import inputs_of, neighbour_actions
+from ialp_rllib.stages.lea_model import sequences_of, split_of
+from ialp_rllib.stages.lea_rows import environments_of, rows_of
+from ialp_rllib.stages.recommend import RANKS, load_recommender, part_stage, train_job
+from ialp_rllib.stages.run import RunFolder, needed_stages
+from tests.stages.lea_small import recommended, small_lea, until
+
+ROWS = "lea.rows=[item_knn, ce, base, leasr, shuffled, noise, text, neighbour, llm_free, eval]"
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run whose environments have said what they say."""
+    return until(small_lea(tmp_path_factory.mktemp("lea"), ROWS))
+
+
+def test_what_the_environments_leave(asked: RunFolder) -> None:
+    split = split_of(asked)
+    table, states, action_states = augment.read_parts(asked.root / "augment", "llm")
+    assert pq.read_schema(next((asked.root / "augment").glob("llm-part-*.parquet"))).equals(AUGMENTED)
+    assert states.dtype == np.float16 and states.shape == (len(table), 128)
+    train = table[table["set"] == "train"]
+    assert len(action_states) == len(train) == len(split.train.item)
+    assert np.array_equal(np.sort(train["row"]), np.arange(len(train)))
+    assert np.array_equal(train["item"].to_numpy(), split.train.item[train["row"]])
+    owner = np.repeat(split.train.user, np.diff(split.train.offsets))
+    assert np.array_equal(train["user"].to_numpy(), owner[train["row"]])
+    tested = table[table["set"] == "test"]
+    assert set(tested["user"]) == set(asked.catalogue.test_users) and tested["action"].isna().all()
+    learnt = asked.facts("environment")
+    assert set(learnt["users"]) <= set(asked.catalogue.visible().train_users)
+    assert learnt["llm_free"]["trainable"] == pytest.approx(learnt["llm"]["trainable"], rel=0.03)
+    assert learnt["llm"]["quality"]["transitions"] == len(split.valid)
+    said = asked.facts("augment")["llm"]
+    assert 0 < said["reward_quantiles"][0] < said["reward_quantiles"][2] < 1
+    token = asked.facts("tokens")
+    assert token["trained"] == 20 and token["nll_end"] < token["nll_start"] and token["same_text"] > 0
+
+
+@pytest.mark.parametrize("name", [row.name for row in rows_of(load("sample", [ROWS]).lea) if row.environments])
+def test_inputs_of_every_row_are_about_the_training_log(asked: RunFolder, name: str) -> None:
+    split = split_of(asked)
+    row = next(row for row in rows_of(asked.settings.lea) if row.name == name)
+    inputs = inputs_of(asked, row, split, 0)
+    assert inputs.train is not None and inputs.test is not None
+    inputs.train.check(split.train, split.n_items)  # refuses the logged next item as augmented action
+    assert inputs.train.states is not None and len(inputs.test) == len(split.test.item)
+    plain = inputs_of(asked, next(r for r in rows_of(asked.settings.lea) if r.kind == "leasr"), split, 0)
+    assert (row.kind == "leasr") == np.array_equal(inputs.train.states, plain.train.states) or row.kind == "neighbour"
+    if row.kind == "shuffled":
+        assert np.array_equal(np.sort(inputs.train.states.sum(1)), np.sort(plain.train.states.sum(1)))
+
+
+def test_neighbours_as_actions_are_new_items(asked: RunFolder) -> None:
+    split = split_of(asked)
+    actions = neighbour_actions(split, asked.settings.lea.offline.neighbours)
+    assert (actions[split.train.offsets[1:] - 1] == -1).all() and (actions >= 0).mean() > 0.5
+    for first, last in zip(split.train.offsets[:5], split.train.offsets[1:6], strict=True):
+        for row in range(first, last - 1):
+            assert actions[row] not in split.train.item[first : row + 2]
+
+
+class Stopped(Exception):
+    """Kills a stage."""
+
+
+def test_an_augmentation_that_was_killed_between_parts_resumes(
+    asked: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(asked.settings, tmp_path)
+    for name in ("prepare", "tokens", "environment"):
+        shutil.copytree(asked.root / name, tmp_path / name)
+    write, written = augment._write, []
+
+    def stop(path: Path, *more: object) -> None:
+        if len(written) == 2:
+            raise Stopped
+        written.append(path.name)
+        write(path, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(augment, "_write", stop)
+    folder = run.stage("augment").open()
+    with pytest.raises(Stopped):
+        augment.run(run, folder, Progress())
+    monkeypatch.setattr(augment, "_write", lambda path, *more: (written.append(path.name), write(path, *more)))
+    assert run.stage("augment").open() == folder
+    augment.run(run, folder, Progress())
+    assert len(written) == len(set(written)) == len(list(folder.glob("*.parquet")))
+    for path in (asked.root / "augment").glob("*-part-*"):
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+
+
+def test_a_recommender_ranks_without_the_environment_and_resumes(
+    asked: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With le_to=q nothing of the LLM is needed to rank; a training killed after a pass leaves the same ranks."""
+    run = RunFolder(asked.settings, tmp_path)
+    for name in ("prepare", "augment"):
+        shutil.copytree(asked.root / name, tmp_path / name)
+    row = next(row for row in rows_of(run.settings.lea) if row.kind == "leasr")
+    stage = part_stage(run, row, 0)
+    epoch = OfflineTraining.run_epoch
+
+    def stop(training: OfflineTraining) -> None:
+        if training.curve:
+            raise Stopped
+        epoch(training)
+
+    monkeypatch.setattr(OfflineTraining, "run_epoch", stop)
+    with pytest.raises(Stopped):
+        train_job(run.settings, str(run.root), stage, row, 0)
+    monkeypatch.setattr(OfflineTraining, "run_epoch", epoch)
+    train_job(run.settings, str(run.root), stage, row, 0)
+    whole = recommended(small_lea(asked.root, "lea.rows=[leasr]"))
+    found = pq.read_table(stage.folder / RANKS)
+    assert found.schema.equals(CASES) and set(found["head"].to_pylist()) == {"supervised", "q"}
+    assert found.equals(pq.read_table(part_stage(whole, row, 0).folder / RANKS))
+    shutil.rmtree(tmp_path / "augment")
+    split = split_of(run)
+    rank = rank_cases(NetworkScorer(load_recommender(stage.folder)), split.test, split.n_items, True)
+    served = found.to_pandas()
+    assert np.array_equal(rank, served[served["head"] == "supervised"]["rank_masked"])
+
+
+def test_the_report_of_all_rows(asked: RunFolder) -> None:
+    run = recommended(asked)
+    run.stage("recommend").finish({"masks_seen": True, "cases": len(split_of(run).test)}, 0.0)
+    folder = run.stage("ranking").open()
+    facts = ranking.run(run, folder, Progress())
+    assert facts["lea"] == "snqn-leasr" and set(facts["ndcg@10"]) == {row.name for row in rows_of(run.settings.lea)}
+    page = (folder / "index.html").read_text()
+    assert "kNN" in page.split('class="finding">')[1].split("</p>")[0] and "<script" not in page
+    groups = pq.read_table(folder / "differences.parquet").to_pandas()["group"]
+    assert set(groups) == {"knn", "best", "base", "controls"}
+
+
+def test_rows_and_what_they_need() -> None:
+    settings = load("sample", ["lea.rows=[item_knn, ce]"])
+    assert needed_stages(settings, "ranking") == ["prepare", "recommend", "ranking"]
+    assert environments_of(settings.lea) == ()
+    whole = load("sample", ["lea.objectives=[snqn, sa2c]"])
+    assert needed_stages(whole, "ranking") == ["prepare", "tokens", "environment", "augment", "recommend", "ranking"]
+    names = [row.name for row in rows_of(whole.lea)]
+    assert len(names) == len(set(names)) == 6 + 2 * 12 and {"snqn-leasr", "sa2c-noise", "sasrec-eval"} <= set(names)
+    for wrong, words in (("rows=[x]", "holds 'x'"), ("rows=[]", "is empty"), ("objectives=[ce]", "holds 'ce'")):
+        with pytest.raises(InputError, match="lea") as error:
+            rows_of(load("sample", [f"lea.{wrong}"]).lea)
+        assert words in str(error.value)
+
+
+def test_sequences_of_cases(asked: RunFolder) -> None:
+    split = split_of(asked)
+    start, end = sequences_of(split.test)
+    assert np.array_equal(start[1:], end[:-1]) and end[-1] == len(split.test.item)
+
+
+def test_every_row_depends_on_its_own_settings_alone() -> None:
+    def prints(*overrides: str) -> dict[str, str]:
+        run = RunFolder(load("sample", list(overrides)), Path("x"))
+        return {row.name: part_stage(run, row, 0).fingerprint for row in rows_of(run.settings.lea)}
+
+    before = prints()
+    weights = prints("lea.offline.augmented_q=0.5")
+    assert {name for name in before if before[name] == weights[name]} == {"popularity", "item_knn", "vsknn"}
+    adapters = prints("lea.environment.rank=4")
+    same = {name for name in before if before[name] == adapters[name]}
+    assert same == {"popularity", "item_knn", "vsknn", "sasrec-ce", "gru4rec-ce", "snqn", "sasrec-eval"}

@@ -21,7 +21,7 @@ class ItemTokenSettings:
 
     trained: int = setting(
         500,
-        "Number of items, the most popular ones, whose vectors are learnt; the others keep the mean of the vectors of "
+        "Number of items, the most popular ones, that have learnt vectors; the others keep the mean of the vectors of "
         "their text. -1: all, for a GPU.",
         low=-1,
         advanced=True,
@@ -77,7 +77,7 @@ class EnvironmentSettings:
     )
     all_items: int = setting(
         20_000,
-        "Largest catalogue whose items are all candidates of the similarity loss; of a larger one `sampled_items` are.",
+        "Largest catalogue of which all items are candidates of the similarity loss; of a larger one a sample is.",
         low=0,
         advanced=True,
     )
@@ -109,7 +109,11 @@ class AugmentSettings:
     """What the LLM environment says about every user: states, rewards, augmented actions."""
 
     uniform: int = setting(
-        8, "Uniform items whose mean reward is that of indifference in a state.", low=1, high=1000, advanced=True
+        8,
+        "Uniform items; the mean of their rewards in a state is that of indifference.",
+        low=1,
+        high=1000,
+        advanced=True,
     )
     nearest: int = setting(
         1,

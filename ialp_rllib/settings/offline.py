@@ -26,7 +26,10 @@ class OfflineSettings:
     """
 
     base: str = setting(
-        "sasrec", "Sequential model: self-attention or a recurrent network.", choices=("sasrec", "gru4rec")
+        "sasrec",
+        "Sequential model: self-attention or a recurrent network.",
+        choices=("sasrec", "gru4rec"),
+        advanced=True,
     )
     objective: str = setting(
         "ce",
@@ -35,15 +38,18 @@ class OfflineSettings:
         "with the cross-entropy weighted by the advantage. eval: ce, plus the squared error of the number of items "
         "read so far, a control that knows no reward.",
         choices=("ce", "sqn", "sac", "snqn", "sa2c", "eval"),
+        advanced=True,
     )
-    history: int = setting(20, "Most recent items that the sequential model reads.", low=2, high=10_000)
-    width: int = setting(64, "Width of the sequential model and of the item embeddings.", low=1, high=1 << 14)
+    history: int = setting(20, "Most recent items that the sequential model reads.", low=2, high=10_000, advanced=True)
+    width: int = setting(
+        64, "Width of the sequential model and of the item embeddings.", low=1, high=1 << 14, advanced=True
+    )
     blocks: int = setting(2, "Self-attention blocks (sasrec).", low=1, high=100, advanced=True)
     heads: int = setting(
         2, "Attention heads per block (sasrec); a divisor of `width`.", low=1, high=1024, advanced=True
     )
-    dropout: float = setting(0.4, "Dropout rate.", low=0.0, high=0.95)
-    epochs: int = setting(100, "Maximum number of passes over the log.", low=1, high=100_000)
+    dropout: float = setting(0.4, "Dropout rate.", low=0.0, high=0.95, advanced=True)
+    epochs: int = setting(100, "Maximum number of passes over the log.", low=1, high=100_000, advanced=True)
     patience: int = setting(
         5,
         "Validations in a row without a higher NDCG@10 after which training stops; none counts during `warm_up`.",
@@ -51,7 +57,7 @@ class OfflineSettings:
         advanced=True,
     )
     validate_every: int = setting(2, "Passes between two validations.", low=1, advanced=True)
-    learning_rate: float = setting(1e-3, "Learning rate of Adam.", low=1e-7, high=1.0)
+    learning_rate: float = setting(1e-3, "Learning rate of Adam.", low=1e-7, high=1.0, advanced=True)
     weight_decay: float = setting(0.0, "L2 penalty on the weights.", low=0.0, advanced=True)
     batch: int = setting(128, "Sequences per update.", low=1, high=1 << 20, advanced=True)
     ranked_by: str = setting(

@@ -12,10 +12,10 @@ from ialp_rllib.stages.recommend import part_stage, parts_of, train_job
 from ialp_rllib.stages.run import RunFolder
 
 SMALL = (
-    "catalogue.log_users=60",
+    "catalogue.log_users=40",
     "lea.tokens.trained=20",
     "lea.tokens.steps=2",
-    "lea.environment.epochs=2",
+    "lea.environment.epochs=1",
     "lea.environment.share=0.5",
     "lea.augment.part=64",
     "lea.offline.epochs=2",

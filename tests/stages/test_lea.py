@@ -83,6 +83,7 @@ class Stopped(Exception):
     """Kills a stage."""
 
 
+@pytest.mark.slow
 def test_an_augmentation_that_was_killed_between_parts_resumes(
     asked: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,8 +142,8 @@ def test_a_recommender_ranks_without_the_environment_and_resumes(
     assert np.array_equal(rank, served[served["head"] == "supervised"]["rank_masked"])
 
 
-def test_the_report_of_all_rows(asked: RunFolder) -> None:
-    run = recommended(asked)
+def test_the_report(asked: RunFolder) -> None:
+    run = recommended(small_lea(asked.root, "lea.rows=[item_knn, ce, base, leasr, noise]", "lea.offline.epochs=1"))
     run.stage("recommend").finish({"masks_seen": True, "cases": len(split_of(run).test)}, 0.0)
     folder = run.stage("ranking").open()
     facts = ranking.run(run, folder, Progress())

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.packing import windows
@@ -115,7 +114,7 @@ class Halves:
         """The lower layers' output for histories ``(B, T + 1, d)``, of which each has so many positions."""
         if self._lower is None:
             return [Kept(row[:size], (), ()) for row, size in zip(x, lengths, strict=True)]
-        cache: Any = DynamicCache()
+        cache = _cache()
         pack = packing(x.shape[1] - 1)
         states = self._run(self._lower, x, pack.mask, pack.positions, cache)
         layers = [cache.layers[index] for index in range(self.cut)]
@@ -136,7 +135,7 @@ class Halves:
         states = _padded([one.states for one in kept], pack.chain)
         if self._lower is None or not candidates.shape[1]:
             return torch.cat([states, candidates], 1)
-        cache: Any = DynamicCache()
+        cache = _cache()
         for index in range(self.cut):
             keys = _heads([one.keys[index] for one in kept], pack.chain)
             cache.update(keys, _heads([one.values[index] for one in kept], pack.chain), index)
@@ -159,6 +158,12 @@ class Halves:
 
 
 _EXPECTED = "a decoder of transformers with rotary positions, such as Llama, Mistral, Qwen or SmolLM"
+
+
+def _cache() -> Any:
+    from transformers import DynamicCache  # slow to import, and not needed to read this module
+
+    return DynamicCache()
 
 
 def _part(inner: Any, layers: slice, norm: nn.Module) -> Any:

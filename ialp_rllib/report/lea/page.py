@@ -126,7 +126,7 @@ _GROUPS = {
 
 
 def _table(scores: Scores, title: str, column: str, last: bool, main: str) -> dict[str, Any]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     found = {key: scores.measures(key, column, last) for key in scores.keys}
     best = {name: max(values[name] for values in found.values()) for name in COLUMNS}
     for key, values in found.items():

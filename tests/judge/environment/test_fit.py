@@ -115,6 +115,7 @@ def test_it_learns_and_resumes_to_the_same_adapters(tmp_path: Path) -> None:
     assert torch.equal(fresh.score_head.weight, model.score_head.weight)
 
 
+@pytest.mark.slow
 def test_quality_of_what_is_learnt(tmp_path: Path) -> None:
     log = small_log(40, seed=1)
     histories = recent(log, np.arange(40), 7)

@@ -32,17 +32,16 @@ def test_initial_vectors_are_centred_and_as_long_as_input_vectors() -> None:
     ids = [[2, 3, 4, 5, 6, item + 7] for item in range(40)]
     found = initial_tokens(llm, ids)
     assert found.shape == (40, 32)
-    assert found.norm(dim=1).mean() == pytest.approx(float(table.norm(dim=1).mean()), rel=1e-4)
+    assert found.norm(dim=1).mean() == pytest.approx(float(table.detach().norm(dim=1).mean()), rel=1e-4)
     cosine = torch.nn.functional.normalize(found) @ torch.nn.functional.normalize(found).T
     means = torch.stack([table[torch.tensor(row)].mean(0) for row in ids])
     plain = torch.nn.functional.normalize(means) @ torch.nn.functional.normalize(means).T
     off = ~torch.eye(40, dtype=torch.bool)
     assert plain[off].mean() > 0.7 and abs(cosine[off].mean()) < 0.05
-    assert table.norm(dim=1).mean() > 1.3 * means.norm(dim=1).mean()
 
 
 def test_a_vector_learns_its_text_and_nothing_else_changes(tmp_path: Path) -> None:
-    llm = small_llm().requires_grad_(False)
+    llm = small_llm(initializer_range=0.2).requires_grad_(False)
     before = [weight.clone() for weight in llm.parameters()]
     found, facts = learn_tokens(llm, IDS, np.arange(10), SETTINGS, 0, tmp_path, "p", lambda done, total: None)
     assert facts["trained"] == facts["measured"] == 6

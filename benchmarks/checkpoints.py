@@ -23,8 +23,8 @@ from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.state import restore_training, training_state
-from ialp_rllib.agent.trainer import build
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import method_config

@@ -24,7 +24,7 @@ import torch
 
 from ialp_rllib import runtime, settings
 from ialp_rllib.agent.rllib.algorithm import IALP
-from ialp_rllib.agent.trainer import build
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.judge import LLMJudge

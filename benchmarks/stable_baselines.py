@@ -38,7 +38,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 
 from ialp_rllib import runtime
-from ialp_rllib.agent.trainer import build
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import load

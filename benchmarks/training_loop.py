@@ -34,9 +34,9 @@ from ialp_rllib.agent.policy.exploration import sample
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
 from ialp_rllib.agent.policy.replay import ColumnarReplay
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.rllib.learner import IALPLearner
-from ialp_rllib.agent.trainer import build
 from ialp_rllib.settings import AgentSettings, DistanceSettings
 from ialp_rllib.users.env import UserEnv, UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, close_pairs

@@ -73,8 +73,8 @@ def _algorithm(n_items: int, name: str, block_items: int) -> Any:
 
     from ialp_rllib.agent.methods import METHODS as ENTRIES
     from ialp_rllib.agent.methods import options, resolve
+    from ialp_rllib.agent.rllib.building import build
     from ialp_rllib.agent.rllib.config import IALPConfig
-    from ialp_rllib.agent.trainer import build
     from ialp_rllib.settings import AgentSettings, PatienceSettings, Settings
     from ialp_rllib.users.env import UserVectorEnv, World
     from ialp_rllib.users.leaving import PatienceRule

@@ -33,6 +33,7 @@ ROOMS = [
     "serving",
     "report",
     "compare",
+    "sweep",
     "api",
     "cli",
 ]

@@ -6,12 +6,9 @@ and curves as they were, and ends with the same numbers as one that was never ki
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +24,7 @@ from ialp_rllib.agent.measurements import Measurements
 from ialp_rllib.agent.policy.saved import save_policy
 from ialp_rllib.agent.rllib import weights
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.rllib.state import restore_training, training_state
 from ialp_rllib.errors import InputError
@@ -50,6 +48,8 @@ class TrainingPlan:
         total: length of the run, in environment steps (``unit`` env_steps) or updates. 0: nothing is learnt, the
             policy is measured once, and these numbers stand at all places of ``measure_at``.
         unit: ``env_steps`` or ``updates``.
+        pause_at: place at which this call ends with a measurement and a checkpoint, without ``policy.safetensors``; a
+            later one goes on. 0, or not below ``total``: none.
         every: distance of points on the learning curve, in units; the other distances are rounded up to it.
         checkpoint_every: distance of checkpoints.
         measure_at: labels and places of measurements in the test world (``{"0": 0, "1": 1000}``).
@@ -69,6 +69,7 @@ class TrainingPlan:
     measure_at: dict[str, int] = field(default_factory=dict)
     measure_end: bool = True
     measure_every: int = 0
+    pause_at: int = 0
     logs: Path | None = None
     method: str = ""
     item_ids: Iterable[str] = ()
@@ -92,8 +93,9 @@ def train(
     Returns:
         What it took, over all sessions and without measurements: ``env_steps``, ``updates``, ``train_seconds`` and,
         where a judge was asked, ``judge_prompts`` and the ``judge_seconds`` that training waited for it
-        and ``measuring_prompts``, those of the measurements of this session; and
-        ``warnings``: what was damaged or left aside when the training was resumed.
+        and ``measuring_prompts``, those of the measurements of this session;
+        ``warnings``: what was damaged or left aside when the training was resumed; and ``paused``, true, where it goes
+        on with the next call (``plan.pause_at``).
 
     Raises:
         InputError: the state cannot be written without pickle (a plugin keeps objects of its own in it), or the newest
@@ -105,38 +107,14 @@ def train(
     algorithm = build(config, seed)
     try:
         training = _Training(algorithm, config, plan, report)
-        training.run()
+        finished = training.run()
         taken = {k: v for k, v in algorithm.progress().items() if k in TAKEN}
         if algorithm.measuring_prompts:
             taken["measuring_prompts"] = algorithm.measuring_prompts
-        return {**taken, "train_seconds": training.seconds, "warnings": training.checkpoints.warnings}
+        paused = {} if finished else {"paused": True}
+        return {**taken, "train_seconds": training.seconds, "warnings": training.checkpoints.warnings, **paused}
     finally:
         algorithm.stop()
-
-
-def build(config: IALPConfig, seed: int) -> IALP:
-    """The algorithm, without RLlib's own result files (we write Parquet and TensorBoard)."""
-    config = config.copy(copy_frozen=False)
-    config.debugging(seed=seed, log_level="ERROR")
-    with _quiet_rllib():
-        if "logger_creator" not in inspect.signature(config.build_algo).parameters:
-            return config.build_algo()  # newer Rays write no result files of their own
-        from ray.tune.logger import NoopLogger
-
-        config.debugging(logger_config={"type": NoopLogger})
-        return config.build_algo(logger_creator=lambda c: NoopLogger(c, ""))
-
-
-@contextlib.contextmanager
-def _quiet_rllib() -> Iterator[None]:
-    """RLlib warns at every construction that its default, the new API stack, is in use."""
-    logger = logging.getLogger("ray.rllib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 class _Training:
@@ -158,12 +136,16 @@ class _Training:
         self.next_measure, self.next_checkpoint = plan.measure_every, plan.checkpoint_every
         self.checkpoints = Checkpoints(plan.folder, plan.identity)
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Train to the end, or to ``plan.pause_at``. Returns whether it is the end."""
         plan, algorithm = self.plan, self.algorithm
         self._resume()
         writer = _writer(plan.logs, self._place()) if plan.logs else None
         self._measure_due()
         while self._place() < plan.total:
+            if 0 < plan.pause_at <= self._place():
+                self._pause()
+                return False
             began, cpu = time.perf_counter(), time.process_time()
             if plan.unit == "updates":  # no more of them than planned; the last users' step is finished
                 algorithm.rounds = min(self.rounds, math.ceil((plan.total - self._place()) / self.per_round))
@@ -183,6 +165,14 @@ class _Training:
         if writer:
             writer.close()
         self._finish()
+        return True
+
+    def _pause(self) -> None:
+        """Leave a measurement and a checkpoint at this place."""
+        if not self.measured.rows or self.measured.rows[-1]["env_steps"] != self.algorithm.env_steps:
+            self._measure("")
+        self._checkpoint()
+        self._progress()
 
     def _costs(self) -> dict[str, float]:
         return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}

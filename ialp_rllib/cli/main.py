@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from ialp_rllib.cli import check, compare, console, crash, data, doctor, export, init, judge, lea, run, settings
+from ialp_rllib.cli import check, compare, console, crash, data, doctor, export, init, judge, lea, run, settings, sweep
 from ialp_rllib.errors import IalpError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 run.add_to(app)
 app.command()(lea.lea)
 app.command()(compare.compare)
+app.command()(sweep.sweep)
 app.command()(check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(judge.app, name="judge")

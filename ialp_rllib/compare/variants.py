@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,22 +59,37 @@ def variants(texts: Sequence[str]) -> list[Variant]:
     """
     choices: dict[str, list[Any]] = {}
     for text in texts:
-        key, equals, values = text.partition("=")
-        expected = "a setting and a list of values: --vary agent.exploration=[categorical, greedy]"
-        if not equals or not key:
-            raise InputError(f"--vary {text}", "is not KEY=[A, B]", expected)
-        try:
-            parsed = parse_yaml(values)
-        except yaml.YAMLError as error:
-            raise InputError(f"--vary {text}", "the values are not valid YAML", expected) from error
-        if not isinstance(parsed, list) or not parsed:
-            raise InputError(f"--vary {text}", "names no list of values", expected)
+        key, values = parse_vary(text)
         if key in choices:
             raise InputError(f"--vary {text}", f"{key} is named twice", "every setting once")
-        if len({format_value(value) for value in parsed}) < len(parsed):
-            raise InputError(f"--vary {text}", "names a value twice", "every value once")
-        choices[key] = parsed
+        choices[key] = values
+    return combinations(choices)
+
+
+def combinations(choices: Mapping[str, Sequence[Any]]) -> list[Variant]:
+    """All combinations of the values of each setting."""
     return [Variant(dict(zip(choices, values, strict=True))) for values in itertools.product(*choices.values())]
+
+
+def parse_vary(text: str) -> tuple[str, list[Any]]:
+    """Setting and values of ``key=[a, b, ...]``.
+
+    Raises:
+        InputError: the text has another form, or a value is named twice.
+    """
+    key, equals, values = text.partition("=")
+    expected = "a setting and a list of values: --vary agent.exploration=[categorical, greedy]"
+    if not equals or not key:
+        raise InputError(f"--vary {text}", "is not KEY=[A, B]", expected)
+    try:
+        parsed = parse_yaml(values)
+    except yaml.YAMLError as error:
+        raise InputError(f"--vary {text}", "the values are not valid YAML", expected) from error
+    if not isinstance(parsed, list) or not parsed:
+        raise InputError(f"--vary {text}", "names no list of values", expected)
+    if len({format_value(value) for value in parsed}) < len(parsed):
+        raise InputError(f"--vary {text}", "names a value twice", "every value once")
+    return key, parsed
 
 
 def format_value(value: Any) -> str:

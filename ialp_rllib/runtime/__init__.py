@@ -5,7 +5,7 @@ where things run.
 """
 
 from ialp_rllib.runtime.failures import explain
-from ialp_rllib.runtime.jobs import fit, run_jobs
+from ialp_rllib.runtime.jobs import Search, fit, run_jobs
 from ialp_rllib.runtime.services import (
     DIED,
     HAS_LOCAL_MODE,
@@ -24,6 +24,7 @@ __all__ = [
     "DIED",
     "HAS_LOCAL_MODE",
     "RESTARTING",
+    "Search",
     "end",
     "explain",
     "fit",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
@@ -19,8 +20,35 @@ TRIAL_FAILURES = 3
 """How often Ray Tune starts a trial again that failed, from its last checkpoint."""
 
 
+class Search(NamedTuple):
+    """How Ray Tune chooses and stops trials.
+
+    Attributes:
+        samples: number of trials that ``searcher`` proposes; 1: the grid of the space.
+        searcher: a Ray Tune search algorithm; None: the grid of the space.
+        scheduler: a Ray Tune scheduler; None: every trial runs to its end.
+        metric: reported value that both maximise.
+        concurrent: trials that run side by side; 0: as many as there are CPUs.
+    """
+
+    samples: int = 1
+    searcher: Any = None
+    scheduler: Any = None
+    metric: str = ""
+    concurrent: int = 0
+
+
+GRID = Search()
+
+
 def fit(
-    trial: Callable[[dict[str, Any]], None], space: dict[str, Any], folder: Path, *, gpus: float = 0.0
+    trial: Callable[[dict[str, Any]], None],
+    space: dict[str, Any],
+    folder: Path,
+    *,
+    search: Search = GRID,
+    gpus: float = 0.0,
+    actors: int = 0,
 ) -> list[BaseException | None]:
     """Run a Ray Tune experiment in ``folder``, or resume the one in it. Returns the error of each trial, or None.
 
@@ -29,17 +57,26 @@ def fit(
     terminal.
 
     Args:
+        trial: reports to ``ray.tune``.
+        space: of Ray Tune.
+        search: of the trials; while debugging only grids run.
         gpus: GPUs, or a fraction of one, that each trial reserves beside its CPU.
+        actors: actors of one CPU each that a trial starts, on its node where they fit.
 
     Raises:
-        InputError: more GPUs than any node has.
+        InputError: more GPUs than any node has, or a searcher or scheduler while debugging.
     """
     from ray import tune
 
+    if local() and (search.searcher is not None or search.scheduler is not None):
+        expected = "search=grid or random with stop=none, or no --local-mode"
+        raise InputError("--local-mode", "trials run one after the other, with nothing that watches them", expected)
     if without_ray():
         return _fit_here(trial, space)
     _check_gpus(gpus)
-    trainable = tune.with_resources(trial, {"cpu": 1, "gpu": gpus} if gpus else {"cpu": 1})
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new output prints in spite of verbose=0
+    bundles = [{"CPU": 1.0, **({"GPU": gpus} if gpus else {})}, *[{"CPU": 1.0}] * actors]
+    trainable = tune.with_resources(trial, tune.PlacementGroupFactory(bundles))
     if tune.Tuner.can_restore(str(folder)):
         tuner = tune.Tuner.restore(
             str(folder), trainable, resume_unfinished=True, restart_errored=True, param_space=space
@@ -47,7 +84,15 @@ def fit(
     else:
         failures = tune.FailureConfig(max_failures=TRIAL_FAILURES)  # Tune's default is none: a lost node would be final
         config = tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0, failure_config=failures)
-        tuner = tune.Tuner(trainable, param_space=space, run_config=config)
+        judged = {"metric": search.metric, "mode": "max"} if search.metric else {}
+        choice = tune.TuneConfig(
+            num_samples=search.samples,
+            search_alg=search.searcher,
+            scheduler=search.scheduler,
+            max_concurrent_trials=search.concurrent or None,
+            **judged,
+        )
+        tuner = tune.Tuner(trainable, param_space=space, run_config=config, tune_config=choice)
     return [explain(result.error) if result.error else None for result in tuner.fit()]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         jobs, folders = [], []
         for name, seed, budget in left:
             stage, asked = stages[name, seed, budget], judge if method(name).judge_online else None
-            jobs.append((settings, str(run.root), stage, name, seed, None, asked, budget))
+            jobs.append((settings, str(run.root), stage, name, seed, asked, budget))
             suffix = "" if budget == "samples" else ", equal updates"
             folders.append((f"{name}, seed {seed}{suffix}", stage.folder))
         run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
@@ -104,16 +103,16 @@ def train_job(
     stage: Stage,
     name: str,
     seed: int,
-    report: Callable[[dict[str, Any]], None] | None = None,
     judge: PreferenceJudge | None = None,
     budget: str = "samples",
+    until: int = 0,
 ) -> list[str]:
     """One method, seed and budget, in a process of its own (a Ray task, a trial of Tune).
 
     Args:
-        report: called with every point of the learning curve.
         judge: who picks online, for a method that is judged.
         budget: of updates, see :mod:`.budgets`. That of equal updates ends with epoch 2.
+        until: environment steps after which it is measured and paused; a later call goes on. 0: to its end.
     """
     settings = budget_settings(settings, budget)
     run, equal_samples = RunFolder(settings, Path(root)), budget == "samples"
@@ -132,6 +131,7 @@ def train_job(
             measure_at={"0": 0, "1": adapt.epoch_steps, "2": 2 * adapt.epoch_steps},
             measure_end=equal_samples,
             measure_every=settings.evaluate.every if method(name).learns else 0,
+            pause_at=until,
             # of its own for every trial of a study, too
             logs=run.root / "logs" / Path(*stage.folder.parts[-2 if equal_samples else -3 :]),
             method=name,
@@ -139,7 +139,9 @@ def train_job(
             user_ids=run.catalogue.user_ids,
             identity=stage.fingerprint,
         )
-        taken = trainer.train(config, plan, seed, threads=settings.runtime.threads, report=report)
+        taken = trainer.train(config, plan, seed, threads=settings.runtime.threads)
+        if taken.get("paused"):
+            return list(taken["warnings"])
         if method(name).judge_plays:
             taken["shortlist"] = settings.judge.shortlist if settings.judge.is_llm else run.catalogue.n_items
         stage.finish({"method": name, "seed": seed, **taken}, time.perf_counter() - began)

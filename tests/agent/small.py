@@ -14,8 +14,8 @@ from ray.tune.registry import register_env
 
 from ialp_rllib.agent.methods import METHODS, resolve
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.config import IALPConfig
-from ialp_rllib.agent.trainer import build
 from ialp_rllib.catalogue.disk import write_catalogue
 from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings, SequenceModelSettings
 from ialp_rllib.users.env import UserVectorEnv, World

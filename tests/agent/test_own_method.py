@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from ialp_rllib.agent.methods import METHODS, Method, load_plugins, method, register, resolve
-from ialp_rllib.agent.trainer import build
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.run import RunFolder, needed_stages

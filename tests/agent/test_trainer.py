@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pickle
 from collections import deque
@@ -89,6 +90,27 @@ def test_a_training_killed_twice_ends_with_the_same_numbers(name: str, tmp_path:
         assert len(checkpoints(tmp_path / "killed")) == 2
     go(config, tmp_path / "killed")
     assert_equal(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_a_training_that_is_paused_ends_with_the_same_policy_as_one_that_is_not(tmp_path: Path) -> None:
+    config = method("a2c")
+    go(config, tmp_path / "whole")
+    plan = TrainingPlan(
+        tmp_path / "paused", TOTAL, "env_steps", 48, 100, {"0": 0, "1": 300}, method="m", identity="these settings"
+    )
+    plan.folder.mkdir()
+    for pause in (400, 400, 700):  # twice at the same place: nothing is trained
+        taken = train(config, dataclasses.replace(plan, pause_at=pause), 0)
+        assert taken["paused"] and pause <= taken["env_steps"] < pause + 48
+        measured = pq.read_table(checkpoints(plan.folder)[-1] / "measurements.parquet").to_pandas()
+        assert measured["env_steps"].iloc[-1] == taken["env_steps"]
+        assert not (plan.folder / "policy.safetensors").exists()
+    assert "paused" not in train(config, dataclasses.replace(plan, pause_at=TOTAL), 0)
+    assert (plan.folder / "policy.safetensors").read_bytes() == (tmp_path / "whole" / "policy.safetensors").read_bytes()
+    ends = [
+        tables(folder)[1].query("epoch != ''").reset_index(drop=True) for folder in (plan.folder, tmp_path / "whole")
+    ]
+    pd.testing.assert_frame_equal(*ends, check_exact=True)
 
 
 def test_of_a_damaged_checkpoint_the_older_is_resumed_of_two_neither(

@@ -14,8 +14,8 @@ from ray.tune.registry import register_env
 
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.config import IALPConfig
-from ialp_rllib.agent.trainer import build
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.users.env import UserVectorEnv

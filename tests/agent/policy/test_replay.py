@@ -13,8 +13,8 @@ from ray.tune.registry import register_env
 
 from ialp_rllib.agent.policy.replay import ColumnarReplay, preference_transitions
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.config import IALPConfig
-from ialp_rllib.agent.trainer import build
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError

@@ -12,8 +12,8 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.search.variant_generator import generate_variants
 
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.config import IALPConfig
-from ialp_rllib.agent.trainer import build
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AgentSettings
 from tests.agent.small import AGENT, make_config

@@ -1,0 +1,131 @@
+"""Results of a sweep: a row per trial and rung, the winner, and the files that hold them."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ialp_rllib.compare.variants import Variant
+from ialp_rllib.errors import IalpError, storage_errors
+from ialp_rllib.results.statistics import mean_interval
+from ialp_rllib.storage import write_atomic, write_json
+from ialp_rllib.sweep.plan import Sweep
+from ialp_rllib.sweep.trial import read_record
+
+
+class Results(NamedTuple):
+    """What a sweep measured.
+
+    Attributes:
+        trials: a row per trial, the best first: ``trial`` (its values as text), one column per varied setting,
+            ``env_steps`` that it reached, ``mean``, ``low``, ``high`` (95% t interval over the seeds) there, ``seeds``,
+            and ``stopped``, whether it was stopped early.
+        rungs: a row per trial, rung and seed: ``trial``, ``env_steps``, ``seed``, ``value``.
+        best: values of the winner: the highest mean of the trials that ran to the end.
+        spent: environment steps of all trials.
+        total: environment steps if none had been stopped.
+        final: winner and unchanged settings with other seeds in the test world, see :mod:`.final`; None: not measured.
+    """
+
+    trials: pd.DataFrame
+    rungs: pd.DataFrame
+    best: dict[str, Any]
+    spent: int
+    total: int
+    final: pd.DataFrame | None = None
+
+
+def collect(sweep: Sweep) -> Results:
+    """What the trials have left.
+
+    Raises:
+        IalpError: a trial has no result, or none ran to the end: a trial that did not run is no success.
+    """
+    records = _records(sweep)
+    rungs = pd.DataFrame(
+        [
+            {"trial": label, "env_steps": int(rung), "seed": seed, "value": float(value)}
+            for label, record in records.items()
+            for rung, values in record["rungs"].items()
+            for seed, value in enumerate(values)
+        ]
+    )
+    rows = []
+    for label, record in records.items():
+        reached = max(int(rung) for rung in record["rungs"])
+        values = np.asarray(record["rungs"][str(reached)], float)
+        low, high = mean_interval(values[:, None])
+        rows.append(
+            {
+                "trial": label,
+                **record["values"],
+                "env_steps": reached,
+                "mean": values.mean(),
+                "low": float(low[0]),
+                "high": float(high[0]),
+                "seeds": len(values),
+                "stopped": reached < sweep.total,
+            }
+        )
+    trials = pd.DataFrame(rows).sort_values(["stopped", "mean"], ascending=[True, False], ignore_index=True)
+    if trials.empty or trials["stopped"].iloc[0]:
+        raise IalpError("no trial ran to the end: the same command goes on")
+    best = dict(records[trials["trial"].iloc[0]]["values"])
+    spent = int((trials["env_steps"] * trials["seeds"]).sum())
+    return Results(trials, rungs, best, spent, sweep.trials * sweep.study.seeds * sweep.total)
+
+
+def _records(sweep: Sweep) -> dict[str, dict[str, Any]]:
+    """Label of a trial -> its record, of all trials of this sweep."""
+    if sweep.study.search == "optuna":
+        folders = sorted(path for path in (sweep.out / "trials").glob("*") if path.is_dir())
+    else:
+        folders = [sweep.folder(variant.values) for variant in sweep.variants]
+    records, missing = {}, []
+    for folder in folders:
+        record = read_record(folder)
+        values = record.get("values", {})
+        fits = set(values) == set(sweep.space) and record.get("identity") == [
+            stage.fingerprint for stage in sweep.stages(values)
+        ]
+        if fits and record["rungs"]:
+            records[Variant(values).label] = record
+        elif sweep.study.search != "optuna":
+            missing.append(folder.name)
+    if missing:
+        raise IalpError(f"{len(missing)} of {len(folders)} trials have no result: {', '.join(missing[:5])}")
+    return records
+
+
+def write(sweep: Sweep, results: Results) -> None:
+    """Write ``trials.parquet``, ``rungs.parquet``, ``best.json`` and ``index.html`` into the sweep's folder."""
+    from ialp_rllib.sweep.page import render
+
+    best = {"values": results.best, "metric": sweep.study.metric, "world": "valid", "seeds": sweep.study.seeds}
+    best |= {"environment_steps": results.spent, "of": results.total, "study": sweep.identity}
+    with storage_errors(sweep.out):
+        for name, table in (("trials", results.trials), ("rungs", results.rungs), ("final", results.final)):
+            if table is not None:
+                write_atomic(sweep.out / f"{name}.parquet", partial(_write_parquet, _plain(table)))
+    write_json(sweep.out / "best.json", best)
+    page = render(sweep, results)
+    write_atomic(sweep.out / "index.html", lambda path: _write_text(path, page))
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with values that one column type cannot hold as JSON."""
+    mixed = [name for name in table if table[name].dtype == object and not table[name].map(type).eq(str).all()]
+    return table.assign(**{name: table[name].map(json.dumps) for name in mixed})
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    table.to_parquet(path, index=False)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

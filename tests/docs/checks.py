@@ -19,6 +19,8 @@ from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli.main import app
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import SCENARIOS, Settings, from_dict, load
+from ialp_rllib.sweep.plan import plan_sweep
+from ialp_rllib.sweep.space import corners, parse_space
 from tests.conftest import REPOSITORY
 
 OTHER_PROGRAMS = {
@@ -118,8 +120,12 @@ def _check_given(given: dict[str, Any]) -> list[str]:
     problems = [f"there is no scenario {name!r}" for name in named if not _is_scenario(name)]
     scenario = next((name for name in named if name in KNOWN_SCENARIOS), "sample")
     for text in given.get("vary") or ():
-        key, _, values = text.partition("=")
-        for value in yaml.safe_load(values):
+        try:
+            space = parse_space([text])
+        except InputError as error:
+            return [*problems, str(error)]
+        for variant in corners(space):
+            key, value = next(iter(variant.values.items()))
             problems += check_settings(scenario, [f"{key}={yaml.safe_dump(value, default_flow_style=True).split()[0]}"])
     plain = [re.sub(r"^\w+:(?=[a-z_.]+=)", "", text) for text in given.get("set_") or ()]
     problems += check_settings(scenario, plain)
@@ -161,7 +167,7 @@ def check_key(key: str) -> list[str]:
 
 
 def check_yaml(text: str, folder: Path) -> list[str]:
-    """A YAML block, by the loader, where it is a scenario."""
+    """A YAML block, by the loader, where it is a scenario or a study."""
     tree = yaml.safe_load(text)
     known = {field.name for field in dataclasses.fields(Settings)}
     if not isinstance(tree, dict) or not known & set(tree):
@@ -169,7 +175,10 @@ def check_yaml(text: str, folder: Path) -> list[str]:
     path = folder / "block.yaml"
     path.write_text(text, "utf-8")
     try:
-        load(str(path))
+        if "vary" in tree:
+            plan_sweep(str(path), folder)
+        else:
+            load(str(path))
     except InputError as error:
         return [str(error)]
     return []

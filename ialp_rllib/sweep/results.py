@@ -1,19 +1,15 @@
-"""Results of a sweep: a row per trial and rung, the winner, and the files that hold them."""
+"""Results of a sweep: a row per trial and rung, and the winner."""
 
 from __future__ import annotations
 
-import json
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ialp_rllib.compare.variants import Variant
-from ialp_rllib.errors import IalpError, storage_errors
+from ialp_rllib.errors import IalpError
 from ialp_rllib.results.statistics import mean_interval
-from ialp_rllib.storage import write_atomic, write_json
 from ialp_rllib.sweep.plan import Sweep
 from ialp_rllib.sweep.trial import read_record
 
@@ -100,32 +96,3 @@ def _records(sweep: Sweep) -> dict[str, dict[str, Any]]:
     if missing:
         raise IalpError(f"{len(missing)} of {len(folders)} trials have no result: {', '.join(missing[:5])}")
     return records
-
-
-def write(sweep: Sweep, results: Results) -> None:
-    """Write ``trials.parquet``, ``rungs.parquet``, ``best.json`` and ``index.html`` into the sweep's folder."""
-    from ialp_rllib.sweep.page import render
-
-    best = {"values": results.best, "metric": sweep.study.metric, "world": "valid", "seeds": sweep.study.seeds}
-    best |= {"environment_steps": results.spent, "of": results.total, "study": sweep.identity}
-    with storage_errors(sweep.out):
-        for name, table in (("trials", results.trials), ("rungs", results.rungs), ("final", results.final)):
-            if table is not None:
-                write_atomic(sweep.out / f"{name}.parquet", partial(_write_parquet, _plain(table)))
-    write_json(sweep.out / "best.json", best)
-    page = render(sweep, results)
-    write_atomic(sweep.out / "index.html", lambda path: _write_text(path, page))
-
-
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with values that one column type cannot hold as JSON."""
-    mixed = [name for name in table if table[name].dtype == object and not table[name].map(type).eq(str).all()]
-    return table.assign(**{name: table[name].map(json.dumps) for name in mixed})
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    table.to_parquet(path, index=False)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -19,9 +19,10 @@ from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import locked, read_json
 from ialp_rllib.sweep.final import measure_again
 from ialp_rllib.sweep.plan import Sweep
-from ialp_rllib.sweep.results import Results, collect, write
+from ialp_rllib.sweep.results import Results, collect
 from ialp_rllib.sweep.space import tune_space
 from ialp_rllib.sweep.trial import METRIC, read_record, run_trial
+from ialp_rllib.sweep.write import write
 
 _WATCH = 1.0  # seconds between two looks at the trials' progress
 

@@ -13,8 +13,9 @@ from ialp_rllib.storage import write_json
 from ialp_rllib.sweep.final import UNCHANGED, difference
 from ialp_rllib.sweep.page import finding
 from ialp_rllib.sweep.plan import Sweep, plan_sweep
-from ialp_rllib.sweep.results import collect, write
+from ialp_rllib.sweep.results import collect
 from ialp_rllib.sweep.trial import RECORD
+from ialp_rllib.sweep.write import write
 from tests.report.reading import Page
 
 VARY = ["adapt.alpha.start=[0.1, 0.5, 0.9]", "agent.exploration=[greedy, categorical]"]

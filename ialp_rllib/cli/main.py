@@ -9,7 +9,22 @@ import sys
 import typer
 from rich.text import Text
 
-from ialp_rllib.cli import check, compare, console, crash, data, doctor, export, init, judge, lea, run, settings, sweep
+from ialp_rllib.cli import (
+    check,
+    compare,
+    console,
+    crash,
+    data,
+    doctor,
+    evaluate,
+    export,
+    init,
+    judge,
+    lea,
+    run,
+    settings,
+    sweep,
+)
 from ialp_rllib.errors import IalpError
 
 app = typer.Typer(
@@ -23,6 +38,7 @@ app.command()(lea.lea)
 app.command()(compare.compare)
 app.command()(sweep.sweep)
 app.command()(check.check)
+app.command()(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.add_typer(judge.app, name="judge")
 app.command()(export.export)

@@ -135,6 +135,29 @@ def normalised(rho: Floats, values: Floats) -> Floats:
     return pseudo
 
 
+def control(ratio: Floats, q: Floats, v: Floats, clip: float) -> Floats:
+    r"""Control variate of the logged returns, :math:`\sum_t w_t (Q(s_t, a_t) - V(s_t))`, ``(S,)``.
+
+    Its mean is 0 under the logging policy, whatever the critic: :math:`\mathrm{E}[w_t Q(s_t, a_t) | s_t] = V(s_t)`.
+    With a policy near to the logging one it tells which of the logged returns are luck with the draws of the items.
+
+    Args:
+        ratio: ``(S, T)``, :math:`w_t`, 0 after the end of a session.
+        q, v: ``(S, T)``.
+        clip: highest ratio.
+    """
+    luck: Floats = (np.minimum(ratio, clip) * (q - v)).sum(1)
+    return luck
+
+
+def without_luck(values: Floats, luck: Floats) -> Floats:
+    """``values`` less the multiple of a control variate of mean 0 that leaves the least variance, ``(S,)``."""
+    spread = float(((luck - luck.mean()) ** 2).sum())
+    if not spread > 0:
+        return values
+    return values - float(((values - values.mean()) * (luck - luck.mean())).sum()) / spread * luck
+
+
 def _before(rho: Floats) -> Floats:
     """The weight of the state that a decision is made in: that of the decision before it, at first 1."""
     return np.concatenate([np.ones((len(rho), 1)), rho[:, :-1]], 1)

@@ -1,7 +1,8 @@
 """Evaluation of a policy on logged sessions: estimates of its return, their intervals, and how far the log supports it.
 
 Only sessions that have ended count. What is estimated is the return of the policy, and its *difference* to the logging
-policy (or to another policy) on the same sessions, which varies less: good and bad sessions are so for both.
+policy (or to another policy) on the same sessions, which varies less: good and bad sessions are so for both, and luck
+with the draws of the items is taken off by a control variate (:func:`.estimators.control`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.ope import estimators
 from ialp_rllib.ope.bounds import Estimate, betting_lower, bootstrap, student
 from ialp_rllib.ope.estimators import Floats, Weights
-from ialp_rllib.ope.fqe import Decisions, fit_values, folds, item_features, mean_rewards
+from ialp_rllib.ope.fqe import Decisions, fit_values, folds, item_features, mean_rewards, states
 from ialp_rllib.ope.sessions import Sessions, observations
 from ialp_rllib.ope.targets import Target, probabilities_and_means
 from ialp_rllib.settings import OPESettings
@@ -97,8 +98,9 @@ def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: boo
     """
     observation, action = observations(sessions, target.network, target.item_ids, target.user_ids)
     fold = folds(sessions.user, settings.fqe.folds, settings.seed)
-    features = torch.zeros(target.network.n_items, 0)
+    features, state = torch.zeros(target.network.n_items, 0), torch.zeros(len(action), 0)
     if fqe:
+        state = states(sessions, observation, target, settings.seed)
         rewards = mean_rewards(sessions, action, target.network.n_items, fold)
         features = torch.cat([item_features(target, settings.seed), rewards], 1)
     served = torch.cat([features, features.new_zeros(1, features.shape[1])])[action]
@@ -106,7 +108,7 @@ def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: boo
     logged = sessions.padded(sessions.probability, 1.0)
     parts: list[tuple[float, Weights]] = []
     unsupported = 0.0
-    modelled = {name: np.zeros(len(sessions)) for name in ("DR", "WDR", "FQE")}
+    modelled, luck = {name: np.zeros(len(sessions)) for name in ("DR", "WDR", "FQE")}, np.zeros(len(sessions))
     for share, component in target.components:
         probability, means = probabilities_and_means(component, observation, action, features)
         ratio = probability.numpy() / sessions.probability
@@ -114,18 +116,19 @@ def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: boo
         w = estimators.weights(sessions.padded(probability.numpy(), 1.0), logged, there, settings.clip)
         parts.append((share, w))
         if fqe:
-            decisions = Decisions(observation, served, means, ratio)
-            rows = fit_values(sessions, decisions, target, fold, settings.fqe, settings.seed)
+            decisions = Decisions(state, served, means, ratio)
+            rows = fit_values(sessions, decisions, target.network.dim, fold, settings.fqe, settings.seed)
             q, v = (sessions.padded(values) for values in rows)
             modelled["DR"] += share * estimators.dr(w, reward, q, v)
             modelled["WDR"] += share * estimators.wdr(w, reward, q, v)
             modelled["FQE"] += share * v[:, 0]
+            luck += share * estimators.control(sessions.padded(ratio), q, v, settings.clip)
     weights = estimators.combined(parts)
     values = modelled if fqe else {}
     values = values | {"PDIS": estimators.pdis(weights, reward), "SNPDIS": estimators.snpdis(weights, reward)}
     values = {name: values[name] for name in estimators.ESTIMATORS if name in values}
     unknown = int((action == target.network.n_items).sum())
-    return _evaluation(target.name, sessions, values, weights, settings, unsupported, unknown)
+    return _evaluation(target.name, sessions, values, weights, luck, settings, unsupported, unknown)
 
 
 def _evaluation(
@@ -133,12 +136,15 @@ def _evaluation(
     sessions: Sessions,
     values: Mapping[str, Floats],
     weights: Weights,
+    luck: Floats,
     settings: OPESettings,
     unsupported: float,
     unknown: int,
 ) -> Evaluation:
     returns, user, level = sessions.returns, sessions.user, settings.level
-    difference, resampled = _differences(values, dict.fromkeys(values, returns), user, settings)
+    pairs = {name: x - returns for name, x in values.items() if name != "FQE"}
+    pairs |= {name: estimators.without_luck(pairs[name], luck) for name in ("DR", "WDR") if name in pairs}
+    difference, resampled = _intervals(pairs, user, settings)
     bound = settings.clip * weights.there.shape[1]
     low, high = (bound * extreme for extreme in (min(sessions.reward.min(), 0.0), max(sessions.reward.max(), 0.0)))
     sums, squares = weights.whole.sum(0), (weights.whole**2).sum(0)
@@ -159,17 +165,17 @@ def _evaluation(
     )
 
 
-def _differences(
-    values: Mapping[str, Floats], others: Mapping[str, Floats], user: np.ndarray, settings: OPESettings
+def _intervals(
+    values: Mapping[str, Floats], user: np.ndarray, settings: OPESettings
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """Differences to ``others`` with t and with bootstrap intervals."""
-    pairs = {name: x - others[name] for name, x in values.items() if name != "FQE"}
-    return {name: student(x, user, settings.level) for name, x in pairs.items()}, {
-        name: bootstrap(x, user, settings.level, settings.resamples, settings.seed) for name, x in pairs.items()
+    """Means with t and with bootstrap intervals."""
+    return {name: student(x, user, settings.level) for name, x in values.items()}, {
+        name: bootstrap(x, user, settings.level, settings.resamples, settings.seed) for name, x in values.items()
     }
 
 
 def compared(evaluation: Evaluation, other: Evaluation, settings: OPESettings) -> Evaluation:
     """``evaluation`` with the differences to ``other``, another policy on the same sessions."""
-    difference, resampled = _differences(evaluation.values, other.values, evaluation.user, settings)
+    pairs = {name: x - other.values[name] for name, x in evaluation.values.items() if name != "FQE"}
+    difference, resampled = _intervals(pairs, evaluation.user, settings)
     return replace(evaluation, difference=difference, resampled=resampled)

@@ -1,8 +1,10 @@
 r"""Fitted Q evaluation: the critic of a target policy, learnt from logged sessions, cross-fitted by user.
 
-The critic is the house's: states of the encoder, a head over item embeddings, a state value. It begins with encoder and
-item embeddings of the policy under evaluation, if it has networks; the encoder learns on, the embeddings of the head
-stay. Since the head is linear in them,
+The critic is the house's, a head over item embeddings and a state value, on states of the encoder. Encoder and item
+embeddings are those of the policy under evaluation and stay as they are (as in
+:mod:`ialp_rllib.agent.policy.evaluation`): all states are encoded once. Beside its state a critic reads what the log
+knows of the session and the policy may not: the position, and the rewards so far, which tell who is about to leave.
+Since the head is linear in the embeddings,
 
 .. math:: \mathrm{E}_{a \sim \pi} Q(s, a) = h(s) \cdot \textstyle\sum_a \pi(a|s)\,e_a + V(s)
 
@@ -42,34 +44,22 @@ _CLIP = 10.0  # of the gradient's norm
 
 
 class Values(nn.Module):
-    """Encoder and critic whose values are linear in features of items.
+    """A critic whose values are linear in features of items.
 
     Args:
-        encoder: of the states.
+        width: of the states.
         dim: width of the hidden layers.
         features: D.
     """
 
-    def __init__(self, encoder: Encoder, dim: int, features: int) -> None:
+    def __init__(self, width: int, dim: int, features: int) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.head = nn.Sequential(nn.Linear(encoder.width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, features))
-        self.state = nn.Sequential(nn.Linear(encoder.width, dim), nn.ReLU(), nn.Linear(dim, 1))
+        self.head = nn.Sequential(nn.Linear(width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, features))
+        self.value = nn.Sequential(nn.Linear(width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, 1))
 
-    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, 1 + L)`` observations -> weights of the features, ``(B, D)``, and values of the states, ``(B,)``."""
-        state = self.encoder(observation, self.encoder.items())
-        return self.head(state), self.state(state)[:, 0]
-
-    @torch.no_grad()
-    def of(self, observation: Tensor, served: Tensor, means: Tensor) -> tuple[Floats, Floats]:
-        """Q of the served items and V of the policy, by their features, ``(M,)`` each, in blocks."""
-        q, v = [], []
-        for rows in torch.split(torch.arange(len(observation)), _BLOCK):
-            head, state = self(observation[rows])
-            q.append(torch.linalg.vecdot(head, served[rows]) + state)
-            v.append(torch.linalg.vecdot(head, means[rows]) + state)
-        return torch.cat(q).double().numpy(), torch.cat(v).double().numpy()
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, W)`` states -> weights of the features, ``(B, D)``, and values of the states, ``(B,)``."""
+        return self.head(state), self.value(state)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -77,16 +67,37 @@ class Decisions:
     """What a fit needs of the N logged decisions, in the order of the sessions.
 
     Attributes:
-        observation: ``(N, 1 + L) int64``.
+        state: ``(N, W) float32``, see :func:`states`.
         served: ``(N, D)`` features of the served items.
         means: ``(N, D)`` mean features under the target.
         ratio: ``(N,)``, target over logged probability.
     """
 
-    observation: Tensor
+    state: Tensor
     served: Tensor
     means: Tensor
     ratio: Floats
+
+
+@torch.no_grad()
+def states(sessions: Sessions, observation: Tensor, target: Target, seed: int) -> Tensor:
+    """Encoded observations, position and rewards so far of each decision, standardised, ``(N, W) float32``.
+
+    A policy without networks has random weights in the place of its encoder's.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(target.network) if target.encoder is None else target.encoder.encoder
+    items = encoder.items()
+    encoded = torch.cat([encoder(part, items) for part in torch.split(observation, _BLOCK)])
+    reward, position = sessions.reward, sessions.position
+    total = np.cumsum(reward)
+    so_far = total - reward - np.repeat(total[sessions.first[:-1]] - reward[sessions.first[:-1]], sessions.lengths)
+    last = np.where(position > 0, np.append(0.0, reward[:-1]), 0.0)
+    before = np.where(position > 1, np.append([0.0, 0.0], reward)[: len(reward)], 0.0)
+    known = np.stack([position, position == 0, so_far, so_far / np.maximum(position, 1), last, before], 1)
+    whole = torch.cat([encoded, torch.from_numpy(known).float()], 1)
+    return (whole - whole.mean(0)) / whole.std(0).clamp(min=1e-6)
 
 
 def folds(user: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -124,12 +135,13 @@ def mean_rewards(sessions: Sessions, action: Tensor, n_items: int, fold: NDArray
 
 
 def fit_values(
-    sessions: Sessions, decisions: Decisions, target: Target, fold: NDArray[np.int64], settings: FQESettings, seed: int
+    sessions: Sessions, decisions: Decisions, dim: int, fold: NDArray[np.int64], settings: FQESettings, seed: int
 ) -> tuple[Floats, Floats]:
     """Q of the served items and V of the target, by critics that have not learnt from the session's user.
 
     Args:
         decisions: features hold the embeddings, then one mean reward for each fold.
+        dim: width of the critic's hidden layers.
         fold: ``(S,)``.
         seed: random seed of weights and batches.
 
@@ -141,10 +153,8 @@ def fit_values(
     plain = decisions.served.shape[1] - count
     for number in range(count):
         columns = [*range(plain), plain + number]
-        part = Decisions(
-            decisions.observation, decisions.served[:, columns], decisions.means[:, columns], decisions.ratio
-        )
-        fit = _Fit(sessions, part, target, settings, seed + number)
+        part = Decisions(decisions.state, decisions.served[:, columns], decisions.means[:, columns], decisions.ratio)
+        fit = _Fit(sessions, part, dim, settings, seed + number)
         fit.run(np.flatnonzero(fold != number))
         rows = np.flatnonzero(row_fold == number)
         q[rows], v[rows] = fit.values(rows)
@@ -155,17 +165,12 @@ def fit_values(
 class _Fit:
     """One critic, of some of the sessions."""
 
-    def __init__(
-        self, sessions: Sessions, decisions: Decisions, target: Target, settings: FQESettings, seed: int
-    ) -> None:
+    def __init__(self, sessions: Sessions, decisions: Decisions, dim: int, settings: FQESettings, seed: int) -> None:
         self._sessions, self._decisions, self._settings = sessions, decisions, settings
         self._rng, self.updates = np.random.default_rng([seed, 6]), 0
-        network = target.network
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = copy.deepcopy(target.encoder.encoder) if target.encoder is not None else Encoder(network)
-            self._net = Values(encoder, network.dim, decisions.served.shape[1])
-        self._net.train().requires_grad_(True)
+            self._net = Values(decisions.state.shape[1], dim, decisions.served.shape[1])
         self._scale, self._shift = 1.0, 0.0
 
     def run(self, chosen: NDArray[np.int64]) -> None:
@@ -210,8 +215,8 @@ class _Fit:
         for batch in np.array_split(self._rng.permutation(len(rows)), parts):
             if self.updates >= self._settings.updates:
                 return
-            head, state = self._net(self._decisions.observation[rows[batch]])
-            q = torch.linalg.vecdot(head, self._decisions.served[rows[batch]]) + state
+            head, value = self._net(self._decisions.state[rows[batch]])
+            q = torch.linalg.vecdot(head, self._decisions.served[rows[batch]]) + value
             loss = (q - goal[batch]).square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -222,8 +227,11 @@ class _Fit:
     def values(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Q of the served items and V of the target at ``rows``, in units of the reward."""
         data = self._decisions
-        q, v = self._net.of(data.observation[rows], data.served[rows], data.means[rows])
-        return self._shift + self._scale * q, self._shift + self._scale * v
+        with torch.no_grad():
+            head, value = self._net(data.state[rows])
+            q = torch.linalg.vecdot(head, data.served[rows]) + value
+            v = torch.linalg.vecdot(head, data.means[rows]) + value
+        return tuple(self._shift + self._scale * part.double().numpy() for part in (q, v))
 
 
 def _to_go(sessions: Sessions) -> Floats:

@@ -107,7 +107,7 @@ def _holds(evaluation: Evaluation, found: Estimate, margin: float, base: float) 
         kind = "is worse than" if found.high < -margin else "may lose more than the margin to"
         yield f"it {kind} the policy that it would replace: {_relative(found, base)}, margin {-margin:.4g}"
     check = evaluation.difference[evaluation.check]
-    if check.high < found.low:
+    if check.high < found.low and found.value - check.value > margin:
         yield (
             f"{evaluation.check} contradicts {evaluation.first}: {_relative(check, base)} "
             f"against {_relative(found, base)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ialp_rllib.agent.policy.acting import Mixture
+from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy, masked_items
-from ialp_rllib.agent.policy.saved import load_policy
+from ialp_rllib.agent.policy.saved import SavedPolicy, load_policy
+from ialp_rllib.errors import InputError
 
 _ENTRIES = 1 << 22  # probabilities of a block of decisions: 16 MB, whatever the size of the catalogue
 
@@ -71,39 +73,78 @@ class Acting:
 
 
 @dataclass(frozen=True)
-class Softmaxed:
-    """An actor alone as a component: of a mixture theta, or beta."""
+class Mixed:
+    """An actor, or two of them mixed anew for each decision (Eq. 14), as a component.
+
+    Attributes:
+        policy: the actor; of a mixture beta, which learns.
+        theta: of a mixture the other one; None: the actor alone.
+        alpha: weight of ``policy`` in the mixture.
+    """
 
     policy: Policy
+    theta: Policy | None = None
+    alpha: float = 1.0
 
     @torch.no_grad()
     def probabilities(self, observation: Tensor) -> Tensor:
         """See :class:`Component`."""
-        return torch.softmax(self.policy(observation), -1)[:, :-1]
+        probs = torch.softmax(self.policy(observation), -1)
+        if self.theta is not None:
+            probs = mixture(torch.softmax(self.theta(observation), -1), probs, self.alpha)
+        return probs[:, :-1]
 
 
-def saved_target(folder: Path, by: str = "step") -> tuple[Target, Target | None]:
+class Ids(NamedTuple):
+    """What a policy's observations are made of: sizes of the networks, ids of items and users."""
+
+    network: NetworkConfig
+    items: NDArray[np.object_]
+    users: NDArray[np.object_]
+
+
+def mixture_target(
+    name: str, ids: Ids, theta: Policy, beta: Policy, alpha: float, by: str = "step"
+) -> tuple[Target, Target | None]:
+    """A mixture of two actors as a target, and beta alone, to which the hand-over leads; None if it is that already.
+
+    Args:
+        alpha: weight of ``beta``.
+        by: ``step``: they are mixed anew for each decision; ``session``: one is drawn for a whole session.
+    """
+    parts: list[tuple[float, Component]] = [(1.0, Mixed(beta, theta, alpha))]
+    if by == "session":
+        parts = [(1 - alpha, Mixed(theta)), (alpha, Mixed(beta))]
+        parts = [part for part in parts if part[0] > 0]
+    alone = Target(f"{name}, its learning part alone", *ids, [(1.0, Mixed(beta))], beta)
+    return Target(name, *ids, parts, beta), alone if alpha < 1 else None
+
+
+def saved_target(folder: Path, alpha: float | None = None, by: str = "step") -> tuple[Target, Target | None]:
     """The policy in ``folder`` (:mod:`ialp_rllib.agent.policy.saved`), and of a mixture its learning part alone.
 
     Args:
-        by: how a mixture draws: ``step``, anew for each decision, or ``session``.
+        alpha: another weight of the learning part of a mixture; None: its own.
+        by: see :func:`mixture_target`.
 
     Raises:
-        InputError: no such folder, or the policy cannot be read.
+        InputError: no such folder, the policy cannot be read, or it is no mixture and ``alpha`` is given.
     """
     saved = load_policy(folder)
-    acting, network, items, users = saved.acting, saved.network, saved.item_ids, saved.user_ids
-    own = getattr(acting, "policy", None)
-    encoder = own if isinstance(own, Policy) else None
-    whole: Component = Acting(acting, network)
-    if not isinstance(acting, Mixture):
-        return Target(str(folder), network, items, users, [(1.0, whole)], encoder), None
-    weight, beta = float(acting.alpha), Softmaxed(acting.policy)
-    parts: list[tuple[float, Component]] = [(1.0, whole)]
-    if by == "session" and 0 < weight < 1:
-        parts = [(1 - weight, Softmaxed(acting.theta)), (weight, beta)]
-    alone = Target(f"{folder}, its learning part alone", network, items, users, [(1.0, beta)], encoder)
-    return Target(str(folder), network, items, users, parts, encoder), alone if weight < 1 else None
+    acting, ids = saved.acting, Ids(saved.network, saved.item_ids, saved.user_ids)
+    if isinstance(acting, Mixture):
+        weight = float(acting.alpha) if alpha is None else alpha
+        return mixture_target(str(folder), ids, acting.theta, acting.policy, weight, by)
+    if alpha is not None:
+        raise InputError("alpha", f"is given, but {folder} is no mixture", "the folder of a mixture, as of aialp_ap")
+    encoder = actor_of(saved)
+    return Target(str(folder), *ids, [(1.0, Acting(acting, saved.network))], encoder), None
+
+
+def actor_of(saved: SavedPolicy) -> Policy | None:
+    """The actor of a saved policy; None if it has none."""
+    own = getattr(saved.acting, "policy", None)
+    return own if isinstance(own, Policy) else None
 
 
 @torch.no_grad()

@@ -1,0 +1,71 @@
+"""``ialp evaluate`` from a log to a verdict, a page and an exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from ialp_rllib.cli.main import app
+from ialp_rllib.errors import InputError
+from tests.ope import world
+
+FAST = ["--set", "ope.fqe.folds=2", "--set", "ope.fqe.epochs=15", "--set", "ope.fqe.batch=128"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A log and the policy that is like the one which wrote it."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    pq.write_table(world.log(0.2, 800), folder / "log.parquet")
+    return str(folder / "log.parquet"), str(world.save_mixture(folder / "policy", 0.3))
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["evaluate", *words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, " ".join(result.stdout.split())
+
+
+def test_a_policy_passes_with_a_page(inputs: tuple[str, str], tmp_path: Path) -> None:
+    log, policy = inputs
+    code, text = run(log, "--policy", policy, "--out", str(tmp_path), *FAST)
+    assert code == 0 and "pass" in text and "effective sample size" in text and "DR" in text
+    data = json.loads((tmp_path / "evaluation.json").read_text())
+    assert data["verdict"] == "pass" and data["sessions"] == 800 and data["level"]["DR"]["low"] > 0
+    page = (tmp_path / "index.html").read_text()
+    assert "<h1>Pass</h1>" in page and page.count("<svg") == 3 and "http" not in page.replace("http-equiv", "")
+    assert "Where the hand-over leads" in page
+
+
+def test_what_cannot_be_told_is_refused(inputs: tuple[str, str], tmp_path: Path) -> None:
+    log, policy = inputs
+    words = (log, "--policy", policy, "--out", str(tmp_path), "--no-fqe")
+    code, text = run(*words, "--set", "ope.gate.min_sessions=2000")
+    assert code == 4 and "refuse" in text and "800 sessions ended, fewer than 2,000" in text
+    assert "DR" not in json.loads((tmp_path / "evaluation.json").read_text())["level"]
+
+
+def test_another_policy_and_another_alpha(inputs: tuple[str, str], tmp_path: Path) -> None:
+    log, policy = inputs
+    words = (log, "--policy", policy, "--against", policy, "--alpha", "0.02", "--no-fqe", "--out", str(tmp_path))
+    code, text = run(*words)
+    assert code == 3 and "hold" in text and f"difference to {policy[:5]}" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--set", "agent.gamma=0.5"], "none of an evaluation's settings"),
+        (["--column", "session"], "is not NAME=YOURS"),
+        (["--by", "day"], "is 'day'"),
+        (["--column", "reward=clicks"], "is missing"),
+    ],
+)
+def test_wrong_options_are_named(words: list[str], problem: str, inputs: tuple[str, str]) -> None:
+    with pytest.raises(InputError, match=problem):
+        run(inputs[0], "--policy", inputs[1], *words)

@@ -35,6 +35,8 @@ from ialp_rllib.stages.lea_stages import LEA_STAGES
 from ialp_rllib.stages.spec import StageSpec
 from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import MANIFEST, Stage, write_atomic
+from ialp_rllib.users.model_files import CONFIG, WEIGHTS
+from ialp_rllib.users.worlds import SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ JOB_FILES = (
 )
 """What one training run writes, see :class:`ialp_rllib.agent.trainer.TrainingPlan`."""
 
+
+WORLD_FILES = (WEIGHTS, CONFIG, "progress.json")
+"""What fitting one world's user model writes, see :mod:`ialp_rllib.users.model_files`."""
 
 LISTWISE = "listwise"
 """Folder, in that of a seed of stage ``pretrain``, of the actor while the critic is still trained."""
@@ -67,7 +72,12 @@ STAGES = {
         lambda s: [_catalogue(s), source_digest(s)],
         ("items.parquet", "users.parquet", "interactions.parquet", "truth.parquet", "propensities.parquet", "work/**"),
     ),
-    "users": StageSpec(always("prepare"), lambda s: [s.users], ("train/**", "valid/**", "test/**"), whole_log=True),
+    "users": StageSpec(
+        always("prepare"),
+        lambda s: [s.users],
+        tuple(f"{split}/{name}" for split in SPLITS for name in (*WORLD_FILES, MANIFEST)),
+        whole_log=True,
+    ),
     "warm": StageSpec(
         always("prepare", "users"),
         lambda s: [*warm_settings(s), s.seeds],

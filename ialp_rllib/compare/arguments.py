@@ -16,17 +16,19 @@ _OPTIONS = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the a
 
 def default_methods(settings: Settings) -> tuple[str, ...]:
     """All methods of this world and log without a judge online; a judge online takes many times as long."""
-    unlogged, live = settings.catalogue.log_users == 0, settings.pretrain.mode == "live"
-    return tuple(
-        method_order(
-            name
-            for name, spec in METHODS.items()
-            if settings.users.world in spec.worlds
-            and not spec.judge_selects
-            and not (unlogged and spec.start in ("warm", "joint"))  # joint would be iALP again
-            and not (live and spec.start == "joint")
-        )
+    live = settings.pretrain.mode == "live"
+    names = (
+        name
+        for name, spec in METHODS.items()
+        if settings.users.world in spec.worlds and not spec.judge_selects and not (live and spec.start == "joint")
     )
+    return with_log(settings, method_order(names))
+
+
+def with_log(settings: Settings, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the methods that have something to learn from: without a log, none that starts from it."""
+    unlogged = settings.catalogue.log_users == 0
+    return tuple(name for name in names if not (unlogged and METHODS[name].start in ("warm", "joint")))
 
 
 def check_keys(overrides: Sequence[str], varied: Iterable[str], users_vary: bool, selecting: bool) -> set[str]:

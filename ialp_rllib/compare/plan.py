@@ -136,7 +136,9 @@ def plan_comparison(
             if name == FOLDER:
                 problem = f"is named {name!r}, like the folder of the results"
                 raise InputError(f"scenario {scenario!r}", problem, "another name")
-            adapt = dataclasses.replace(plain.adapt, methods=chosen or default_methods(plain))
+            # A study over the size of the log has variants in which there is nothing to start from.
+            own_methods = arguments.with_log(plain, chosen) if "catalogue.log_users" in variant.values else chosen
+            adapt = dataclasses.replace(plain.adapt, methods=own_methods or chosen or default_methods(plain))
             if "adapt.budgets" not in keys:
                 adapt = dataclasses.replace(adapt, budgets=BUDGETS)
             settings = dataclasses.replace(

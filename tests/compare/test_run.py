@@ -134,6 +134,10 @@ def test_the_plan(tmp_path):
     assert runs["shop"].root == tmp_path / "shop" and runs["shop"].settings.seeds == (0, 1, 2, 3, 4)
     assert set(default_methods(runs["shop"].settings)) == set(METHODS) - {"llm_online"}
     json.dumps(comparison.jobs())
+    by_log = ["catalogue.log_users=[0, 30]"]
+    sizes = plan_comparison(["sample"], tmp_path, seeds=1, methods="warm, ialp, ialp_log", vary=by_log)
+    assert [jobs[0][0] for jobs in sizes.jobs().values()] == ["ialp", "warm"]  # without a log nothing starts from it
+    assert [len(jobs) for jobs in sizes.jobs().values()] == [1, 3]
 
 
 @pytest.mark.parametrize(

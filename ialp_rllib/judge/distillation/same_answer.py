@@ -43,7 +43,7 @@ class LabelCounts:
         if n < ENOUGH or self.counts.max() < n:
             return ""
         label = int(self.counts.argmax())
-        name = "None" if label == k else f"the letter {chr(ord('a') + label)}"
+        name = "None" if label == k else f"candidate {chr(ord('a') + label)}"
         text = f"the judge answered {name} in 100% of {n:,} prompts"
         if self.unreadable == n:
             return f"{text}, because none of its outputs holds a label or a finite probability"

@@ -205,7 +205,7 @@ def test_folder_without_a_table(tmp_path):
     ("rule", "words"),
     [
         (lambda prompt: 10, "answered None in 100% of 64 prompts"),
-        (lambda prompt: 3, "answered the letter d in 100% of 64 prompts"),
+        (lambda prompt: 3, "answered candidate d in 100% of 64 prompts"),
     ],
 )
 def test_a_judge_with_one_answer_ends_the_distillation(make, rule_engine, catalogue, tmp_path, rule, words, caplog):

@@ -9,6 +9,7 @@ The files in docs/results/tables were written by this.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,10 @@ import pandas as pd
 import psutil
 
 from ialp_rllib.compare.page.formats import markdown
+from ialp_rllib.compare.tables import format_estimate
 from ialp_rllib.machine import gpus
 from ialp_rllib.report.kit.formatting import format_count
-from ialp_rllib.report.kit.names import label
+from ialp_rllib.report.kit.names import label, titles_of
 
 TABLES = ("table3", "table4", "table5", "ratios", "budgets", "personal", "varied", "beyond")
 COSTS = ("env_steps", "updates", "cpu_seconds", "pretrain_seconds", "judge_prompts", "judge_seconds", "steps_to_90")
@@ -35,18 +37,40 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    options.out.write_text("\n".join(parts(options)) + "\n", encoding="utf-8")
+    manifest = json.loads((options.folder / "manifest.json").read_text("utf-8"))
+    with titles_of(manifest["settings"]):
+        options.out.write_text("\n".join(parts(options)) + "\n", encoding="utf-8")
 
 
 def parts(options: argparse.Namespace) -> Iterator[str]:
     """The pieces of the file."""
     yield f"# {options.title}\n"
     yield f"`{options.command}` at commit {commit(options.commit)}; {machine()}. {options.note}".rstrip() + "\n"
+    yield headline(options.folder)
     for name in options.tables:
         path = options.folder / f"{name}.md"
         if path.is_file():
             yield path.read_text("utf-8")
     yield costs(pd.read_csv(options.folder / "costs.csv"))
+
+
+def headline(folder: Path) -> str:
+    """R of the greedy policy before any online step, after one epoch and at the end, and effective items at the end.
+
+    Of methods that do not go online the first return only: the others are the same.
+    """
+    tables = [pd.read_csv(folder / f"{name}.csv").query("policy == 'greedy'") for name in ("table3", "table4", "table5")]
+    shown = pd.read_csv(folder / "personal.csv").query("policy == 'greedy' and epoch == 'end'")
+    items = shown.set_index(["scenario", "method"])["effective_items"]
+    rows = []
+    for scenario, name in tables[0][["scenario", "method"]].itertuples(index=False):
+        at = [table[(table["scenario"] == scenario) & (table["method"] == name)].iloc[0] for table in tables]
+        returns = [format_estimate(row, "return") for row in at]
+        if len(set(returns)) == 1:
+            returns[1:] = ["", ""]
+        rows.append([label(name, scenario), *returns, format_count(items.get((scenario, name)))])
+    table = markdown(["Method", "R@0", "R@1", "R end", "effective items"], rows)
+    return f"**R of the greedy policy before, after one epoch and at the end of going online**\n\n{table}"
 
 
 def commit(name: str) -> str:

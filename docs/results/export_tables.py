@@ -9,13 +9,13 @@ The files in docs/results/tables were written by this.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import psutil
+import yaml
 
 from ialp_rllib.compare.page.formats import markdown
 from ialp_rllib.compare.tables import format_estimate
@@ -37,8 +37,8 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    manifest = json.loads((options.folder / "manifest.json").read_text("utf-8"))
-    with titles_of(manifest["settings"]):
+    trees = [yaml.safe_load(path.read_text("utf-8")) for path in options.folder.parent.glob("*/settings.yaml")]
+    with titles_of({tree["scenario"]: tree for tree in trees}):
         options.out.write_text("\n".join(parts(options)) + "\n", encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def headline(folder: Path) -> str:
 
     Of methods that do not go online the first return only: the others are the same.
     """
-    tables = [pd.read_csv(folder / f"{name}.csv").query("policy == 'greedy'") for name in ("table3", "table4", "table5")]
+    tables = [pd.read_csv(folder / f"table{n}.csv").query("policy == 'greedy'") for n in (3, 4, 5)]
     shown = pd.read_csv(folder / "personal.csv").query("policy == 'greedy' and epoch == 'end'")
     items = shown.set_index(["scenario", "method"])["effective_items"]
     rows = []

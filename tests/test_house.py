@@ -71,6 +71,7 @@ WITHOUT = {
     "agent.policy": {"ray", "duckdb", "transformers"},
     "ope": {"ray", "duckdb", "transformers"},
     "serving.artifact": {"ray", "duckdb", "transformers", "fastapi"},
+    "serving.policy": {"ray", "duckdb", "transformers", "fastapi"},
 }
 
 

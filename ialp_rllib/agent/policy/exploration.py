@@ -145,3 +145,27 @@ def act(probs: Tensor, mode: str, epsilon: float = 0.0) -> Tensor:
     if mode == "greedy":
         return probs.argmax(-1)
     raise ValueError(f"exploration: expected categorical, epsilon_greedy or greedy, got {mode!r}")
+
+
+def act_probabilities(probs: Tensor, mode: str, epsilon: float = 0.0) -> Tensor:
+    """Probability with which :func:`act` selects each item.
+
+    Args:
+        probs: ``(B, A)`` non-negative weights.
+        mode, epsilon: as of :func:`act`.
+
+    Returns:
+        ``(B, A)``; rows sum to one, or are 0 where all weights are.
+
+    Raises:
+        ValueError: unknown mode.
+    """
+    if mode == "categorical":
+        return probs / probs.sum(-1, keepdim=True).clamp(min=torch.finfo(probs.dtype).tiny)
+    allowed = (probs > 0).to(probs.dtype)
+    best = torch.zeros_like(probs).scatter_(-1, probs.argmax(-1, keepdim=True), 1.0) * allowed
+    if mode == "greedy":
+        return best
+    if mode == "epsilon_greedy":
+        return torch.lerp(best, allowed / allowed.sum(-1, keepdim=True).clamp(min=1.0), epsilon)
+    raise ValueError(f"exploration: expected categorical, epsilon_greedy or greedy, got {mode!r}")

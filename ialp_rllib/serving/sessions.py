@@ -1,0 +1,193 @@
+"""Open sessions of the join, and what an ended one leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+
+class EndedSession(NamedTuple):
+    """A session that ended.
+
+    Attributes:
+        arm: its arm.
+        version: the version that decided; -1: more than one did.
+        reward: sum of its rewards.
+        items: the items that were shown.
+        fallback: whether pi_theta acted in the place of the mixture in one of its steps.
+        time: of its first decision, seconds.
+    """
+
+    arm: str
+    version: int
+    reward: float
+    items: tuple[str, ...]
+    fallback: bool
+    time: float
+
+
+@dataclass
+class Step:
+    """One item that was decided on: a decision, or one place of a slate.
+
+    Attributes:
+        decision, session: ids; the session's by its name.
+        user: id of the user; empty: not known.
+        items, answers: shown before, and the levels of their answers.
+        item, probability: what was decided on.
+        version, alpha, arm, fallback: who decided.
+        t: time of the decision, seconds.
+        slate: whether the decision has several items.
+        reward: None: not known yet.
+        ended: ``left``, ``limit``, or empty.
+        answered: whether feedback came for it.
+        shown: whether the user saw it.
+        complete: whether it was handed on to be learnt from.
+    """
+
+    decision: str
+    session: str
+    user: str
+    items: list[str]
+    answers: list[int]
+    item: str
+    probability: float
+    version: int
+    alpha: float
+    arm: str
+    fallback: str
+    t: float
+    slate: bool
+    reward: float | None = None
+    ended: str = ""
+    answered: bool = False
+    shown: bool = False
+    complete: bool = False
+
+    @staticmethod
+    def of(row: Mapping[str, Any], place: int) -> Step:
+        """The step of one place of a logged decision."""
+        return Step(
+            decision=row["id"],
+            session="",
+            user=row.get("user", ""),
+            items=row["items"],
+            answers=row.get("answers", []),
+            item=row["chosen"][place],
+            probability=row["p"][place],
+            version=row["version"],
+            alpha=row["alpha"],
+            arm=row["arm"],
+            fallback=row.get("fallback", ""),
+            t=row["t"],
+            slate=len(row["chosen"]) > 1,
+        )
+
+    @property
+    def length(self) -> int:
+        """Number of items that were shown before: its place in the session."""
+        return len(self.items)
+
+
+@dataclass
+class Session:
+    """An open session: its steps, and the longest list of shown items that a request of it had.
+
+    Attributes:
+        name: unique; ``key``: the id that the caller gave.
+        last: time of the last request or feedback, seconds.
+        ended: how the caller said that it ended; empty: not yet.
+    """
+
+    name: str
+    key: str
+    steps: list[Step] = field(default_factory=list)
+    longest: list[str] = field(default_factory=list)
+    last: float = 0.0
+    ended: str = ""
+
+    @property
+    def length(self) -> int:
+        """Items shown before the latest request."""
+        return len(self.longest)
+
+    @property
+    def shown_length(self) -> int:
+        """Place of the last step that was shown."""
+        return max((step.length for step in self.steps if step.shown), default=0)
+
+    def add(self, steps: Sequence[Step], items: list[str], when: float) -> None:
+        """Add the steps of a decision that was made with ``items`` shown before."""
+        for step in steps:
+            step.session = self.name
+        self.steps += steps
+        self.last = max(self.last, when)
+        if len(items) > len(self.longest):
+            self.longest = items
+
+    def mark_shown(self) -> None:
+        """Steps whose item appears in a later request, once more than it did when they were decided, were shown."""
+        seen: set[str] = set()
+        for step in self.steps:
+            if step.shown or step.length >= self.length:
+                continue
+            if self.longest.count(step.item) > step.items.count(step.item):
+                seen.add(step.decision)
+        for step in self.steps:
+            step.shown = step.shown or step.decision in seen
+
+    def chosen(self) -> list[Step]:
+        """The shown steps in their order; of several decisions at one place one: handed on, answered, or the first."""
+        best: dict[int, tuple[tuple[bool, bool, float, str], Step]] = {}
+        for step in self.steps:
+            rank = (not step.complete, not step.answered, step.t, step.decision)
+            if step.shown and (step.length not in best or rank < best[step.length][0]):
+                best[step.length] = (rank, step)
+        kept = {step.decision for _, step in best.values()}
+        return sorted((s for s in self.steps if s.shown and s.decision in kept), key=lambda step: step.length)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Session:
+        """The session that :meth:`to_dict` made data of."""
+        return Session(**{**data, "steps": [Step(**step) for step in data["steps"]]})
+
+
+def ended_session(key: str, steps: Sequence[Step]) -> EndedSession:
+    """What an ended session leaves for the guard; ``steps``: those that were shown, at least one."""
+    versions = {step.version for step in steps}
+    return EndedSession(
+        arm=steps[0].arm,
+        version=versions.pop() if len(versions) == 1 else -1,
+        reward=sum(step.reward or 0.0 for step in steps),
+        items=tuple(step.item for step in steps),
+        fallback=any(step.fallback for step in steps),
+        time=steps[0].t,
+    )
+
+
+def logged_rows(name: str, steps: Sequence[Step], columns: dict[str, list[Any]]) -> None:
+    """Add the steps of an ended session to the columns of :data:`ialp_rllib.results.logged.LOGGED`."""
+    last = len(steps) - 1
+    for position, step in enumerate(steps):
+        row = {
+            "decision": step.decision,
+            "session": name,
+            "user": step.user,
+            "position": position,
+            "items": step.items,
+            "item": step.item,
+            "probability": step.probability,
+            "version": step.version,
+            "alpha": step.alpha,
+            "reward": step.reward,
+            "ended": step.ended if position == last else "",
+            "arm": step.arm,
+            "answers": step.answers or None,
+        }
+        for column, value in row.items():
+            columns[column].append(value)

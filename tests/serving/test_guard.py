@@ -1,0 +1,134 @@
+"""The guard promotes what is not worse, takes back what is, and lets alpha rise by a factor."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ialp_rllib.serving.guard import (
+    HOLD,
+    PROMOTE,
+    ROLL_BACK,
+    Ledger,
+    arm_of,
+    difference,
+    interval,
+    judge,
+    judge_promoted,
+    next_alpha,
+)
+from ialp_rllib.serving.policy import ARMS, CANARY, CONTROL, PROMOTED
+from ialp_rllib.serving.sessions import EndedSession
+from ialp_rllib.settings.serving import GuardSettings
+
+SETTINGS = GuardSettings()
+
+
+def sessions(
+    arm: int, version: int, returns: np.ndarray, rng: np.random.Generator, variety: int = 200
+) -> list[EndedSession]:
+    items = rng.integers(variety, size=(len(returns), 10))
+    return [
+        EndedSession(ARMS[arm], version, float(r), tuple(map(str, row)), False, 1.0)
+        for r, row in zip(returns, items, strict=True)
+    ]
+
+
+def test_arms_by_hash_have_their_shares() -> None:
+    arms = np.array([arm_of(f"session {n}", SETTINGS) for n in range(20_000)])
+    shares = np.bincount(arms, minlength=3) / len(arms)
+    np.testing.assert_allclose(shares, [0.05, 0.10, 0.85], atol=0.01)
+    assert arm_of("session 1", SETTINGS) == arms[1]
+    assert arm_of("\ud800", SETTINGS) in (CONTROL, CANARY, PROMOTED)
+    assert all(arm_of(f"session {n}", GuardSettings(control=0.1)) == CONTROL for n in np.flatnonzero(arms == CONTROL))
+
+
+def test_the_intervals_hold_at_every_look() -> None:
+    """Of 100 sequences of equal arms at most 5% ever have a bound on the wrong side of the truth."""
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(100):
+        one, two = rng.gamma(3.0, 8.0, 3000), rng.gamma(3.0, 8.0, 3000)
+        bounds = [difference(one[:n], two[:n], SETTINGS) for n in range(30, 3000, 60)]
+        missed += any(not bound.low <= 0 <= bound.high for bound in bounds)
+    assert missed <= 5
+    assert interval([], SETTINGS).low == -np.inf and interval([3.0], SETTINGS).mean == 3.0
+
+
+def play(worse_by: float, seed: int, total: int = 8000, variety: int = 200, since: float = 0.0) -> tuple[str, int]:
+    """The verdict on a version, and after how many sessions of all arms it fell; returns as of the sample."""
+    rng, ledger = np.random.default_rng(seed), Ledger()
+    ledger.add(sessions(CONTROL, 0, rng.gamma(4.0, 30 / 4, 300), rng))  # from before
+    for done in range(0, total, 100):
+        arms = rng.choice(3, size=100, p=[0.05, 0.1, 0.85])
+        for arm, version, mean in ((CONTROL, 0, 30.0), (CANARY, 8, 36 * (1 - worse_by)), (PROMOTED, 7, 36.0)):
+            count = int((arms == arm).sum())
+            shown = variety if arm == CANARY else 200
+            ledger.add(sessions(arm, version, rng.gamma(4.0, mean / 4, count), rng, shown))
+        verdict = judge(ledger, 7, 8, since, SETTINGS)
+        if verdict.action != HOLD:
+            return verdict.action, done + 100
+    return HOLD, total
+
+
+def test_a_better_version_is_promoted() -> None:
+    assert [play(-0.2, seed)[0] for seed in range(3)] == [PROMOTE] * 3
+
+
+def test_a_version_worse_by_a_fifth_is_never_promoted_and_soon_taken_back() -> None:
+    found = [play(0.2, seed) for seed in range(10)]
+    assert {action for action, _ in found} == {ROLL_BACK}
+    assert max(after for _, after in found) <= 3500 and np.median([after for _, after in found]) <= 2000
+
+
+def test_a_collapsed_version_is_taken_back_by_its_variety() -> None:
+    action, after = play(0.0, 0, variety=3)
+    assert (action, after) == (ROLL_BACK, 100 * -(-after // 100)) and after <= 1000
+
+
+def test_what_is_not_finite_is_taken_back() -> None:
+    ledger, rng = Ledger(), np.random.default_rng(0)
+    ledger.add(sessions(CANARY, 8, np.array([1.0, np.nan]), rng))
+    assert judge(ledger, 7, 8, 0.0, SETTINGS).action == ROLL_BACK
+
+
+def test_an_equal_version_waits_for_its_sessions() -> None:
+    ledger, rng = Ledger(), np.random.default_rng(0)
+    ledger.add(sessions(PROMOTED, 7, rng.normal(30, 0.1, 4000), rng))
+    ledger.add(sessions(CANARY, 8, rng.normal(30, 0.1, 499), rng))
+    assert judge(ledger, 7, 8, 0.0, SETTINGS) == (HOLD, "499 of 500 sessions of version 8 have ended")
+    ledger.add(sessions(CANARY, 8, rng.normal(30, 0.1, 1), rng))
+    assert judge(ledger, 7, 8, 0.0, SETTINGS).action == PROMOTE
+    assert judge(ledger, 7, 8, 2.0, SETTINGS).action == HOLD  # nobody to compare with since then
+
+
+def test_the_promoted_version_is_taken_back_where_theta_does_better() -> None:
+    ledger, rng = Ledger(), np.random.default_rng(0)
+    ledger.add(sessions(CONTROL, 0, rng.gamma(4.0, 30 / 4, 400), rng))
+    ledger.add(sessions(PROMOTED, 7, rng.gamma(4.0, 29 / 4, 400), rng))
+    assert judge_promoted(ledger, 7, SETTINGS).action == HOLD
+    ledger.add(sessions(PROMOTED, 7, rng.gamma(4.0, 15 / 4, 3000), rng))
+    assert judge_promoted(ledger, 7, SETTINGS).action == ROLL_BACK
+    assert judge_promoted(ledger, 0, SETTINGS).action == HOLD
+
+
+def test_a_ledger_survives_a_checkpoint_and_forgets() -> None:
+    ledger, rng = Ledger(), np.random.default_rng(0)
+    ledger.add(sessions(CANARY, 8, rng.normal(30, 5, 20), rng))
+    ledger.add(sessions(CONTROL, 0, rng.normal(30, 5, 20), rng))
+    ledger.add([EndedSession("canary", -1, 5.0, (), False, 1.0), EndedSession("canary", 8, 5.0, (), True, 1.0)])
+    assert len(ledger.returns(CANARY)) == 20 and ledger.counts["mixed"] == 2
+    other = Ledger()
+    other.set_state(json.loads(json.dumps(ledger.get_state())))
+    assert other.returns(CANARY, 8) == ledger.returns(CANARY, 8) and other.items(CONTROL) == ledger.items(CONTROL)
+    other.forget([9])
+    assert other.returns(CANARY) == [] and len(other.returns(CONTROL)) == 20
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before", "expected"),
+    [(0.1, 0.0, 0.1), (0.9, 0.0, 0.1), (0.9, 0.2, 0.3), (0.25, 0.2, 0.25), (0.01, 0.2, 0.05), (1.0, 0.9, 1.0)],
+)
+def test_alpha_rises_by_a_factor(wanted: float, before: float, expected: float) -> None:
+    assert next_alpha(wanted, before, 0.1, SETTINGS) == pytest.approx(expected)

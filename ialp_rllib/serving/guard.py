@@ -42,7 +42,7 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
-    count: int
+    values: int
 
 
 def interval(values: ArrayLike, settings: GuardSettings) -> Interval:
@@ -58,10 +58,10 @@ def interval(values: ArrayLike, settings: GuardSettings) -> Interval:
 def difference(values: ArrayLike, others: ArrayLike, settings: GuardSettings) -> Interval:
     """Difference of the means of two samples, ``values - others``, with bounds that hold at every look."""
     one, two = interval(values, settings), interval(others, settings)
-    if min(one.count, two.count) < 2:
-        return Interval(one.mean - two.mean, -math.inf, math.inf, min(one.count, two.count))
+    if min(one.values, two.values) < 2:
+        return Interval(one.mean - two.mean, -math.inf, math.inf, min(one.values, two.values))
     variances = [float(np.var(np.asarray(v, float), ddof=1)) / len(np.asarray(v)) for v in (values, others)]
-    count = min(one.count, two.count)
+    count = min(one.values, two.values)
     half = math.sqrt(sum(variances)) * _width(count, settings)
     estimate = one.mean - two.mean
     return Interval(estimate, estimate - half, estimate + half, count)
@@ -157,12 +157,12 @@ def judge(ledger: Ledger, promoted: int, canary: int, since: float, settings: Gu
     if gain.high < -settings.margin * level:
         text = f"is worse than version {promoted} by at least {-gain.high:.3g} a session"
         return Verdict(ROLL_BACK, f"version {canary} {text}")
-    if own.count < settings.sessions:
-        return Verdict(HOLD, f"{own.count} of {settings.sessions} sessions of version {canary} have ended")
+    if own.values < settings.sessions:
+        return Verdict(HOLD, f"{own.values} of {settings.sessions} sessions of version {canary} have ended")
     if gain.low >= -settings.margin * level:
         text = f"{gain.mean:+.3g} a session against version {promoted}, at least {gain.low:+.3g}"
         return Verdict(PROMOTE, f"version {canary}: {text}")
-    return Verdict(HOLD, f"version {canary} may be worse by {-gain.low:.3g} a session after {own.count} sessions")
+    return Verdict(HOLD, f"version {canary} may be worse by {-gain.low:.3g} a session after {own.values} sessions")
 
 
 def judge_promoted(ledger: Ledger, promoted: int, settings: GuardSettings) -> Verdict:

@@ -29,7 +29,7 @@ def training_state(algorithm: Any) -> dict[str, Any]:
     environments, running episodes and random generators. ``replay``: the buffer; not the rows of a preference table.
     """
     state = algorithm.learner_group.get_state(not_components=f"{COMPONENT_LEARNER}/metrics_logger")[COMPONENT_LEARNER]
-    own = next(iter(algorithm.learner_group.foreach_learner(_learner_state))).get()
+    own = next(iter(algorithm.learner_group.foreach_learner(learner_state))).get()
     return {
         "learner": {**{name: state[name] for name in _KEPT}, **own},
         "rollouts": {**counters(algorithm), "plays": plays(algorithm)},
@@ -49,7 +49,7 @@ def restore_training(algorithm: Any, state: dict[str, Any]) -> None:
     if state["rollouts"]["plays"]:
         restore_rollouts(algorithm.env_runner_group, state["rollouts"]["plays"])
     # Last: what was restored so far may have drawn random numbers.
-    list(algorithm.learner_group.foreach_learner(lambda one, own=learner: _set_learner_state(one, own)))
+    list(algorithm.learner_group.foreach_learner(lambda one, own=learner: set_learner_state(one, own)))
 
 
 def counters(algorithm: Any) -> dict[str, Any]:
@@ -76,12 +76,14 @@ def plays(algorithm: Any) -> list[dict[str, Any]]:
     return [] if algorithm.config.preferences else rollout_states(algorithm.env_runner_group)
 
 
-def _learner_state(learner: Any) -> dict[str, Any]:
+def learner_state(learner: Any) -> dict[str, Any]:
+    """The latest losses of a learner, and the random generators of its process."""
     metrics = {name: value.cpu() for name, value in getattr(learner, "latest_metrics", {}).items()}
     return {"latest_metrics": metrics, "generators": generator_states()}
 
 
-def _set_learner_state(learner: Any, state: dict[str, Any]) -> None:
+def set_learner_state(learner: Any, state: dict[str, Any]) -> None:
+    """Restore :func:`learner_state`."""
     if state["latest_metrics"]:
         learner.latest_metrics = {name: torch.as_tensor(value) for name, value in state["latest_metrics"].items()}
     set_generator_states(state["generators"])

@@ -1,0 +1,117 @@
+"""The folder of a service: what it serves, with which settings, and where its parts lie."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ialp_rllib.errors import InputError, storage_errors
+from ialp_rllib.serving.artifact import Artifact, read_artifact
+from ialp_rllib.settings.serving import ServingSettings
+from ialp_rllib.storage import read_json, write_atomic, write_json
+
+SERVICE, SECRET, STATUS, PAGE = "service.json", "secret", "status.json", "index.html"
+
+
+@dataclass(frozen=True)
+class ServiceFolder:
+    """A service.
+
+    Attributes:
+        root: its folder.
+        artifact: the exported policy.
+        settings: of the service.
+    """
+
+    root: Path
+    artifact: Artifact
+    settings: ServingSettings
+
+    @property
+    def decisions(self) -> Path:
+        """Folder of the log of decisions."""
+        return self.root / "log" / "decisions"
+
+    @property
+    def feedback(self) -> Path:
+        """Folder of the log of feedback."""
+        return self.root / "log" / "feedback"
+
+    @property
+    def sealed(self) -> Path:
+        """Folder of the joined log, Parquet in the schema of :mod:`ialp_rllib.results.logged`."""
+        return self.root / "log" / "sealed"
+
+    @property
+    def learner(self) -> Path:
+        """Folder of the learner's checkpoints."""
+        return self.root / "learner"
+
+    def secret(self) -> bytes:
+        """What decisions are signed with; only this user may read it."""
+        return bytes.fromhex((self.root / SECRET).read_text())
+
+    def token(self) -> str:
+        """The bearer token that requests must carry; empty: none is asked for.
+
+        Raises:
+            InputError: the file of the token cannot be read, or is empty.
+        """
+        name = self.settings.http.token_file
+        if not name:
+            return ""
+        try:
+            token = Path(name).expanduser().read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError("http.token_file", f"{name} cannot be read", "a file with the token") from error
+        if len(token) < 16:
+            raise InputError("http.token_file", f"{name} holds {len(token)} characters", "a token of 16 or more")
+        return token
+
+
+def create_service(root: Path, artifact: Artifact, overrides: Sequence[str] = ()) -> ServiceFolder:
+    """A service in a new folder, or the one that is there, with other settings.
+
+    Raises:
+        InputError: the folder is of another policy, or a setting is invalid.
+    """
+    settings = artifact.settings(overrides)
+    path = root / SERVICE
+    if path.is_file():
+        known = read_json(path, ("artifact", "fingerprint", "overrides"))
+        if known["fingerprint"] != artifact.fingerprint or known["method"] != artifact.method:
+            problem = f"serves another policy, that of {known['artifact']}"
+            raise InputError(str(root), problem, "a folder of its own for each policy: --out DIR")
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        data = {
+            "artifact": str(artifact.folder),
+            "method": artifact.method,
+            "fingerprint": artifact.fingerprint,
+            "overrides": list(overrides),
+        }
+        write_json(path, data)
+    if not (root / SECRET).is_file():
+        write_atomic(root / SECRET, _make_secret)
+    return ServiceFolder(root, artifact, settings)
+
+
+def _make_secret(path: Path) -> None:
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32))
+
+
+def open_service(root: str | Path) -> ServiceFolder:
+    """The service in a folder.
+
+    Raises:
+        InputError: there is none, or its policy is missing or damaged.
+    """
+    root = Path(root).expanduser().resolve()
+    if not (root / SERVICE).is_file():
+        raise InputError(str(root), f"is no service (it has no {SERVICE})", "the folder that `ialp serve` made")
+    data = read_json(root / SERVICE, ("artifact", "overrides"))
+    artifact = read_artifact(data["artifact"])
+    return ServiceFolder(root, artifact, artifact.settings(data["overrides"]))

@@ -1,0 +1,272 @@
+"""What learns in a service: reads both logs, joins, learns, publishes, and lets the guard decide what is served.
+
+A checkpoint holds learner, replay, open joins and how far the logs were read, at one moment: a killed learner goes on
+from there, and every transition is learnt once. The version that is served does not depend on the learner: while it
+restarts, replicas serve on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ialp_rllib.agent.checkpoints.folder import Checkpoint
+from ialp_rllib.agent.checkpoints.kept import Checkpoints
+from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
+from ialp_rllib.errors import IalpError, InputError
+from ialp_rllib.serving.artifact import BETA, THETA
+from ialp_rllib.serving.folder import STATUS, ServiceFolder, open_service
+from ialp_rllib.serving.guard import HOLD, PROMOTE, ROLL_BACK, Ledger, judge, judge_promoted, next_alpha
+from ialp_rllib.serving.history import History, Support
+from ialp_rllib.serving.join import Joined, Joiner
+from ialp_rllib.serving.log import Tail
+from ialp_rllib.serving.policy import ServingPolicy
+from ialp_rllib.serving.sealed import SealedLog
+from ialp_rllib.serving.states import States
+from ialp_rllib.serving.versions import Current, Versions
+from ialp_rllib.storage import write_json
+
+log = logging.getLogger(__name__)
+
+_FEEDBACK_ROWS = 4000  # read in one turn at most
+_DECISION_ROWS = 1_000_000
+
+
+class ServiceLearner:
+    """The learner of one service; goes on from its newest checkpoint.
+
+    Args:
+        folder: of the service.
+        clock: the present time in seconds.
+
+    Attributes:
+        learner: learner and replay.
+        versions: what is published.
+    """
+
+    def __init__(self, folder: ServiceFolder, clock: Callable[[], float] = time.time) -> None:
+        artifact, self.settings, self._clock, self._folder = folder.artifact, folder.settings, clock, folder
+        feedback = self.settings.feedback
+        reward_range = (feedback.reward_low, feedback.reward_high)
+        self._states = States(artifact.network, artifact.item_ids, artifact.user_ids, reward_range)
+        self.joiner = Joiner(feedback, self._states)
+        self.versions, self.ledger, self.history = Versions(folder.root), Ledger(), History()
+        self._support = Support(ServingPolicy(artifact.theta(), artifact.agent), self._states)
+        self.learner = self._new_learner()
+        self._decisions, self._feedback = Tail(folder.decisions), Tail(folder.feedback)
+        self._published_updates, self._ess = 0, float("nan")
+        self._checkpoints = Checkpoints(folder.learner, f"service {artifact.fingerprint}")
+        parts = self._resume()
+        self.sealed = SealedLog(folder.sealed, parts)
+        self._written = self._clock()
+        self._status_time = 0.0
+
+    def turn(self) -> int:
+        """One pass: read, join, learn, publish; returns the number of transitions that became complete.
+
+        Raises:
+            IalpError: the disk refuses.
+        """
+        # What was answered was decided before: reading the answers first, no decision of theirs is missing.
+        feedback = self._feedback.read(_FEEDBACK_ROWS)
+        joined = self.joiner.add(self._decisions.read(_DECISION_ROWS), feedback, self._clock())
+        if self.settings.learn:
+            self.learner.learn(joined.columns)
+        self._note(joined)
+        self._guard()
+        self._publish()
+        now = self._clock()
+        if now - self._written >= self.settings.checkpoint_seconds:
+            self.checkpoint()
+        if now - self._status_time >= self.settings.poll:
+            self.write_status()
+        return len(joined)
+
+    def checkpoint(self) -> None:
+        """Seal the joined rows, and write what a restarted learner goes on from."""
+        self.sealed.seal()
+        own = {
+            "cursors": {"decisions": self._decisions.cursor, "feedback": self._feedback.cursor},
+            "damaged": self._decisions.damaged + self._feedback.damaged,
+            "joiner": self.joiner.get_state(),
+            "ledger": self.ledger.get_state(),
+            "history": self.history.get_state(),
+            "parts": self.sealed.parts,
+            "published_updates": self._published_updates,
+        }
+        self._folder.learner.mkdir(parents=True, exist_ok=True)
+        state = {"training": own, **self.learner.get_state()}
+        self._checkpoints.save(Checkpoint(state, {}), self.learner.env_steps)
+        self._written = self._clock()
+
+    def status(self) -> dict[str, Any]:
+        """What the page of the service shows."""
+        current = self.versions.current()
+        versions = [self.versions.describe(number) for number in self.versions.numbers()[-20:]]
+        return {
+            "time": self._clock(),
+            "current": current._asdict(),
+            "versions": [{k: v for k, v in version.items() if k != "files"} for version in versions],
+            "learner": {
+                "env_steps": self.learner.env_steps,
+                "updates": self.learner.updates,
+                "alpha": self.learner.alpha,
+                "ess": None if self._ess != self._ess else self._ess,
+                "open": self.joiner.open,
+                "losses": {k: v for k, v in self.learner.losses.items() if v == v},
+            },
+            "counts": {**self.joiner.counts, "damaged": self._decisions.damaged + self._feedback.damaged},
+            "sessions": dict(self.ledger.counts),
+            "points": self.history.points,
+            "events": self.history.events,
+        }
+
+    def write_status(self) -> None:
+        """Leave :meth:`status` in the service's folder."""
+        write_json(self._folder.root / STATUS, self.status())
+        self._status_time = self._clock()
+
+    # ---- parts of a turn
+
+    def _note(self, joined: Joined) -> None:
+        self.ledger.add(joined.sessions)
+        self.sealed.add(joined.logged)
+        self._support.add(joined.logged)
+        current = self.versions.current()
+        facts = {"env_steps": self.learner.env_steps, "alpha": self._alpha_of(current.promoted)}
+        self.history.add(joined.sessions, promoted=current.promoted, **facts)
+
+    def _alpha_of(self, version: int) -> float:
+        return float(self.versions.describe(version)["alpha"]) if version else 0.0
+
+    def _guard(self) -> None:
+        """Promote the canary or roll back, where the sessions say so."""
+        current, guard = self.versions.current(), self.settings.guard
+        if current.canary is not None:
+            since = self.versions.describe(current.canary)["time"]
+            verdict = judge(self.ledger, current.promoted, current.canary, since, guard)
+            if verdict.action == PROMOTE:
+                self._serve(Current(current.canary, None, current.promoted, verdict.reason, self._clock()), "promoted")
+            elif verdict.action == ROLL_BACK:
+                wanted = Current(current.promoted, None, current.before, verdict.reason, self._clock())
+                self._serve(wanted, "rolled back")
+            return
+        verdict = judge_promoted(self.ledger, current.promoted, guard)
+        if verdict.action != HOLD:
+            self._serve(Current(current.before, None, 0, verdict.reason, self._clock()), "rolled back")
+
+    def _serve(self, current: Current, what: str) -> None:
+        self.versions.serve(current)
+        self.history.event(current.time, f"{what}: {current.reason}")
+        log.info("%s: %s", what, current.reason)
+
+    def _publish(self) -> None:
+        """Publish the next version where none is being tried and enough was learnt."""
+        current, artifact = self.versions.current(), self._folder.artifact
+        first = artifact.has_beta and not self.versions.numbers()
+        due = self.learner.updates - self._published_updates >= self.settings.publish_updates
+        if current.canary is not None or not (first or (self.settings.learn and due)):
+            return
+        start = self.settings.alpha.start
+        before = self._alpha_of(current.promoted)
+        alpha = next_alpha(self.learner.alpha, before, start, self.settings.guard)
+        facts = {"env_steps": self.learner.env_steps, "updates": self.learner.updates, **self.learner.losses}
+        self._published_updates = self.learner.updates
+        try:
+            number = self.versions.publish(self.learner.weights(), alpha, facts)
+        except ValueError as error:
+            self._start_over(str(error))
+            return
+        self._ess = self._support.effective_sample_size(self.versions.load(number, artifact.network))
+        now = self._clock()
+        text = f"version {number} with alpha {alpha:.3g} is tried"
+        self.versions.serve(Current(current.promoted, number, current.before, text, now))
+        self.history.event(now, text)
+        kept = [current.promoted, current.before, number]
+        self.ledger.forget(kept)
+
+    def _start_over(self, problem: str) -> None:
+        """Go on from the promoted version after what was learnt turned out not to be finite."""
+        promoted = self.versions.current().promoted
+        log.warning("%s: learning goes on from version %d", problem, promoted)
+        self.history.event(self._clock(), f"refused: {problem}; learning goes on from version {promoted}")
+        replay, steps, updates = self.learner.replay, self.learner.env_steps, self.learner.updates
+        self.learner = self._new_learner()
+        self.learner.replay, self.learner.env_steps, self.learner.updates = replay, steps, updates
+        if promoted:
+            self.learner.set_weights(self.versions.weights(promoted))
+
+    def _new_learner(self) -> LearnerAlone:
+        artifact, seed = self._folder.artifact, self.settings.seed
+        theta, beta = str(artifact.weights(THETA)), str(artifact.weights(BETA))
+        config = mixture_config(artifact.agent, self.settings.alpha, artifact.network, theta, beta, seed)
+        return LearnerAlone(config, artifact.network, seed)
+
+    def _resume(self) -> int:
+        """Go on from the newest intact checkpoint; returns the number of sealed parts that it knows of."""
+        found = self._checkpoints.newest() if self._folder.learner.is_dir() else None
+        if found is None:
+            return 0
+        state = found.checkpoint.state
+        own = state["training"]
+        try:
+            self.learner.set_state(state)
+            self.joiner.set_state(own["joiner"])
+            self.ledger.set_state(own["ledger"])
+            self.history.set_state(own["history"])
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            problem = f"does not fit this service ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            raise InputError(str(found.folder), problem, "delete this folder to learn from the logs anew") from error
+        self._decisions = Tail(self._folder.decisions, own["cursors"]["decisions"], own["damaged"])
+        self._feedback = Tail(self._folder.feedback, own["cursors"]["feedback"])
+        self._published_updates = own["published_updates"]
+        return int(own["parts"])
+
+
+class LearnerActor:
+    """:class:`ServiceLearner` in a process of its own, which Ray restarts when it dies; works in a thread.
+
+    Args:
+        root: folder of the service.
+    """
+
+    def __init__(self, root: str) -> None:
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        self._learner = ServiceLearner(open_service(root))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="learner", daemon=True)
+        self._thread.start()
+
+    def pid(self) -> int:
+        """Its process."""
+        return os.getpid()
+
+    def stop(self) -> None:
+        """Write a checkpoint and end."""
+        self._stop.set()
+        self._thread.join(60)
+
+    def _loop(self) -> None:
+        poll = self._learner.settings.poll
+        try:
+            while not self._stop.is_set():
+                try:
+                    busy = self._learner.turn()
+                except IalpError as error:  # a full disk, for instance: what was read is read again after a restart
+                    log.error("the learner waits: %s", error)
+                    self._stop.wait(10 * poll)
+                    os._exit(1)
+                if not busy:
+                    self._stop.wait(poll)
+            self._learner.checkpoint()
+            self._learner.write_status()
+        except BaseException:
+            log.exception("the learner failed and starts again from its checkpoint")
+            os._exit(1)

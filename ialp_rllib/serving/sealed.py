@@ -1,0 +1,54 @@
+"""The joined log of a service: Parquet parts in the schema of :mod:`ialp_rllib.results.logged`, each row once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ialp_rllib.errors import storage_errors
+from ialp_rllib.results.logged import LOGGED, logged_table
+from ialp_rllib.storage import write_atomic
+
+
+class SealedLog:
+    """Rows of ended sessions, collected until :meth:`seal` writes them as the next part.
+
+    A part belongs to the checkpoint that is written after it: parts that a checkpoint does not know of are of a process
+    that was killed in between, and are written again.
+
+    Args:
+        folder: of the parts.
+        parts: number of parts that are known; later ones are deleted.
+    """
+
+    def __init__(self, folder: Path, parts: int = 0) -> None:
+        self.folder, self.parts = folder, parts
+        self._rows: dict[str, list[Any]] = {name: [] for name in LOGGED.names}
+        for path in folder.glob("part-*.parquet") if folder.is_dir() else ():
+            if int(path.stem.removeprefix("part-")) > parts:
+                path.unlink()
+
+    def add(self, rows: Mapping[str, Sequence[Any]]) -> None:
+        """Collect rows, by column."""
+        for name, column in self._rows.items():
+            column.extend(rows[name])
+
+    def seal(self) -> int:
+        """Write the collected rows; returns their number.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        count = len(self._rows["decision"])
+        if count:
+            table = logged_table(self._rows)
+            with storage_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"part-{self.parts + 1:06d}.parquet"
+            write_atomic(path, lambda temporary: pq.write_table(table, temporary))
+            self.parts += 1
+            self._rows = {name: [] for name in LOGGED.names}
+        return count

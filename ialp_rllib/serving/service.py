@@ -1,0 +1,218 @@
+"""What a replica does with requests, without HTTP: decide, log, acknowledge."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.serving.folder import ServiceFolder
+from ialp_rllib.serving.guard import arm_of
+from ialp_rllib.serving.log import SegmentLog
+from ialp_rllib.serving.policy import ARMS, ServingPolicy
+from ialp_rllib.serving.states import States
+from ialp_rllib.serving.versions import Versions, Watcher
+
+log = logging.getLogger(__name__)
+
+
+class Ask(NamedTuple):
+    """A request for items.
+
+    Attributes:
+        session: id of the session.
+        items: ids of all items shown in it so far, the oldest first.
+        request: id of the request, for the log.
+        user: id of the user, where the policy knows users.
+        answers: levels of the users' answers to ``items``, where the policy knows them.
+        k: number of items.
+    """
+
+    session: str
+    items: Sequence[str] = ()
+    request: str = ""
+    user: str = ""
+    answers: Sequence[int] = ()
+    k: int = 1
+
+
+class Answer(NamedTuple):
+    """What is shown: id of the decision, items and their probabilities, and the version that decided."""
+
+    decision: str
+    items: list[str]
+    probabilities: list[float]
+    version: int
+
+
+class Feedback(NamedTuple):
+    """What a user answered.
+
+    Attributes:
+        decision: id of the decision.
+        reward: the answer.
+        ended: how the session ended with it: ``left``, ``limit``, or empty.
+        item: of a slate, the item that it is for; empty: there is one.
+    """
+
+    decision: str
+    reward: float
+    ended: str = ""
+    item: str = ""
+
+
+class Service:
+    """Serves one policy; one per process.
+
+    Args:
+        folder: of the service.
+        seed: of the drawing; None: by the operating system.
+        sync: whether rows are on the disk before they are acknowledged; False for simulations alone.
+    """
+
+    def __init__(self, folder: ServiceFolder, seed: int | None = None, sync: bool = True) -> None:
+        artifact, self.settings = folder.artifact, folder.settings
+        low, high = self.settings.feedback.reward_low, self.settings.feedback.reward_high
+        self.states = States(artifact.network, artifact.item_ids, artifact.user_ids, (low, high))
+        guard = self.settings.guard
+        self.policy = ServingPolicy(
+            artifact.theta(), artifact.agent, deadline=guard.deadline, cool_down=guard.cool_down
+        )
+        self.watcher = Watcher(Versions(folder.root), self.policy)
+        self.watcher.refresh()
+        most = self.settings.segment_mb << 20
+        self._decisions = SegmentLog(folder.decisions, max_bytes=most, sync=sync)
+        self._feedback = SegmentLog(folder.feedback, max_bytes=most, sync=sync)
+        self._secret = folder.secret()
+        self._rng = torch.Generator().manual_seed(seed if seed is not None else int.from_bytes(os.urandom(7), "big"))
+        self.counts: Counter[str] = Counter()
+        self.started = time.time()
+
+    def check(self, ask: Ask) -> None:
+        """Refuse a request that no batch should wait for.
+
+        Raises:
+            InputError: too many items, too long a slate, or an unknown user.
+        """
+        http = self.settings.http
+        if len(ask.items) > http.items:
+            raise InputError("items", f"lists {len(ask.items)}", f"at most http.items = {http.items}")
+        if not 1 <= ask.k <= http.slate:
+            raise InputError("k", f"is {ask.k}", f"from 1 to http.slate = {http.slate}")
+        if ask.answers and len(ask.answers) != len(ask.items):
+            raise InputError("answers", f"holds {len(ask.answers)}", f"one for each of the {len(ask.items)} items")
+        if any(not 0 <= level <= self.states.network.feedback for level in ask.answers):
+            raise InputError("answers", "holds an unknown level", f"from 0 to {self.states.network.feedback}")
+        if self.states.knows_users and ask.user not in self.states.users:
+            raise InputError("user", "is missing or unknown", "one of the users that the policy knows by attributes")
+
+    def decide(self, asks: Sequence[Ask]) -> list[Answer | None]:
+        """Decide for a batch; the decisions are on the disk when this returns.
+
+        Returns:
+            One answer per request; None where no item is left to be shown.
+
+        Raises:
+            IalpError: pi_theta cannot be served, or the disk refuses.
+        """
+        states = self.states
+        known = [states.known(ask.items, ask.answers) for ask in asks]
+        items, levels = [part[0] for part in known], [part[1] for part in known]
+        dropped = sum(part[2] for part in known)
+        arms = np.array([arm_of(ask.session, self.settings.guard) for ask in asks])
+        seen = states.observe(items, levels, [ask.user for ask in asks])
+        acts = self.policy.act(seen, arms, np.array([ask.k for ask in asks], np.int64), self._rng)
+        rows: list[dict[str, Any]] = []
+        answers: list[Answer | None] = []
+        now = time.time()
+        for n, (ask, count) in enumerate(zip(asks, (acts.items >= 0).sum(1).tolist(), strict=True)):
+            if not count:
+                answers.append(None)
+                continue
+            chosen = [states.item_ids[item] for item in acts.items[n, :count]]
+            answer = Answer(self._sign(count), chosen, acts.probability[n, :count].tolist(), int(acts.version[n]))
+            row: dict[str, Any] = {"id": answer.decision, "t": now, "request": ask.request, "session": ask.session}
+            row |= {"user": ask.user, "items": items[n], "chosen": chosen, "p": answer.probabilities}
+            row |= {"version": answer.version, "alpha": float(acts.alpha[n]), "arm": ARMS[arms[n]]}
+            if acts.fallback[n]:
+                row["fallback"] = acts.fallback[n]
+            if states.network.feedback:
+                row["answers"] = levels[n]
+            rows.append(row)
+            answers.append(answer)
+        self._decisions.append(rows)  # before anybody hears of it
+        fallbacks = sum(map(bool, acts.fallback))
+        self.counts.update(decisions=len(rows), batches=1, unknown_items=dropped, fallbacks=fallbacks)
+        return answers
+
+    def check_feedback(self, feedback: Feedback) -> None:
+        """Refuse feedback that tells nothing.
+
+        Raises:
+            UnknownDecision: this service did not decide that.
+            InputError: the reward is out of range, or an item of a slate is not named.
+        """
+        count = self.count_of(feedback.decision)
+        low, high = self.states.reward_range
+        if not low <= feedback.reward <= high:  # a NaN is neither
+            raise InputError("reward", f"is {feedback.reward}", f"from {low} to {high}")
+        if count > 1 and not feedback.item:
+            raise InputError("item", "is missing", f"the one of the {count} items that the feedback is for")
+
+    def store(self, rows: Sequence[Feedback]) -> None:
+        """Log a batch of feedback; it is on the disk when this returns.
+
+        Raises:
+            IalpError: the disk refuses.
+        """
+        now = time.time()
+        named = ({**row._asdict(), "t": now} for row in rows)
+        self._feedback.append({k: v for k, v in row.items() if k != "item" or v} for row in named)
+        self.counts["feedback"] += len(rows)
+
+    def health(self) -> dict[str, Any]:
+        """What the service is doing, for people and probes."""
+        current = self.watcher.current
+        return {
+            "status": "ok",
+            "pid": os.getpid(),
+            "seconds": time.time() - self.started,
+            "promoted": current.promoted,
+            "canary": current.canary,
+            "refused": self.watcher.refused,
+            "counts": dict(self.counts),
+        }
+
+    def _sign(self, count: int) -> str:
+        """A new decision's id, which says how many items it has, and that this service made it."""
+        name = f"{uuid.uuid4().hex}-{count}"
+        return f"{name}-{self._mac(name)}"
+
+    def count_of(self, decision: str) -> int:
+        """Number of items of a decision.
+
+        Raises:
+            UnknownDecision: this service did not make it.
+        """
+        name, _, mac = decision.rpartition("-")
+        if not hmac.compare_digest(mac.encode("utf-8", "replace"), self._mac(name).encode()):
+            raise UnknownDecision("decision", "is unknown", "the `decision` of an answer to /v1/recommend")
+        return int(name.rpartition("-")[2])
+
+    def _mac(self, name: str) -> str:
+        data = name.encode("utf-8", "replace")
+        return hashlib.blake2b(data, digest_size=8, key=self._secret, person=b"ialp-decision").hexdigest()
+
+
+class UnknownDecision(InputError):
+    """Feedback for a decision that the service did not make."""

@@ -26,6 +26,7 @@ from ialp_rllib.report.kit import glossary
 from ialp_rllib.results import schemas, sessions
 from ialp_rllib.settings.describe import BASIC, SettingInfo, as_text, describe
 from ialp_rllib.settings.scenario import Settings
+from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.settings.tiny import TinySettings
 from ialp_rllib.stages.run import STAGES
 from ialp_rllib.stages.titles import TITLES
@@ -93,6 +94,11 @@ def settings() -> Iterator[str]:
     yield "## The tiny judge"
     yield WORDS["TINY"]
     yield _settings_table(describe(TinySettings))
+    yield "## A service"
+    yield WORDS["SERVICE"]
+    infos = describe(ServingSettings)
+    yield _settings_table([info for info in infos if info.level == BASIC])
+    yield folded("Advanced settings of a service", _settings_table([i for i in infos if i.level != BASIC]))
 
 
 def _settings_table(infos: Iterable[SettingInfo]) -> str:

@@ -16,6 +16,11 @@ Settings of `ialp judge init --tiny`. The first ones are options of that verb (`
 `--seed`); the others keep their defaults.
 """
 
+SERVICE = """
+Settings of `ialp serve POLICY --set KEY=VALUE`, see [serve a policy](../howto/serve.md). The defaults of `alpha` and of
+the range of rewards are those of the exported run.
+"""
+
 CLI = """
 `ialp` has one verb for each task. `ialp VERB --help` prints what this page lists. Results go to standard output,
 progress and messages to standard error.

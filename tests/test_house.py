@@ -54,7 +54,7 @@ INNER = {
         "environment",
     ],
     "agent": ["policy", "envs", "rllib", ""],
-    "report": ["kit", "audit", "ope", "run", "lea"],
+    "report": ["kit", "audit", "ope", "run", "lea", "serving"],
 }
 # Rooms that may not load these libraries, not even through what they import.
 WITHOUT = {

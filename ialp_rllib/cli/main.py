@@ -22,6 +22,7 @@ from ialp_rllib.cli import (
     judge,
     lea,
     run,
+    serve,
     settings,
     sweep,
 )
@@ -42,6 +43,9 @@ app.command()(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.add_typer(judge.app, name="judge")
 app.command()(export.export)
+app.add_typer(serve.app, name="serve")
+app.command()(serve.promote)
+app.command()(serve.rollback)
 app.command()(init.init)
 app.command()(settings.settings)
 app.command()(doctor.doctor)

@@ -21,7 +21,7 @@ _EVENTS = 50
 class History:
     """Returns by arm over time, in points of equally many sessions, and the latest events.
 
-    A point: ``time`` (of its last session), ``env_steps``, ``alpha``, ``promoted``, and of each arm ``[sum of returns,
+    A point: ``time`` (of its last session), ``env_steps``, ``alpha``, ``version``, and of each arm ``[sum of returns,
     number of sessions]``.
     """
 
@@ -31,7 +31,7 @@ class History:
         self._size, self._open = _SESSIONS, _empty()
 
     def add(self, sessions: Iterable[EndedSession], **facts: float) -> None:
-        """Note ended sessions; ``facts``: ``env_steps``, ``alpha`` and ``promoted`` now."""
+        """Note ended sessions; ``facts``: ``env_steps``, ``alpha`` and ``version`` now."""
         for session in sessions:
             for key in (session.arm, "all"):
                 self._open[key][0] += session.reward

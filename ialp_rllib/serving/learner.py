@@ -8,6 +8,7 @@ restarts, replicas serve on.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -22,11 +23,11 @@ from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
 from ialp_rllib.errors import IalpError, InputError
 from ialp_rllib.serving.artifact import BETA, THETA
 from ialp_rllib.serving.folder import STATUS, ServiceFolder, open_service
-from ialp_rllib.serving.guard import HOLD, PROMOTE, ROLL_BACK, Ledger, judge, judge_promoted, next_alpha
+from ialp_rllib.serving.guard import HOLD, PROMOTE, ROLL_BACK, Ledger, interval, judge, judge_promoted, next_alpha
 from ialp_rllib.serving.history import History, Support
 from ialp_rllib.serving.join import Joined, Joiner
 from ialp_rllib.serving.log import Tail
-from ialp_rllib.serving.policy import ServingPolicy
+from ialp_rllib.serving.policy import ARMS, CANARY, PROMOTED, ServingPolicy
 from ialp_rllib.serving.sealed import SealedLog
 from ialp_rllib.serving.states import States
 from ialp_rllib.serving.versions import Current, Versions
@@ -123,9 +124,18 @@ class ServiceLearner:
             },
             "counts": {**self.joiner.counts, "damaged": self._decisions.damaged + self._feedback.damaged},
             "sessions": dict(self.ledger.counts),
+            "arms": {name: self._arm(number) for number, name in enumerate(ARMS)},
             "points": self.history.points,
             "events": self.history.events,
         }
+
+    def _arm(self, arm: int) -> dict[str, Any]:
+        """Returns of the latest sessions of the version that an arm gets now, without bounds where there are none."""
+        current = self.versions.current()
+        version = {CANARY: current.canary, PROMOTED: current.promoted}.get(arm)
+        none_is_tried = arm == CANARY and version is None
+        found = interval([] if none_is_tried else self.ledger.returns(arm, version), self.settings.guard)
+        return {name: value if math.isfinite(value) else None for name, value in found._asdict().items()}
 
     def write_status(self) -> None:
         """Leave :meth:`status` in the service's folder."""
@@ -140,7 +150,7 @@ class ServiceLearner:
         self._support.add(joined.logged)
         current = self.versions.current()
         facts = {"env_steps": self.learner.env_steps, "alpha": self._alpha_of(current.promoted)}
-        self.history.add(joined.sessions, promoted=current.promoted, **facts)
+        self.history.add(joined.sessions, version=current.promoted, **facts)
 
     def _alpha_of(self, version: int) -> float:
         return float(self.versions.describe(version)["alpha"]) if version else 0.0
@@ -179,7 +189,7 @@ class ServiceLearner:
         facts = {"env_steps": self.learner.env_steps, "updates": self.learner.updates, **self.learner.losses}
         self._published_updates = self.learner.updates
         try:
-            number = self.versions.publish(self.learner.weights(), alpha, facts)
+            number = self.versions.publish(self.learner.weights(), alpha, facts, self._clock())
         except ValueError as error:
             self._start_over(str(error))
             return
@@ -239,7 +249,7 @@ class LearnerActor:
     def __init__(self, root: str) -> None:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-        self._learner = ServiceLearner(open_service(root))
+        self._service = ServiceLearner(open_service(root))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="learner", daemon=True)
         self._thread.start()
@@ -254,19 +264,19 @@ class LearnerActor:
         self._thread.join(60)
 
     def _loop(self) -> None:
-        poll = self._learner.settings.poll
+        poll = self._service.settings.poll
         try:
             while not self._stop.is_set():
                 try:
-                    busy = self._learner.turn()
+                    busy = self._service.turn()
                 except IalpError as error:  # a full disk, for instance: what was read is read again after a restart
                     log.error("the learner waits: %s", error)
                     self._stop.wait(10 * poll)
                     os._exit(1)
                 if not busy:
                     self._stop.wait(poll)
-            self._learner.checkpoint()
-            self._learner.write_status()
+            self._service.checkpoint()
+            self._service.write_status()
         except BaseException:
             log.exception("the learner failed and starts again from its checkpoint")
             os._exit(1)

@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,9 +78,17 @@ class Service:
         folder: of the service.
         seed: of the drawing; None: by the operating system.
         sync: whether rows are on the disk before they are acknowledged; False for simulations alone.
+        clock: the present time in seconds.
     """
 
-    def __init__(self, folder: ServiceFolder, seed: int | None = None, sync: bool = True) -> None:
+    def __init__(
+        self,
+        folder: ServiceFolder,
+        seed: int | None = None,
+        sync: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
         artifact, self.settings = folder.artifact, folder.settings
         low, high = self.settings.feedback.reward_low, self.settings.feedback.reward_high
         self.states = States(artifact.network, artifact.item_ids, artifact.user_ids, (low, high))
@@ -96,7 +104,7 @@ class Service:
         self._secret = folder.secret()
         self._rng = torch.Generator().manual_seed(seed if seed is not None else int.from_bytes(os.urandom(7), "big"))
         self.counts: Counter[str] = Counter()
-        self.started = time.time()
+        self.started = clock()
 
     def check(self, ask: Ask) -> None:
         """Refuse a request that no batch should wait for.
@@ -134,7 +142,7 @@ class Service:
         acts = self.policy.act(seen, arms, np.array([ask.k for ask in asks], np.int64), self._rng)
         rows: list[dict[str, Any]] = []
         answers: list[Answer | None] = []
-        now = time.time()
+        now = self._clock()
         for n, (ask, count) in enumerate(zip(asks, (acts.items >= 0).sum(1).tolist(), strict=True)):
             if not count:
                 answers.append(None)
@@ -175,7 +183,7 @@ class Service:
         Raises:
             IalpError: the disk refuses.
         """
-        now = time.time()
+        now = self._clock()
         named = ({**row._asdict(), "t": now} for row in rows)
         self._feedback.append({k: v for k, v in row.items() if k != "item" or v} for row in named)
         self.counts["feedback"] += len(rows)
@@ -186,7 +194,7 @@ class Service:
         return {
             "status": "ok",
             "pid": os.getpid(),
-            "seconds": time.time() - self.started,
+            "seconds": self._clock() - self.started,
             "promoted": current.promoted,
             "canary": current.canary,
             "refused": self.watcher.refused,

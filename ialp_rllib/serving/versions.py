@@ -63,8 +63,12 @@ class Versions:
         path = self.root / CURRENT
         return Current(**read_json(path, Current._fields)) if path.is_file() else Current()
 
-    def publish(self, weights: Mapping[str, Tensor], alpha: float, facts: Mapping[str, Any]) -> int:
+    def publish(self, weights: Mapping[str, Tensor], alpha: float, facts: Mapping[str, Any], now: float = 0.0) -> int:
         """Leave a version in the folder; it is not served yet. Returns its number.
+
+        Args:
+            weights, alpha, facts: what ``version.json`` and ``beta.safetensors`` hold.
+            now: the present time in seconds; 0: by the system's clock.
 
         Raises:
             ValueError: a weight is not finite.
@@ -80,7 +84,7 @@ class Versions:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             save_file({name: value.detach().contiguous() for name, value in weights.items()}, temporary / BETA)
-            data = {"number": number, "alpha": alpha, "time": time.time(), "facts": dict(facts)}
+            data = {"number": number, "alpha": alpha, "time": now or time.time(), "facts": dict(facts)}
             write_json(temporary / VERSION, {**data, "files": file_records(temporary, [BETA])})
             for path in (temporary / BETA, temporary):
                 flush(path)

@@ -114,6 +114,30 @@ class GuardSettings:
 
 
 @dataclass(frozen=True)
+class TrafficSettings:
+    """Simulated users of a run's world that ask the service (`ialp serve --simulate RUN`)."""
+
+    users: int = setting(32, "Users at the same time.", low=1, high=10_000)
+    world: str = setting(
+        "test",
+        "The taste of the users. test: that of the test world, which the policy was not made for. train: that of the "
+        "train world. Both with the users of the train world.",
+        choices=("test", "train"),
+    )
+    moved: float = setting(
+        0.0,
+        "Strength, in logits, by which the taste of the test world has moved on, beside `users.test_shift` of the run.",
+        low=0.0,
+        high=10.0,
+    )
+    pause: float = setting(0.0, "Seconds between two steps of a user.", low=0.0, high=3600.0, advanced=True)
+    late: float = setting(0.2, "Share of the feedback that comes late and in another order.", low=0.0, high=1.0)
+    lost: float = setting(0.01, "Share of the feedback that never comes.", low=0.0, high=1.0)
+    twice: float = setting(0.03, "Share of the feedback that comes twice.", low=0.0, high=1.0)
+    seed: int = setting(1, "Random seed of the users.", low=0, advanced=True)
+
+
+@dataclass(frozen=True)
 class ServingSettings:
     """A served policy that learns from its users."""
 
@@ -133,6 +157,7 @@ class ServingSettings:
     feedback: FeedbackSettings = group(FeedbackSettings)
     guard: GuardSettings = group(GuardSettings)
     alpha: AlphaSettings = group(AlphaSettings)
+    traffic: TrafficSettings = group(TrafficSettings)
 
 
 def serving_settings(

@@ -196,7 +196,7 @@ class Simulator:
         self.session[:, -1] = action
         if self.feedback:
             self.answered[:, :-1] = self.answered[:, 1:]
-            self.answered[:, -1] = self._levels(reward)
+            self.answered[:, -1] = self.levels(reward)
         self.steps += 1
         self.shown += 1
         if self.churn is not None:
@@ -222,7 +222,7 @@ class Simulator:
             out[:, 1:] += (self.world.n_items + 1) * self.answered[:, -self.history :]
         return out
 
-    def _levels(self, reward: np.ndarray) -> np.ndarray:
+    def levels(self, reward: np.ndarray) -> np.ndarray:
         """Feedback levels ``(N,) int64`` of rewards: 1 to F, evenly spaced over ``reward_range``, rounded."""
         low, high = self.world.reward_range
         return 1 + np.rint(np.clip((reward - low) / (high - low), 0, 1) * (self.feedback - 1)).astype(np.int64)

@@ -165,3 +165,26 @@ def test_submit_rejects_arguments_that_would_be_lost_or_changed(arguments: list[
     done = subprocess.run([CLUSTER / "submit.sh", *arguments], capture_output=True, text=True)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_rayservice_serves_what_exists_on_the_claim_of_the_job(rayjob: dict[str, Any]) -> None:
+    from importlib import import_module
+
+    (service,) = yaml.safe_load_all((CLUSTER / "rayservice.yaml").read_text())
+    assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
+    assert set(service["spec"]) == {"serveConfigV2", "rayClusterConfig"}
+    config, cluster = yaml.safe_load(service["spec"]["serveConfigV2"]), service["spec"]["rayClusterConfig"]
+    (application,) = config["applications"]
+    module, _, name = application["import_path"].partition(":")
+    assert callable(getattr(import_module(module), name))
+    assert set(cluster) <= CLUSTER_FIELDS and cluster["rayVersion"] == locked("ray")
+    assert cluster["authOptions"] == {"mode": "token"}
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    assert all(set(group) <= GROUP_FIELDS for group in cluster["workerGroupSpecs"])
+    for pod in (group["template"]["spec"] for group in groups):
+        (container,) = pod["containers"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert application["args"]["service"].startswith(mounts["runs"] + "/")
+        assert container["image"] == pods(rayjob)[0]["containers"][0]["image"]
+        assert pod["volumes"] == pods(rayjob)[0]["volumes"] and pod["securityContext"]["runAsNonRoot"]
+        assert container["resources"]["requests"] == container["resources"]["limits"]

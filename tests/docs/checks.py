@@ -19,6 +19,7 @@ from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli.main import app
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import SCENARIOS, Settings, from_dict, load
+from ialp_rllib.settings.serving import serving_settings
 from ialp_rllib.sweep.plan import plan_sweep
 from ialp_rllib.sweep.space import corners, parse_space
 from tests.conftest import REPOSITORY
@@ -101,6 +102,8 @@ def check_ialp(arguments: list[str]) -> list[str]:
     if arguments and arguments[0].startswith("-"):
         return [] if arguments == ["--help"] else [f"ialp has no option {arguments[0]}"]
     while hasattr(command, "commands"):
+        if arguments and arguments[0] not in command.commands and getattr(command, "default", ""):
+            arguments = [command.default, *arguments]
         if not arguments or arguments[0] not in command.commands:
             return [f"{' '.join(path)} has no verb {arguments[0] if arguments else ''!r}"]
         command = command.commands[arguments[0]]
@@ -112,7 +115,17 @@ def check_ialp(arguments: list[str]) -> list[str]:
         given = command.make_context(path[-1], list(arguments)).params
     except Exception as error:
         return [f"{' '.join(path)}: {error}"]
-    return _check_given(given)
+    return _check_service(given) if path[:2] == ["ialp", "serve"] else _check_given(given)
+
+
+def _check_service(given: dict[str, Any]) -> list[str]:
+    """Settings of a service, by their loader."""
+    plain = [text for text in given.get("set_") or () if not re.fullmatch(r"[\w.]+=[A-Z]+", text)]
+    try:
+        serving_settings({}, plain)
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def _check_given(given: dict[str, Any]) -> list[str]:
@@ -234,6 +247,8 @@ def _check_mention(code: str) -> list[str]:
         word = words.pop(0)
         if word.isupper():  # any verb
             return []
+        if word not in command.commands and getattr(command, "default", ""):
+            word, words = command.default, [word, *words]
         if word not in command.commands:
             return [f"{path} has no verb {word!r}"] if word != "--help" else []
         command, path = command.commands[word], f"{path} {word}"

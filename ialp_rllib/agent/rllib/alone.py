@@ -74,8 +74,8 @@ class LearnerAlone:
     def __init__(self, config: IALPConfig, network: NetworkConfig, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.agent: AgentSettings = config.agent
-        self._learner = config.build_learner(spaces={DEFAULT_MODULE_ID: spaces(network)})
-        self._module = self._learner.module[DEFAULT_MODULE_ID].unwrapped()
+        self._core = config.build_learner(spaces={DEFAULT_MODULE_ID: spaces(network)})
+        self._module = self._core.module[DEFAULT_MODULE_ID].unwrapped()
         self.replay = ColumnarReplay.from_settings(self.agent, seed)
         self.env_steps = self.updates = 0
         self._waiting: Transitions = {}  # fewer than one step of all users
@@ -88,7 +88,7 @@ class LearnerAlone:
     @property
     def losses(self) -> dict[str, float]:
         """Metrics of the latest update; empty before the first one."""
-        return {name: float(value) for name, value in self._learner.latest_metrics.items()}
+        return {name: float(value) for name, value in self._core.latest_metrics.items()}
 
     def learn(self, columns: Transitions) -> int:
         """Take in transitions, and make the updates that are due; returns their number."""
@@ -111,7 +111,7 @@ class LearnerAlone:
             return
         size = self.agent.batch
         rows = self.replay.sample(count * size)
-        self._learner.update(
+        self._core.update(
             batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(rows)}, env_steps=count * size),
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.env_steps},
             minibatch_size=size if count > 1 else None,
@@ -133,11 +133,11 @@ class LearnerAlone:
 
     def get_state(self) -> dict[str, Any]:
         """The parts ``learner`` and ``replay`` of a checkpoint, see :mod:`.state`."""
-        state = self._learner.get_state(not_components="metrics_logger")
+        state = self._core.get_state(not_components="metrics_logger")
         kept = {name: state[name] for name in (COMPONENT_RL_MODULE, COMPONENT_OPTIMIZER, WEIGHTS_SEQ_NO)}
         counts = {"env_steps": self.env_steps, "updates": self.updates}
         return {
-            "learner": {**kept, **learner_state(self._learner), **counts},
+            "learner": {**kept, **learner_state(self._core), **counts},
             "replay": {**self.replay.get_state(), "waiting": self._waiting},
         }
 
@@ -145,8 +145,8 @@ class LearnerAlone:
         """Restore the state that :meth:`get_state` returned."""
         learner, replay = state["learner"], state["replay"]
         for names in ((COMPONENT_RL_MODULE, COMPONENT_OPTIMIZER), (WEIGHTS_SEQ_NO,)):
-            self._learner.set_state({name: learner[name] for name in names})
+            self._core.set_state({name: learner[name] for name in names})
         self.env_steps, self.updates = learner["env_steps"], learner["updates"]
         self.replay.set_state(replay)
         self._waiting = dict(replay["waiting"])
-        set_learner_state(self._learner, learner)
+        set_learner_state(self._core, learner)

@@ -23,13 +23,14 @@ from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.cli.main import app
 from ialp_rllib.judge.distillation.preferences import PREFERENCES
 from ialp_rllib.report.kit import glossary
-from ialp_rllib.results import schemas, sessions
+from ialp_rllib.results import augmented, schemas, sessions
 from ialp_rllib.settings.describe import BASIC, SettingInfo, as_text, describe
 from ialp_rllib.settings.scenario import Settings
 from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.settings.tiny import TinySettings
+from ialp_rllib.stages.lea_stages import LEA_STAGES
 from ialp_rllib.stages.run import STAGES
-from ialp_rllib.stages.titles import TITLES
+from ialp_rllib.stages.titles import LEA_TITLES, TITLES
 
 REFERENCE = Path(__file__).parent / "reference"
 WORDS = runpy.run_path(str(Path(__file__).parent / "words.py"))
@@ -194,14 +195,13 @@ def metrics() -> Iterator[str]:
 def formats() -> Iterator[str]:
     """The stages' folders, then the schemas of the tables."""
     yield "## A run's folder"
-    needs = {name: spec.needs(Settings()) for name, spec in STAGES.items()}
-    rows = [
-        (f"`{name}/`", text(f"{TITLES[name]}."), ", ".join(needs[name]) or "none", WORDS["STAGES"][name])
-        for name in STAGES
-    ]
-    yield table(("folder", "stage", "reads from", "leaves"), rows)
+    yield _folders(STAGES, TITLES)
     yield WORDS["MANIFEST"].strip()
+    yield "### Folders of `ialp lea`"
+    yield _folders(LEA_STAGES, LEA_TITLES)
     meanings = _columns(schemas.__doc__ or "")
+    lea = _columns(augmented.__doc__ or "")
+    said = lea | WORDS["AUGMENTED_COLUMNS"]
     more = pa.schema([column for column in schemas.RUN_CURVES if column.name not in schemas.CURVES.names])
     for title, intro, schema, extra in (
         ("`results.parquet`", WORDS["RESULTS_TABLE"], schemas.RESULTS, {}),
@@ -209,11 +209,26 @@ def formats() -> Iterator[str]:
         ("Files of one training run", WORDS["RUN_TABLE"], more, {}),
         ("Example sessions", WORDS["SESSIONS_TABLE"], sessions.SESSIONS, _columns(sessions.__doc__ or "")),
         ("The preference table", WORDS["PREFERENCE_TABLE"], PREFERENCES, WORDS["PREFERENCE_COLUMNS"]),
+        (
+            "What an LLM environment says",
+            WORDS["AUGMENTED_TABLE"],
+            augmented.AUGMENTED,
+            lea | WORDS["AUGMENTED_COLUMNS"],
+        ),
+        ("Ranks of test cases", WORDS["CASES_TABLE"], augmented.CASES, lea),
     ):
         yield f"## {title}"
         yield intro.strip()
         yield table(("column", "type", "null", "meaning"), _schema(schema, meanings | extra))
     yield WORDS["OTHER_FORMATS"].strip()
+
+
+def _folders(stages: Any, titles: dict[str, str]) -> str:
+    rows = [
+        (f"`{name}/`", text(f"{titles[name]}."), ", ".join(spec.needs(Settings())) or "none", WORDS["STAGES"][name])
+        for name, spec in stages.items()
+    ]
+    return table(("folder", "stage", "reads from", "leaves"), rows)
 
 
 def _schema(schema: pa.Schema, meanings: dict[str, str]) -> Iterator[tuple[str, str, str, str]]:

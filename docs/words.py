@@ -54,6 +54,11 @@ STAGES = {
     "joint": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
     "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `sessions.parquet`, `policy.safetensors`",
     "report": "`results.parquet`, `curves.parquet`, `index.html`",
+    "tokens": "`tokens.safetensors`, `(items, width)`",
+    "environment": "`llm.safetensors` (adapters and heads) and `llm.json`; `llm_free.*`: the control without an LLM",
+    "augment": "`llm-part-*.parquet`, `llm_free-part-*.parquet`; the states of their rows in `.safetensors` files",
+    "recommend": "`ROW/seed-N/`: `ranks.parquet`, `recommender.safetensors`, `config.json`, `curve.json`",
+    "ranking": "`index.html`, `cases.parquet`, `differences.parquet`",
 }
 
 MANIFEST = """
@@ -115,6 +120,18 @@ PREFERENCE_COLUMNS = {
     "model_fingerprint": "hash of the judge's weights",
     "prompt_fingerprint": "hash of the wording, the attributes shown and the number of candidates",
 }
+
+AUGMENTED_TABLE = """
+Left by stage `augment` of `ialp lea`, in parts. One row per logged item. Row n is row n of the tensor `states`
+(float16) of the safetensors file of the same name, and of `action_states` where there is one.
+"""
+
+CASES_TABLE = """
+Left by stage `recommend` (`ranks.parquet`) and, of all rows and seeds, by `ranking` (`cases.parquet`). One row per test
+case.
+"""
+
+AUGMENTED_COLUMNS = {"row": "row of the log of this set"}
 
 OTHER_FORMATS = """
 ## Other files

@@ -201,7 +201,6 @@ def formats() -> Iterator[str]:
     yield _folders(LEA_STAGES, LEA_TITLES)
     meanings = _columns(schemas.__doc__ or "")
     lea = _columns(augmented.__doc__ or "")
-    said = lea | WORDS["AUGMENTED_COLUMNS"]
     more = pa.schema([column for column in schemas.RUN_CURVES if column.name not in schemas.CURVES.names])
     for title, intro, schema, extra in (
         ("`results.parquet`", WORDS["RESULTS_TABLE"], schemas.RESULTS, {}),

@@ -9,7 +9,7 @@ from ialp_rllib.settings.offline import OfflineSettings
 
 LEA_ROWS = (
     *("popularity", "item_knn", "vsknn", "ce", "gru4rec"),
-    *("base", "s", "r", "sr", "lea", "leasr"),
+    *("base", "s", "r", "sr", "lea", "leasr", "both"),
     *("shuffled", "noise", "reward_1", "neighbour", "text", "llm_free", "eval"),
 )
 """Rows of `lea.rows`."""
@@ -147,8 +147,9 @@ class LEASettings:
         LEA_ROWS,
         "What is compared. Without training: popularity, item_knn, vsknn. Cross-entropy alone: ce, gru4rec. For each "
         "of `objectives`: base, with the environment's states (s), rewards (r), augmented actions (lea) and "
-        "combinations (sr, leasr). Controls, leasr with one part replaced: shuffled, noise, text (states), reward_1, "
-        "neighbour (actions), llm_free (all, without an LLM); eval: another auxiliary loss.",
+        "combinations (sr, leasr; both: leasr with `le_to=both`, which needs the LLM to rank). Controls, leasr with "
+        "one part replaced: shuffled, noise, text (states), reward_1, neighbour (actions), llm_free (all, without an "
+        "LLM); eval: another auxiliary loss.",
     )
     objectives: tuple[str, ...] = setting(
         ("snqn",), "Objectives with the environment: sqn, sac, snqn, sa2c.", advanced=True

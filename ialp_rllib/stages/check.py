@@ -66,7 +66,9 @@ def inspect(root: Path) -> Inspection:
     for folder in folders:
         listed |= _inspect_folder(folder, inspection)
     if (root / SETTINGS).is_file() and root / SETTINGS not in inspection.damages:
-        stages = needed_stages(load(str(root / SETTINGS), allow_plugins=None))
+        # The folder of a call of `ialp lea` alone holds none of the stages of `ialp run`.
+        last = "ranking" if (root / "recommend").is_dir() and not (root / "users").is_dir() else "report"
+        stages = needed_stages(load(str(root / SETTINGS), allow_plugins=None), last)
         inspection.missing = [name for name in stages if not (root / name / MANIFEST).is_file()]
     skipped = {*inspection.unfinished, *(damage.folder for damage in inspection.damages.values())}
     for path in sorted(path for path in root.rglob("*") if path.is_file() and path.name != LOCK):

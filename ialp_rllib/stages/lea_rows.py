@@ -19,6 +19,7 @@ _PARTS = {  # row -> states, rewards, actions
     "sr": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, ""),
     "lea": ("", "", LLM_ENVIRONMENT),
     "leasr": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, LLM_ENVIRONMENT),
+    "both": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "shuffled": ("shuffled", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "noise": ("noise", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "text": ("text", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
@@ -60,7 +61,8 @@ class Row:
 
     def settings(self, offline: OfflineSettings) -> OfflineSettings:
         """The recommender's settings."""
-        return replace(offline, objective=self.objective, base=self.base)
+        le_to = "both" if self.kind == "both" else offline.le_to
+        return replace(offline, objective=self.objective, base=self.base, le_to=le_to)
 
 
 def rows_of(settings: LEASettings) -> list[Row]:

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
+from ialp_rllib.agent.policy.sources import ModelTargets
 from ialp_rllib.catalogue.ranking_split import rank_cases
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
@@ -17,14 +19,16 @@ from ialp_rllib.report.lea import stage as ranking
 from ialp_rllib.results.augmented import AUGMENTED, CASES
 from ialp_rllib.settings import load
 from ialp_rllib.stages import augment
+from ialp_rllib.stages.imitating import network_of
 from ialp_rllib.stages.lea_environments import inputs_of, neighbour_actions
+from ialp_rllib.stages.lea_lesson import recommender_lesson
 from ialp_rllib.stages.lea_model import sequences_of, split_of
 from ialp_rllib.stages.lea_rows import environments_of, rows_of
 from ialp_rllib.stages.recommend import RANKS, load_recommender, part_stage, train_job
 from ialp_rllib.stages.run import RunFolder, needed_stages
 from tests.stages.lea_small import recommended, small_lea, until
 
-ROWS = "lea.rows=[item_knn, ce, base, leasr, shuffled, noise, text, neighbour, llm_free, eval]"
+ROWS = "lea.rows=[item_knn, ce, base, leasr, shuffled, noise, text, neighbour, llm_free, both, eval]"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,9 @@ def test_inputs_of_every_row_are_about_the_training_log(asked: RunFolder, name: 
     inputs.train.check(split.train, split.n_items)  # refuses the logged next item as augmented action
     assert inputs.train.states is not None and len(inputs.test) == len(split.test.item)
     plain = inputs_of(asked, next(r for r in rows_of(asked.settings.lea) if r.kind == "leasr"), split, 0)
-    assert (row.kind == "leasr") == np.array_equal(inputs.train.states, plain.train.states) or row.kind == "neighbour"
+    assert (row.kind in ("leasr", "both")) == np.array_equal(
+        inputs.train.states, plain.train.states
+    ) or row.kind == "neighbour"
     if row.kind == "shuffled":
         assert np.array_equal(np.sort(inputs.train.states.sum(1)), np.sort(plain.train.states.sum(1)))
 
@@ -161,7 +167,7 @@ def test_rows_and_what_they_need() -> None:
     whole = load("sample", ["lea.objectives=[snqn, sa2c]"])
     assert needed_stages(whole, "ranking") == ["prepare", "tokens", "environment", "augment", "recommend", "ranking"]
     names = [row.name for row in rows_of(whole.lea)]
-    assert len(names) == len(set(names)) == 6 + 2 * 12 and {"snqn-leasr", "sa2c-noise", "sasrec-eval"} <= set(names)
+    assert len(names) == len(set(names)) == 6 + 2 * 13 and {"snqn-leasr", "sa2c-noise", "sasrec-eval"} <= set(names)
     for wrong, words in (("rows=[x]", "holds 'x'"), ("rows=[]", "is empty"), ("objectives=[ce]", "holds 'ce'")):
         with pytest.raises(InputError, match="lea") as error:
             rows_of(load("sample", [f"lea.{wrong}"]).lea)
@@ -185,3 +191,25 @@ def test_every_row_depends_on_its_own_settings_alone() -> None:
     adapters = prints("lea.environment.rank=4")
     same = {name for name in before if before[name] == adapters[name]}
     assert same == {"popularity", "item_knn", "vsknn", "sasrec-ce", "gru4rec-ce", "snqn", "sasrec-eval"}
+
+
+def test_a_recommender_teaches_the_agent_what_it_thinks(asked: RunFolder) -> None:
+    """pretrain.source=lea: the encoders differ, so that the softmax is learnt, not the weights."""
+    run = recommended(small_lea(asked.root, "lea.rows=[leasr]", "pretrain.source=lea"))
+    network = network_of(run.settings, run.visible)
+    lesson = recommender_lesson(run, network, 0)
+    split = split_of(run)
+    assert len(lesson.train) == len(split.train.item) - len(split.train) and len(lesson.held_out) == len(split.valid)
+    targets = lesson.train
+    assert isinstance(targets, ModelTargets)
+    seen = targets.observation[:, 1:]
+    assert not (targets.items[:, :, None] == seen[:, None]).any()  # no item is recommended twice in a session
+    assert (seen[:, -1] < split.n_items).all() and needed_stages(run.settings).index("recommend") < needed_stages(
+        run.settings
+    ).index("pretrain")
+    learner = Imitation(network, [lesson], run.settings.pretrain.listwise, run.settings.agent, 0)
+    learner.run_epoch()
+    learner.run_epoch()
+    assert learner.curve[1]["held_out_loss"] < learner.curve[0]["held_out_loss"]
+    with pytest.raises(InputError, match="le_to"):
+        recommender_lesson(small_lea(asked.root, "lea.offline.le_to=both"), network, 0)

@@ -6,7 +6,8 @@ GLOSSARY = {
     "HR@k, NDCG@k, MRR": "1 if the true next item is among the first k of the ranking; 1 / log2(rank + 2) if it is; "
     "1 / (rank + 1); with ranks from 0, means over the cases.",
     "s, r, sr, lea, leasr": "A recommender with the LLM environment's states (s), its rewards (r), both (sr), its "
-    "augmented actions (lea), all (leasr). Rewards are 1 without r.",
+    "augmented actions (lea), all (leasr). Rewards are 1 without r. both: leasr with states that the softmax reads as "
+    "well, so that every ranking needs the LLM.",
     "augmented action": "The item that the environment expects after a history, neither seen nor the logged next one.",
     "reward": "σ(r(s, a) − mean of r(s, ·) over uniform items): 0.5 is indifference. The Bradley-Terry loss leaves r "
     "free up to a function of the state.",

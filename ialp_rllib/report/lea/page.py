@@ -192,6 +192,7 @@ def _environments(facts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
                 "state": f"{quality['state'][MEASURE]:.4f}",
                 "uniform": f"{quality['right_uniform']:.3f}",
                 "popular": f"{quality['right_popular']:.3f}",
+                "buckets": ", ".join(f"{name} {value:.2f}" for name, value in quality["right_by_bucket"].items()),
                 "kept": f"{learnt['kept_pass']} of {len(learnt['held_out_loss']) or ABSENT}",
                 "rewards": " / ".join(f"{q:.2f}" for q in said["reward_quantiles"]),
                 "coverage": f"{said['action_coverage']:.0%}",

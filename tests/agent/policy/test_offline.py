@@ -148,3 +148,12 @@ def test_what_cannot_be_trained_is_refused():
     training = OfflineTraining(SPLIT, dataclasses.replace(SMALL, objective="sqn"), 0, huge)
     with pytest.raises(InputError, match="not finite"):
         training.run_epoch()
+
+
+def test_the_control_eval_predicts_how_much_was_read():
+    """An auxiliary loss without rewards: the number of items so far, which the state can know."""
+    training = trained(dataclasses.replace(SMALL, objective="eval", epochs=3))
+    lengths = [row["length"] for row in training.curve]
+    assert lengths[-1] < lengths[0] / 2 and lengths[-1] < np.var(np.arange(1, 6) / 5)
+    assert set(training.curve[0]) == {"epoch", "length", "ce", "loss", "NDCG@10"}
+    assert SequentialRecommender(N_ITEMS, SMALL).count is None

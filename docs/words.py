@@ -55,8 +55,8 @@ STAGES = {
     "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `sessions.parquet`, `policy.safetensors`",
     "report": "`results.parquet`, `curves.parquet`, `index.html`",
     "tokens": "`tokens.safetensors`, `(items, width)`",
-    "environment": "`llm.safetensors` (adapters and heads) and `llm.json`; `llm_free.*`: the control without an LLM",
-    "augment": "`llm-part-*.parquet`, `llm_free-part-*.parquet`; the states of their rows in `.safetensors` files",
+    "environment": "`llm/adapters.safetensors` (and heads); `llm_free/`: the control without an LLM",
+    "augment": "`llm/part-*.parquet`, and the states of their rows, `llm/part-*.safetensors`; `llm_free/`: the same",
     "recommend": "`ROW/seed-N/`: `ranks.parquet`, `recommender.safetensors`, `config.json`, `curve.json`",
     "ranking": "`index.html`, `cases.parquet`, `differences.parquet`",
 }

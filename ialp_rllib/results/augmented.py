@@ -1,4 +1,4 @@
-"""What an LLM environment said about a log, ``*-part-*.parquet`` of stage ``augment``, and how rows of a ranking fared.
+"""What an LLM environment said about a log, ``part-*.parquet`` of stage ``augment``, and how rows of a ranking fared.
 
 :data:`AUGMENTED`: one row per logged item. Row n of the file belongs to row n of the tensor ``states`` in the
 safetensors file of the same name, and of ``action_states`` where there is one.

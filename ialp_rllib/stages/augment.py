@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,18 @@ from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.augmented import AUGMENTED
 from ialp_rllib.results.ranking import BUCKETS, popularity_buckets
-from ialp_rllib.stages.lea_model import Cost, learnt_environment, sequences_of, split_of
+from ialp_rllib.stages.lea_model import (
+    TITLES,
+    Cost,
+    augmented_part,
+    facts_of,
+    learnt_environment,
+    sequences_of,
+    split_of,
+)
 from ialp_rllib.stages.lea_rows import environments_of
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import write_atomic
-
-_TITLES = {"llm": "LLM environment", "llm_free": "Control without an LLM"}
 
 
 class Part(NamedTuple):
@@ -47,21 +54,32 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Ask the environments about the train users' log, and for the states of the others.
 
     Returns:
-        By environment the distribution of rewards and what the augmented actions are; and the costs.
+        By environment the distribution of rewards, what the augmented actions are, and the costs.
     """
-    cost, split = Cost(), split_of(run)
-    facts: dict[str, Any] = {}
-    parts = list(_parts(run, split))
+    split = split_of(run)
+    parts, facts = list(_parts(run, split)), dict[str, Any]()
     for name in environments_of(run.settings.lea):
-        model: Environment | None = None
-        for number, part in enumerate(parts):
-            path = _path(folder, name, number)
-            if not path.is_file():
-                model = learnt_environment(run, name) if model is None else model
-                _write(path, part, _ask(model, part, run, number), split, run)
-            progress.update(_TITLES[name], number + 1, len(parts))
-        facts[name] = _described(read_parts(folder, name), split)
-    return {**facts, **cost.facts()}
+        stage = augmented_part(run, name)
+        if not stage.up_to_date():
+            began, cost = time.perf_counter(), Cost()
+            _ask_all(run, stage.open(), name, parts, split, progress)
+            found = {**_described(read_parts(stage.folder), split), **cost.facts()}
+            stage.finish(found, time.perf_counter() - began)
+        facts[name] = facts_of(stage)
+    return facts
+
+
+def _ask_all(
+    run: RunFolder, folder: Path, name: str, parts: list[Part], split: RankingSplit, progress: Progress
+) -> None:
+    """Write the parts that are not there."""
+    model: Environment | None = None
+    for number, part in enumerate(parts):
+        path = folder / f"part-{number:05d}.parquet"
+        if not path.is_file():
+            model = learnt_environment(run, name) if model is None else model
+            _write(path, part, _ask(model, part, run, number), split)
+        progress.update(TITLES[name], number + 1, len(parts))
 
 
 def _parts(run: RunFolder, split: RankingSplit) -> Iterator[Part]:
@@ -75,10 +93,6 @@ def _parts(run: RunFolder, split: RankingSplit) -> Iterator[Part]:
     for name, (item, start, end) in logs.items():
         for first in range(0, len(start), size):
             yield Part(name, item, windows(start[first : first + size], end[first : first + size], history))
-
-
-def _path(folder: Path, name: str, number: int) -> Path:
-    return folder / f"{name}-part-{number:05d}.parquet"
 
 
 def _ask(model: Environment, part: Part, run: RunFolder, number: int) -> Said:
@@ -102,7 +116,7 @@ def _ask(model: Environment, part: Part, run: RunFolder, number: int) -> Said:
     return Said(*(values[order] for values in whole))
 
 
-def _write(path: Path, part: Part, said: Said, split: RankingSplit, run: RunFolder) -> None:
+def _write(path: Path, part: Part, said: Said, split: RankingSplit) -> None:
     """The states first: where the table is, both are."""
     offsets = split.train.offsets
     if part.set == "train":
@@ -128,7 +142,7 @@ def _write(path: Path, part: Part, said: Said, split: RankingSplit, run: RunFold
     write_atomic(path, partial(pq.write_table, pa.table(columns, schema=AUGMENTED)))
 
 
-def read_parts(folder: Path, name: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def read_parts(folder: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """What an environment said: the table, and the states and action states ``(N, width) float16`` of its rows.
 
     Action states are those of the rows of the set ``train``, which come first.
@@ -136,9 +150,9 @@ def read_parts(folder: Path, name: str) -> tuple[pd.DataFrame, np.ndarray, np.nd
     Raises:
         InputError: there is nothing.
     """
-    paths = sorted(folder.glob(f"{name}-part-*.parquet"))
+    paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
-        raise InputError(str(folder), f"holds nothing of the environment {name}", "stage augment, finished")
+        raise InputError(str(folder), "holds nothing that an environment said", "stage augment, finished")
     table = pa.concat_tables([pq.read_table(path) for path in paths]).to_pandas()
     tensors = [load_file(path.with_suffix(".safetensors")) for path in paths]
     actions = [found["action_states"] for found in tensors if "action_states" in found]
@@ -158,9 +172,9 @@ class Augmented(NamedTuple):
     test: np.ndarray
 
 
-def read_augmented(folder: Path, name: str, split: RankingSplit) -> Augmented:
+def read_augmented(folder: Path, split: RankingSplit) -> Augmented:
     """What an environment said, in the order of the split's logs; rows that nobody reads are 0."""
-    table, states, action_states = read_parts(folder, name)
+    table, states, action_states = read_parts(folder)
     sets, rows = table["set"].to_numpy(), table["row"].to_numpy()
     logs = {"train": split.train.item, "valid": split.valid.item, "test": split.test.item}
     by_set = {}

@@ -2,56 +2,63 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ialp_rllib.judge.environment.fit import choose_users, fit_environment
+from ialp_rllib.catalogue.ranking_split import RankingSplit
+from ialp_rllib.judge.environment.fit import Chosen, choose_users, fit_environment
 from ialp_rllib.judge.environment.quality import quality
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.lea_model import Cost, new_environment, sequences_of, split_of
+from ialp_rllib.stages.lea_model import TITLES, Cost, facts_of, learnt_part, new_environment, sequences_of, split_of
 from ialp_rllib.stages.lea_rows import environments_of
 from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.storage import read_json, write_json
-
-_TITLES = {"llm": "LLM environment", "llm_free": "Control without an LLM"}
+from ialp_rllib.storage import Stage
 
 
 def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Learn the environments that the rows read; each is measured on the validation users, whom it has not seen.
 
     Returns:
-        By environment what :func:`.fit_environment` returns and its ``quality`` (:func:`.quality`), and the costs.
+        By environment what :func:`.fit_environment` returns, its ``quality`` (:func:`.quality`) and its costs; and
+        ``users``, those that they were learnt from or stopped by.
     """
-    cost, settings = Cost(), run.settings
-    split = split_of(run)
-    chosen = choose_users(split.train, settings.lea.environment, settings.seeds[0])
-    longest = settings.lea.environment.history + 1
-    popularity = split.train.popularity(split.n_items)
+    split, adapters = split_of(run), run.settings.lea.environment
+    chosen = choose_users(split.train, adapters, run.settings.seeds[0])
+    facts: dict[str, Any] = {}
+    for name in environments_of(run.settings.lea):
+        part = learnt_part(run, name)
+        if not part.up_to_date():
+            began = time.perf_counter()
+            found = _learn(run, part, name, split, chosen, progress)
+            part.finish(found, time.perf_counter() - began)
+        facts[name] = facts_of(part)
+    users = [int(user) for user in split.train.user[np.concatenate(chosen)]]
+    return {**facts, "users": sorted(users)}
+
+
+def _learn(
+    run: RunFolder, part: Stage, name: str, split: RankingSplit, chosen: Chosen, progress: Progress
+) -> dict[str, Any]:
+    cost, adapters, seed = Cost(), run.settings.lea.environment, run.settings.seeds[0]
+    model, folder = new_environment(run, name), part.open()
+    learnt = fit_environment(
+        model,
+        split.train,
+        chosen,
+        adapters,
+        seed,
+        folder,
+        part.fingerprint,
+        lambda done, total: progress.update(TITLES[name], done, total),
+    )
+    longest = adapters.history + 1
     start, end = sequences_of(split.valid)
     held_out = [split.valid.item[max(a, b - longest) : b] for a, b in zip(start, end, strict=True)]
-    facts: dict[str, Any] = {}
-    for name in environments_of(settings.lea):
-        path = folder / f"{name}.json"
-        if not path.is_file():
-            model = new_environment(run, name)
-            learnt = fit_environment(
-                model,
-                split.train,
-                chosen,
-                settings.lea.environment,
-                settings.seeds[0],
-                folder,
-                name,
-                f"{run.fingerprints['environment']}-{name}",
-                lambda done, total, name=name: progress.update(_TITLES[name], done, total),  # type: ignore[misc]
-            )
-            found = quality(model, held_out, popularity, settings.lea.environment, settings.seeds[0])
-            write_json(path, {**learnt, "quality": found})
-            progress.update(_TITLES[name], 1, 1)
-        facts[name] = read_json(path)
+    found = quality(model, held_out, split.train.popularity(split.n_items), adapters, seed)
+    progress.update(TITLES[name], 1, 1)  # it may have stopped early
     for path in (folder / "checkpoint").glob("*.safetensors"):
         path.unlink()
-    users = [int(user) for user in split.train.user[np.concatenate(chosen)]]
-    return {**facts, "users": sorted(users), "chance": 1 / split.n_items, **cost.facts()}
+    return {**learnt, "quality": found, **cost.facts()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from ialp_rllib.judge.engines.vectors import centred, principal, text_vectors, t
 from ialp_rllib.judge.environment.quality import decayed_means
 from ialp_rllib.settings import EMBEDDING, LLM, NeighbourSettings, Settings, parse_judge_model
 from ialp_rllib.stages.augment import Augmented, read_augmented
-from ialp_rllib.stages.lea_model import sequences_of
+from ialp_rllib.stages.lea_model import augmented_part, sequences_of
 from ialp_rllib.stages.lea_rows import Row
 from ialp_rllib.stages.run import RunFolder
 
@@ -43,11 +44,11 @@ def inputs_of(run: RunFolder, row: Row, split: RankingSplit, seed: int) -> Input
     """
     if not (row.states or row.rewards or row.actions):
         return Inputs(None, None, None)
-    said = {name: read_augmented(run.root / "augment", name, split) for name in row.environments}
+    said = {name: read_augmented(augmented_part(run, name).folder, split) for name in row.environments}
     states = _states(run, row, said, split, seed)
     data = EnvironmentData(states=None if states is None else states[0])
     if row.rewards:
-        data = EnvironmentData(data.states, said[row.rewards].train.rewards)
+        data = replace(data, rewards=said[row.rewards].train.rewards)
     if row.actions:
         data = _with_actions(run, row, data, said, split)
     return Inputs(data, *((None, None) if states is None else states[1:]))
@@ -78,12 +79,12 @@ def _with_actions(
     if row.actions == "neighbour":
         actions = neighbour_actions(split, run.settings.lea.offline.neighbours)
         mean = _mean_reward(said, row)
-        return data.__class__(data.states, data.rewards, actions, np.full(len(actions), mean, np.float32))
+        return replace(data, actions=actions, action_rewards=np.full(len(actions), mean, np.float32))
     source = said[row.actions].train
     assert source.actions is not None and source.action_rewards is not None
     rewards = source.action_rewards if row.rewards else np.ones(len(source.actions), np.float32)
     after = source.action_states if row.states == row.actions else None
-    return data.__class__(data.states, data.rewards, source.actions, rewards, after)
+    return replace(data, actions=source.actions, action_rewards=rewards, action_states=after)
 
 
 def _mean_reward(said: dict[str, Augmented], row: Row) -> float:

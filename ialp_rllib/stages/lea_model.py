@@ -14,12 +14,38 @@ from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit, held_out_use
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_model, load_tokenizer, resolve_model
 from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, trainable_size
+from ialp_rllib.judge.environment.fit import ADAPTERS
 from ialp_rllib.judge.environment.model import Environment
-from ialp_rllib.settings import Settings
-from ialp_rllib.stages.lea_rows import LLM_FREE
+from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.stages.lea_rows import LLM_ENVIRONMENT, LLM_FREE
+from ialp_rllib.stages.lea_stages import ADAPTER_FILES, AUGMENTED_FILES, LEA_STAGES, adapter_settings
 from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.storage import Stage
 
 TOKENS = "tokens.safetensors"
+TITLES = {LLM_ENVIRONMENT: "LLM environment", LLM_FREE: "Control without an LLM"}
+"""The environments, as progress names them."""
+
+
+def learnt_part(run: RunFolder, name: str) -> Stage:
+    """The part of an environment in stage ``environment``."""
+    before = [run.fingerprints[needed] for needed in LEA_STAGES["environment"].needs(run.settings)]
+    print_ = fingerprint("environment", before, adapter_settings(run.settings), name)
+    return Stage(run.root / "environment" / name, f"environment {name}", print_, ADAPTER_FILES)
+
+
+def augmented_part(run: RunFolder, name: str) -> Stage:
+    """The part of an environment in stage ``augment``."""
+    print_ = fingerprint("augment", learnt_part(run, name).fingerprint, run.settings.lea.augment)
+    return Stage(run.root / "augment" / name, f"augment {name}", print_, AUGMENTED_FILES)
+
+
+def facts_of(part: Stage) -> dict[str, Any]:
+    """What a finished part reported."""
+    manifest = part.manifest()
+    assert manifest is not None, "its stage finished it"
+    facts: dict[str, Any] = manifest["facts"]
+    return facts
 
 
 def split_of(run: RunFolder) -> RankingSplit:
@@ -75,7 +101,7 @@ def new_environment(run: RunFolder, name: str) -> Environment:
 def learnt_environment(run: RunFolder, name: str) -> Environment:
     """An environment as stage ``environment`` left it."""
     model = new_environment(run, name)
-    model.load(load_file(run.root / "environment" / f"{name}.safetensors"))
+    model.load(load_file(learnt_part(run, name).folder / ADAPTERS))
     return model
 
 

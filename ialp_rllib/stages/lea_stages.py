@@ -19,6 +19,10 @@ PART_FILES = (
     f"checkpoint-*/{MANIFEST}",
 )
 """What a row and seed of stage ``recommend`` writes."""
+ADAPTER_FILES = ("adapters.safetensors", "checkpoint/**")
+"""What an environment leaves in stage ``environment``."""
+AUGMENTED_FILES = ("part-*.parquet", "part-*.safetensors")
+"""What an environment leaves in stage ``augment``."""
 
 
 def model_settings(settings: Settings) -> list[Any]:
@@ -44,7 +48,8 @@ def _recommend_needs(settings: Settings) -> tuple[str, ...]:
     return ("prepare", *(("augment",) if environments_of(settings.lea) else ()))
 
 
-def _adapters(settings: Settings) -> Any:
+def adapter_settings(settings: Settings) -> Any:
+    """What the adapters depend on beside the stages before them."""
     return replace(settings.lea.environment, checkpoint_every=1, max_skipped=0)
 
 
@@ -56,13 +61,15 @@ LEA_STAGES = {
     ),
     "environment": StageSpec(
         always("prepare", "tokens"),
-        lambda s: [_adapters(s), environments_of(s.lea)],
-        ("llm.safetensors", "llm_free.safetensors", "llm.json", "llm_free.json", "checkpoint/**"),
+        lambda s: [adapter_settings(s), environments_of(s.lea)],
+        tuple(f"*/{name}" for name in (*ADAPTER_FILES, MANIFEST)),
+        in_parts=True,
     ),
     "augment": StageSpec(
         always("prepare", "tokens", "environment"),
         lambda s: [s.lea.augment],
-        ("*-part-*.parquet", "*-part-*.safetensors"),
+        tuple(f"*/{name}" for name in (*AUGMENTED_FILES, MANIFEST)),
+        in_parts=True,
     ),
     "recommend": StageSpec(
         _recommend_needs,

@@ -26,9 +26,9 @@ from ialp_rllib.results.augmented import CASES
 from ialp_rllib.settings import LEASettings, OfflineSettings, Settings, fingerprint, from_dict
 from ialp_rllib.stages.imitating import train_resumable
 from ialp_rllib.stages.lea_environments import Inputs, inputs_of
-from ialp_rllib.stages.lea_model import Cost, split_of
+from ialp_rllib.stages.lea_model import Cost, augmented_part, facts_of, split_of
 from ialp_rllib.stages.lea_rows import Row, rows_of
-from ialp_rllib.stages.lea_stages import LEA_STAGES, PART_FILES, row_settings
+from ialp_rllib.stages.lea_stages import PART_FILES, row_settings
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
 from ialp_rllib.storage import Stage, locked, read_json, write_atomic, write_json
@@ -55,9 +55,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         run_jobs(train_job, jobs, shown, progress)
     facts: dict[str, Any] = {"masks_seen": split.masks_seen(), "cases": len(split.test)}
     for (name, seed), stage in stages.items():
-        manifest = stage.manifest()
-        assert manifest is not None
-        facts[f"{name}/seed-{seed}"] = manifest["facts"]
+        facts[f"{name}/seed-{seed}"] = facts_of(stage)
     return facts
 
 
@@ -72,8 +70,7 @@ def parts_of(settings: Settings) -> list[tuple[Row, int]]:
 
 def part_stage(run: RunFolder, row: Row, seed: int) -> Stage:
     """The part of a row and seed."""
-    needs = ("prepare", *(("augment",) if row.environments else ()))
-    before = [run.fingerprints[name] for name in needs if name in LEA_STAGES or name == "prepare"]
+    before = [run.fingerprints["prepare"], *(augmented_part(run, name).fingerprint for name in row.environments)]
     print_ = fingerprint(before, row_settings(run.settings, row.name), seed)
     folder = run.root / "recommend" / row.name / f"seed-{seed}"
     return Stage(folder, f"recommend {row.name} seed {seed}", print_, PART_FILES)

@@ -39,8 +39,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def test_what_the_environments_leave(asked: RunFolder) -> None:
     split = split_of(asked)
-    table, states, action_states = augment.read_parts(asked.root / "augment", "llm")
-    assert pq.read_schema(next((asked.root / "augment").glob("llm-part-*.parquet"))).equals(AUGMENTED)
+    table, states, action_states = augment.read_parts(asked.root / "augment" / "llm")
+    assert pq.read_schema(next((asked.root / "augment" / "llm").glob("part-*.parquet"))).equals(AUGMENTED)
     assert states.dtype == np.float16 and states.shape == (len(table), 128)
     train = table[table["set"] == "train"]
     assert len(action_states) == len(train) == len(split.train.item)
@@ -101,19 +101,19 @@ def test_an_augmentation_that_was_killed_between_parts_resumes(
     def stop(path: Path, *more: object) -> None:
         if len(written) == 2:
             raise Stopped
-        written.append(path.name)
+        written.append(path)
         write(path, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(augment, "_write", stop)
     folder = run.stage("augment").open()
     with pytest.raises(Stopped):
         augment.run(run, folder, Progress())
-    monkeypatch.setattr(augment, "_write", lambda path, *more: (written.append(path.name), write(path, *more)))
+    monkeypatch.setattr(augment, "_write", lambda path, *more: (written.append(path), write(path, *more)))
     assert run.stage("augment").open() == folder
     augment.run(run, folder, Progress())
-    assert len(written) == len(set(written)) == len(list(folder.glob("*.parquet")))
-    for path in (asked.root / "augment").glob("*-part-*"):
-        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+    assert len(written) == len(set(written)) == len(list(folder.rglob("*.parquet")))
+    for path in (asked.root / "augment").rglob("part-*"):
+        assert path.read_bytes() == (folder / path.parent.name / path.name).read_bytes(), path.name
 
 
 def test_a_recommender_ranks_without_the_environment_and_resumes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from ialp_rllib.judge.tuning.lesson import Course
 from ialp_rllib.settings import EnvironmentSettings
 from ialp_rllib.storage import write_atomic
 
-log = logging.getLogger(__name__)
+ADAPTERS = "adapters.safetensors"
 
 
 class Chosen(NamedTuple):
@@ -65,11 +64,10 @@ def fit_environment(
     settings: EnvironmentSettings,
     seed: int,
     folder: Path,
-    name: str,
     print_: str,
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Train the adapters in place and write them to ``folder/NAME.safetensors``.
+    """Train the adapters in place and write them to ``folder/adapters.safetensors``.
 
     Args:
         model: the environment.
@@ -78,7 +76,6 @@ def fit_environment(
         settings: how.
         seed: of draws and order.
         folder: for the adapters and checkpoints.
-        name: of the file.
         print_: fingerprint of all that the result depends on.
         progress: called with the number of updates done and in total.
 
@@ -97,11 +94,11 @@ def fit_environment(
 
     held_out = lesson("held_out", 5) if len(chosen.held_out) else None
     course = Course(lambda epoch: lesson("learnt", 3, epoch), held_out, settings="lea.environment")
-    checkpoint = Checkpoint(folder / "checkpoint" / f"{name}.safetensors", print_)
+    checkpoint = Checkpoint(folder / "checkpoint" / ADAPTERS, print_)
     curves, best = fit(model, course, settings, seed, checkpoint, progress)
     model.eval()
     trained = {key: weight.detach().cpu().contiguous() for key, weight in model.trained().items()}
-    write_atomic(folder / f"{name}.safetensors", partial(save_file, trained))
+    write_atomic(folder / ADAPTERS, partial(save_file, trained))
     return {
         "loss": curves.loss,
         "right": curves.accuracy,

@@ -21,6 +21,8 @@ from ialp_rllib.results.ranking import BUCKETS
 from ialp_rllib.stages.lea_rows import Row
 
 COLUMNS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR")
+_READ = ("scenario", "seeds", "catalogue.", "lea.")
+"""Settings that the stages of `ialp lea` read, by the beginnings of their names."""
 _HEADS = {"supervised": "softmax", "q": "Q", "none": ABSENT}
 
 
@@ -84,7 +86,7 @@ def write_page(
     """
     lea, column = lea_row(rows), MASKED if masks_seen else PLAIN
     base = [one for one in groups["base"] if lea is not None and one.row == lea.name]
-    changed = [row for row in setting_rows(settings) if row.changed]
+    changed = [row for row in setting_rows(settings) if row.changed and row.key.startswith(_READ)]
     page = render_template(
         Path(__file__).with_name("lea.html.j2"),
         scenario=scenario,

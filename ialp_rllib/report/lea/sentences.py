@@ -42,10 +42,10 @@ def finding(row: str | None, against: Sequence[Difference], scores: Scores) -> s
     if all(one.better for one in against):
         text = f"LEA is shown to be better than kNN: {MEASURE} of {row} is {score(scores.mean(row))}, above {names}"
         return f"{text} ({score(worst.base)}; difference to the better one {interval(worst)})."
-    verb = "is worse than" if worst.worse else "is not shown to be better than"
+    worse = "; it is worse" if worst.worse else ""
     return (
-        f"LEA {verb} kNN: {MEASURE} of {row} is {score(scores.mean(row))}, of {title(worst.reference)} "
-        f"{score(worst.base)} (difference {interval(worst)})."
+        f"LEA is not shown to be better than kNN{worse}: {MEASURE} of {row} is {score(scores.mean(row))}, of "
+        f"{title(worst.reference)} {score(worst.base)} (difference {interval(worst)})."
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ialp_rllib.judge.environment.fit import choose_users, fit_environment, recent
+from ialp_rllib.judge.environment.fit import ADAPTERS, choose_users, fit_environment, recent
 from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
 from ialp_rllib.judge.environment.losses import preference_losses, similarity_losses
 from ialp_rllib.judge.environment.negatives import Negatives
@@ -90,7 +90,7 @@ def learn(folder: Path, progress=lambda done, total: None, **settings):
     model = small_environment(values)
     log = small_log()
     chosen = choose_users(log, values, 0)
-    return model, fit_environment(model, log, chosen, values, 0, folder, "llm", "print", progress)
+    return model, fit_environment(model, log, chosen, values, 0, folder, "print", progress)
 
 
 def test_it_learns_and_resumes_to_the_same_adapters(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_it_learns_and_resumes_to_the_same_adapters(tmp_path: Path) -> None:
         learn(tmp_path / "cut", stop)
     _, resumed = learn(tmp_path / "cut")
     assert resumed == facts
-    whole, cut = (load_file(tmp_path / name / "llm.safetensors") for name in ("whole", "cut"))
+    whole, cut = (load_file(tmp_path / name / ADAPTERS) for name in ("whole", "cut"))
     assert whole.keys() == cut.keys() == model.trained().keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
     fresh = small_environment(small_settings(dropout=0.1))

@@ -49,7 +49,9 @@ def test_lea_that_is_better_than_knn_is_said_to_be(scores: Scores) -> None:
 
 def test_lea_that_is_not_is_said_not_to_be(scores: Scores) -> None:
     worse = scores.differences([("item_knn", "snqn")])
-    assert sentences.finding("item_knn", worse, scores).startswith("LEA is worse than kNN")
+    assert sentences.finding("item_knn", worse, scores).startswith(
+        "LEA is not shown to be better than kNN; it is worse:"
+    )
     same = scores.differences([("snqn-leasr", "snqn")])
     assert sentences.finding("snqn-leasr", same, scores).startswith("LEA is not shown to be better than kNN")
     assert sentences.finding(None, [], scores).startswith("LEA is not shown to be better than kNN")

@@ -43,7 +43,9 @@ class Launch:
 
     def __init__(self, root: Path, artifact: Artifact, run: Path, sets: Sequence[str], step_seconds: float) -> None:
         self.now, self._step_seconds = 1.7e9, step_seconds
-        self.folder = create_service(root, artifact, ["checkpoint_seconds=1000000", "poll=3600", *sets])
+        self.folder = create_service(
+            root, artifact, ["checkpoint_seconds=1000000", "poll=3600", "guard.deadline=3600", *sets]
+        )
         settings: ServingSettings = self.folder.settings
         self.service = Service(self.folder, seed=settings.seed, sync=False, clock=lambda: self.now)
         self.learner = ServiceLearner(self.folder, lambda: self.now)
@@ -123,7 +125,7 @@ def runs_loop(run: Path, artifact: Artifact, settings: ServingSettings, steps: i
     return float(np.mean(last))
 
 
-def poisoned(weights: dict[str, torch.Tensor], kind: str, seed: int) -> dict[str, torch.Tensor]:
+def poisoned(weights: dict[str, torch.Tensor], kind: str, seed: int, noise: float) -> dict[str, torch.Tensor]:
     """Weights of a bad version."""
     bad = {name: value.clone() for name, value in weights.items()}
     generator = torch.Generator().manual_seed(seed)
@@ -133,7 +135,7 @@ def poisoned(weights: dict[str, torch.Tensor], kind: str, seed: int) -> dict[str
     elif kind == "collapsed":
         bias[torch.randperm(len(bias), generator=generator)[: len(bias) // 15]] += 50.0
     else:  # towards random items
-        bias += torch.randn(bias.shape, generator=generator) * 2.0
+        bias += torch.randn(bias.shape, generator=generator) * noise
     return bad
 
 
@@ -150,7 +152,7 @@ def poison(root: Path, artifact: Artifact, run: Path, args: argparse.Namespace, 
     while learner.ledger.counts.total() < args.before:
         launch.round()
     try:
-        bad = versions.publish(poisoned(good, kind, number), min(1.0, args.alpha * 1.5), {}, launch.now)
+        bad = versions.publish(poisoned(good, kind, number, args.noise), min(1.0, args.alpha * 1.5), {}, launch.now)
     except ValueError as error:
         print(f"{number:3d} {kind:10s} refused: {error}", flush=True)
         return True
@@ -180,6 +182,7 @@ def main() -> int:
     parser.add_argument("--loop", action="store_true", help="also the loop of `ialp run`")
     parser.add_argument("--poison", type=int, default=0, help="number of launches with a poisoned version")
     parser.add_argument("--alpha", type=float, default=0.5, help="of the good version before the poisoned one")
+    parser.add_argument("--noise", type=float, default=6.0, help="of the item biases of a version that is worse")
     parser.add_argument("--before", type=int, default=2000, help="ended sessions before the poisoned version")
     parser.add_argument("--within", type=int, default=2000, help="sessions after which it must be gone")
     args = parser.parse_args()

@@ -25,6 +25,7 @@ HOLD, PROMOTE, ROLL_BACK = "hold", "promote", "roll back"
 KEPT = 5000
 """Latest sessions of an arm and version that are remembered."""
 _FEW_ITEMS = 400  # shown items before their variety is compared
+_FEWEST = 30  # sessions before an interval has bounds: it rests on the central limit theorem
 
 
 def arm_of(session: str, settings: GuardSettings) -> int:
@@ -48,8 +49,8 @@ class Interval(NamedTuple):
 def interval(values: ArrayLike, settings: GuardSettings) -> Interval:
     """Mean of session returns, with bounds that hold at every look."""
     array = np.asarray(values, float)
-    if len(array) < 2:
-        mean = float(array[0]) if len(array) else math.nan
+    if len(array) < min(_FEWEST, settings.sessions):
+        mean = float(array.mean()) if len(array) else math.nan
         return Interval(mean, -math.inf, math.inf, len(array))
     half = math.sqrt(float(array.var(ddof=1)) / len(array)) * _width(len(array), settings)
     return Interval(float(array.mean()), float(array.mean()) - half, float(array.mean()) + half, len(array))
@@ -58,7 +59,7 @@ def interval(values: ArrayLike, settings: GuardSettings) -> Interval:
 def difference(values: ArrayLike, others: ArrayLike, settings: GuardSettings) -> Interval:
     """Difference of the means of two samples, ``values - others``, with bounds that hold at every look."""
     one, two = interval(values, settings), interval(others, settings)
-    if min(one.values, two.values) < 2:
+    if min(one.values, two.values) < min(_FEWEST, settings.sessions):
         return Interval(one.mean - two.mean, -math.inf, math.inf, min(one.values, two.values))
     variances = [float(np.var(np.asarray(v, float), ddof=1)) / len(np.asarray(v)) for v in (values, others)]
     count = min(one.values, two.values)

@@ -54,6 +54,7 @@ def test_the_intervals_hold_at_every_look() -> None:
         missed += any(not bound.low <= 0 <= bound.high for bound in bounds)
     assert missed <= 5
     assert interval([], SETTINGS).low == -np.inf and interval([3.0], SETTINGS).mean == 3.0
+    assert interval([1.0, 1.1] * 14, SETTINGS).high == np.inf  # too few to tell
 
 
 def play(worse_by: float, seed: int, total: int = 8000, variety: int = 200, since: float = 0.0) -> tuple[str, int]:

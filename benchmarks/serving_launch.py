@@ -1,6 +1,8 @@
 """Simulated launches: does a served policy gain on users whose tastes have moved, and does the guard hold bad versions?
 
-    python benchmarks/serving_launch.py RUN --steps 200000            # theta alone, ap, and `ialp run`'s loop
+    python benchmarks/serving_launch.py RUN --steps 200000            # theta alone, and ap under the guard
+    python benchmarks/serving_launch.py RUN --steps 16000 --loop --set guard.canary=0.9 --set guard.sessions=30 \\
+        --set guard.margin=1 --set guard.rise=100 --set publish_updates=8    # every version goes out: as `ialp run`
     python benchmarks/serving_launch.py RUN --poison 50               # poisoned versions, each in a launch of its own
 
 RUN is a finished run with the method aialp_ap. The service runs in this process, without HTTP and without syncing the
@@ -36,6 +38,7 @@ from ialp_rllib.serving.versions import Current
 from ialp_rllib.settings.serving import ServingSettings
 
 POISONS = ("not finite", "collapsed", "worse")
+SERVED = ("canary", "promoted")  # arms that the learning policy acts in
 
 
 class Launch:
@@ -91,14 +94,14 @@ def play(launch: Launch, steps: int, name: str) -> list[dict[str, tuple[float, i
     return rows
 
 
-def mean_of(rows: list[dict[str, tuple[float, int]]], arm: str) -> float:
-    total = sum(row[arm][0] * row[arm][1] for row in rows if arm in row and row[arm][1])
-    count = sum(row[arm][1] for row in rows if arm in row)
-    return total / count if count else float("nan")
+def mean_of(rows: list[dict[str, tuple[float, int]]], *arms: str) -> float:
+    found = [row[arm] for row in rows for arm in arms if arm in row and row[arm][1]]
+    count = sum(number for _, number in found)
+    return sum(mean * number for mean, number in found) / count if count else float("nan")
 
 
 def runs_loop(run: Path, artifact: Artifact, settings: ServingSettings, steps: int) -> float:
-    """Mean return of the last twentieth of the same steps in RLlib's algorithm, with the same users."""
+    """Mean return in the last fifth of the same steps in RLlib's algorithm, with the same users."""
     from ray.tune.registry import register_env
 
     from ialp_rllib.agent.rllib.alone import mixture_config
@@ -119,7 +122,7 @@ def runs_loop(run: Path, artifact: Artifact, settings: ServingSettings, steps: i
     while algorithm.env_steps < steps:
         algorithm.rounds = 1
         algorithm.train()
-        if algorithm.env_steps > 0.95 * steps and algorithm.recent:
+        if algorithm.env_steps > 0.8 * steps and algorithm.recent:
             last.append(float(np.mean([value for value, _ in algorithm.recent])))
     algorithm.stop()
     return float(np.mean(last))
@@ -197,18 +200,18 @@ def main() -> int:
             print(f"{sum(held)} of {len(held)} poisoned versions refused or rolled back")
             return 0 if all(held) else 1
         alone = Launch(root / "theta", artifact, run, [*args.set, "learn=false"], args.step_seconds)
-        theta = mean_of(play(alone, args.steps, "theta")[-4:], "promoted")
+        theta = mean_of(play(alone, args.steps, "theta")[-4:], *SERVED)
         learning = Launch(root / "ap", artifact, run, args.set, args.step_seconds)
         rows = play(learning, args.steps, "ap")
         first, last = rows[:4], rows[-4:]
-        ap, control = mean_of(last, "promoted"), [mean_of(part, "control") for part in (first, last)]
+        ap, control = mean_of(last, *SERVED), [mean_of(part, "control") for part in (first, last)]
         print(f"last fifth: theta alone {theta:.2f}, ap {ap:.2f}: ratio {ap / theta:.3f}")
         print(f"control arm, first and last fifth: {control[0]:.2f}, {control[1]:.2f}")
         counts = dict(learning.learner.joiner.counts)
         print(f"joined: {counts}")
         if args.loop:
             found = runs_loop(run, artifact, learning.folder.settings, args.steps)
-            print(f"the loop of `ialp run`, last twentieth: {found:.2f}; served {mean_of(rows[-1:], 'promoted'):.2f}")
+            print(f"the loop of `ialp run`, last fifth: {found:.2f}; served {mean_of(last, *SERVED):.2f}")
         return 0
 
 

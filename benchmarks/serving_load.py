@@ -3,10 +3,10 @@
     python benchmarks/serving_load.py RUN --clients 64 --seconds 30
     python benchmarks/serving_load.py --items 16874 --clients 64 --seconds 30       # random weights, a larger catalogue
 
-Real processes over loopback: `ialp serve` with its replicas, proxy and synced log, without a learner, and uvicorn with
-an app that returns what it gets. The clients, in a process of their own, keep a connection each and ask one request
-after the other; sessions have ten steps. Printed are requests per second, p50 and p99 of the recommendations, and the
-ratio to the echo: batched, one request at a time (``http.batch=1``), and batched with feedback after each answer.
+Real processes over loopback: `ialp serve` with its replicas, proxy and synced log, which learns nothing, and uvicorn
+with an app that returns what it gets. The clients, in a process of their own, keep a connection each and ask one
+request after the other; sessions have ten steps. Printed are requests per second, p50 and p99 of the recommendations,
+and the ratio to the echo: batched, one request at a time (``http.batch=1``), and batched with feedback.
 """
 
 from __future__ import annotations

@@ -30,8 +30,7 @@ def application(arguments: dict[str, Any]) -> serve.Application:
         arguments: ``service``: the folder that ``ialp serve --prepare`` made. Starts the learner, too.
     """
     folder = open_service(arguments["service"])
-    if folder.settings.learn:
-        start_learner(folder.root)
+    start_learner(folder.root)
     return _application(folder)
 
 
@@ -96,7 +95,7 @@ def start(folder: ServiceFolder) -> Any:
     """Start proxy, replicas and learner on the Ray that runs; returns when requests are answered.
 
     Returns:
-        The learner's actor, or None where nothing is learnt.
+        The learner's actor; with ``learn=false`` it joins, seals and guards alone.
 
     Raises:
         IalpError: the replicas did not start.
@@ -112,7 +111,7 @@ def start(folder: ServiceFolder) -> Any:
         if time.monotonic() > deadline:
             raise IalpError(f"the replicas did not start within {READY_SECONDS:.0f} s: see the logs of Ray Serve")
         time.sleep(0.2)
-    return start_learner(folder.root) if folder.settings.learn else None
+    return start_learner(folder.root)
 
 
 def stop(learner: Any) -> None:

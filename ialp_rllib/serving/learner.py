@@ -61,7 +61,8 @@ class ServiceLearner:
         self._support = Support(ServingPolicy(artifact.theta(), artifact.agent), self._states)
         self.learner = self._new_learner()
         self._decisions, self._feedback = Tail(folder.decisions), Tail(folder.feedback)
-        self._published_updates, self._ess = 0, float("nan")
+        self._published_updates, self._saves, self._ess = 0, 0, float("nan")
+        self._unsaved = False
         self._checkpoints = Checkpoints(folder.learner, f"service {artifact.fingerprint}")
         parts = self._resume()
         self.sealed = SealedLog(folder.sealed, parts)
@@ -76,14 +77,16 @@ class ServiceLearner:
         """
         # What was answered was decided before: reading the answers first, no decision of theirs is missing.
         feedback = self._feedback.read(_FEEDBACK_ROWS)
-        joined = self.joiner.add(self._decisions.read(_DECISION_ROWS), feedback, self._clock())
+        decisions = self._decisions.read(_DECISION_ROWS)
+        joined = self.joiner.add(decisions, feedback, self._clock())
+        self._unsaved = self._unsaved or bool(decisions or feedback or joined.sessions)
         if self.settings.learn:
             self.learner.learn(joined.columns)
         self._note(joined)
         self._guard()
         self._publish()
         now = self._clock()
-        if now - self._written >= self.settings.checkpoint_seconds:
+        if self._unsaved and now - self._written >= self.settings.checkpoint_seconds:
             self.checkpoint()
         if now - self._status_time >= self.settings.poll:
             self.write_status()
@@ -100,10 +103,12 @@ class ServiceLearner:
             "history": self.history.get_state(),
             "parts": self.sealed.parts,
             "published_updates": self._published_updates,
+            "saves": self._saves + 1,
         }
         self._folder.learner.mkdir(parents=True, exist_ok=True)
         state = {"training": own, **self.learner.get_state()}
-        self._checkpoints.save(Checkpoint(state, {}), self.learner.env_steps)
+        self._saves, self._unsaved = self._saves + 1, False
+        self._checkpoints.save(Checkpoint(state, {}), self._saves)
         self._written = self._clock()
 
     def status(self) -> dict[str, Any]:
@@ -235,7 +240,7 @@ class ServiceLearner:
             raise InputError(str(found.folder), problem, "delete this folder to learn from the logs anew") from error
         self._decisions = Tail(self._folder.decisions, own["cursors"]["decisions"], own["damaged"])
         self._feedback = Tail(self._folder.feedback, own["cursors"]["feedback"])
-        self._published_updates = own["published_updates"]
+        self._published_updates, self._saves = own["published_updates"], own["saves"]
         return int(own["parts"])
 
 

@@ -141,7 +141,7 @@ class TrafficSettings:
 class ServingSettings:
     """A served policy that learns from its users."""
 
-    learn: bool = setting(True, "Learn from the feedback; false: serve and log only.")
+    learn: bool = setting(True, "Learn from the feedback; false: serve, log and compare only.")
     seed: int = setting(0, "Random seed of the learner.", low=0, advanced=True)
     publish_updates: int = setting(200, "Updates, at least, from one published version to the next.", low=1, high=10**9)
     checkpoint_seconds: float = setting(

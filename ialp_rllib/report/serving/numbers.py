@@ -35,7 +35,7 @@ def read_status(folder: ServiceFolder) -> dict[str, Any]:
     """
     path = folder.root / STATUS
     if not path.is_file():
-        raise InputError(str(folder.root), "has no status yet", "a service that runs, with learn=true")
+        raise InputError(str(folder.root), "has no status yet", "a service that has run for some seconds")
     state: dict[str, Any] = read_json(path, FIELDS)
     return state
 

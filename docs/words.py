@@ -31,6 +31,7 @@ progress and messages to standard error.
 | 1 | a problem that `ialp doctor` reports |
 | 2 | wrong input: a file, a setting or an option; the message names it and says what is expected |
 | 3 | finished, but worthless: the judge is at chance (`judge init`, or a run without `judge.allow_chance`) |
+| 3, 4 | of `evaluate`: hold, refuse |
 | 70 | an error of this program; the message names the file with its traceback |
 """
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.ope import estimators
@@ -84,6 +85,31 @@ def ended_sessions(sessions: Sessions) -> Sessions:
     return sessions.only(sessions.ended)
 
 
+@dataclass(frozen=True)
+class PerSession:
+    """What is estimated of each of S sessions.
+
+    Attributes:
+        values: ``(S,)`` by each of :data:`.estimators.ESTIMATORS`.
+        weights: of the decisions.
+        luck: ``(S,)``, the control variate of the logged returns.
+        ratios: ``(S,)``, sum over its decisions of target over logged probability.
+        unknown: ``(S,)``, decisions on items that the policy does not know.
+    """
+
+    values: Mapping[str, Floats]
+    weights: Weights
+    luck: Floats
+    ratios: Floats
+    unknown: NDArray[np.int64]
+
+    def only(self, kept: NDArray[np.bool_]) -> PerSession:
+        """The same of some sessions, ``(S,) bool``."""
+        weights = Weights(*(getattr(self.weights, name)[kept] for name in ("rho", "whole", "there")))
+        values = {name: x[kept] for name, x in self.values.items()}
+        return PerSession(values, weights, self.luck[kept], self.ratios[kept], self.unknown[kept])
+
+
 def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: bool = True) -> Evaluation:
     """Evaluate a policy on ended sessions; with the same seed always the same.
 
@@ -96,6 +122,11 @@ def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: boo
     Raises:
         InputError: see :func:`.sessions.observations`.
     """
+    return summarised(target.name, sessions, estimate(sessions, target, settings, fqe), settings)
+
+
+def estimate(sessions: Sessions, target: Target, settings: OPESettings, fqe: bool = True) -> PerSession:
+    """The estimates of each session, of which :func:`summarised` makes an evaluation. Arguments: :func:`evaluate`."""
     observation, action = observations(sessions, target.network, target.item_ids, target.user_ids)
     fold = folds(sessions.user, settings.fqe.folds, settings.seed)
     features, state = torch.zeros(target.network.n_items, 0), torch.zeros(len(action), 0)
@@ -107,12 +138,12 @@ def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: boo
     there, reward = sessions.there, sessions.padded(sessions.reward)
     logged = sessions.padded(sessions.probability, 1.0)
     parts: list[tuple[float, Weights]] = []
-    unsupported = 0.0
-    modelled, luck = {name: np.zeros(len(sessions)) for name in ("DR", "WDR", "FQE")}, np.zeros(len(sessions))
+    modelled = {name: np.zeros(len(sessions)) for name in ("DR", "WDR", "FQE")}
+    luck, ratios = np.zeros(len(sessions)), np.zeros(len(sessions))
     for share, component in target.components:
         probability, means = probabilities_and_means(component, observation, action, features)
         ratio = probability.numpy() / sessions.probability
-        unsupported += share * max(0.0, 1 - float(ratio.mean()))
+        ratios += share * sessions.padded(ratio).sum(1)
         w = estimators.weights(sessions.padded(probability.numpy(), 1.0), logged, there, settings.clip)
         parts.append((share, w))
         if fqe:
@@ -127,23 +158,15 @@ def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: boo
     values = modelled if fqe else {}
     values = values | {"PDIS": estimators.pdis(weights, reward), "SNPDIS": estimators.snpdis(weights, reward)}
     values = {name: values[name] for name in estimators.ESTIMATORS if name in values}
-    unknown = int((action == target.network.n_items).sum())
-    return _evaluation(target.name, sessions, values, weights, luck, settings, unsupported, unknown)
+    unknown = sessions.padded((action.numpy() == target.network.n_items).astype(np.float64)).sum(1).astype(np.int64)
+    return PerSession(values, weights, luck, ratios, unknown)
 
 
-def _evaluation(
-    name: str,
-    sessions: Sessions,
-    values: Mapping[str, Floats],
-    weights: Weights,
-    luck: Floats,
-    settings: OPESettings,
-    unsupported: float,
-    unknown: int,
-) -> Evaluation:
-    returns, user, level = sessions.returns, sessions.user, settings.level
+def summarised(name: str, sessions: Sessions, found: PerSession, settings: OPESettings) -> Evaluation:
+    """Means of the sessions' estimates with their intervals, and what the log supports."""
+    returns, user, level, values, weights = sessions.returns, sessions.user, settings.level, found.values, found.weights
     pairs = {name: x - returns for name, x in values.items() if name != "FQE"}
-    pairs |= {name: estimators.without_luck(pairs[name], luck) for name in ("DR", "WDR") if name in pairs}
+    pairs |= {name: estimators.without_luck(pairs[name], found.luck) for name in ("DR", "WDR") if name in pairs}
     difference, resampled = _intervals(pairs, user, settings)
     bound = settings.clip * weights.there.shape[1]
     low, high = (bound * extreme for extreme in (min(sessions.reward.min(), 0.0), max(sessions.reward.max(), 0.0)))
@@ -159,9 +182,9 @@ def _evaluation(
         lowest=betting_lower(values["PDIS"], low, high, level),
         weights=weights,
         effective=np.divide(sums**2, squares, out=np.zeros_like(sums), where=squares > 0),
-        unsupported=unsupported,
+        unsupported=max(0.0, 1 - float(found.ratios.sum() / weights.there.sum())),
         apart=student(values["DR"] - values["FQE"], user, level) if "DR" in values else None,
-        unknown=unknown,
+        unknown=int(found.unknown.sum()),
     )
 
 

@@ -21,6 +21,13 @@ class AlphaSettings:
         "cosine, at a pace set by how certain it is that the learning policy is better than the pre-trained one.",
         choices=("constant", "linear", "cosine", "sigmoid", "step", "evidence"),
     )
+    by: str = setting(
+        "step",
+        "When the policy that acts is drawn. step: at each step; a mixture of two good policies can be worse than "
+        "both. session: once, with the session; the return is then linear in alpha.",
+        choices=("step", "session"),
+        advanced=True,
+    )
     start: float = setting(0.1, "Initial value of alpha.", low=0.0, high=1.0)
     end: float = setting(1.0, "Final value of alpha (not with shape constant).", low=0.0, high=1.0)
     steps: int = setting(

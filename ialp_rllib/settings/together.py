@@ -37,7 +37,7 @@ def check_together(
     _check_judge(judge, users)
     _check_vectors(agent.item_vectors, judge)
     _check_pretraining(pretrain)
-    _check_methods(seeds, adapt)
+    _check_methods(seeds, adapt, agent.exploration)
     _check_names(scenario, catalogue)
     hidden = users.deepfm.hidden
     if len(hidden) > _MOST_LAYERS:
@@ -107,7 +107,7 @@ def _check_pretraining(pretrain: PretrainSettings) -> None:
         raise InputError("pretrain.source", problem, "judge, or pretrain.loss=listwise")
 
 
-def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings) -> None:
+def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings, exploration: str) -> None:
     _require_distinct("seeds", seeds, "seed", least=1)
     _require_distinct("adapt.methods", adapt.methods, "method", least=1)
     _require_distinct("adapt.plugins", adapt.plugins, "module")
@@ -123,6 +123,9 @@ def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings) -> None:
     if alpha.shape != "constant" and alpha.start > alpha.end:
         problem = f"is {alpha.start:g}: alpha would fall, from the learning policy back to the pre-trained one"
         raise InputError("adapt.alpha.start", problem, f"at most adapt.alpha.end = {alpha.end:g}, or shape constant")
+    if alpha.by == "session" and exploration != "categorical":
+        problem = "is session, which is drawn from the probabilities of the two policies"
+        raise InputError("adapt.alpha.by", problem, f"step, or agent.exploration=categorical, not {exploration}")
 
 
 def _require_distinct(name: str, values: Sequence[Any], noun: str, least: int = 0) -> None:

@@ -75,11 +75,16 @@ class FrozenPolicy(NamedTuple):
 
     Attributes:
         logits: of the frozen policy theta.
-        alpha: weight of the learning policy beta, in [0, 1]; theta has weight 1 - alpha.
+        alpha: weight of the learning policy beta, in [0, 1], one or ``(B,)``; theta has weight 1 - alpha.
     """
 
     logits: LazyScores
     alpha: Tensor | float
+
+    @property
+    def column(self) -> Tensor | float:
+        """``alpha`` as it weighs rows of ``(B, A)``."""
+        return self.alpha[:, None] if isinstance(self.alpha, Tensor) and self.alpha.ndim else self.alpha
 
 
 class PolicyStatistics(NamedTuple):
@@ -174,9 +179,9 @@ class _BlockPolicy:
             return beta, beta
         if self.theta is None:
             theta = _exp(self.frozen.logits.block(start, stop), self.theta_log_norm)
-            return beta, torch.lerp(theta, beta, self.frozen.alpha)
+            return beta, torch.lerp(theta, beta, self.frozen.column)
         if self.mixed is None:
-            self.mixed = torch.lerp(self.theta, beta, self.frozen.alpha)
+            self.mixed = torch.lerp(self.theta, beta, self.frozen.column)
         return beta, self.mixed
 
     def gather(self, action: Tensor) -> tuple[Tensor, Tensor]:
@@ -280,7 +285,7 @@ class _PolicyStatistics(torch.autograd.Function):
             rows = ((action >= start) & (action < stop)).nonzero()[:, 0]
             gradient[rows, action[rows] - start] += at_action[rows]
             if frozen is not None:
-                gradient.mul_(frozen.alpha)
+                gradient.mul_(frozen.column)
             if held is not None and gradients[3] is not None:  # of the learning policy, so without alpha
                 ratios = held.log_ratio(beta, start, stop).sub_(divergence[:, None])
                 gradient.addcmul_(ratios.mul_(beta), by_divergence[:, None])

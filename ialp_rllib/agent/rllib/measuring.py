@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -191,8 +192,11 @@ def play(runner: Any, env: Any, starts: np.ndarray, seed: int, act: Callable[[Te
     prompts = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        module = runner.module
+        draws = module.draw_sessions(len(starts)) if module.by_session else None
         while running.any():
-            actions = act(torch.from_numpy(observation).to(runner.device)).cpu().numpy()
+            with nullcontext() if draws is None else module.acting_as(draws):
+                actions = act(torch.from_numpy(observation).to(runner.device)).cpu().numpy()
             observation, reward, terminated, truncated, info = env.step(actions)
             shown = info.get("action", actions)  # a judge may have selected among candidates
             steps.append((shown, np.where(running, reward, 0).astype(np.float64), running))

@@ -12,21 +12,17 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
-from ialp_rllib.agent.policy.alpha import alpha, clock_rate, update_evidence
 from ialp_rllib.agent.policy.blockwise import (
     FrozenPolicy,
     LazyScores,
-    compare_policies,
     max_score,
     mean_score,
     policy_statistics,
 )
 from ialp_rllib.agent.policy.exploration import act, propose, require_allowed, require_items
-from ialp_rllib.agent.policy.losses import mixture
-from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, Policy
+from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
 from ialp_rllib.agent.policy.saved import read_weights
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import AlphaSettings
 
 # Training outputs of a module, (B,) each: log pi(a|s), H(pi(.|s)), E_pi Q(s, .), Q(s, a), and the value of s'.
 LOG_PROB, ENTROPY, VALUE, Q, NEXT_VALUE = "log_prob", "entropy", "value", "q", "next_value"
@@ -213,6 +209,11 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         """Logits of the policy that the learning one is held to, or None. ``frozen``: of a mixture, its frozen part."""
         return None if self.anchor is None else self.anchor.scores_of(observation)
 
+    @property
+    def by_session(self) -> bool:
+        """Whether the acting policy is drawn once per session, see :mod:`ialp_rllib.agent.policy.draws`."""
+        return False
+
     # ---- hooks of a mixture, whose acting policy differs from the learning one
 
     def frozen_policy(self, observation: Tensor) -> FrozenPolicy | None:
@@ -224,75 +225,3 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
     ) -> dict[str, Tensor]:
         """:data:`DIFFERENCE` and :data:`RATIO` of learning and frozen policy, if the schedule of alpha uses them."""
         return {}
-
-
-class MixtureModule(ActorCriticModule):
-    """A-iALP_ap: acts with a mixture of the frozen pre-trained pi_theta and the learning pi_beta (Eq. 14).
-
-    ``alpha``, ``env_steps``, ``clock`` (time of the schedule) and ``evidence`` are buffers, so that they are part of
-    weight synchronisation and checkpoints.
-
-    Additional entries of ``model_config``: ``theta_weights``: file of the pre-trained actor-critic; ``alpha``:
-    :class:`ialp_rllib.settings.AlphaSettings`.
-    """
-
-    def setup(self) -> None:
-        super().setup()
-        self.anchor = None  # theta is
-        config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
-        self.theta = Policy(config).requires_grad_(False)
-        if self.model_config.get("theta_weights"):
-            path, prefix = self.model_config["theta_weights"], "policy."
-            weights = {k.removeprefix(prefix): v for k, v in load_weights(path).items() if k.startswith(prefix)}
-            fill(self.theta, weights, path)
-        self.schedule: AlphaSettings = self.model_config.get("alpha", AlphaSettings())
-        self.rollouts = self.model_config.get("rollout_steps", 0)  # theta acts alone in them
-        self.register_buffer("alpha", torch.tensor(0.0 if self.rollouts else alpha(self.schedule, 0)))
-        self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("clock", torch.zeros(()))
-        self.register_buffer("evidence", torch.zeros(3))
-
-    @property
-    def needs_q_values(self) -> bool:
-        return super().needs_q_values or self.schedule.shape == "evidence"
-
-    def before_update(self, env_steps: int) -> None:
-        self.clock += (env_steps - self.env_steps.clamp(min=self.rollouts)) * clock_rate(
-            self.schedule, self.evidence.tolist()
-        )
-        self.env_steps.fill_(env_steps)
-        self.alpha.fill_(alpha(self.schedule, float(self.clock)))
-
-    def after_loss(self, metrics: dict[str, Tensor]) -> None:
-        if "gain" in metrics:
-            self.evidence.copy_(update_evidence(self.evidence, float(metrics["gain"]), self.schedule.memory))
-
-    def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
-        state = super().get_state(*args, inference_only=inference_only, **kwargs)
-        if inference_only:  # theta is constant and loaded by every runner: leave it out of weight synchronisation
-            state = {k: v for k, v in state.items() if not k.startswith("theta.")}
-        return state
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        if not any(k.startswith("theta.") for k in state):
-            state = {**state, **{k: v for k, v in self.state_dict().items() if k.startswith("theta.")}}
-        super().set_state(state)
-
-    def acting_probs(self, observation: Tensor) -> Tensor:
-        beta = super().acting_probs(observation)
-        return mixture(torch.softmax(self.theta(observation), -1), beta, self.alpha)
-
-    @torch.no_grad()
-    def frozen_policy(self, observation: Tensor) -> FrozenPolicy:
-        return FrozenPolicy(self.theta.scores_of(observation), self.alpha)
-
-    def anchor_scores(self, observation: Tensor, frozen: FrozenPolicy | None) -> LazyScores | None:
-        return frozen.logits if frozen is not None and self.model_config.get("anchor") else None
-
-    def compare_policies(
-        self, logits: LazyScores, q: LazyScores, frozen: FrozenPolicy | None, action: Tensor
-    ) -> dict[str, Tensor]:
-        if self.schedule.shape != "evidence" or frozen is None:
-            return {}
-        difference, ratio = compare_policies(q, logits, frozen, action, size=self.block_items)
-        return {DIFFERENCE: difference, RATIO: ratio}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from ialp_rllib.agent.policy import replay
+from ialp_rllib.agent.policy.draws import SessionDraws
 from ialp_rllib.agent.policy.generators import generator_states, set_generator_states
 from ialp_rllib.agent.rllib import private
 from ialp_rllib.agent.rllib.environments import suit_runner
@@ -85,6 +87,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
     module: Any
     _observation: np.ndarray
     _validation: Any = None
+    _draws: SessionDraws | None = None  # of the running sessions, where the policy is drawn with them
 
     def make_env(self) -> None:
         # gym.make_vec would wrap the environment in DictInfoToList, a Python loop over environments in every step.
@@ -115,6 +118,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self._observation, _ = self._try_env_reset(seed=seed)
         shape = (getattr(self.env, "groups", 1), self.num_envs)
         self._returns, self._lengths = np.zeros(shape), np.zeros(shape, np.int64)  # of the running episodes
+        self._draws = self.module.draw_sessions(self.num_envs) if self.module.by_session else None
         self._needs_initial_reset = False
 
     def _sample(
@@ -173,7 +177,9 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         else:
             forward = self.module.forward_exploration if explore else self.module.forward_inference
             batch = {Columns.OBS: torch.from_numpy(observation).to(self._device)}
-            actions = forward(batch)[Columns.ACTIONS].cpu().numpy()
+            with nullcontext() if self._draws is None else self.module.acting_as(self._draws):
+                actions = forward(batch)[Columns.ACTIONS].cpu().numpy()
+        odds = {} if self._draws is None else self.module.shown(self._draws, actions, random_actions)
         result = self._env_step(actions)
         if not isinstance(result, tuple):
             self._reset_env()
@@ -194,6 +200,9 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             Columns.TERMINATEDS: terminated,
             Columns.TRUNCATEDS: truncated,
         }
+        columns |= odds
+        if self._draws is not None and done.any():
+            self._draws.start(torch.from_numpy(done), float(self.module.alpha))
         if "passed" in info:
             columns[replay.REJECTED] = info["passed"]
         if "refused" in info and info["refused"].any():
@@ -230,6 +239,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
             "generators": generator_states(),
+            "draws": None if self._draws is None else self._draws.get_state(),
         }
 
     def set_rollout_state(self, state: dict[str, Any]) -> None:
@@ -239,6 +249,7 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self.env.set_state(state["env"])
         self._observation = state["observation"].copy()
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
+        self._draws = SessionDraws.restored(state.get("draws"))
         set_generator_states(state["generators"])
         self._needs_initial_reset = False
 

@@ -15,7 +15,8 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.saved import OWN
 from ialp_rllib.agent.rllib.baselines import FixedModule, QModule
-from ialp_rllib.agent.rllib.modules import ActorCriticModule, MixtureModule
+from ialp_rllib.agent.rllib.mixture import MixtureModule
+from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from ialp_rllib.agent.rllib.private import local_learner
 from ialp_rllib.agent.rllib.references import ListModule
 

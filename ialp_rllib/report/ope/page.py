@@ -106,7 +106,7 @@ def render(report: Report) -> str:
         margin=f"{settings.gate.margin:.1%}",
         level=f"{settings.level:.0%}",
         rows=list(_estimate_rows(found)),
-        alone=list(_estimate_rows(report.alone)) if report.alone else [],
+        alone=list(_estimate_rows(report.alone, decides=False)) if report.alone else [],
         lowest=format_number(found.lowest),
         support=list(_support(report)),
         figures=[
@@ -119,22 +119,23 @@ def render(report: Report) -> str:
     )
 
 
-def _estimate_rows(found: Evaluation) -> Iterator[dict[str, Any]]:
+def _estimate_rows(found: Evaluation, decides: bool = True) -> Iterator[dict[str, Any]]:
     """Rows of the table of estimates, the one that decides first."""
     for name, level in found.level.items():
         yield {
             "name": name,
             "kind": _KINDS[name],
-            "decides": name == found.first,
-            "cells": [_cell(level), _cell(found.difference.get(name)), _cell(found.resampled.get(name))],
+            "decides": decides and name == found.first,
+            "cells": [_cell(level), *(_cell(pairs.get(name), "+") for pairs in (found.difference, found.resampled))],
         }
 
 
-def _cell(estimate: Estimate | None) -> tuple[str, str]:
-    """An estimate and its interval as text."""
+def _cell(estimate: Estimate | None, plus: str = "") -> tuple[str, str]:
+    """An estimate and its interval as text; ``plus`` before positive numbers."""
     if estimate is None:
         return ABSENT, ""
-    return format_number(estimate.value), f"{format_number(estimate.low)} to {format_number(estimate.high)}"
+    value, low, high = (f"{plus if x > 0 else ''}{format_number(x)}" for x in estimate[:3])
+    return value, f"{low} to {high}"
 
 
 def _support(report: Report) -> Iterator[tuple[str, str, str]]:

@@ -20,7 +20,8 @@ from ialp_rllib.agent.policy.saved import CONFIG, OWN, WEIGHTS, SavedPolicy, loa
 from ialp_rllib.agent.rllib import weights
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.baselines import FixedModule, QModule
-from ialp_rllib.agent.rllib.modules import ActorCriticModule, MixtureModule
+from ialp_rllib.agent.rllib.mixture import MixtureModule
+from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AlphaSettings, DQNSettings

@@ -13,8 +13,9 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from safetensors.torch import save_file
 
 from ialp_rllib.agent.policy.alpha import alpha
+from ialp_rllib.agent.policy.draws import NEXT_ODDS, ODDS
 from ialp_rllib.agent.rllib.algorithm import IALP
-from ialp_rllib.agent.rllib.modules import MixtureModule
+from ialp_rllib.agent.rllib.mixture import MixtureModule
 from ialp_rllib.settings import AlphaSettings, DistanceSettings
 from ialp_rllib.users.leaving import DistanceRule
 from ialp_rllib.users.rewards import RatingReward
@@ -112,6 +113,37 @@ def test_mixture_freezes_theta_and_synchronises_alpha(tmp_path: Path) -> None:
     restored.restore_from_path(str(tmp_path / "mixed"))
     assert float(restored.env_runner_group.local_env_runner.module.alpha) == pytest.approx(0.6)
     restored.stop()
+
+
+def test_a_mixture_by_session_keeps_what_was_drawn(tmp_path: Path) -> None:
+    source = make_algorithm(seed=1)
+    path = tmp_path / "policy.safetensors"
+    save_file(source.policy_weights(), path)
+    source.stop()
+    schedule = AlphaSettings(shape="constant", start=0.5, by="session")
+    mixture = {"module_class": MixtureModule, "theta_weights": str(path), "options": {"alpha": schedule}}
+    algorithm = make_algorithm(seed=2, **mixture)
+    runner = algorithm.env_runner_group.local_env_runner
+    (sampled,) = runner.sample(num_timesteps=8 * 12, explore=True)
+    columns = {name: values.reshape(12, 8, *values.shape[1:]) for name, values in sampled.columns.items()}
+    ended = columns["terminateds"] | columns["truncateds"]
+    odds, after = columns[ODDS], columns[NEXT_ODDS]
+    assert (odds[0] == 0).all() and ended.any()
+    assert (odds[1:] == np.where(ended[:-1], 0, after[:-1])).all()
+    observation, action = torch.from_numpy(columns["obs"][3]), torch.from_numpy(columns["actions"][3])[:, None]
+    ratio = runner.module.policy(observation).log_softmax(-1) - runner.module.theta(observation).log_softmax(-1)
+    assert after[3] - odds[3] == pytest.approx(ratio.gather(1, action)[:, 0].detach().numpy(), abs=1e-4)
+    state = runner.get_rollout_state()
+    (more,) = runner.sample(num_timesteps=40, explore=True)
+    runner.set_rollout_state(state)
+    (again,) = runner.sample(num_timesteps=40, explore=True)
+    assert all((more.columns[name] == again.columns[name]).all() for name in more.columns)
+    algorithm.rounds = 10
+    algorithm.train()
+    assert np.isfinite(algorithm.losses()["critic_loss"])
+    results = algorithm.evaluate()["env_runners"]
+    assert results["greedy"]["return"] > 0
+    algorithm.stop()
 
 
 def test_fine_tuning_starts_from_the_pretrained_policy(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ialp_rllib.agent.policy.networks import NetworkConfig, Policy, masked_items
 from ialp_rllib.agent.policy.saved import SavedPolicy, load_policy
 from ialp_rllib.errors import InputError
 
-_ENTRIES = 1 << 22  # probabilities of a block of decisions: 16 MB, whatever the size of the catalogue
+_ENTRIES = 1 << 20  # probabilities of a block of decisions: 4 MB, whatever the size of the catalogue
 
 
 class Component(Protocol):

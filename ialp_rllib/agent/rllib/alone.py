@@ -21,7 +21,7 @@ from torch import Tensor
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.replay import ColumnarReplay, Transitions
 from ialp_rllib.agent.rllib.config import IALPConfig
-from ialp_rllib.agent.rllib.modules import MixtureModule
+from ialp_rllib.agent.rllib.mixture import MixtureModule
 from ialp_rllib.agent.rllib.state import learner_state, set_learner_state
 from ialp_rllib.settings import AgentSettings, AlphaSettings
 

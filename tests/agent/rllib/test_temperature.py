@@ -28,7 +28,7 @@ def test_probabilities_at_a_temperature() -> None:
 class Peaked:
     """A policy that prefers one item: the lower the temperature, the more often it is drawn."""
 
-    recent, n_items = 0, 20
+    recent, n_items, by_session = 0, 20, False
 
     def __init__(self, item: int) -> None:
         self.item = item

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,7 +95,21 @@ def fit(
             **judged,
         )
         tuner = tune.Tuner(trainable, param_space=space, run_config=config, tune_config=choice)
-    return [explain(result.error) if result.error else None for result in tuner.fit()]
+    with _quiet_tune():
+        results = tuner.fit()
+    return [explain(result.error) if result.error else None for result in results]
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Ray Tune logs the traceback of every trial that fails; they are in its folder, and the caller gets the errors."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) -> list[BaseException | None]:

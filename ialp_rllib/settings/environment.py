@@ -57,6 +57,12 @@ class EnvironmentSettings:
         advanced=True,
     )
     width: int = setting(128, "Size of the environment's states.", low=1, high=1 << 14, advanced=True)
+    residual: bool = setting(
+        True,
+        "Add the decayed mean of the history's item tokens to the LLM's hidden states (not published): states then "
+        "begin as what the texts say, instead of at random.",
+        advanced=True,
+    )
     rank: int = setting(8, "LoRA rank.", low=1, high=1024, advanced=True)
     lora_alpha: float = setting(
         16.0, "LoRA alpha: the adapter's output is scaled by alpha / rank.", low=0.01, high=1e6, advanced=True

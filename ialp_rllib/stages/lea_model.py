@@ -95,7 +95,7 @@ def new_environment(run: RunFolder, name: str) -> Environment:
             backbone = GRUBackbone(tokens.shape[1], trainable_size(backbone), adapters.dropout)
             tokens = torch.randn(tokens.shape)
         device = next(backbone.parameters()).device
-        return Environment(backbone, tokens, adapters.width).to(device).eval()
+        return Environment(backbone, tokens, adapters.width, adapters.residual).to(device).eval()
 
 
 def learnt_environment(run: RunFolder, name: str) -> Environment:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from ialp_rllib.judge.environment.losses import preference_losses, similarity_losses
-from ialp_rllib.judge.environment.model import Environment
+from ialp_rllib.judge.environment.model import Environment, KeptHistory
 from ialp_rllib.judge.environment.negatives import Negatives
 from ialp_rllib.settings import EnvironmentSettings
 
@@ -27,20 +25,19 @@ class KeptHistories:
 
     def __init__(self, model: Environment, histories: list[np.ndarray]) -> None:
         self._model, self._histories = model, histories
-        self._kept: dict[int, Any] = {}
+        self._kept: dict[int, KeptHistory] = {}
         self._free = KEPT_BYTES
 
-    def of(self, rows: np.ndarray) -> list[Any]:
+    def of(self, rows: np.ndarray) -> list[KeptHistory]:
         """What is kept of these histories."""
         missing = [row for row in rows.tolist() if row not in self._kept]
         found = (
             dict(zip(missing, self._model.keep([self._histories[r] for r in missing]), strict=True)) if missing else {}
         )
         for row, one in found.items():
-            size = getattr(one, "bytes", 0)
-            if size <= self._free:
+            if one.bytes <= self._free:
                 self._kept[row] = one
-                self._free -= size
+                self._free -= one.bytes
         return [self._kept[row] if row in self._kept else found[row] for row in rows.tolist()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -11,7 +11,21 @@ from torch.nn import functional as F
 
 from ialp_rllib.judge.environment.backbones import Backbone
 
+DECAY = 0.7
+"""Weight of an item in a decayed mean of a history relative to the next more recent one."""
 _LOG_TEMPERATURE = 2.7  # initial; e^2.7 is about 15
+
+
+class KeptHistory(NamedTuple):
+    """A history with what its backbone keeps of it."""
+
+    items: np.ndarray
+    part: Any
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory."""
+        return int(getattr(self.part, "bytes", 0))
 
 
 class Environment(nn.Module):
@@ -21,12 +35,14 @@ class Environment(nn.Module):
         backbone: makes hidden states of vectors ``(.., d)``.
         tokens: ``(I, d) float32``, one vector per item; not trained here, and in no vocabulary.
         width: size of the states.
+        residual: add the decayed mean of the history's item tokens to its hidden states, as long as these. A state
+            then begins as what the texts say without any learning, which adapters of few users do not reach.
 
     Attributes:
         width: as above.
     """
 
-    def __init__(self, backbone: nn.Module, tokens: Tensor, width: int) -> None:
+    def __init__(self, backbone: nn.Module, tokens: Tensor, width: int, residual: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.width = width
@@ -35,6 +51,7 @@ class Environment(nn.Module):
         self.state_head, self.action_head = nn.Linear(size, width), nn.Linear(size, width)
         self.score_head = nn.Linear(size, 1)
         self.log_temperature = nn.Parameter(torch.tensor(_LOG_TEMPERATURE))
+        self.residual = nn.Parameter(torch.tensor(1.0)) if residual else None
         # A tied LLM's last state and its input vectors live in one space: their product is its next-token logit. One
         # projection for both is a start that knows something.
         nn.init.orthogonal_(self.state_head.weight)
@@ -57,20 +74,35 @@ class Environment(nn.Module):
         return len(self.item_tokens)
 
     @torch.no_grad()
-    def keep(self, histories: list[np.ndarray]) -> list[Any]:
+    def keep(self, histories: list[np.ndarray]) -> list[KeptHistory]:
         """What does not change for these histories, see :meth:`.Backbone.keep`."""
         lengths = [len(items) + 1 for items in histories]
-        index = np.zeros((len(histories), max(lengths) - 1), np.int64)
-        for row, items in zip(index, histories, strict=True):
-            row[: len(items)] = items
-        vectors = self.item_tokens[torch.from_numpy(index)]
+        vectors = self.item_tokens[torch.from_numpy(_padded(histories))]
         bos = self._backbone.bos().float().expand(len(vectors), 1, -1)
-        return self._backbone.keep(torch.cat([bos, vectors], 1), lengths)
+        parts = self._backbone.keep(torch.cat([bos, vectors], 1), lengths)
+        return [KeptHistory(items, part) for items, part in zip(histories, parts, strict=True)]
 
-    def hidden(self, kept: list[Any], candidates: np.ndarray) -> tuple[Tensor, Tensor]:
+    def hidden(self, kept: list[KeptHistory], candidates: np.ndarray) -> tuple[Tensor, Tensor]:
         """Hidden states ``(B, T + 1, d)`` after bos and each item, and ``(B, P, K, d)`` at candidates ``(B, P, K)``."""
         vectors = self.item_tokens[torch.from_numpy(candidates.astype(np.int64))]
-        return self._backbone.hidden(kept, vectors)
+        chain, beside = self._backbone.hidden([one.part for one in kept], vectors)
+        if self.residual is None:
+            return chain, beside
+        means = self._decayed([one.items for one in kept])
+        after = DECAY * means[:, 1 : candidates.shape[1] + 1, None] + F.normalize(vectors, dim=-1)
+        return self._with_mean(chain, means), self._with_mean(beside, after)
+
+    def _decayed(self, histories: list[np.ndarray]) -> Tensor:
+        """``(B, T + 1, d)`` decayed sums of the unit tokens so far; 0 after bos."""
+        tokens = F.normalize(self.item_tokens[torch.from_numpy(_padded(histories))], dim=-1)
+        sums = [torch.zeros_like(tokens[:, 0])]
+        for place in range(tokens.shape[1]):
+            sums.append(DECAY * sums[-1] + tokens[:, place])
+        return torch.stack(sums, 1)
+
+    def _with_mean(self, hidden: Tensor, mean: Tensor) -> Tensor:
+        assert self.residual is not None
+        return hidden + self.residual * hidden.norm(dim=-1, keepdim=True).detach() * F.normalize(mean, dim=-1)
 
     def states(self, hidden: Tensor) -> Tensor:
         """``(.., d)`` hidden states -> ``(.., width)`` unit vectors."""
@@ -99,3 +131,11 @@ class Environment(nn.Module):
         """Restore what :meth:`trained` named."""
         for name, weight in self.trained().items():
             weight.copy_(weights[name])
+
+
+def _padded(histories: list[np.ndarray]) -> np.ndarray:
+    """Histories as ``(B, T) int64``, padded with item 0 on the right."""
+    index = np.zeros((len(histories), max(map(len, histories))), np.int64)
+    for row, items in zip(index, histories, strict=True):
+        row[: len(items)] = items
+    return index

@@ -10,13 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
-from ialp_rllib.judge.environment.model import Environment
+from ialp_rllib.judge.environment.model import DECAY, Environment
 from ialp_rllib.judge.environment.negatives import Negatives
 from ialp_rllib.results.ranking import popularity_buckets, ranking_measures, ranks
 from ialp_rllib.settings import EnvironmentSettings
-
-DECAY = 0.7
-"""Weight of an item in an untrained state relative to the next more recent one."""
 
 
 def seen_pairs(items: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

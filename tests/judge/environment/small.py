@@ -25,7 +25,16 @@ def small_llm(layers: int = 4, **more: Any) -> LlamaForCausalLM:
 
 
 def small_settings(**more: Any) -> EnvironmentSettings:
-    values = {"top": 2, "history": 6, "width": 8, "share": 1.0, "dropout": 0.0, "batch": 4, "learning_rate": 1e-2}
+    values = {
+        "top": 2,
+        "history": 6,
+        "width": 8,
+        "share": 1.0,
+        "dropout": 0.0,
+        "batch": 4,
+        "learning_rate": 1e-2,
+        "residual": False,
+    }
     return dataclasses.replace(EnvironmentSettings(), **{**values, **more})
 
 
@@ -38,7 +47,7 @@ def small_environment(settings: EnvironmentSettings | None = None, kind: str = "
     for name, weight in backbone.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
-    return Environment(backbone, torch.randn(ITEMS, WIDTH), settings.width).eval()
+    return Environment(backbone, torch.randn(ITEMS, WIDTH), settings.width, settings.residual).eval()
 
 
 def small_log(users: int = 12, seed: int = 0) -> Sequences:

@@ -102,3 +102,26 @@ def test_a_model_that_adds_positions_is_computed_whole() -> None:
     with torch.no_grad():
         _, beside = model.hidden(model.keep([A]), np.array([[[8], [9], [10]]]))
         torch.testing.assert_close(beside[0, 1, 0], plain(model, [3, 7, 9]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["llm", "gru"])
+def test_with_the_mean_of_tokens_a_candidate_is_still_the_next_item(kind: str) -> None:
+    model = small_environment(small_settings(residual=True), kind)
+    with torch.no_grad():
+        chain, beside = model.hidden(model.keep([A, B]), np.stack([A[1:], [1, 8, 8]])[:, :, None])
+        torch.testing.assert_close(beside[0, :, 0], chain[0, 2:], atol=1e-4, rtol=0)
+        torch.testing.assert_close(beside[1, 0, 0], chain[1, 2], atol=1e-4, rtol=0)
+        model.residual.zero_()
+        plain = small_environment(small_settings(), kind)
+        expected = plain.hidden(plain.keep([A]), np.zeros((1, 0, 0)))[0]
+        found = model.hidden(model.keep([A]), np.zeros((1, 0, 0)))[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_states_with_the_mean_of_tokens_begin_as_what_the_texts_say() -> None:
+    """Where hidden states say nothing, next items are ranked by the mean of the history's tokens."""
+    model = small_environment(small_settings(residual=True))
+    with torch.no_grad():
+        model.residual.fill_(1e4)
+        chain, _ = model.hidden(model.keep([np.array([7])]), np.zeros((1, 0, 0)))
+        assert int(model.similarity(model.states(chain[:, 1])).argmax()) == 7

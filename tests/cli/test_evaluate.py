@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from ialp_rllib.cli.main import app
 from ialp_rllib.errors import InputError
+from ialp_rllib.serving.artifact import write_artifact
+from ialp_rllib.settings import AgentSettings
 from tests.ope import world
 
 FAST = ["--set", "ope.fqe.folds=2", "--set", "ope.fqe.epochs=15", "--set", "ope.fqe.batch=128"]
@@ -69,3 +71,19 @@ def test_another_policy_and_another_alpha(inputs: tuple[str, str], tmp_path: Pat
 def test_wrong_options_are_named(words: list[str], problem: str, inputs: tuple[str, str]) -> None:
     with pytest.raises(InputError, match=problem):
         run(inputs[0], "--policy", inputs[1], *words)
+
+
+def test_an_exported_policy_is_the_mixture_that_goes_out(inputs: tuple[str, str], tmp_path: Path) -> None:
+    theta, beta = (
+        {f"policy.{name}": tensor for name, tensor in actor.state_dict().items()} for actor in world.actors()
+    )
+    parts = {"theta": theta, "beta": beta, "network": world.NETWORK, "item_ids": world.IDS.items.tolist()}
+    agent = AgentSettings(dim=8, history=4, mask_recent=2)
+    write_artifact(tmp_path / "export", method="aialp_ap", seed=0, agent=agent, serving={}, **parts)
+    words = (inputs[0], "--policy", str(tmp_path / "export"), "--no-fqe", "--out", str(tmp_path / "out"))
+    assert run(*words, "--alpha", "0.2")[0] == 0
+    data = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert abs(data["difference"]["PDIS"]["value"]) < 1e-4  # it is the policy that wrote the log
+    run(*words)
+    data = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert data["difference"]["PDIS"]["value"] < 0  # its own alpha is that of the first version, 0.1

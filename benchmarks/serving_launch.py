@@ -185,7 +185,7 @@ def main() -> int:
     parser.add_argument("--loop", action="store_true", help="also the loop of `ialp run`")
     parser.add_argument("--poison", type=int, default=0, help="number of launches with a poisoned version")
     parser.add_argument("--alpha", type=float, default=0.5, help="of the good version before the poisoned one")
-    parser.add_argument("--noise", type=float, default=6.0, help="of the item biases of a version that is worse")
+    parser.add_argument("--noise", type=float, default=12.0, help="of the item biases of a version that is worse")
     parser.add_argument("--before", type=int, default=2000, help="ended sessions before the poisoned version")
     parser.add_argument("--within", type=int, default=2000, help="sessions after which it must be gone")
     args = parser.parse_args()

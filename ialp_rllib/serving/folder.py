@@ -78,6 +78,9 @@ def create_service(root: Path, artifact: Artifact, overrides: Sequence[str] = ()
         InputError: the folder is of another policy, or a setting is invalid.
     """
     settings = artifact.settings(overrides)
+    if settings.alpha.by != "step":  # a request does not tell what was drawn for its session
+        expected = "step: a service mixes its policies at each step"
+        raise InputError("alpha.by", f"is {settings.alpha.by}", f"{expected} (--set alpha.by=step)")
     path = root / SERVICE
     if path.is_file():
         known = read_json(path, ("artifact", "fingerprint", "overrides"))

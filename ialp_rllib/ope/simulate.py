@@ -35,7 +35,7 @@ def simulate_log(world: World, target: Target, sessions: int, seed: int, paralle
     """Complete sessions of a policy, as :data:`ialp_rllib.results.logged.LOGGED`; with the same seed always the same.
 
     The logged probability is that of the whole act: of a policy that draws a component per session, given the session
-    so far (see :class:`Draw`). ``alpha`` is the weight of the last component, ``version`` 0.
+    so far (see :class:`Draw`). ``alpha`` is the weight of the learning part, ``version`` 0.
 
     Args:
         world: without return visits.
@@ -44,7 +44,8 @@ def simulate_log(world: World, target: Target, sessions: int, seed: int, paralle
         seed: random seed.
         parallel: users that are simulated together.
     """
-    tables, alpha = [], target.components[-1][0] if len(target.components) > 1 else 0.0
+    tables, (chance, last) = [], target.components[-1]
+    alpha = chance if len(target.components) > 1 else float(getattr(last, "alpha", 0.0))
     for start in range(0, sessions, parallel):
         count = min(parallel, sessions - start)
         for position, step in enumerate(_play(world, target, count, [seed, start])):

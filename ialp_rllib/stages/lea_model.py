@@ -18,7 +18,7 @@ from ialp_rllib.judge.environment.fit import ADAPTERS
 from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.lea_rows import LLM_ENVIRONMENT, LLM_FREE
-from ialp_rllib.stages.lea_stages import ADAPTER_FILES, AUGMENTED_FILES, LEA_STAGES, adapter_settings
+from ialp_rllib.stages.lea_stages import ADAPTER_FILES, AUGMENTED_FILES, LEA_STAGES, adapter_settings, naming_lea_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
 
@@ -74,11 +74,9 @@ def language_model(settings: Settings) -> tuple[Any, Any]:
     Raises:
         InputError: it cannot be loaded.
     """
-    try:
+    with naming_lea_model():
         folder = resolve_model(settings.lea.model)
         model, tokenizer = load_model(folder, settings.lea.dtype), load_tokenizer(folder)
-    except InputError as error:
-        raise InputError(error.where.replace("judge.model", "lea.model"), error.problem, error.expected) from error
     on_gpu = settings.lea.gpu and torch.cuda.is_available()
     return model.requires_grad_(False).to("cuda" if on_gpu else "cpu"), tokenizer
 

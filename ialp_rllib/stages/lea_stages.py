@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.vectors import encoder_content
 from ialp_rllib.settings import EMBEDDING, LLM, Settings, parse_judge_model
 from ialp_rllib.stages.content import model_content
@@ -27,7 +30,7 @@ AUGMENTED_FILES = ("part-*.parquet", "part-*.safetensors")
 
 def model_settings(settings: Settings) -> list[Any]:
     """What all that the LLM says depends on."""
-    return [model_content(settings.lea.model), settings.lea.dtype, settings.catalogue.attributes, settings.seeds[0]]
+    return [_llm_content(settings), settings.lea.dtype, settings.catalogue.attributes, settings.seeds[0]]
 
 
 def row_settings(settings: Settings, name: str) -> list[Any]:
@@ -41,7 +44,21 @@ def _encoder(settings: Settings) -> str:
     kind, folder = parse_judge_model(settings.lea.text_encoder)
     if kind == EMBEDDING and folder:
         return encoder_content(folder)
-    return f"{LLM}:{model_content(settings.lea.model)}"
+    return f"{LLM}:{_llm_content(settings)}"
+
+
+def _llm_content(settings: Settings) -> str:
+    with naming_lea_model():
+        return model_content(settings.lea.model)
+
+
+@contextmanager
+def naming_lea_model() -> Iterator[None]:
+    """Errors about a model name the setting ``lea.model``, not that of the judge."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.where.replace("judge.model", "lea.model"), error.problem, error.expected) from error
 
 
 def _recommend_needs(settings: Settings) -> tuple[str, ...]:

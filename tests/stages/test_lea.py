@@ -174,6 +174,13 @@ def test_rows_and_what_they_need() -> None:
         assert words in str(error.value)
 
 
+def test_a_missing_model_is_said_to_be_that_of_lea(tmp_path: Path) -> None:
+    run = small_lea(tmp_path, "lea.model=/nowhere/x")
+    with pytest.raises(InputError) as error:
+        _ = run.fingerprints["tokens"]
+    assert error.value.where == "lea.model /nowhere/x"
+
+
 def test_sequences_of_cases(asked: RunFolder) -> None:
     split = split_of(asked)
     start, end = sequences_of(split.test)

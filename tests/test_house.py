@@ -70,8 +70,6 @@ WITHOUT = {
     "judge.environment": {"ray", "duckdb"},
     "agent.policy": {"ray", "duckdb", "transformers"},
     "ope": {"ray", "duckdb", "transformers"},
-    "serving.artifact": {"ray", "duckdb", "transformers", "fastapi"},
-    "serving.policy": {"ray", "duckdb", "transformers", "fastapi"},
 }
 
 

@@ -128,7 +128,7 @@ def test_it_learns_publishes_promotes_and_seals(folder: ServiceFolder) -> None:
     learner, versions = ServiceLearner(folder), Versions(folder.root)
     learner.turn()
     assert versions.current().canary == 1 and versions.describe(1)["alpha"] == pytest.approx(0.1)
-    decided = play(folder, 60)
+    decided = play(folder, 36)
     assert run_to_end(learner) == decided
     assert learner.learner.env_steps == decided - decided % AGENT.envs and learner.learner.updates > 10
     learner.checkpoint()
@@ -136,8 +136,8 @@ def test_it_learns_publishes_promotes_and_seals(folder: ServiceFolder) -> None:
     table = check_logged(pq.read_table(parts), "log")
     assert table.num_rows == decided and set(table["arm"].to_pylist()) == {"control", "canary", "promoted"}
     status = learner.status()
-    assert status["learner"]["updates"] == learner.learner.updates and len(status["points"]) == 2
-    assert sum(point["all"][1] for point in status["points"]) == 50
+    assert status["learner"]["updates"] == learner.learner.updates and len(status["points"]) == 1
+    assert sum(point["all"][1] for point in status["points"]) == 25
     assert any("is tried" in event["text"] for event in status["events"])
 
 

@@ -16,7 +16,7 @@ from ialp_rllib.stages.run import WORLD_FILES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
 from ialp_rllib.storage import Stage, locked, write_json
 from ialp_rllib.users.actions import require_items
-from ialp_rllib.users.worlds import finish_worlds, fit_sequence_world, require_device, splits
+from ialp_rllib.users.fit import finish_worlds, fit_sequence_world, require_device, splits
 
 _TITLES = {"train": "Train world", "valid": "Validation world", "test": "Test world"}
 

@@ -69,8 +69,12 @@ def _distinct(sweep: Sweep) -> list[Settings]:
 def _fit(sweep: Sweep) -> None:
     experiment = sweep.out / "tune" / sweep.identity
     settings = sweep.settings().runtime
+
+    def trial(config: dict[str, Any]) -> None:
+        run_trial(sweep, config)
+
     errors = runtime.fit(
-        run_trial,
+        trial,
         _space(sweep),
         experiment,
         search=_search(sweep),
@@ -94,8 +98,8 @@ def _space(sweep: Sweep) -> dict[str, Any]:
     from ray import tune
 
     if sweep.study.search == "optuna":
-        return {**tune_space(sweep.space), "sweep": sweep}
-    return {"trial": tune.grid_search(list(range(len(sweep.variants)))), "sweep": sweep}
+        return tune_space(sweep.space)
+    return {"trial": tune.grid_search(list(range(len(sweep.variants))))}
 
 
 def _search(sweep: Sweep) -> runtime.Search:

@@ -20,15 +20,16 @@ STEPS, METRIC = "env_steps", "metric"
 """What is reported to Ray Tune: environment steps of a rung, and the mean of the metric over the seeds."""
 
 
-def run_trial(config: Mapping[str, Any]) -> None:
+def run_trial(sweep: Sweep, config: Mapping[str, Any]) -> None:
     """Train one trial and report it at each rung; what was reported before it was interrupted is not trained again.
 
     Args:
-        config: ``sweep``, and ``trial``, its number among the known ones, or a value for each varied setting.
+        sweep: the plan. It is no part of the configuration: Ray Tune resolves references in that of a trial that is
+            started again twice, fails, and goes on without the trial.
+        config: ``trial``, its number among the known ones, or a value for each varied setting.
     """
     from ray import tune
 
-    sweep: Sweep = config["sweep"]
     known = config.get("trial")
     values = {key: _plain(config[key]) for key in sweep.space} if known is None else sweep.variants[known].values
     for rung in sweep.rungs:

@@ -15,28 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import UsersSettings
-from ialp_rllib.users import deepfm, sequence, sequence_fit
+from ialp_rllib.users import deepfm, sequence
 from ialp_rllib.users.churn import Churn
-from ialp_rllib.users.leaving import DistanceRule, PatienceRule, close_pairs, lookback
-from ialp_rllib.users.planning import greedy_on_model, random_policy
-from ialp_rllib.users.references import rating_references
+from ialp_rllib.users.leaving import DistanceRule, PatienceRule, close_pairs
 from ialp_rllib.users.rewards import Dislikes, RatingReward, Reward, SequenceReward
 from ialp_rllib.users.simulator import World
 from ialp_rllib.users.tastes import Drift, Moved, Segments, Taste, TasteShiftedReward, assign_segments, draw_tastes
 
 SPLITS = ("train", "valid", "test")
 """The worlds."""
-_SEEDS = {"train": 0, "test": 1, "valid": 2}  # added to `users.seed`
-_RANDOM_EPISODES = 2000
-_GREEDY_EPISODES = 200  # fewer: the greedy policy scores the whole catalogue at each step
 
 
 def make_world(
@@ -47,7 +40,7 @@ def make_world(
     Args:
         catalogue: the whole one, not what agent and judge may see of it.
         split: ``train``, ``valid`` or ``test``: which users, and which rewards.
-        folder: folder of the user models that :func:`fit_users` saved; None if the world needs none.
+        folder: folder of the fitted user models (:mod:`ialp_rllib.users.fit`); None if the world needs none.
         persons: the split whose users live in it instead: other persons with the taste of ``split``.
 
     Raises:
@@ -69,7 +62,7 @@ def _users_of(catalogue: Catalogue, split: str) -> np.ndarray:
     return {"train": catalogue.train_users, "valid": catalogue.valid_users, "test": catalogue.test_users}[split]
 
 
-def _known_users(catalogue: Catalogue, split: str) -> np.ndarray:
+def known_users(catalogue: Catalogue, split: str) -> np.ndarray:
     """The users whose interactions and ratings a world may depend on."""
     train, valid = catalogue.train_users, catalogue.valid_users
     return {"train": train, "valid": np.union1d(train, valid), "test": np.arange(catalogue.n_users)}[split]
@@ -123,7 +116,7 @@ def _rating_world(
         predicted = deepfm.pessimistic_ratings(model, fields, settings.deepfm.pessimism)
         shift = float(predicted.min())
         rewards = predicted - shift
-    close = _close_pairs(catalogue, settings, split)
+    close = close_items(catalogue, settings, split)
     reward = RatingReward(rewards.astype(np.float32))
     make_reward, make_churn = _effects(settings, reward, float(reward.ratings.max()), [])
     return World(
@@ -143,12 +136,12 @@ def _rating_world(
     )
 
 
-def _close_pairs(catalogue: Catalogue, settings: UsersSettings, split: str) -> np.ndarray:
+def close_items(catalogue: Catalogue, settings: UsersSettings, split: str) -> np.ndarray:
     """Pairs of similar items by the ratings that the world may depend on.
 
     The limit is for the ratings of all users: a squared distance is a sum over users.
     """
-    truth, known = require_truth(catalogue), _known_users(catalogue, split)
+    truth, known = require_truth(catalogue), known_users(catalogue, split)
     return close_pairs(truth[known], settings.distance.distance * float(np.sqrt(len(known) / len(truth))))
 
 
@@ -199,110 +192,3 @@ def require_truth(catalogue: Catalogue) -> np.ndarray:
     if catalogue.truth is None:
         raise InputError("users.world", "rating needs a completed rating matrix, and the data have none", "sequence")
     return catalogue.truth
-
-
-def fit_users(catalogue: Catalogue, settings: UsersSettings, folder: Path) -> dict[str, Any]:
-    """Fit the user models of all worlds, one after the other, and save them below ``folder``.
-
-    Returns:
-        Quality of the models and returns of reference policies, for the report.
-
-    Raises:
-        InputError: the device is not available, or the data lack a completed rating matrix.
-    """
-    require_device(settings)
-    fitted = {}
-    if settings.world == "sequence":
-        for split in splits(catalogue):
-            fitted[split] = fit_sequence_world(catalogue, settings, split, folder)
-    return finish_worlds(catalogue, settings, folder, fitted)
-
-
-def require_device(settings: UsersSettings) -> None:
-    """Refuse a GPU that torch does not see.
-
-    Raises:
-        InputError: the device is not available.
-    """
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("users.device", "is cuda, but torch finds no GPU", "cpu, or a machine with a GPU")
-
-
-def splits(catalogue: Catalogue) -> list[str]:
-    """The worlds that there are users for: data of two users have no validation world."""
-    return [split for split in SPLITS if split != "valid" or len(catalogue.valid_users)]
-
-
-def fit_sequence_world(
-    catalogue: Catalogue,
-    settings: UsersSettings,
-    split: str,
-    folder: Path,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Fit the user model of one sequence world, and save it below ``folder``. It depends on no other world.
-
-    Args:
-        progress: called with the number of passes over the data so far, and their maximum number.
-
-    Returns:
-        Its quality.
-    """
-    model, facts = sequence_fit.fit_sequence(
-        catalogue,
-        _known_users(catalogue, split),
-        settings.sequence,
-        settings.seed + _SEEDS[split],
-        progress,
-        settings.device,
-        settings.test_model if split == "test" else "attention",
-    )
-    (folder / split).mkdir(parents=True, exist_ok=True)
-    sequence.save_sequence(model, settings.sequence, folder / split)
-    return facts
-
-
-def finish_worlds(
-    catalogue: Catalogue, settings: UsersSettings, folder: Path, fitted: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """What the worlds are worth: quality of their models, and returns of reference policies.
-
-    A rating world's model is fitted here.
-
-    Args:
-        fitted: sequence world -> what :func:`fit_sequence_world` returned.
-    """
-    facts: dict[str, Any] = {"world": settings.world, "protocol": settings.protocol, **fitted}
-    if settings.world == "sequence":
-        facts |= _greedy(catalogue, settings, folder)
-    else:
-        facts |= _fit_rating_users(catalogue, settings, folder)
-    for split in splits(catalogue):
-        world = make_world(catalogue, settings, split, folder)
-        facts[f"{split}_random_policy"] = random_policy(world, _RANDOM_EPISODES, settings.seed)
-    return facts
-
-
-def _greedy(catalogue: Catalogue, settings: UsersSettings, folder: Path) -> dict[str, Any]:
-    """Greedy planning in the test world on its own model, and on that of the train world."""
-    world = make_world(catalogue, settings, "test", folder)
-    facts = {}
-    for split in ("test", "train"):
-        model = sequence.load_sequence(folder / split, catalogue).to(settings.device)
-        facts[f"greedy_on_{split}_model"] = greedy_on_model(world, model, _GREEDY_EPISODES, settings.seed)
-    return facts
-
-
-def _fit_rating_users(catalogue: Catalogue, settings: UsersSettings, folder: Path) -> dict[str, Any]:
-    truth, predicted = require_truth(catalogue), None
-    facts: dict[str, Any] = {}
-    if settings.protocol == "transfer":
-        model, facts["train"] = deepfm.fit_deepfm(catalogue, settings.deepfm, settings.seed, settings.device)
-        (folder / "train").mkdir(exist_ok=True)
-        deepfm.save_deepfm(model, settings.deepfm, folder / "train")
-        predicted = deepfm.pessimistic_ratings(model, deepfm.Fields.of(catalogue), settings.deepfm.pessimism)
-    close = _close_pairs(catalogue, settings, "test")
-    back = lookback(settings.distance.window, settings.distance.lookback, settings.horizon)
-    test = catalogue.test_users
-    facts["references"] = rating_references(truth[test], None if predicted is None else predicted[test], close, back)
-    return facts

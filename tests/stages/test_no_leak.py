@@ -35,8 +35,9 @@ from ialp_rllib.settings.users import SequenceModelSettings
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import file_records
+from ialp_rllib.users.fit import fit_users
 from ialp_rllib.users.sequence import load_sequence
-from ialp_rllib.users.worlds import fit_users, make_world
+from ialp_rllib.users.worlds import make_world
 from tests.judge.tuning.small import small_judge
 from tests.judge.tuning.test_data import tokens_of
 

@@ -12,8 +12,9 @@ from ialp_rllib.settings import load
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import MANIFEST, STARTED, write_json
+from ialp_rllib.users.fit import fit_users
 from ialp_rllib.users.model_files import CONFIG, WEIGHTS
-from ialp_rllib.users.worlds import SPLITS, fit_users
+from ialp_rllib.users.worlds import SPLITS
 
 
 @pytest.mark.slow  # six fits of the sample's users

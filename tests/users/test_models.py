@@ -15,10 +15,11 @@ from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import CatalogueSettings, DeepFMSettings, UsersSettings, load
 from ialp_rllib.users import deepfm
+from ialp_rllib.users.fit import fit_users
 from ialp_rllib.users.leaving import close_pairs, lookback
 from ialp_rllib.users.planning import random_policy
 from ialp_rllib.users.references import rating_references, rollout_scores
-from ialp_rllib.users.worlds import fit_users, make_world
+from ialp_rllib.users.worlds import make_world
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ import torch
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import UsersSettings
 from ialp_rllib.settings.users import SequenceModelSettings
+from ialp_rllib.users.fit import fit_users
 from ialp_rllib.users.rewards import SequenceReward
 from ialp_rllib.users.sequence import GRUModel, SequenceModel, load_sequence, make_model, score_all
 from ialp_rllib.users.tastes import TasteShiftedReward
-from ialp_rllib.users.worlds import fit_users, make_world
+from ialp_rllib.users.worlds import make_world
 from tests.users import small
 
 SMALL = SequenceModelSettings(dim=8, window=5, epochs=2)

@@ -173,7 +173,7 @@ def make_truth(catalogue: Catalogue, users: UsersSettings, folder: Path) -> Trut
     Args:
         catalogue: items, log and, in a rating world, the rating matrix.
         users: the simulated users' settings.
-        folder: output folder of :func:`ialp_rllib.users.worlds.fit_users`.
+        folder: output folder of :func:`ialp_rllib.users.fit.fit_users`.
 
     Raises:
         InputError: no user model has been fitted, or there is no rating matrix.

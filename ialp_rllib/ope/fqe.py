@@ -180,7 +180,7 @@ class _Fit:
         learns, stops = (self._rows(chosen[kept]) for kept in (~held, held))
         rest = _to_go(self._sessions)[learns]
         self._shift, self._scale = float(rest.mean()), max(float(rest.std()), 1e-6)
-        optimizer = torch.optim.Adam(self._net.parameters(), lr=self._settings.lr, fused=True)
+        optimizer = torch.optim.Adam(self._net.parameters(), lr=self._settings.learning_rate, fused=True)
         best, kept, worse = np.inf, copy.deepcopy(self._net.state_dict()), 0
         goal, error = self._goals(np.concatenate([learns, stops]), len(learns))
         for _ in range(self._settings.epochs):

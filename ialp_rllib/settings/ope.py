@@ -24,7 +24,7 @@ class FQESettings:
         2, "Passes without a lower TD error on held-out users, after which a fit ends.", low=1, high=1000, advanced=True
     )
     batch: int = setting(512, "Decisions per update.", low=1, high=10**6, advanced=True)
-    lr: float = setting(2e-3, "Learning rate (Adam).", low=1e-8, high=1.0, advanced=True)
+    learning_rate: float = setting(2e-3, "Learning rate (Adam).", low=1e-8, high=1.0, advanced=True)
     trace: float = setting(
         1.0,
         "Lambda of the targets, Retrace(lambda): 0: one step, 1: whole sessions, as far as the target policy would "

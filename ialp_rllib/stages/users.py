@@ -10,6 +10,7 @@ import torch
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.trainer import PROGRESS
+from ialp_rllib.errors import storage_errors
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.run import WORLD_FILES, RunFolder
@@ -34,11 +35,15 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
 
 def _fit_sequence_worlds(run: RunFolder, folder: Path, progress: Progress) -> dict[str, dict[str, Any]]:
     """The quality of each world's model; a model that an interrupted run has finished is not fitted again."""
-    runtime.start(run.settings.runtime)
     stages = {split: _stage(run, folder, split) for split in splits(run.catalogue)}
     left = {split: stage for split, stage in stages.items() if not stage.up_to_date()}
     jobs = [(run.settings, str(run.root), stage, split) for split, stage in left.items()]
-    run_jobs(fit_job, jobs, [(_TITLES[split], stage.folder) for split, stage in left.items()], progress)
+    if run.settings.runtime.local_mode:  # a debugger sees plain calls, before Ray has started
+        for job in jobs:
+            fit_job(*job)
+    elif jobs:
+        runtime.start(run.settings.runtime)
+        run_jobs(fit_job, jobs, [(_TITLES[split], stage.folder) for split, stage in left.items()], progress)
     facts = {}
     for split, stage in stages.items():
         manifest = stage.manifest()
@@ -55,7 +60,7 @@ def fit_job(settings: Settings, root: str, stage: Stage, split: str) -> list[str
     """One world's model, in a process of its own (a Ray task)."""
     run = RunFolder(settings, Path(root))
     torch.set_num_threads(settings.runtime.threads)
-    with locked(stage.folder, seconds=ORPHAN_SECONDS):
+    with locked(stage.folder, seconds=ORPHAN_SECONDS), storage_errors(stage.folder):
         stage.open()
         began = time.perf_counter()
 

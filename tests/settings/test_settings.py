@@ -12,6 +12,7 @@ from ialp_rllib import settings
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.settings.tiny import TinySettings
+from ialp_rllib.sweep.plan import plan_sweep
 from tests.conftest import REPOSITORY
 
 SCENARIOS = sorted(settings.SCENARIOS.glob("*.yaml"))
@@ -32,12 +33,14 @@ def yamls() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("path", yamls(), ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_yaml_of_the_repository(path: Path) -> None:
-    """All are valid YAML; a scenario is loaded, wherever it is."""
+def test_every_yaml_of_the_repository(path: Path, tmp_path: Path) -> None:
+    """All are valid YAML; a scenario is loaded, and a study planned, wherever it is."""
     nodes = list(yaml.compose_all(path.read_text()))  # not constructed: MkDocs has tags that only it knows
     assert nodes
     keys = {key.value for node in nodes if isinstance(node, yaml.MappingNode) for key, _ in node.value}
-    if "scenario" in keys:
+    if "vary" in keys:  # a study
+        assert plan_sweep(str(path), tmp_path).study.scenario
+    elif "scenario" in keys:
         assert settings.load(str(path)).scenario
 
 
@@ -63,9 +66,9 @@ def test_broken_override(override: str) -> None:
 
 SUGGESTIONS = {  # unknown key -> what is expected in its place
     "agent.gama": "agent.gamma?",
-    "agent.updates": "pretrain.updates or agent.updates_per_step?",  # the same key of another group comes first
-    "agent.seed": "users.seed or judge.seed or distil.seed or evaluate.seed?",
-    "gamma": "agent.gamma?",
+    "agent.updates": "pretrain.updates or ope.fqe.updates or agent.updates_per_step?",  # the same key of another group comes first
+    "agent.seed": "users.seed or judge.seed or distil.seed or evaluate.seed or ope.seed?",
+    "gamma": "agent.gamma or lea.offline.gamma?",
     "alpha": "adapt.alpha?",  # a group
     "judge.alpha": "adapt.alpha?",
     "users.patience.strength": "users.segments.strength or users.drift.strength or users.patience.start?",

@@ -65,7 +65,7 @@ def test_the_oracle_in_live_pretraining_and_online(ray_session: None, run: RunFo
     judge = judge_for_jobs(RunFolder(settings, run.root))  # the oracle has no engines, so that replicas reserve no CPU
     live, online = Stage(tmp_path / "live", "live", "", ("**",)), Stage(tmp_path / "online", "online", "", ("**",))
     pretrain.train_job(settings, str(run.root), live, 0, judge)
-    adapt.train_job(settings, str(run.root), online, "llm_online", 0, None, judge)
+    adapt.train_job(settings, str(run.root), online, "llm_online", 0, judge)
     for stage in (live, online):
         facts = json.loads((stage.folder / "manifest.json").read_text())["facts"]
         assert facts["judge_prompts"] == facts["env_steps"] > 0

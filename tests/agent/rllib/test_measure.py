@@ -38,6 +38,7 @@ class Cycle(torch.nn.Module):
     """Recommends the items 0, 1, 0, 2 to all users, then always 9."""
 
     ITEMS = (0, 1, 0, 2)
+    by_session = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,6 +123,8 @@ def test_items_selected_by_the_judge_are_counted() -> None:
             return (*result, info | {"action": selected})
 
     class Proposing(torch.nn.Module):
+        by_session = False
+
         def act(self, observation: torch.Tensor, mode: str) -> torch.Tensor:
             return torch.tensor([[4, 5, 6]]).repeat(len(observation), 1)
 

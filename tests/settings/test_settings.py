@@ -66,7 +66,8 @@ def test_broken_override(override: str) -> None:
 
 SUGGESTIONS = {  # unknown key -> what is expected in its place
     "agent.gama": "agent.gamma?",
-    "agent.updates": "pretrain.updates or ope.fqe.updates or agent.updates_per_step?",  # the same key of another group comes first
+    # the same key of another group comes first
+    "agent.updates": "pretrain.updates or ope.fqe.updates or agent.updates_per_step?",
     "agent.seed": "users.seed or judge.seed or distil.seed or evaluate.seed or ope.seed?",
     "gamma": "agent.gamma or lea.offline.gamma?",
     "alpha": "adapt.alpha?",  # a group

@@ -58,6 +58,7 @@ def test_a_second_run_runs_no_stage(small_run: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in small_run.rglob("manifest.json")} == before
 
 
+@pytest.mark.slow
 def test_a_changed_setting_runs_only_what_depends_on_it(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(small_run, out)

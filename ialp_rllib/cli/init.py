@@ -34,12 +34,12 @@ def init(
     _check_out(path, force)
     from ialp_rllib.catalogue.guess import guess_folder, scenario_text
     from ialp_rllib.settings import load
-    from ialp_rllib.storage import write_atomic
+    from ialp_rllib.storage import write_text
 
     guess = guess_folder(folder.expanduser())
     commands = [command(verb, path, data=folder) for verb in ("data validate", "run")]
     text = scenario_text(guess, scenario, commands)
-    write_atomic(path, lambda temporary: _write(temporary, text))
+    write_text(path, text)
     load(str(path))  # checks keys, types and ranges
     out_console = console.results()
     _print_guess(out_console, guess)
@@ -61,10 +61,6 @@ def _check_out(path: Path, force: bool) -> None:
         raise InputError(str(path), "already exists", "another --out, or --force to overwrite a file")
     if not path.parent.is_dir():
         raise InputError("--out", f"{str(path.parent)!r} is not a folder", "an existing folder")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
 
 
 def _print_guess(out: Console, guess: Guess) -> None:

@@ -28,7 +28,7 @@ def run(
     verbose: console.Verbose = False,
 ) -> None:
     """Run all stages of a scenario. Stages that are up to date are not run again."""
-    _execute(scenario, data, out, set_, local_mode, allow_plugins, verbose)
+    execute(scenario, data, out, set_, local_mode, allow_plugins, verbose)
 
 
 def _stage_command(name: str) -> Callable[..., None]:
@@ -41,12 +41,12 @@ def _stage_command(name: str) -> Callable[..., None]:
         allow_plugins: console.Plugins = False,
         verbose: console.Verbose = False,
     ) -> None:
-        _execute(scenario, data, out, set_, local_mode, allow_plugins, verbose, name)
+        execute(scenario, data, out, set_, local_mode, allow_plugins, verbose, name)
 
     return command
 
 
-def _execute(
+def execute(
     scenario: str,
     data: Path | None,
     out: Path | None,
@@ -55,20 +55,27 @@ def _execute(
     allow_plugins: bool,
     verbose: bool,
     *names: str,
+    report: str = "report",
 ) -> None:
-    """Run stages of a scenario, and print the path of the report."""
+    """Run stages of a scenario, and print the path of the report.
+
+    Args:
+        names: the stages; none: all that ``report`` depends on.
+        report: the stage that writes it.
+    """
     console.configure_logging(verbose)
     crash.remember(shown=verbose or local)
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.stages.pipeline import run_all
+    from ialp_rllib.stages.run import needed_stages
 
     run = console.open_run(scenario, data, out, overrides, local, allow_plugins)
     crash.remember(run.root, shown=verbose or local)
     try:
         with Bars(console.messages, plain=local) as bars:
-            run_all(run, bars, names)
+            run_all(run, bars, names or needed_stages(run.settings, report))
     finally:
         runtime.stop()
-    if not names or "report" in names:
-        console.print_path("Report", run.root / "report" / "index.html")
+    if not names or report in names:
+        console.print_path("Report", run.root / report / "index.html")

@@ -20,7 +20,7 @@ from ialp_rllib.compare.plan import Comparison
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.report.kit.names import method_order
 from ialp_rllib.stages.run import RunFolder
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage import write_text
 
 FILE = "selection.json"
 FINAL = "final"
@@ -80,12 +80,8 @@ def write_selection(plan: Comparison, selection: Mapping[str, Any]) -> Path:
     with storage_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(selection, indent=1) + "\n"
-    write_atomic(path, lambda temporary: _write(temporary, text))
+    write_text(path, text)
     return path
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def read_selection(plan: Comparison) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ialp_rllib.compare.page.figures import as_file
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.report.kit.names import titles_of
 from ialp_rllib.settings import fingerprint
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage import write_atomic, write_text
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ def _write(measurements: Measurements, folder: Path) -> Analysis:
     _write_tables(analysis, folder)
     overall = pd.concat([analysis.contrasts, analysis.overall], ignore_index=True)
     for name, table in (("contrasts", overall), ("aggregate", analysis.aggregate), ("costs", analysis.costs)):
-        _write_text(folder / f"{name}.csv", table.to_csv(index=False))
+        write_text(folder / f"{name}.csv", table.to_csv(index=False))
     for name, figure in figures.files().items():
-        _write_text(folder / "figures" / f"{name}.svg", as_file(figure))
-    _write_text(folder / "manifest.json", json.dumps(_manifest(measurements, analysis), indent=1) + "\n")
-    _write_text(folder / "index.html", text)
+        write_text(folder / "figures" / f"{name}.svg", as_file(figure))
+    write_text(folder / "manifest.json", json.dumps(_manifest(measurements, analysis), indent=1) + "\n")
+    write_text(folder / "index.html", text)
     log.info("comparison: %s", folder / "index.html")
     return analysis
 
@@ -100,19 +100,12 @@ def _write_table(
     """
     if table.empty:
         return
-    _write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    write_text(folder / f"{name}.csv", table.to_csv(index=False))
     markdown, latex = [], []
     for policy in dict.fromkeys(table["policy"]):
         head, rows = text(table[table["policy"] == policy])
         caption = f"{title}; {policy} policy; mean over seeds, 95% t interval"
         markdown.append(f"**{caption}**\n\n{formats.markdown(head, rows)}")
         latex.append(formats.latex(head, rows, caption, f"{name}-{policy}", text_columns))
-    _write_text(folder / f"{name}.md", "\n".join(markdown))
-    _write_text(folder / f"{name}.tex", "\n".join(latex))
-
-
-def _write_text(path: Path, text: str) -> None:
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_atomic(path, write)
+    write_text(folder / f"{name}.md", "\n".join(markdown))
+    write_text(folder / f"{name}.tex", "\n".join(latex))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import ray
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.runtime.failures import explain
+from ialp_rllib.runtime.quiet import quiet
 from ialp_rllib.runtime.services import get, local, without_ray
 
 RETRIES = 2
@@ -95,21 +95,10 @@ def fit(
             **judged,
         )
         tuner = tune.Tuner(trainable, param_space=space, run_config=config, tune_config=choice)
-    with _quiet_tune():
+    # Ray Tune logs the traceback of every trial that fails; they are in its folder, and the caller gets the errors.
+    with quiet("ray.tune", logging.CRITICAL):
         results = tuner.fit()
     return [explain(result.error) if result.error else None for result in results]
-
-
-@contextmanager
-def _quiet_tune() -> Iterator[None]:
-    """Ray Tune logs the traceback of every trial that fails; they are in its folder, and the caller gets the errors."""
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) -> list[BaseException | None]:

@@ -34,7 +34,7 @@ from ialp_rllib.stages.depends import (
 from ialp_rllib.stages.lea_stages import LEA_STAGES
 from ialp_rllib.stages.spec import StageSpec
 from ialp_rllib.stages.vectors import by_content
-from ialp_rllib.storage import MANIFEST, Stage, write_atomic
+from ialp_rllib.storage import MANIFEST, Stage, write_text
 from ialp_rllib.users.model_files import CONFIG, WEIGHTS
 from ialp_rllib.users.worlds import SPLITS
 
@@ -233,12 +233,8 @@ class RunFolder:
         except InputError as error:  # nothing is lost with it: both files are written again
             log.warning("%s %s: writing it again", error.where, error.problem)
         text = yaml.safe_dump(to_dict(self.settings), sort_keys=False)
-        write_atomic(self.root / SETTINGS, lambda path: _write(path, text))
+        write_text(self.root / SETTINGS, text)
         stage.finish({"version": __version__}, 0.0)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def needed_stages(settings: Settings, last: str = "report") -> list[str]:

@@ -7,7 +7,7 @@ the same fingerprint it is resumed, else it starts over. Only files that the man
 may have written, are ever deleted.
 """
 
-from ialp_rllib.storage.files import flush, read_json, write_atomic, write_json
+from ialp_rllib.storage.files import flush, read_json, write_atomic, write_json, write_text
 from ialp_rllib.storage.hashes import damaged_files, file_records, hash_file, hash_json, remove_files
 from ialp_rllib.storage.lock import LOCK, locked
 from ialp_rllib.storage.sealed import SealedFile
@@ -31,4 +31,5 @@ __all__ = [
     "require_intact",
     "write_atomic",
     "write_json",
+    "write_text",
 ]

@@ -33,6 +33,15 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomic(path, write)
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON atomically."""
     write_atomic(path, lambda temporary: _dump(temporary, data))

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
 from ialp_rllib.compare.variants import Variant, reuse_finished
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_measurements
+from ialp_rllib.results.statistics import estimates
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
@@ -56,10 +56,8 @@ def _with_seeds_of(run: RunFolder, shared: RunFolder) -> RunFolder:
 
 def difference(final: pd.DataFrame) -> tuple[float, float, float]:
     """Winner less unchanged settings, mean and 95% t interval of the differences of equal seeds."""
-    from ialp_rllib.results.statistics import mean_interval
-
     by_seed = final.pivot(index="seed", columns="settings", values="value")
     winner = next(name for name in by_seed if name != UNCHANGED)
     values = (by_seed[winner] - by_seed[UNCHANGED]).to_numpy(float)
-    low, high = mean_interval(values[:, None])
-    return float(np.mean(values)), float(low[0]), float(high[0])
+    mean, low, high = (float(value) for value in estimates([values])[0])
+    return mean, low, high

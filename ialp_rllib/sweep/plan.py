@@ -171,7 +171,7 @@ class Sweep:
                 problem = "optuna cannot vary what stages before online training depend on"
                 raise InputError(f"--vary {', '.join(self.space)}", problem, "--search grid or random")
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Fingerprint of everything that the results depend on."""
         settings = self.settings()

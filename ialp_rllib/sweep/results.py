@@ -9,7 +9,7 @@ import pandas as pd
 
 from ialp_rllib.compare.variants import Variant
 from ialp_rllib.errors import IalpError
-from ialp_rllib.results.statistics import mean_interval
+from ialp_rllib.results.statistics import estimates
 from ialp_rllib.sweep.plan import Sweep
 from ialp_rllib.sweep.trial import read_record
 
@@ -55,15 +55,15 @@ def collect(sweep: Sweep) -> Results:
     for label, record in records.items():
         reached = max(int(rung) for rung in record["rungs"])
         values = np.asarray(record["rungs"][str(reached)], float)
-        low, high = mean_interval(values[:, None])
+        mean, low, high = (float(value) for value in estimates([values])[0])
         rows.append(
             {
                 "trial": label,
                 **record["values"],
                 "env_steps": reached,
-                "mean": values.mean(),
-                "low": float(low[0]),
-                "high": float(high[0]),
+                "mean": mean,
+                "low": low,
+                "high": high,
                 "seeds": len(values),
                 "stopped": reached < sweep.total,
             }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ialp_rllib.errors import storage_errors
-from ialp_rllib.storage import write_atomic, write_json
+from ialp_rllib.storage import write_atomic, write_json, write_text
 from ialp_rllib.sweep.page import render
 from ialp_rllib.sweep.plan import Sweep
 from ialp_rllib.sweep.results import Results
@@ -25,7 +25,7 @@ def write(sweep: Sweep, results: Results) -> None:
                 write_atomic(sweep.out / f"{name}.parquet", partial(_write_parquet, _plain(table)))
     write_json(sweep.out / "best.json", best)
     page = render(sweep, results)
-    write_atomic(sweep.out / "index.html", lambda path: _write_text(path, page))
+    write_text(sweep.out / "index.html", page)
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +36,3 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:
     table.to_parquet(path, index=False)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
-from collections.abc import Iterator
 
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.config import IALPConfig
+from ialp_rllib.runtime.quiet import quiet
 
 
 def build(config: IALPConfig, seed: int) -> IALP:
     """The algorithm, without RLlib's own result files (we write Parquet and TensorBoard)."""
     config = config.copy(copy_frozen=False)
     config.debugging(seed=seed, log_level="ERROR")
-    with _quiet_rllib():
+    # RLlib warns at every construction that its default, the new API stack, is in use.
+    with quiet("ray.rllib", logging.ERROR):
         if "logger_creator" not in inspect.signature(config.build_algo).parameters:
             return config.build_algo()  # newer Rays write no result files of their own
         from ray.tune.logger import NoopLogger
 
         config.debugging(logger_config={"type": NoopLogger})
         return config.build_algo(logger_creator=lambda c: NoopLogger(c, ""))
-
-
-@contextlib.contextmanager
-def _quiet_rllib() -> Iterator[None]:
-    """RLlib warns at every construction that its default, the new API stack, is in use."""
-    logger = logging.getLogger("ray.rllib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -15,7 +15,7 @@ from ialp_rllib.report.kit.formatting import ABSENT, format_count, format_second
 from ialp_rllib.report.kit.glossary import JUDGE
 from ialp_rllib.report.kit.settings_table import setting_rows
 from ialp_rllib.report.kit.template import render_template
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage import write_text
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +50,8 @@ def write_page(
     page = render(scenario=scenario, audit=audit, wordings=wordings, settings=settings or {}, versions=versions or {})
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, lambda temporary: _write_text(temporary, page))
+    write_text(path, page)
     log.info("audit: %s", path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def render(

@@ -18,7 +18,7 @@ from ialp_rllib.report.kit.settings_table import setting_rows
 from ialp_rllib.report.kit.template import render_template
 from ialp_rllib.report.ope.figures import differences, effective_sizes, weight_histogram
 from ialp_rllib.settings import OPESettings, to_dict
-from ialp_rllib.storage import write_atomic, write_json
+from ialp_rllib.storage import write_json, write_text
 
 PAGE, DATA = "index.html", "evaluation.json"
 _KINDS = {
@@ -83,12 +83,8 @@ def write_report(folder: Path, report: Report) -> Path:
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / DATA, as_data(report))
-        write_atomic(path, lambda temporary: _write_text(temporary, page))
+        write_text(path, page)
     return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def render(report: Report) -> str:

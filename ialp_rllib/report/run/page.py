@@ -27,7 +27,7 @@ from ialp_rllib.report.run.summary import summarise
 from ialp_rllib.results.published import SOURCE
 from ialp_rllib.results.schemas import check_curves, check_results, of_budget
 from ialp_rllib.settings import Departure
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage import write_atomic, write_text
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +96,9 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "results.parquet", lambda path: pq.write_table(results, path))
     write_atomic(folder / "curves.parquet", lambda path: pq.write_table(curves, path))
-    write_atomic(folder / "index.html", lambda path: _write_text(path, page))
+    write_text(folder / "index.html", page)
     log.info("report: %s", folder / "index.html")
     return folder / "index.html"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def render(

@@ -13,7 +13,7 @@ from ialp_rllib.report.kit.template import render_template
 from ialp_rllib.report.serving.figures import COLOURS, alpha_figure, returns_figure
 from ialp_rllib.report.serving.numbers import ArmRow, arm_rows, read_status
 from ialp_rllib.serving.folder import PAGE, ServiceFolder
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage import write_text
 
 REFRESH_SECONDS = 10
 _ABOUT = {
@@ -47,12 +47,8 @@ def write_service_page(folder: ServiceFolder) -> Path:
         state = None
     page = render(folder, state)
     path = folder.root / PAGE
-    write_atomic(path, lambda temporary: _write_text(temporary, page))
+    write_text(path, page)
     return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def render(folder: ServiceFolder, state: Mapping[str, Any] | None) -> str:

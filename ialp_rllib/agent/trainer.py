@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from ialp_rllib.agent.arithmetic import training_arithmetic
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.measurements import Measurements
@@ -101,20 +102,19 @@ def train(
         InputError: the state cannot be written without pickle (a plugin keeps objects of its own in it), or the newest
             intact checkpoint does not fit.
     """
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # moments of what is hardly ever recommended: too small to matter, and slow
-    torch.manual_seed(seed)
-    algorithm = build(config, seed)
-    try:
-        training = _Training(algorithm, config, plan, report)
-        finished = training.run()
-        taken = {k: v for k, v in algorithm.progress().items() if k in TAKEN}
-        if algorithm.measuring_prompts:
-            taken["measuring_prompts"] = algorithm.measuring_prompts
-        paused = {} if finished else {"paused": True}
-        return {**taken, "train_seconds": training.seconds, "warnings": training.checkpoints.warnings, **paused}
-    finally:
-        algorithm.stop()
+    with training_arithmetic(threads):
+        torch.manual_seed(seed)
+        algorithm = build(config, seed)
+        try:
+            training = _Training(algorithm, config, plan, report)
+            finished = training.run()
+            taken = {k: v for k, v in algorithm.progress().items() if k in TAKEN}
+            if algorithm.measuring_prompts:
+                taken["measuring_prompts"] = algorithm.measuring_prompts
+            paused = {} if finished else {"paused": True}
+            return {**taken, "train_seconds": training.seconds, "warnings": training.checkpoints.warnings, **paused}
+        finally:
+            algorithm.stop()
 
 
 class _Training:

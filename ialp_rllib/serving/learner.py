@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ialp_rllib.agent.arithmetic import training_arithmetic
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
@@ -252,8 +253,6 @@ class LearnerActor:
     """
 
     def __init__(self, root: str) -> None:
-        torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
         self._service = ServiceLearner(open_service(root))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="learner", daemon=True)
@@ -268,6 +267,7 @@ class LearnerActor:
         self._stop.set()
         self._thread.join(60)
 
+    @training_arithmetic(1)  # of this thread
     def _loop(self) -> None:
         poll = self._service.settings.poll
         try:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ialp_rllib.agent import trainer
+from ialp_rllib.agent.arithmetic import flushes_denormals, training_arithmetic
 from ialp_rllib.agent.methods import METHODS, resolve
 from ialp_rllib.agent.policy.replay import ColumnarReplay
 from ialp_rllib.agent.trainer import TrainingPlan, train
@@ -140,6 +141,17 @@ class Poison:
 
     def __reduce__(self) -> Any:
         return (Path.touch, (self.path,))
+
+
+def test_a_training_leaves_the_arithmetic_of_the_process_as_it_was(tmp_path: Path) -> None:
+    threads, small = torch.get_num_threads(), torch.full((1,), 1e-39)
+    with training_arithmetic(threads + 1):
+        assert flushes_denormals() and torch.get_num_threads() == threads + 1
+    with pytest.raises(InputError), training_arithmetic(threads + 1):
+        raise InputError("a", "b", "c")
+    go(method("a2c"), tmp_path / "training")
+    assert not flushes_denormals() and torch.get_num_threads() == threads
+    assert float(small * 1) > 0
 
 
 def test_training_reads_and_writes_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

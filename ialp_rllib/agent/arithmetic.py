@@ -1,0 +1,31 @@
+"""How PyTorch computes while a policy is trained, and only then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def flushes_denormals() -> bool:
+    """Whether this thread computes with numbers under 1.2e-38 as zeros."""
+    return bool((torch.full((1,), 1e-39) * torch.ones(1) == 0).all())
+
+
+@contextmanager
+def training_arithmetic(threads: int) -> Iterator[None]:
+    """Compute with ``threads`` threads and denormal numbers as zeros; afterwards as before.
+
+    The optimizer's moments of items that are hardly ever recommended become denormal, too small to matter and slow to
+    compute with. Both are states of the process: a caller's own computations in a notebook, or another stage in the
+    same process (``local_mode``), must not be changed by them.
+    """
+    before = torch.get_num_threads(), flushes_denormals()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_flush_denormal(before[1])

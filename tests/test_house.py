@@ -70,6 +70,8 @@ WITHOUT = {
     "judge.environment": {"ray", "duckdb"},
     "agent.policy": {"ray", "duckdb", "transformers"},
     "ope": {"ray", "duckdb", "transformers"},
+    # Every stage of a run starts processes; each would import these for seconds, to no use.
+    "stages": {"transformers", "vllm", "peft", "torch._dynamo"},
 }
 
 

@@ -118,7 +118,7 @@ def init(
     import torch
 
     from ialp_rllib.cli.bars import Bars
-    from ialp_rllib.judge.tiny import make_tiny_judge
+    from ialp_rllib.judge.tiny.make import make_tiny_judge
     from ialp_rllib.settings.base import from_dict
     from ialp_rllib.settings.overrides import as_text
     from ialp_rllib.settings.tiny import TinySettings

@@ -26,7 +26,7 @@ from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.prompt.labels import label_tokens
-from ialp_rllib.judge.tiny import make_tiny_judge
+from ialp_rllib.judge.tiny.make import make_tiny_judge
 from ialp_rllib.judge.tiny.curriculum import TaskSampler
 from ialp_rllib.judge.tiny.log import TrainLog
 from ialp_rllib.judge.tiny.next_item import fit_next_item_model, token_vectors
@@ -278,7 +278,7 @@ def test_a_judge_at_chance_is_written_but_no_success(tmp_path, monkeypatch, caps
 
 
 def test_the_next_command_has_the_options_that_were_given(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("ialp_rllib.judge.tiny.make_tiny_judge", lambda *_: made[1])
+    monkeypatch.setattr("ialp_rllib.judge.tiny.make.make_tiny_judge", lambda *_: made[1])
     out = tmp_path / "my judge #1"
     call = ["init", "sample", "--tiny", "--out", str(out), "--set", "judge.candidates=2"]
     call += ["--set", "judge.model=other", "--set", "judge.platform=a shop, a mall", "--data", str(tmp_path / "a b")]

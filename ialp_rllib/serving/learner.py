@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from ialp_rllib.agent.arithmetic import training_arithmetic
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints

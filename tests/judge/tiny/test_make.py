@@ -26,9 +26,9 @@ from ialp_rllib.judge.engines.vllm import VllmEngine
 from ialp_rllib.judge.examples import draw_examples
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.prompt.labels import label_tokens
-from ialp_rllib.judge.tiny.make import make_tiny_judge
 from ialp_rllib.judge.tiny.curriculum import TaskSampler
 from ialp_rllib.judge.tiny.log import TrainLog
+from ialp_rllib.judge.tiny.make import make_tiny_judge
 from ialp_rllib.judge.tiny.next_item import fit_next_item_model, token_vectors
 from ialp_rllib.judge.tiny.pieces import PromptPieces
 from ialp_rllib.judge.tiny.tokenizer import catalogue_tokenizer

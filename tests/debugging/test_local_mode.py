@@ -52,9 +52,8 @@ def test_a_run_in_local_mode_gives_the_same_results(small_run: Path, debugged_ru
     pd.testing.assert_frame_equal(results(debugged_run.out), results(small_run))
 
 
-@pytest.mark.parametrize(
-    "part", ["environment", *(pytest.param(p, marks=pytest.mark.slow) for p in ("learner", "judge"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["environment", "learner", "judge"])
 def test_an_error_ends_the_run_at_once_with_its_own_traceback(part: str, small_run: Path, tmp_path: Path) -> None:
     stage, module, cls, method, calls = BREAKS[part]
     out = tmp_path / "run"

@@ -116,6 +116,7 @@ def test_dropout_only_in_training(rated: Catalogue) -> None:
     assert torch.equal(model.eval()(rows), model(rows))
 
 
+@pytest.mark.slow  # 25 CPU-seconds
 def test_coat_user_model_is_better_than_the_published_one(coat_data: Path) -> None:
     """RMSE on the uniformly drawn ratings: 1.20 for their mean, 1.72 for the published configuration."""
     scenario = load("coat", [f"catalogue.data={coat_data}"])

@@ -81,7 +81,7 @@ class PackedScorer:
                 chosen = torch.log_softmax(logits[:, list(answers)].float(), 1)
                 return chosen.cpu().numpy()
             parts = [
-                rows.float().gather(1, tokens[:, None])[:, 0] - torch.logsumexp(rows.float(), 1)
+                -torch.nn.functional.cross_entropy(rows.float(), tokens, reduction="none")
                 for rows, tokens in zip(
                     logits.split(_ROWS), positions.token.to(logits.device).split(_ROWS), strict=True
                 )

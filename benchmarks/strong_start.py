@@ -42,6 +42,8 @@ MANY = (*OFF, "agent.updates_per_step=8")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "defaults": (),
     "today": OFF,  # as it was before there was any of this
+    "held": (*OFF, "agent.anchor=1"),
+    "released": (*OFF, "agent.anchor=1", "agent.anchor_steps=10000"),
     "updates": MANY,
     "rollouts": (*MANY, "adapt.rollout_steps=500"),
     "anchor": (*MANY, "agent.anchor=1"),

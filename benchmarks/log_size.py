@@ -1,0 +1,135 @@
+"""How many logged users is a judge worth? Return and personalisation before any online step, against the size of the log.
+
+    python benchmarks/log_size.py FOLDER [--figure FILE.svg]
+
+FOLDER is the output of `ialp compare SCENARIO --vary 'judge.model=[...]' --vary 'catalogue.log_users=[0, 30, ..., -1]'`
+(docs/results/log-size.md gives the command). For every judge, the policy that learnt from it without a log is set beside
+the warm start: per seed, the number of users whose logs the warm start needs for the same return, with straight lines in
+the logarithm of the number between the sizes that were run. Tables are markdown; intervals are 95% t intervals over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from ialp_rllib.catalogue.disk import read_catalogue
+from ialp_rllib.compare.page.figures import as_file
+from ialp_rllib.report.kit import svg
+from ialp_rllib.results.statistics import mean_interval
+
+VARIED = re.compile(r", model=(?P<judge>.+), log_users=(?P<users>-?\d+)$")
+NO_JUDGE = ("random", "popularity", "best_list", "warm")
+TITLES = {
+    "random": "random",
+    "popularity": "popularity",
+    "best_list": "one list for everybody",
+    "warm": "log alone (warm)",
+    "ialp": "judge alone (iALP)",
+    "ialp_log": "both (iALP+log)",
+}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Greedy results before any online step: ``name``, ``judge``, ``method``, ``users``, ``seed``, ``return``, ``items``."""
+    table = pq.read_table(folder / "comparison" / "results.parquet").to_pandas()
+    table = table[(table["policy"] == "greedy") & (table["epoch"] == "0")]
+    parts = table["scenario"].str.extract(VARIED)
+    if parts.isna().any(axis=None):
+        raise SystemExit(f"{folder}: not a comparison that varies judge.model, then catalogue.log_users")
+    table = table.assign(judge=parts["judge"].str.rpartition("/")[2], users=parts["users"].astype(int))
+    table.loc[table["method"].isin(NO_JUDGE), "judge"] = ""
+    table = table.rename(columns={"effective_items": "items"}).drop_duplicates(["judge", "method", "users", "seed"])
+    names = table["method"].map(TITLES) + np.where(table["judge"] == "", "", ", " + table["judge"])
+    return table.assign(name=names)[["name", "judge", "method", "users", "seed", "return", "items"]]
+
+
+def train_users(folder: Path) -> int:
+    """Number of train users, whose logs `log_users=-1` shows."""
+    return len(read_catalogue(next(folder.glob("*log_users=-1*")) / "prepare").train_users)
+
+
+def cells(table: pd.DataFrame, value: str, digits: int) -> str:
+    """A row per policy, a column per size of the log."""
+    sizes = sorted(table["users"].unique(), key=lambda n: n if n >= 0 else np.inf)
+    lines = ["| | " + " | ".join("all" if n < 0 else f"{n:,}" for n in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+    for name, part in table.groupby("name", sort=False):
+        texts = []
+        for size in sizes:
+            found = part.loc[part["users"] == size, value].to_numpy(float)
+            low, high = (float(np.squeeze(x)) for x in mean_interval(found)) if len(found) > 1 else (np.nan, np.nan)
+            texts.append(f"{found.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" if len(found) else "")
+        lines.append(f"| {name} | " + " | ".join(texts) + " |")
+    return "\n".join(lines)
+
+
+def worth(table: pd.DataFrame, everybody: int) -> str:
+    """For each judge: log users whose warm start returns what iALP returns without a log, by seed."""
+    warm = table[table["method"] == "warm"].assign(users=lambda t: t["users"].where(t["users"] >= 0, everybody))
+    alone = table[(table["method"] == "ialp") & (table["users"] == 0)]
+    lines = ["| judge | users, by seed | median |", "|---|---|---|"]
+    for judge, part in alone.groupby("judge", sort=False):
+        found = []
+        for seed, value in part.set_index("seed")["return"].items():
+            curve = warm[warm["seed"] == seed].sort_values("users")
+            x, y = np.log(curve["users"].to_numpy(float)), np.maximum.accumulate(curve["return"].to_numpy(float))
+            if value <= y[0]:
+                found.append(0.0)
+            else:
+                found.append(np.inf if value > y[-1] else float(np.exp(np.interp(value, y, x))))
+        first, last = int(warm["users"].min()), everybody
+        text = [f"under {first}" if n == 0 else f"over {last:,}" if np.isinf(n) else f"{n:,.0f}" for n in found]
+        middle = float(np.median(found))
+        half = f"under {first}" if middle == 0 else f"over {last:,}" if np.isinf(middle) else f"{middle:,.0f}"
+        lines.append(f"| {judge} | {', '.join(text)} | {half} |")
+    return "\n".join(lines)
+
+
+def figure(table: pd.DataFrame, everybody: int, file: Path) -> None:
+    """Mean returns over the number of logged users; what needs no log is a level."""
+    with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "both"}):
+        drawn, axes = svg.new_figure("Before any online step", "users whose logs are seen", "return", (6.6, 3.6))
+        axes.set_xscale("symlog", linthresh=20, linscale=0.4)
+        judges = [judge for judge in table["judge"].unique() if judge]
+        for name, part in table.groupby("name", sort=False):
+            judge, method = part["judge"].iloc[0], part["method"].iloc[0]
+            if method == "random":
+                continue
+            means = (
+                part.assign(users=part["users"].where(part["users"] >= 0, everybody)).groupby("users")["return"].mean()
+            )
+            colour = COLOURS[judges.index(judge) % len(COLOURS)] if judge else svg.INK if method == "warm" else svg.GREY
+            style = {"ialp": ":", "best_list": "--", "popularity": ":"}.get(method, "-")
+            axes.plot(means.index, means, style, color=colour, marker="o", markersize=3, label=name)
+        ticks = sorted({*table["users"].where(table["users"] >= 0, everybody)})
+        axes.set_xticks(ticks, ["all" if n == everybody else f"{n:,}" for n in ticks])
+        axes.minorticks_off()
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+        image = svg.to_markup(drawn, "log-size", "Return before any online step over the number of logged users")
+    file.write_text(as_file(image), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="output of ialp compare")
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    table = read(options.folder)
+    everybody = train_users(options.folder)
+    print(f"Return of the greedy policy before any online step, by users whose logs are seen (all: {everybody:,})\n")
+    print(cells(table, "return", 1), "\n\nEffective number of items recommended\n", sep="\n")
+    print(cells(table, "items", 0), "\n\nUsers whose logs are worth what the judge is worth\n", sep="\n")
+    print(worth(table, everybody))
+    if options.figure:
+        figure(table, everybody, options.figure)
+
+
+if __name__ == "__main__":
+    main()

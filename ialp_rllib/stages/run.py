@@ -34,7 +34,7 @@ from ialp_rllib.stages.depends import (
 from ialp_rllib.stages.lea_stages import LEA_STAGES
 from ialp_rllib.stages.spec import StageSpec
 from ialp_rllib.stages.vectors import by_content
-from ialp_rllib.storage import MANIFEST, Stage, write_text
+from ialp_rllib.storage import MANIFEST, Stage, hash_file, write_text
 from ialp_rllib.users.model_files import CONFIG, WEIGHTS
 from ialp_rllib.users.worlds import SPLITS
 
@@ -131,8 +131,7 @@ def source_digest(settings: Settings) -> str:
     folder = data_folder(settings.catalogue.data)
     for path in source_files(settings.catalogue):
         digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(hash_file(path)))
     return digest.hexdigest()
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def compare(
     scenarios: Annotated[
-        list[str], typer.Argument(help="Names of built-in scenarios (sample, coat), or paths of YAML files.")
+        list[str],
+        typer.Argument(help=f"Names of built-in scenarios ({console.BUILT_IN}), or paths of YAML files."),
     ],
     data: Annotated[
         list[str] | None, typer.Option("--data", metavar="NAME=DIR", help="Data folder of a scenario.")

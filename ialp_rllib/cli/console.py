@@ -24,7 +24,8 @@ paths, ids and titles may hold brackets and colons."""
 messages = Console(stderr=True, **LITERAL)
 """Console for progress and messages: standard error. Results go to standard output, see :func:`results`."""
 
-Scenario = Annotated[str, typer.Argument(help="Name of a built-in scenario (sample, coat), or path of a YAML file.")]
+BUILT_IN = "sample, coat, industry, lastfm, games, amazon, lfm"
+Scenario = Annotated[str, typer.Argument(help=f"Name of a built-in scenario ({BUILT_IN}), or path of a YAML file.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the scenario's data (catalogue.data).")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/SCENARIO.")]
 Set = Annotated[

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from ialp_rllib import __version__
 from ialp_rllib.cli import (
     check,
     compare,
@@ -28,27 +30,44 @@ from ialp_rllib.cli import (
 )
 from ialp_rllib.errors import IalpError
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.results().print(f"ialp_rllib {__version__}", highlight=False)
+        raise typer.Exit
+
+
 app = typer.Typer(
-    help="Pre-train a recommendation policy on an LLM's preferences, then adapt it online, on Ray RLlib.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-run.add_to(app)
-app.command()(lea.lea)
-app.command()(compare.compare)
-app.command()(sweep.sweep)
-app.command()(check.check)
-app.command()(evaluate.evaluate)
-app.add_typer(data.app, name="data")
-app.add_typer(judge.app, name="judge")
-app.command()(export.export)
-app.add_typer(serve.app, name="serve")
-app.command()(serve.promote)
-app.command()(serve.rollback)
-app.command()(init.init)
-app.command()(settings.settings)
-app.command()(doctor.doctor)
+START, COMPARE, SERVE, LOOK = "Start here", "Compare and vary", "Serve a policy", "Look"
+app.command(rich_help_panel=START)(doctor.doctor)
+app.command(rich_help_panel=START)(init.init)
+app.add_typer(data.app, name="data", rich_help_panel=START)
+app.add_typer(judge.app, name="judge", rich_help_panel=START)
+app.command(rich_help_panel=START)(run.run)
+app.command(rich_help_panel=COMPARE)(compare.compare)
+app.command(rich_help_panel=COMPARE)(sweep.sweep)
+app.command(rich_help_panel=COMPARE)(lea.lea)
+app.command(rich_help_panel=COMPARE)(evaluate.evaluate)
+app.command(rich_help_panel=SERVE)(export.export)
+app.add_typer(serve.app, name="serve", rich_help_panel=SERVE)
+app.command(rich_help_panel=SERVE)(serve.promote)
+app.command(rich_help_panel=SERVE)(serve.rollback)
+app.command(rich_help_panel=LOOK)(settings.settings)
+app.command(rich_help_panel=LOOK)(check.check)
+run.add_stages(app)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Pre-train a recommendation policy on an LLM's preferences, then adapt it online, on Ray RLlib."""
 
 
 def main() -> None:

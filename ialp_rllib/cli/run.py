@@ -11,11 +11,10 @@ from ialp_rllib.cli import console, crash
 from ialp_rllib.stages.titles import TITLES
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(run)
+def add_stages(app: typer.Typer) -> None:
+    """Add a command per stage to the command line."""
     for name, title in TITLES.items():
-        app.command(name, help=f"{title}.")(_stage_command(name))
+        app.command(name, help=f"{title}.", rich_help_panel="One stage of a run")(_stage_command(name))
 
 
 def run(

@@ -1,11 +1,12 @@
-"""How many logged users is a judge worth? Return and personalisation before any online step, against the size of the log.
+"""How many logged users is a judge worth? Return and personal taste before any online step, over the size of the log.
 
     python benchmarks/log_size.py FOLDER [--figure FILE.svg]
 
-FOLDER is the output of `ialp compare SCENARIO --vary 'judge.model=[...]' --vary 'catalogue.log_users=[0, 30, ..., -1]'`
-(docs/results/log-size.md gives the command). For every judge, the policy that learnt from it without a log is set beside
-the warm start: per seed, the number of users whose logs the warm start needs for the same return, with straight lines in
-the logarithm of the number between the sizes that were run. Tables are markdown; intervals are 95% t intervals over seeds.
+FOLDER is the output of `ialp compare SCENARIO --vary 'judge.model=[...]' --vary 'catalogue.log_users=[0, ..., -1]'`
+(docs/results/log-size.md gives the command). For every judge, the policy that learnt from it without a log is set
+beside the warm start: per seed, the number of users whose logs the warm start needs for the same return, with straight
+lines in the logarithm of that number between the sizes that were run. Tables are markdown; intervals are 95% t
+intervals over seeds.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Greedy results before any online step: ``name``, ``judge``, ``method``, ``users``, ``seed``, ``return``, ``items``."""
+    """Greedy results before any online step: name, judge, method, users, seed, return, items."""
     table = pq.read_table(folder / "comparison" / "results.parquet").to_pandas()
     table = table[(table["policy"] == "greedy") & (table["epoch"] == "0")]
     parts = table["scenario"].str.extract(VARIED)

@@ -28,7 +28,7 @@ progress and messages to standard error.
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | not done: a process, a node or memory was lost (the same command continues), a problem that `ialp doctor` reports, or a damaged file that `ialp check` found |
+| 1 | not done: a process or a node was lost (the same command continues), or `ialp doctor` or `check` found a problem |
 | 2 | wrong input: a file, a setting or an option; the message names it and says what is expected |
 | 3 | finished, but worthless: the judge is at chance (`judge init`, or a run without `judge.allow_chance`) |
 | 3, 4 | of `evaluate`: hold, refuse |

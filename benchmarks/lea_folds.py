@@ -1,11 +1,12 @@
 """`ialp lea` in several folds, so that with five of them every user is tested once, in one table.
 
-    python benchmarks/lea_folds.py industry --data DIR --set lea.model=FOLDER --seeds 0 1 2
+    python benchmarks/lea_folds.py industry --data DIR --set lea.model=models/SmolLM2-135M-Instruct --seeds 0 1 2
     python benchmarks/lea_folds.py sample --folds 2 --set 'lea.rows=[item_knn, base, leasr]'
 
 Each fold is a run of its own, with its own environment, in OUT/part-N, and resumes where it was killed. Differences are
 of NDCG@10, all positions, with an interval by a bootstrap over all users; seeds are averaged. p-values are corrected
-for the number of comparisons of a group.
+for the number of comparisons of a group. {part} in a setting is the number of the fold: a model that was made of the
+log, as by `ialp judge init --tiny`, has read the test users of every fold but its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from ialp_rllib import runtime
 from ialp_rllib.cli.bars import Bars
+from ialp_rllib.compare.folds import PART
 from ialp_rllib.errors import IalpError
 from ialp_rllib.report.lea import sentences
 from ialp_rllib.report.lea.page import COLUMNS, groups_of, lea_row
@@ -34,7 +36,8 @@ def run_folds(options: argparse.Namespace) -> list[RunFolder]:
     """Run every fold to its report."""
     runs = []
     for part in range(options.folds):
-        overrides = [*options.set, f"catalogue.test_part={part}", f"seeds={options.seeds}"]
+        overrides = [text.replace(PART, str(part)) for text in options.set]
+        overrides += [f"catalogue.test_part={part}", f"seeds={options.seeds}"]
         if options.data:
             overrides.append(f"catalogue.data={options.data.resolve()}")
         run = RunFolder(load(options.scenario, overrides), (options.out / f"part-{part}").resolve())

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from ialp_rllib.agent.policy.transitions import EnvironmentData
 from ialp_rllib.catalogue.ranking_split import RankingSplit
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.environment.apply import Said, Windows, augment, states_of, windows
 from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.progress import Progress
@@ -78,7 +79,9 @@ def _ask_all(
         path = folder / f"part-{number:05d}.parquet"
         if not path.is_file():
             model = learnt_environment(run, name) if model is None else model
-            _write(path, part, _ask(model, part, run, number), split)
+            with threads_for(model):
+                said = _ask(model, part, run, number)
+            _write(path, part, said, split)
         progress.update(TITLES[name], number + 1, len(parts))
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ialp_rllib.catalogue.ranking_split import RankingSplit
+from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.environment.fit import Chosen, choose_users, fit_environment
 from ialp_rllib.judge.environment.quality import quality
 from ialp_rllib.progress import Progress
@@ -44,20 +46,22 @@ def _learn(
 ) -> dict[str, Any]:
     cost, adapters, seed = Cost(), run.settings.lea.environment, run.settings.seeds[0]
     model, folder = new_environment(run, name), part.open()
-    learnt = fit_environment(
-        model,
-        split.train,
-        chosen,
-        adapters,
-        seed,
-        folder,
-        part.fingerprint,
-        lambda done, total: progress.update(TITLES[name], done, total),
-    )
     longest = adapters.history + 1
     start, end = sequences_of(split.valid)
     held_out = [split.valid.item[max(a, b - longest) : b] for a, b in zip(start, end, strict=True)]
-    found = quality(model, held_out, split.train.popularity(split.n_items), adapters, seed)
+    with threads_for(model), torch.random.fork_rng():
+        torch.manual_seed(seed)  # dropout
+        learnt = fit_environment(
+            model,
+            split.train,
+            chosen,
+            adapters,
+            seed,
+            folder,
+            part.fingerprint,
+            lambda done, total: progress.update(TITLES[name], done, total),
+        )
+        found = quality(model, held_out, split.train.popularity(split.n_items), adapters, seed)
     progress.update(TITLES[name], 1, 1)  # it may have stopped early
     for path in (folder / "checkpoint").glob("*.safetensors"):
         path.unlink()

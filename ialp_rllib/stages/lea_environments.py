@@ -13,7 +13,8 @@ from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.vectors import centred, principal, text_vectors, token_vectors
-from ialp_rllib.judge.environment.quality import decayed_means
+from ialp_rllib.judge.environment.model import DECAY
+from ialp_rllib.judge.environment.quality import decayed_sums, unit
 from ialp_rllib.settings import EMBEDDING, LLM, NeighbourSettings, Settings, parse_judge_model
 from ialp_rllib.stages.augment import Augmented, read_augmented
 from ialp_rllib.stages.lea_model import augmented_part, sequences_of
@@ -50,7 +51,7 @@ def inputs_of(run: RunFolder, row: Row, split: RankingSplit, seed: int) -> Input
     if row.rewards:
         data = replace(data, rewards=said[row.rewards].train.rewards)
     if row.actions:
-        data = _with_actions(run, row, data, said, split)
+        data = _with_actions(run, row, data, said, split, seed)
     return Inputs(data, *((None, None) if states is None else states[1:]))
 
 
@@ -73,7 +74,7 @@ def _states(
 
 
 def _with_actions(
-    run: RunFolder, row: Row, data: EnvironmentData, said: dict[str, Augmented], split: RankingSplit
+    run: RunFolder, row: Row, data: EnvironmentData, said: dict[str, Augmented], split: RankingSplit, seed: int
 ) -> EnvironmentData:
     """Augmented actions; their rewards are 1 where those of logged items are."""
     if row.actions == "neighbour":
@@ -83,8 +84,22 @@ def _with_actions(
     source = said[row.actions].train
     assert source.actions is not None and source.action_rewards is not None
     rewards = source.action_rewards if row.rewards else np.ones(len(source.actions), np.float32)
-    after = source.action_states if row.states == row.actions else None
+    after = _action_states(run, row, source, split, seed)
     return replace(data, actions=source.actions, action_rewards=rewards, action_states=after)
+
+
+def _action_states(
+    run: RunFolder, row: Row, source: EnvironmentData, split: RankingSplit, seed: int
+) -> np.ndarray | None:
+    """The states after the augmented actions, of the kind that the row's states are."""
+    after, rng = source.action_states, np.random.default_rng([seed, 9])
+    if row.states == "text":
+        return _text_states_after(run, split, source)
+    if after is None or row.states == row.actions:
+        return after
+    if row.states == "shuffled":
+        return np.asarray(rng.permutation(after))
+    return rng.normal(size=after.shape).astype(np.float16) if row.states == "noise" else None
 
 
 def _mean_reward(said: dict[str, Augmented], row: Row) -> float:
@@ -117,20 +132,40 @@ def neighbour_actions(split: RankingSplit, settings: NeighbourSettings) -> np.nd
 
 def _text_states(run: RunFolder, split: RankingSplit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decayed means of text vectors over the whole history, of the LLM's states' size or smaller."""
-    vectors = principal(centred(encoded(run.settings, run)), run.settings.lea.environment.width)
+    vectors = _text_vectors(run)
     train = split.train.item, split.train.offsets[:-1], split.train.offsets[1:]
     logs = (train, (split.valid.item, *sequences_of(split.valid)), (split.test.item, *sequences_of(split.test)))
-    return tuple(_decayed(vectors, *log) for log in logs)  # type: ignore[return-value]
+    return tuple(_half(_decayed(vectors, *log)) for log in logs)  # type: ignore[return-value]
+
+
+def _text_states_after(run: RunFolder, split: RankingSplit, source: EnvironmentData) -> np.ndarray:
+    """The same after the augmented action; where there is none, zeros, which nothing reads."""
+    assert source.actions is not None
+    vectors, train = _text_vectors(run), split.train
+    known = source.actions >= 0
+    sums = _decayed(vectors, train.item, train.offsets[:-1], train.offsets[1:])
+    after = DECAY * sums + np.where(known[:, None], vectors[source.actions], 0)
+    return _half(np.where(known[:, None], after, 0))
+
+
+def _text_vectors(run: RunFolder) -> np.ndarray:
+    return principal(centred(encoded(run.settings, run)), run.settings.lea.environment.width)
+
+
+def _half(states: np.ndarray) -> np.ndarray:
+    """Of length sqrt(d), as the environment's states are."""
+    return np.asarray(unit(states) * states.shape[1] ** 0.5, np.float16)
 
 
 def _decayed(vectors: np.ndarray, item: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    found = np.zeros((len(item), vectors.shape[1]), np.float16)
+    """Decayed sums of the vectors so far, ``(M, d)``."""
+    found = np.zeros((len(item), vectors.shape[1]), np.float32)
     order = np.argsort(end - start, kind="stable")
     for rows in np.array_split(order, -(-len(order) // 256)):
         place = start[rows, None] + np.arange((end - start)[rows].max())
         held = place < end[rows, None]
         items = np.where(held, item[np.minimum(place, len(item) - 1)], -1)
-        found[place[held]] = decayed_means(vectors, items)[held] * vectors.shape[1] ** 0.5
+        found[place[held]] = decayed_sums(vectors, items)[held]
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save_file
 
+from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.engines.vectors import described
 from ialp_rllib.judge.environment.tokens import encode_texts, learn_tokens
 from ialp_rllib.progress import Progress
@@ -30,16 +31,17 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     texts = described(run.catalogue, settings.catalogue.attributes)
     ids = encode_texts(tokenizer, texts, settings.lea.tokens.length)
     order = np.argsort(-split.train.popularity(split.n_items), kind="stable")
-    tokens, facts = learn_tokens(
-        model,
-        ids,
-        order,
-        settings.lea.tokens,
-        settings.seeds[0],
-        folder,
-        run.fingerprints["tokens"],
-        lambda done, total: progress.update("Item tokens", done, total),
-    )
+    with threads_for(model):
+        tokens, facts = learn_tokens(
+            model,
+            ids,
+            order,
+            settings.lea.tokens,
+            settings.seeds[0],
+            folder,
+            run.fingerprints["tokens"],
+            lambda done, total: progress.update("Item tokens", done, total),
+        )
     write_atomic(folder / TOKENS, partial(save_file, {"tokens": tokens.contiguous()}))
     for path in folder.glob("group-*.safetensors"):
         path.unlink()

@@ -8,21 +8,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
 from ialp_rllib.agent.policy.sources import ModelTargets
 from ialp_rllib.catalogue.ranking_split import rank_cases
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.environment.fit import ADAPTERS
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.lea import stage as ranking
 from ialp_rllib.results.augmented import AUGMENTED, CASES
 from ialp_rllib.settings import load
-from ialp_rllib.stages import augment
+from ialp_rllib.stages import augment, environment
 from ialp_rllib.stages.imitating import network_of
 from ialp_rllib.stages.lea_environments import inputs_of, neighbour_actions
 from ialp_rllib.stages.lea_lesson import recommender_lesson
-from ialp_rllib.stages.lea_model import sequences_of, split_of
+from ialp_rllib.stages.lea_model import learnt_part, sequences_of, split_of
 from ialp_rllib.stages.lea_rows import environments_of, rows_of
 from ialp_rllib.stages.recommend import RANKS, load_recommender, part_stage, train_job
 from ialp_rllib.stages.run import RunFolder, needed_stages
@@ -58,6 +61,19 @@ def test_what_the_environments_leave(asked: RunFolder) -> None:
     assert 0 < said["reward_quantiles"][0] < said["reward_quantiles"][2] < 1
     token = asked.facts("tokens")
     assert token["trained"] == 20 and token["nll_end"] < token["nll_start"] and token["same_text"] > 0
+
+
+def test_what_an_environment_learns_depends_on_the_seed_alone(asked: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(asked.root, tmp_path / "lea")
+    again = RunFolder(asked.settings, tmp_path / "lea")
+    shutil.rmtree(learnt_part(again, "llm").folder)
+    torch.rand(7)  # a process that did something else before has other random numbers
+    state = torch.get_rng_state()
+    environment.run(again, again.root / "environment", Progress())
+    assert torch.equal(torch.get_rng_state(), state)
+    left, right = (load_file(root / "environment" / "llm" / ADAPTERS) for root in (asked.root, again.root))
+    for name, weight in left.items():
+        torch.testing.assert_close(weight, right[name], atol=5e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", [row.name for row in rows_of(load("sample", [ROWS]).lea) if row.environments])

@@ -20,12 +20,14 @@ class Windows(NamedTuple):
     """Pieces of sequences that the environment reads, ``(W,)`` each: ``item[first : stop]``.
 
     Attributes:
+        start: first row of the sequence.
         first, stop: rows of the log.
         read: the states after ``item[read : stop]`` are those of this window; the others have more history in the
             window before it.
         follows: whether ``item[stop]`` is the next item of the sequence.
     """
 
+    start: np.ndarray
     first: np.ndarray
     stop: np.ndarray
     read: np.ndarray
@@ -44,7 +46,7 @@ def windows(start: np.ndarray, end: np.ndarray, history: int) -> Windows:
     first = start[sequence] + number * half
     stop = np.minimum(first + history, end[sequence])
     read = np.where(number > 0, first + history - half, first)
-    return Windows(first, stop, read, stop < end[sequence])
+    return Windows(start[sequence], first, stop, read, stop < end[sequence])
 
 
 class Said(NamedTuple):
@@ -108,15 +110,17 @@ def augment(
     after = torch.cat([chain[:, 2:], chain[:, -1:]], 1)[:, :length]  # at the next item; at an end it is not read
     known = centred_reward(model.rewards(after[held])[:, None], indifferent)[:, 0].cpu().numpy()
     logged[follows >= 0] = known[follows >= 0]
-    near = np.zeros((len(histories), length, settings.nearest), np.int64)
-    near[held] = _nearest(model, states[held], items, held, settings.nearest)
+    count = min(settings.nearest, model.n_items)
+    near = np.zeros((len(histories), length, count), np.int64)
+    state, seen = _seen(item, some, items, held)
+    near[held], allowed = _nearest(model, states[held], state, seen, count)
     _, at = model.hidden(kept, near)
     rewards = centred_reward(model.rewards(at[held]), indifferent)
-    best = rewards.argmax(1)
+    best = rewards.masked_fill(~allowed, -torch.inf).argmax(1)
     every = torch.arange(len(best))
     reward = rewards[every, best].cpu().numpy()
     action = near[held][every.numpy(), best.cpu().numpy()]
-    kept_action = (follows >= 0) & (reward >= settings.threshold)
+    kept_action = (follows >= 0) & (reward >= settings.threshold) & allowed[every, best].cpu().numpy()
     return Said(
         row,
         _half(states[held]),
@@ -134,19 +138,35 @@ def _rows(some: Windows, length: int) -> tuple[np.ndarray, np.ndarray]:
     return place[held], held
 
 
-def _nearest(model: Environment, states: Tensor, items: np.ndarray, held: np.ndarray, count: int) -> np.ndarray:
-    """``(N, count)`` items nearest to each state that are neither seen nor the next item."""
+def _seen(item: np.ndarray, some: Windows, items: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a state's number and an item that is no new action there: seen, before the window, too, or next."""
     before = np.zeros(items.shape, bool)
     before[:, 1:] = held  # the state after an item has seen it; shifted by one, the next item is excluded, too
-    state, item = seen_pairs(items, before)
+    state, inside = seen_pairs(items, before)
+    window = np.nonzero(held)[0]
+    count = (some.first - some.start)[window]
+    place = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    earlier = item[np.repeat(some.start[window], count) + place]
+    pairs = np.append(state, np.repeat(np.arange(len(window)), count)), np.append(inside, earlier)
+    known = pairs[1] >= 0
+    return pairs[0][known], pairs[1][known]
+
+
+def _nearest(
+    model: Environment, states: Tensor, state: np.ndarray, seen: np.ndarray, count: int
+) -> tuple[np.ndarray, Tensor]:
+    """``(N, count)`` items nearest to each state, and which of them are none of its pairs ``(state, seen)``."""
     found = np.zeros((len(states), count), np.int64)
+    allowed = torch.zeros((len(states), count), dtype=torch.bool, device=states.device)
     size = max(1, _SCORES // model.n_items)
     for first in range(0, len(states), size):
         scores = model.similarity(states[first : first + size])
-        inside = (state >= first) & (state < first + size) & (item >= 0)
-        scores[torch.from_numpy(state[inside] - first), torch.from_numpy(item[inside])] = -torch.inf
-        found[first : first + size] = scores.topk(min(count, scores.shape[1]), 1).indices.cpu().numpy()
-    return found
+        inside = (state >= first) & (state < first + size)
+        scores[torch.from_numpy(state[inside] - first), torch.from_numpy(seen[inside])] = -torch.inf
+        best = scores.topk(count, 1)
+        found[first : first + size] = best.indices.cpu().numpy()
+        allowed[first : first + size] = torch.isfinite(best.values)
+    return found, allowed
 
 
 def _half(states: Tensor) -> np.ndarray:

@@ -35,7 +35,8 @@ class Chosen(NamedTuple):
 def choose_users(train: Sequences, settings: EnvironmentSettings, seed: int) -> Chosen:
     """A share of the training sequences with two items or more, at random.
 
-    A larger share holds all the users of a smaller one, so that studies of the share compare nested sets.
+    A larger share learns from all the users of a smaller one, and holds out all of its users, so that studies of the
+    share compare nested sets.
 
     Raises:
         InputError: there are too few.
@@ -45,9 +46,8 @@ def choose_users(train: Sequences, settings: EnvironmentSettings, seed: int) -> 
     count = max(2, round(settings.share * len(rows)))
     if len(rows) < 2:
         raise InputError("catalogue", "has fewer than two train users with two interactions", "a longer log")
-    held_out = max(1, round(settings.held_out * count)) if settings.held_out else 0
-    chosen = rows[:count]
-    return Chosen(np.sort(chosen[held_out:]), np.sort(chosen[:held_out]))
+    held_out = min(count - 1, max(1, round(settings.held_out * count))) if settings.held_out else 0
+    return Chosen(np.sort(rows[: count - held_out]), np.sort(rows[len(rows) - held_out :]))
 
 
 def recent(sequences: Sequences, rows: np.ndarray, most: int) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ def seen_pairs(items: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def decayed_means(vectors: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Untrained states: unit decayed means of the vectors of the items so far.
+    """Untrained states: decayed sums of the vectors of the items so far, brought to length 1.
 
     Args:
         vectors: ``(I, d)``.
@@ -39,12 +39,21 @@ def decayed_means(vectors: np.ndarray, items: np.ndarray) -> np.ndarray:
     Returns:
         ``(B, T, d) float32``.
     """
+    return unit(decayed_sums(vectors, items))
+
+
+def decayed_sums(vectors: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Each item's vector plus :data:`.DECAY` times the sum before it, ``(B, T, d) float32``."""
     found = np.zeros((*items.shape, vectors.shape[1]), np.float32)
     state = np.zeros((len(items), vectors.shape[1]), np.float32)
     for place in range(items.shape[1]):
-        state = DECAY * state + vectors[items[:, place]]
-        found[:, place] = state / np.maximum(np.linalg.norm(state, axis=1, keepdims=True), 1e-9)
+        found[:, place] = state = DECAY * state + vectors[items[:, place]]
     return found
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1; zeros stay zeros."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
 
 
 @torch.no_grad()
@@ -55,11 +64,12 @@ def quality(
     settings: EnvironmentSettings,
     seed: int,
 ) -> dict[str, Any]:
-    """Measures over all transitions of ``histories``, with seen items masked.
+    """Measures over all transitions of ``histories``, with the items masked that a history holds before them.
 
     Args:
         model: the environment.
-        histories: item arrays of two items or more, of users that it was not learnt from.
+        histories: item arrays of two items or more, of users that it was not learnt from; of longer ones the last
+            items (stage `environment`: ``history + 1``).
         popularity: ``(I,)`` interactions of each item in the training log.
         settings: ``batch`` and sizes are used.
         seed: of the draws.

@@ -19,6 +19,7 @@ import torch
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint, resolve_model
+from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
 from ialp_rllib.judge.prompt.builder import PromptBuilder
 from ialp_rllib.judge.tuning.checkpoint import Checkpoint
@@ -81,7 +82,8 @@ def tune_judge(
         torch.manual_seed(judge.seed)  # initialisation of the adapter, and dropout
         try:
             lora = model_with_adapter(model, judge)
-            curves, kept = fit(lora, _course(lora, tokenizer, data), judge.tune, judge.seed, checkpoint, progress)
+            with threads_for(lora):
+                curves, kept = fit(lora, _course(lora, tokenizer, data), judge.tune, judge.seed, checkpoint, progress)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -72,3 +72,25 @@ def test_states_alone_are_the_same_states() -> None:
     np.testing.assert_allclose(states.astype(float), whole.states.astype(float), atol=2e-3)
     assert np.linalg.norm(states.astype(float), axis=1) == pytest.approx(8**0.5, abs=0.01)
     assert whole.action_states.shape == states.shape and whole.actions.max() < ITEMS
+
+
+def test_what_was_seen_before_a_window_is_no_new_action() -> None:
+    """Sequences longer than the environment's history: the window does not show what was chosen before it."""
+    log = small_log()
+    found = said(dataclasses.replace(SETTINGS, nearest=3), history=2)
+    chosen = found.actions >= 0
+    for row, action in zip(found.row[chosen], found.actions[chosen], strict=True):
+        start = log.offsets[np.searchsorted(log.offsets, row, side="right") - 1]
+        assert action not in log.item[start : row + 2]
+    assert chosen.any() and np.diff(log.offsets).max() > 4
+
+
+@pytest.mark.parametrize("nearest", [1, 4, ITEMS + 5])
+def test_where_every_item_was_seen_there_is_no_action(nearest: int) -> None:
+    item = np.arange(ITEMS)
+    some = windows(np.array([0]), np.array([ITEMS]), ITEMS)
+    settings = dataclasses.replace(SETTINGS, nearest=nearest, threshold=0.0)
+    found = augment(small_environment(), item, some, settings, np.random.default_rng(0))
+    assert (found.actions[ITEMS - 2 :] == -1).all() and np.isfinite(found.action_rewards).all()
+    for row, action in enumerate(found.actions[: ITEMS - 2]):
+        assert action > row + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,18 @@ def test_preferences_are_logistic() -> None:
 
 def test_a_larger_share_holds_the_users_of_a_smaller_one() -> None:
     log = small_log(100)
-    small, large = (set(choose_users(log, small_settings(share=s), 0).learnt) for s in (0.2, 0.6))
-    small |= set(choose_users(log, small_settings(share=0.2), 0).held_out)
-    large |= set(choose_users(log, small_settings(share=0.6), 0).held_out)
-    assert small < large and len(small) == 20
+    shares = [choose_users(log, small_settings(share=s), 0) for s in (0.05, 0.2, 0.6, 1.0)]
+    for small, large in itertools.pairwise(shares):
+        assert set(small.learnt) < set(large.learnt) and set(small.held_out) <= set(large.held_out)
+    for one in shares:
+        assert not set(one.learnt) & set(one.held_out)
+    assert len(shares[1].learnt) + len(shares[1].held_out) == 20
+
+
+@pytest.mark.parametrize(("users", "held_out"), [(2, 0.75), (4, 0.9), (2, 0.1)])
+def test_somebody_is_left_to_learn_from(users: int, held_out: float) -> None:
+    chosen = choose_users(small_log(users), small_settings(share=1.0, held_out=held_out), 0)
+    assert len(chosen.learnt) and len(chosen.held_out)
 
 
 class Stopped(Exception):

@@ -16,6 +16,7 @@ from ialp_rllib.judge.engines.models import load_model, model_fingerprint
 from ialp_rllib.judge.engines.packed import PackedScorer
 from ialp_rllib.judge.engines.packing import batches, make_packs
 from ialp_rllib.judge.engines.protocol import EngineOutput
+from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.engines.tokens import PromptTokenizer, accepted_inputs, token_budget
 from ialp_rllib.judge.engines.warm_up import pads_exactly, warm_up
 from ialp_rllib.judge.prompt.labels import LabelFormat
@@ -65,7 +66,10 @@ class TransformersEngine:
     def ask(self, prompts: Sequence[Prompt], form: str = "") -> EngineOutput:
         """See :meth:`.Engine.ask`. Prompts of similar length share a batch, padded on the left."""
         queries = packed(prompts)
-        return self._ask_packed(queries, form) if queries else self._ask_texts([str(text) for text in prompts], form)
+        with threads_for(self.model):
+            return (
+                self._ask_packed(queries, form) if queries else self._ask_texts([str(text) for text in prompts], form)
+            )
 
     def _ask_packed(self, queries: list[PackedQuery], form: str) -> EngineOutput:
         """As many queries in a batch as the budget of tokens allows. Queries with one prefix share it."""

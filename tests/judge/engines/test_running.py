@@ -27,6 +27,9 @@ class OutOfMemory:
         self.model, self.most, self.sizes = model, most, []
         self.device, self.forward = model.device, model.forward
 
+    def parameters(self):
+        return self.model.parameters()
+
     def __call__(self, **inputs):
         self.sizes.append(len(inputs["input_ids"]))
         if self.sizes[-1] > self.most:

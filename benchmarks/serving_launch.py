@@ -160,16 +160,17 @@ def poison(root: Path, artifact: Artifact, run: Path, args: argparse.Namespace, 
         print(f"{number:3d} {kind:10s} refused: {error}", flush=True)
         return True
     versions.serve(Current(1, bad, 0, "poisoned", launch.now))
-    began = len(launch.traffic.returns)
+    learner.ledger.follow(1, bad, launch.now)
+    began, trial = len(launch.traffic.returns), learner.ledger.tried
     while versions.current().canary == bad and len(launch.traffic.returns) - began < args.within:
         launch.round()
     current = versions.current()
-    canary, control = learner.ledger.returns(1, bad), learner.ledger.returns(0)
+    canary, control = trial.returns(1, bad), trial.returns(0, 0)
     held, after = current.canary is None and current.promoted == 1, len(launch.traffic.returns) - began
     how = "rolled back" if held else "NOT ROLLED BACK"
     print(
-        f"{number:3d} {kind:10s} {how} after {after} sessions ({len(canary)} of the canary): return "
-        f"{np.mean(canary):.1f}, pi_theta {np.mean(control):.1f}. {current.reason}",
+        f"{number:3d} {kind:10s} {how} after {after} sessions ({canary.values} of the canary): return "
+        f"{canary.mean:.1f}, pi_theta {control.mean:.1f}. {current.reason}",
         flush=True,
     )
     return held

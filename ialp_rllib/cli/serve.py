@@ -18,6 +18,7 @@ from ialp_rllib.cli import console, crash
 
 if TYPE_CHECKING:
     from ialp_rllib.serving.folder import ServiceFolder
+    from ialp_rllib.serving.versions import Current, Versions
 
 PAGE_SECONDS = 2.0
 
@@ -104,19 +105,20 @@ def _serve(folder: ServiceFolder, simulate: Path | None, seconds: float) -> None
         console.messages.print("Ending the service", highlight=False)
         deployment.stop(learner)
         runtime.stop()
-    _write_page(folder)
-    console.print_path("Page", folder.root / "index.html")
+    if not _write_page(folder):
+        console.print_path("Page", folder.root / "index.html")
 
 
 def _read_traffic(run: Path, folder: ServiceFolder) -> Any:
     """Simulated users, with the items of the policy."""
     from ialp_rllib.errors import InputError
-    from ialp_rllib.serving.simulate import Traffic, read_world
+    from ialp_rllib.serving.simulate import Traffic, read_world, require_range
 
     artifact, settings = folder.artifact, folder.settings
     world, _, catalogue = read_world(run, settings.traffic)
     if tuple(catalogue.item_ids.tolist()) != artifact.item_ids:
         raise InputError(str(run), "has other items than the policy", "the run that the policy was exported from")
+    require_range(world, artifact, settings.feedback)
     return Traffic(world, artifact.item_ids, catalogue.user_ids.tolist(), settings.traffic, artifact.network.feedback)
 
 
@@ -151,16 +153,25 @@ def _users(traffic: Any, folder: ServiceFolder, url: str, stop: threading.Event)
 def _write_pages(folder: ServiceFolder, stop: threading.Event, seconds: float) -> None:
     """Keep the page of the service up to date until it ends."""
     ends = time.monotonic() + seconds if seconds else float("inf")
+    problem = ""
     while not stop.is_set() and time.monotonic() < ends:
-        _write_page(folder)
+        problem = _write_page(folder, problem)
         stop.wait(min(PAGE_SECONDS, max(ends - time.monotonic(), 0.0)))
     stop.set()
 
 
-def _write_page(folder: ServiceFolder) -> None:
+def _write_page(folder: ServiceFolder, known: str = "") -> str:
+    """Write the page; a service goes on without it. Returns why it could not be written; ``known``: said already."""
+    from ialp_rllib.errors import IalpError
     from ialp_rllib.report.serving.page import write_service_page
 
-    write_service_page(folder)
+    try:
+        write_service_page(folder)
+    except (IalpError, OSError) as error:
+        if str(error) != known:
+            console.messages.print(f"the page is not written, the service goes on: {error}", highlight=False)
+        return str(error)
+    return ""
 
 
 @app.command()
@@ -202,7 +213,8 @@ def promote(
     number = current.canary if version is None else version
     if number is None:
         raise InputError("--version", "is not given, and no version is being tried", "the number of a version")
-    versions.serve(Current(number, None, current.promoted, f"version {number}, by hand", time.time()))
+    wanted = Current(number, None, current.promoted, f"version {number}, by hand", time.time())
+    _serve_by_hand(versions, current, wanted)
     console.messages.print(f"version {number} is promoted", highlight=False)
 
 
@@ -219,6 +231,18 @@ def rollback(
     from ialp_rllib.serving.versions import Current, Versions
 
     versions = Versions(open_service(service).root)
-    number = versions.current().before if to is None else to
-    versions.serve(Current(number, None, 0, f"rolled back to version {number}, by hand", time.time()))
+    current = versions.current()
+    number = current.before if to is None else to
+    wanted = Current(number, None, 0, f"rolled back to version {number}, by hand", time.time())
+    _serve_by_hand(versions, current if to is None else None, wanted)
     console.messages.print(f"version {number} is promoted", highlight=False)
+
+
+def _serve_by_hand(versions: Versions, seen: Current | None, wanted: Current) -> None:
+    """Serve what was decided on by ``seen``; None: whatever is served."""
+    from ialp_rllib.errors import InputError
+
+    if not versions.serve(wanted, instead_of=seen):
+        now = versions.current()
+        problem = f"changed meanwhile: version {now.promoted} is promoted ({now.reason})"
+        raise InputError(str(versions.root), problem, "the same command again, if that is still what you want")

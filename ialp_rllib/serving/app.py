@@ -2,7 +2,8 @@
 
 ``POST /v1/recommend``, ``POST /v1/feedback``, ``GET /v1/health``, ``GET /v1/policy``, and the page of the service at
 ``/``. The OpenAPI description is at ``/openapi.json``. Errors: 401 without the token, 404 for feedback on a decision
-that was not made here, 413 for a body that is too large, 422 for values out of range, 503 where nothing can be served.
+that was not made here, 413 for a body that is too large, 422 for a body that is no JSON and for values out of range,
+503 where nothing can be served.
 """
 
 from __future__ import annotations
@@ -81,11 +82,10 @@ class Problem(BaseModel):
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": text}
     for code, text in {
-        400: "The body is no JSON.",
         401: "The bearer token is missing or wrong.",
         404: "The decision was not made by this service.",
         413: "The body is too large.",
-        422: "A value is missing, of another type, or out of range.",
+        422: "The body is no JSON, or a value is missing, of another type, or out of range.",
         503: "Nothing can be served or stored now.",
     }.items()
 }

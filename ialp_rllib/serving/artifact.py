@@ -7,7 +7,7 @@ file              holds
 ``beta/``         the policy pi_beta that learns, likewise; absent: the learner begins with a copy of pi_theta
 ``policy.json``   method and seed; ``agent``: the settings of networks, losses and replay; ``serving``: defaults of
                   :class:`ialp_rllib.settings.serving.ServingSettings`, among them the range of rewards and the
-                  schedule of alpha; texts of the items; the fingerprints of the run
+                  schedule of alpha; the range of the answers' levels; texts of the items; the run's fingerprints
 ``manifest.json`` size and SHA-256 of the other files; written last
 ================  ==============================================================================================
 """
@@ -49,6 +49,7 @@ class Artifact:
         has_beta: whether the learning policy begins with weights of its own.
         alpha_at_end: weight of pi_beta when the run ended; None: it had no mixture.
         fingerprint: of the run.
+        level_range: rewards of the lowest and the highest level of the answers in the state, as in training.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class Artifact:
     has_beta: bool
     alpha_at_end: float | None
     fingerprint: str
+    level_range: tuple[float, float]
 
     def weights(self, part: str = THETA) -> Path:
         """The file with the weights of ``theta`` or ``beta``; of an absent beta those of theta."""
@@ -94,8 +96,11 @@ def write_artifact(
     item_texts: Mapping[str, Sequence[str]] | None = None,
     alpha_at_end: float | None = None,
     fingerprint: str = "",
+    level_range: tuple[float, float] | None = None,
 ) -> None:
     """Write an exported policy; the arguments are those of :class:`Artifact`, weights are state dicts.
+
+    Without ``level_range`` it is the range of rewards in ``serving``.
 
     Raises:
         InputError: the folder holds files that no export left there, or cannot be written to.
@@ -121,6 +126,7 @@ def write_artifact(
         "alpha_at_end": alpha_at_end,
         "item_texts": texts,
         "fingerprints": {"run": fingerprint},
+        "level_range": level_range,
     }
     write_json(folder / POLICY, description)
     stage.finish({"method": method, "seed": seed, "beta": beta is not None}, 0.0)
@@ -145,7 +151,8 @@ def read_artifact(folder: str | Path) -> Artifact:
     has_beta = (folder / BETA).is_dir()
     if has_beta:
         _require_same_shapes(folder)
-    serving_settings(data["serving"], (), where)
+    rewards = serving_settings(data["serving"], (), where).feedback
+    low, high = data.get("level_range") or (rewards.reward_low, rewards.reward_high)
     return Artifact(
         folder=folder,
         method=str(data["method"]),
@@ -159,6 +166,7 @@ def read_artifact(folder: str | Path) -> Artifact:
         has_beta=has_beta,
         alpha_at_end=data["alpha_at_end"],
         fingerprint=str(data["fingerprints"].get("run", "")),
+        level_range=(float(low), float(high)),
     )
 
 

@@ -74,6 +74,7 @@ def export_run(
         item_texts={key: values.tolist() for key, values in run.catalogue.item_texts.items()},
         alpha_at_end=float(saved.acting.state_dict()["alpha"]) if spec.mixture else None,
         fingerprint=manifest["fingerprint"],
+        level_range=level_range(settings, run.catalogue),
     )
     return read_artifact(out)
 
@@ -105,8 +106,16 @@ def _defaults(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
 
 def reward_range(settings: Settings, catalogue: Catalogue) -> tuple[float, float]:
     """The lowest and the highest reward that the simulated users of a run can give."""
-    users = settings.users
-    if users.world == "rating":
+    low, high = level_range(settings, catalogue)
+    return (min(low, -settings.users.dislikes.penalty) if settings.users.dislikes.penalty else low), high
+
+
+def level_range(settings: Settings, catalogue: Catalogue) -> tuple[float, float]:
+    """Rewards of the lowest and the highest level of the answers, those of the run's worlds (``World.reward_range``).
+
+    What users are penalised with (``users.dislikes.penalty``) is below it, and of the lowest level.
+    """
+    if settings.users.world == "rating":
         truth = require_truth(catalogue)
         return float(truth.min()), float(truth.max())
-    return (-users.dislikes.penalty if users.dislikes.penalty else 0.0), users.sequence.reward_scale
+    return 0.0, settings.users.sequence.reward_scale

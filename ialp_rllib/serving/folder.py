@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,9 @@ def create_service(root: Path, artifact: Artifact, overrides: Sequence[str] = ()
         InputError: the folder is of another policy, or a setting is invalid.
     """
     settings = artifact.settings(overrides)
+    if name := settings.http.token_file:  # replicas work in folders of their own
+        overrides = [*overrides, f"http.token_file={json.dumps(str(Path(name).expanduser().resolve()))}"]
+        settings = artifact.settings(overrides)
     if settings.alpha.by != "step":  # a request does not tell what was drawn for its session
         expected = "step: a service mixes its policies at each step"
         raise InputError("alpha.by", f"is {settings.alpha.by}", f"{expected} (--set alpha.by=step)")

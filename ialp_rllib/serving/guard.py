@@ -4,6 +4,10 @@ Sessions are split by a hash of their ids: ``control`` is served by pi_theta for
 version, ``promoted`` gets the last version that passed. The intervals hold at every look, not at one planned look
 alone (asymptotic confidence sequences, Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2021, "Time-uniform central
 limit theory"): the guard looks after every batch of sessions.
+
+Versions are compared by the sessions that *began* since the same moment, in every arm alike. Of those the short ones
+end first, in all arms: neither an arm's earlier sessions nor a memory that lets go of the oldest may stand against
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from ialp_rllib.settings.serving import GuardSettings
 
 HOLD, PROMOTE, ROLL_BACK = "hold", "promote", "roll back"
 KEPT = 5000
-"""Latest sessions of an arm and version that are remembered."""
+"""Latest shown items of an arm and version that are remembered."""
 _FEW_ITEMS = 400  # shown items before their variety is compared
 _FEWEST = 30  # sessions before an interval has bounds: it rests on the central limit theorem
 
@@ -46,26 +50,49 @@ class Interval(NamedTuple):
     values: int
 
 
-def interval(values: ArrayLike, settings: GuardSettings) -> Interval:
+class Moments(NamedTuple):
+    """What remains of session returns: their number, mean, and sum of squared deviations from it."""
+
+    values: int = 0
+    mean: float = math.nan
+    deviations: float = 0.0
+
+    @staticmethod
+    def of(values: ArrayLike) -> Moments:
+        """Of ``values``, ``(n,)``."""
+        array = np.asarray(values, float)
+        return Moments(len(array), float(array.mean()), float(array.var()) * len(array)) if len(array) else Moments()
+
+    def add(self, value: float) -> Moments:
+        """With one more value (Welford 1962)."""
+        if not self.values:
+            return Moments(1, value)
+        count, off = self.values + 1, value - self.mean
+        mean = self.mean + off / count
+        return Moments(count, mean, self.deviations + off * (value - mean))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean, of two values or more."""
+        return math.sqrt(self.deviations / (self.values - 1) / self.values)
+
+
+def interval(returns: Moments, settings: GuardSettings) -> Interval:
     """Mean of session returns, with bounds that hold at every look."""
-    array = np.asarray(values, float)
-    if len(array) < min(_FEWEST, settings.sessions):
-        mean = float(array.mean()) if len(array) else math.nan
-        return Interval(mean, -math.inf, math.inf, len(array))
-    half = math.sqrt(float(array.var(ddof=1)) / len(array)) * _width(len(array), settings)
-    return Interval(float(array.mean()), float(array.mean()) - half, float(array.mean()) + half, len(array))
+    count, mean = returns.values, returns.mean
+    if count < min(_FEWEST, settings.sessions):
+        return Interval(mean, -math.inf, math.inf, count)
+    half = returns.error * _width(count, settings)
+    return Interval(mean, mean - half, mean + half, count)
 
 
-def difference(values: ArrayLike, others: ArrayLike, settings: GuardSettings) -> Interval:
-    """Difference of the means of two samples, ``values - others``, with bounds that hold at every look."""
-    one, two = interval(values, settings), interval(others, settings)
-    if min(one.values, two.values) < min(_FEWEST, settings.sessions):
-        return Interval(one.mean - two.mean, -math.inf, math.inf, min(one.values, two.values))
-    variances = [float(np.var(np.asarray(v, float), ddof=1)) / len(np.asarray(v)) for v in (values, others)]
-    count = min(one.values, two.values)
-    half = math.sqrt(sum(variances)) * _width(count, settings)
-    estimate = one.mean - two.mean
-    return Interval(estimate, estimate - half, estimate + half, count)
+def difference(returns: Moments, others: Moments, settings: GuardSettings) -> Interval:
+    """Difference of the means of two samples, ``returns - others``, with bounds that hold at every look."""
+    count, mean = min(returns.values, others.values), returns.mean - others.mean
+    if count < min(_FEWEST, settings.sessions):
+        return Interval(mean, -math.inf, math.inf, count)
+    half = math.hypot(returns.error, others.error) * _width(count, settings)
+    return Interval(mean, mean - half, mean + half, count)
 
 
 def _width(count: int, settings: GuardSettings) -> float:
@@ -83,13 +110,55 @@ class Verdict(NamedTuple):
     reason: str
 
 
+class Trial:
+    """Returns of the sessions that began at ``since`` or later, by arm and version; however many, in little memory."""
+
+    def __init__(self, since: float = 0.0) -> None:
+        self.since = since
+        self._returns: dict[tuple[str, int], Moments] = {}
+
+    def add(self, session: EndedSession) -> None:
+        """Note an ended session of one version."""
+        if session.time >= self.since:
+            key = (session.arm, session.version)
+            self._returns[key] = self._returns.get(key, Moments()).add(session.reward)
+
+    def returns(self, arm: int, version: int) -> Moments:
+        """Of one arm's sessions of one version."""
+        return self._returns.get((ARMS[arm], version), Moments())
+
+    def get_state(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"since": self.since, "returns": [[*key, *known] for key, known in self._returns.items()]}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the state that :meth:`get_state` returned."""
+        self.since = state["since"]
+        self._returns = {(arm, version): Moments(*known) for arm, version, *known in state["returns"]}
+
+
 class Ledger:
-    """The sessions that ended, by arm and version."""
+    """The sessions that ended, by arm and version.
+
+    Attributes:
+        tried: those that began since the canary's version was published.
+        served: those that began since the promoted version was promoted.
+        counts: ended sessions by arm.
+    """
 
     def __init__(self) -> None:
-        self._returns: dict[tuple[str, int], deque[tuple[float, float]]] = {}  # of (time, return)
+        self.tried, self.served = Trial(), Trial()
+        self._followed: tuple[int, int | None] = (0, None)
         self._items: dict[tuple[str, int], deque[str]] = {}
         self.counts: Counter[str] = Counter()
+
+    def follow(self, promoted: int, canary: int | None, since: float) -> None:
+        """Compare anew where other versions are served since then: those of :class:`.versions.Current`."""
+        if self._followed == (promoted, canary):
+            return
+        if self._followed[0] != promoted:
+            self.served = Trial(since)
+        self.tried, self._followed = Trial(since), (promoted, canary)
 
     def add(self, sessions: Iterable[EndedSession]) -> None:
         """Note ended sessions; those of two versions, or in which pi_theta stood in, tell of no version."""
@@ -98,14 +167,9 @@ class Ledger:
             if session.version < 0 or session.fallback:
                 self.counts["mixed"] += 1
                 continue
-            key = (session.arm, session.version)
-            self._returns.setdefault(key, deque(maxlen=KEPT)).append((session.time, session.reward))
-            self._items.setdefault(key, deque(maxlen=KEPT)).extend(session.items)
-
-    def returns(self, arm: int, version: int | None = None, since: float = -math.inf) -> list[float]:
-        """Returns of an arm's sessions, of one version or of all, that began at ``since`` or later."""
-        keys = [key for key in self._returns if key[0] == ARMS[arm] and version in (None, key[1])]
-        return [reward for key in keys for time, reward in self._returns[key] if time >= since]
+            for trial in (self.tried, self.served):
+                trial.add(session)
+            self._items.setdefault((session.arm, session.version), deque(maxlen=KEPT)).extend(session.items)
 
     def items(self, arm: int, version: int | None = None) -> list[str]:
         """Items that an arm was shown."""
@@ -113,38 +177,42 @@ class Ledger:
         return [item for key in keys for item in self._items[key]]
 
     def forget(self, kept: Iterable[int]) -> None:
-        """Drop what is known of versions other than ``kept`` (and pi_theta)."""
+        """Drop the items of versions other than ``kept`` (and pi_theta)."""
         known = {0, *kept}
-        for store in (self._returns, self._items):
-            for key in [key for key in store if key[1] not in known]:
-                del store[key]
+        for key in [key for key in self._items if key[1] not in known]:
+            del self._items[key]
 
     def get_state(self) -> dict[str, Any]:
         """As plain data."""
         return {
-            "returns": [[*key, [list(pair) for pair in pairs]] for key, pairs in self._returns.items()],
+            "tried": self.tried.get_state(),
+            "served": self.served.get_state(),
+            "followed": list(self._followed),
             "items": [[*key, list(items)] for key, items in self._items.items()],
             "counts": dict(self.counts),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state that :meth:`get_state` returned."""
-        self._returns = {(a, v): deque([(t, r) for t, r in rows], KEPT) for a, v, rows in state["returns"]}
+        self.tried.set_state(state["tried"])
+        self.served.set_state(state["served"])
+        promoted, canary = state["followed"]
+        self._followed = promoted, canary
         self._items = {(a, v): deque(items, KEPT) for a, v, items in state["items"]}
         self.counts = Counter(state["counts"])
 
 
-def judge(ledger: Ledger, promoted: int, canary: int, since: float, settings: GuardSettings) -> Verdict:
+def judge(ledger: Ledger, promoted: int, canary: int, settings: GuardSettings) -> Verdict:
     """Whether the canary's version is promoted, rolled back, or tried on.
 
     Args:
+        ledger: follows these versions.
         promoted, canary: versions.
-        since: time at which the canary was published; it is compared with the promoted version's sessions since then.
     """
-    tried = ledger.returns(CANARY, canary)
-    control = interval(ledger.returns(CONTROL), settings)
-    own = interval(tried, settings)
-    if not np.isfinite(tried).all():
+    trial = ledger.tried
+    tried, now = trial.returns(CANARY, canary), trial.returns(PROMOTED, promoted)
+    own, control = interval(tried, settings), interval(trial.returns(CONTROL, 0), settings)
+    if own.values and not math.isfinite(own.mean):
         return Verdict(ROLL_BACK, f"version {canary} has returns that are not finite")
     if own.high < control.low:
         text = f"returns {own.mean:.3g} (at most {own.high:.3g}), pi_theta at least {control.low:.3g}"
@@ -152,9 +220,8 @@ def judge(ledger: Ledger, promoted: int, canary: int, since: float, settings: Gu
     narrow = _variety(ledger, canary)
     if narrow < settings.coverage:
         return Verdict(ROLL_BACK, f"version {canary} shows {narrow:.0%} of the variety of pi_theta")
-    now = ledger.returns(PROMOTED, promoted, since)
     gain = difference(tried, now, settings)
-    level = abs(float(np.mean(now))) if now else 0.0
+    level = abs(now.mean) if now.values else 0.0
     if gain.high < -settings.margin * level:
         text = f"is worse than version {promoted} by at least {-gain.high:.3g} a session"
         return Verdict(ROLL_BACK, f"version {canary} {text}")
@@ -170,7 +237,9 @@ def judge_promoted(ledger: Ledger, promoted: int, settings: GuardSettings) -> Ve
     """Whether the version that all users get is taken back: pi_theta does better."""
     if promoted == 0:
         return Verdict(HOLD, "pi_theta alone is served")
-    own, control = interval(ledger.returns(PROMOTED, promoted), settings), interval(ledger.returns(CONTROL), settings)
+    own, control = (
+        interval(ledger.served.returns(arm, version), settings) for arm, version in ((PROMOTED, promoted), (CONTROL, 0))
+    )
     if own.high < control.low:
         text = f"returns {own.mean:.3g} (at most {own.high:.3g}), pi_theta at least {control.low:.3g}"
         return Verdict(ROLL_BACK, f"version {promoted} {text}")

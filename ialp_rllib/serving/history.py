@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ialp_rllib.serving.policy import ARMS, PROMOTED, Served, ServingPolicy, Version
 from ialp_rllib.serving.sessions import EndedSession
@@ -16,6 +17,10 @@ _POINTS = 200  # of the curve; two neighbours become one beyond twice as many
 _SESSIONS = 25  # of a point at the beginning
 _RECENT = 500  # latest sessions that the effective sample size is computed on
 _EVENTS = 50
+_ENTRIES = 1 << 20  # probabilities that are computed together
+
+_Row = tuple[Sequence[str], Sequence[int], str, str, float]
+"""Items before, answers to them, user, item that was shown, its logged probability."""
 
 
 class History:
@@ -78,7 +83,7 @@ class Support:
 
     def __init__(self, policy: ServingPolicy, states: States) -> None:
         self._policy, self._states = policy, states
-        self._sessions: deque[list[tuple[Sequence[str], Sequence[int], str, str, float]]] = deque(maxlen=_RECENT)
+        self._sessions: deque[list[_Row]] = deque(maxlen=_RECENT)
 
     def add(self, logged: Mapping[str, Sequence[Any]]) -> None:
         """Note rows of ended sessions, by column."""
@@ -95,11 +100,10 @@ class Support:
         if not self._sessions:
             return float("nan")
         rows = [row for session in self._sessions for row in session]
-        items, answers, users, item, logged = (list(column) for column in zip(*rows, strict=True))
         self._policy.swap(Served(version))
-        seen = self._states.observe(items, answers, users)
-        probs = self._policy.probabilities(seen, np.full(len(rows), PROMOTED)).probs.numpy()
-        now = probs[np.arange(len(rows)), [self._states.index[name] for name in item]]
+        size = max(1, _ENTRIES // len(self._states.item_ids))
+        now = np.concatenate([self._probability(rows[start : start + size]) for start in range(0, len(rows), size)])
+        logged = [row[-1] for row in rows]
         with np.errstate(divide="ignore"):
             ratios = np.log(now) - np.log(np.array(logged))
         lengths = [len(session) for session in self._sessions]
@@ -107,3 +111,11 @@ class Support:
         weights = np.exp(np.clip(sums - sums.max(), -700, 0)) if np.isfinite(sums.max()) else np.zeros(1)
         total = float((weights**2).sum()) * len(lengths)
         return float(weights.sum()) ** 2 / total if total else 0.0
+
+    def _probability(self, rows: Sequence[_Row]) -> NDArray[np.float64]:
+        """Probability of the item that was shown in each of N rows, ``(N,)``, by the version at hand."""
+        items, answers, users, item, _ = (list(column) for column in zip(*rows, strict=True))
+        seen = self._states.observe(items, answers, users)
+        probs = self._policy.probabilities(seen, np.full(len(rows), PROMOTED)).probs.numpy()
+        chosen: NDArray[np.float64] = probs[np.arange(len(rows)), [self._states.index[name] for name in item]]
+        return chosen

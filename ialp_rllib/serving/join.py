@@ -8,7 +8,8 @@ Pure: rows and the time go in, transitions come out; nothing is read or written.
 - A session ends by the feedback that says so, or by silence of ``session_timeout``: then its user has left.
 - A transition is complete when its reward is known and whether the session went on: a later request, or an end.
 - Of decisions at one place of a session (a retried request) one counts: the one with feedback, else the first.
-- A session that is asked for after its end is another one, named ``SESSION~2``.
+- A decision that was made after the end of its session begins another one under the same id, whatever was read first.
+  Sessions have names of their own: the caller's id and that of their first decision.
 """
 
 from __future__ import annotations
@@ -67,7 +68,6 @@ class Joiner:
         self._steps: dict[str, list[Step]] = {}  # open ones, by decision
         self._early: OrderedDict[str, list[Row]] = OrderedDict()  # feedback whose decision was not read yet
         self._done: OrderedDict[str, float] = OrderedDict()  # decisions of ended sessions, with the time
-        self._ended: OrderedDict[str, tuple[int, float]] = OrderedDict()  # session -> how often it ended, and when
         self._timers: list[tuple[float, str]] = []
 
     def add(self, decisions: Iterable[Row], feedback: Iterable[Row], now: float) -> Joined:
@@ -108,38 +108,44 @@ class Joiner:
         steps = [Step.of(row, place) for place in range(len(row["chosen"]))]
         self._steps[row["id"]] = steps
         session.add(steps, row["items"], row["t"])
+        self._wait(session, touched, row["t"])
         for early in self._early.pop(row["id"], ()):
-            self._answer(steps, early)
+            self._answer(steps, early, touched)
+
+    def _wait(self, session: Session, touched: dict[str, None], *asked: float) -> None:
+        """Look at a session now, and when its user, or the answers to requests at the times ``asked``, stay away."""
         touched.setdefault(session.name)
-        heapq.heappush(self._timers, (row["t"] + self.settings.feedback_timeout, session.name))
+        for when in asked:
+            heapq.heappush(self._timers, (when + self.settings.feedback_timeout, session.name))
         heapq.heappush(self._timers, (session.last + self.settings.session_timeout, session.name))
 
     def _session(self, row: Row) -> Session:
         """The session that a decision belongs to; one that has ended is followed by another."""
         key = row["session"]
         name = self._current.get(key)
-        if name is not None and not (self._sessions[name].ended and len(row["items"]) > self._sessions[name].length):
+        if name is not None and not self._sessions[name].over(row):
             return self._sessions[name]
-        number = self._ended.get(key, (0, 0.0))[0] + (2 if name is not None else 1)
-        name = key if number == 1 else f"{key}~{number}"
-        self._current[key] = name
-        self._sessions[name] = Session(name, key)
-        return self._sessions[name]
+        return self._begin(key, row["id"])
+
+    def _begin(self, key: str, decision: str) -> Session:
+        """Another session under a caller's id."""
+        session = Session(f"{key}~{decision[:12]}", key)
+        self._current[key] = session.name
+        self._sessions[session.name] = session
+        return session
 
     def _feedback(self, row: Row, touched: dict[str, None]) -> None:
         self.counts["feedback"] += 1
         steps = self._steps.get(row["decision"])
         if steps is not None:
-            name = self._answer(steps, row)
-            touched.setdefault(name)
-            heapq.heappush(self._timers, (self._sessions[name].last + self.settings.session_timeout, name))
+            self._answer(steps, row, touched)
         elif row["decision"] in self._done:
             self.counts["feedback_twice_or_late"] += 1
         else:
             self._early.setdefault(row["decision"], []).append(row)
 
-    def _answer(self, steps: list[Step], row: Row) -> str:
-        """Give a decision its feedback; returns the name of its session."""
+    def _answer(self, steps: list[Step], row: Row, touched: dict[str, None]) -> None:
+        """Give a decision its feedback."""
         session = self._sessions[steps[0].session]
         step = next((one for one in steps if one.item == row.get("item", one.item)), None)
         if step is None:
@@ -149,10 +155,22 @@ class Joiner:
         else:
             step.reward, step.ended, step.answered = float(row["reward"]), row["ended"], True
             session.last = max(session.last, row["t"])
-            session.ended = session.ended or row["ended"]
             for one in steps:  # who answers to one item of a slate has seen the slate
                 one.shown = True
-        return session.name
+            if row["ended"]:
+                self._end(session, row["ended"], max(row["t"], step.t), touched)
+        self._wait(session, touched)
+
+    def _end(self, session: Session, how: str, when: float, touched: dict[str, None]) -> None:
+        """A session has ended; what was decided after that and is known already belongs to another one."""
+        if session.ended and session.ended_at <= when:
+            return
+        later = [step for step in session.steps if step.t > when]
+        if later:
+            other = self._begin(session.key, later[0].decision)
+            session.divide(when, other)
+            self._wait(other, touched, *(step.t for step in later))
+        session.ended, session.ended_at = how, when
 
     # ---- sessions
 
@@ -183,7 +201,7 @@ class Joiner:
         self.counts["retried"] += sum(step.shown for step in session.steps) - len(chosen)
         if chosen:
             chosen[-1].ended = chosen[-1].ended or session.ended or LEFT
-            joined.sessions.append(ended_session(session.key, chosen))
+            joined.sessions.append(ended_session(chosen))
             if any(step.slate for step in chosen):
                 self.counts["slates"] += len(chosen)  # the gate estimates policies that show one item at a time
             else:
@@ -194,15 +212,12 @@ class Joiner:
         del self._sessions[session.name]
         if self._current.get(session.key) == session.name:
             del self._current[session.key]
-        self._ended[session.key] = (self._ended.pop(session.key, (0, 0.0))[0] + 1, now)
 
     def _forget(self, now: float) -> None:
         """What can no longer come twice, or whose decision never came."""
         horizon = now - 2 * max(self.settings.session_timeout, self.settings.feedback_timeout)
         while self._done and next(iter(self._done.values())) < horizon:
             self._done.popitem(last=False)
-        while self._ended and next(iter(self._ended.values()))[1] < horizon:
-            self._ended.popitem(last=False)
         while self._early and next(iter(self._early.values()))[0]["t"] < horizon:
             self.counts["feedback_without_decision"] += len(self._early.popitem(last=False)[1])
 
@@ -232,7 +247,6 @@ class Joiner:
             "current": dict(self._current),
             "early": [[key, [dict(row) for row in rows]] for key, rows in self._early.items()],
             "done": [list(pair) for pair in self._done.items()],
-            "ended": [[key, *pair] for key, pair in self._ended.items()],
             "timers": [list(timer) for timer in self._timers],
         }
 
@@ -248,5 +262,4 @@ class Joiner:
                 self._steps.setdefault(step.decision, []).append(step)
         self._early = OrderedDict((key, list(rows)) for key, rows in state["early"])
         self._done = OrderedDict((key, when) for key, when in state["done"])
-        self._ended = OrderedDict((key, (number, when)) for key, number, when in state["ended"])
         self._timers = [(when, name) for when, name in state["timers"]]

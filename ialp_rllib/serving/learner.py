@@ -22,11 +22,11 @@ from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
 from ialp_rllib.errors import IalpError, InputError
 from ialp_rllib.serving.artifact import BETA, THETA
 from ialp_rllib.serving.folder import STATUS, ServiceFolder, open_service
-from ialp_rllib.serving.guard import HOLD, PROMOTE, ROLL_BACK, Ledger, interval, judge, judge_promoted, next_alpha
+from ialp_rllib.serving.guard import PROMOTE, ROLL_BACK, Ledger, Moments, interval, judge, judge_promoted, next_alpha
 from ialp_rllib.serving.history import History, Support
 from ialp_rllib.serving.join import Joined, Joiner
 from ialp_rllib.serving.log import Tail
-from ialp_rllib.serving.policy import ARMS, CANARY, PROMOTED, ServingPolicy
+from ialp_rllib.serving.policy import ARMS, CANARY, CONTROL, PROMOTED, ServingPolicy
 from ialp_rllib.serving.sealed import SealedLog
 from ialp_rllib.serving.states import States
 from ialp_rllib.serving.versions import Current, Versions
@@ -52,10 +52,8 @@ class ServiceLearner:
 
     def __init__(self, folder: ServiceFolder, clock: Callable[[], float] = time.time) -> None:
         artifact, self.settings, self._clock, self._folder = folder.artifact, folder.settings, clock, folder
-        feedback = self.settings.feedback
-        reward_range = (feedback.reward_low, feedback.reward_high)
-        self._states = States(artifact.network, artifact.item_ids, artifact.user_ids, reward_range)
-        self.joiner = Joiner(feedback, self._states)
+        self._states = States(artifact.network, artifact.item_ids, artifact.user_ids, artifact.level_range)
+        self.joiner = Joiner(self.settings.feedback, self._states)
         self.versions, self.ledger, self.history = Versions(folder.root), Ledger(), History()
         self._support = Support(ServingPolicy(artifact.theta(), artifact.agent), self._states)
         self.learner = self._new_learner()
@@ -63,8 +61,13 @@ class ServiceLearner:
         self._published_updates, self._saves, self._ess = 0, 0, float("nan")
         self._unsaved = False
         self._checkpoints = Checkpoints(folder.learner, f"service {artifact.fingerprint}")
+        self._now = 0.0  # the log is known up to here
         parts = self._resume()
         self.sealed = SealedLog(folder.sealed, parts)
+        if self.sealed.aside is not None:
+            self.history.event(
+                clock(), f"no checkpoint is left: learning from the logs anew, {self.sealed.aside} is kept"
+            )
         self._written = self._clock()
         self._status_time = 0.0
 
@@ -74,10 +77,13 @@ class ServiceLearner:
         Raises:
             IalpError: the disk refuses.
         """
+        began = self._clock()
         # What was answered was decided before: reading the answers first, no decision of theirs is missing.
         feedback = self._feedback.read(_FEEDBACK_ROWS)
         decisions = self._decisions.read(_DECISION_ROWS)
-        joined = self.joiner.add(decisions, feedback, self._clock())
+        if len(feedback) < _FEEDBACK_ROWS and len(decisions) < _DECISION_ROWS:
+            self._now = began  # before the end of the log nobody is late: the answer may be in what was not read yet
+        joined = self.joiner.add(decisions, feedback, self._now)
         self._unsaved = self._unsaved or bool(decisions or feedback or joined.sessions)
         if self.settings.learn:
             self.learner.learn(joined.columns)
@@ -101,6 +107,7 @@ class ServiceLearner:
             "ledger": self.ledger.get_state(),
             "history": self.history.get_state(),
             "parts": self.sealed.parts,
+            "now": self._now,
             "published_updates": self._published_updates,
             "saves": self._saves + 1,
         }
@@ -134,11 +141,14 @@ class ServiceLearner:
         }
 
     def _arm(self, arm: int) -> dict[str, Any]:
-        """Returns of the latest sessions of the version that an arm gets now, without bounds where there are none."""
+        """Returns of the version that an arm gets now, as the guard compares them; None where there is no number.
+
+        The canary's since its version was published, the others' since the promoted version was promoted.
+        """
         current = self.versions.current()
-        version = {CANARY: current.canary, PROMOTED: current.promoted}.get(arm)
-        none_is_tried = arm == CANARY and version is None
-        found = interval([] if none_is_tried else self.ledger.returns(arm, version), self.settings.guard)
+        version = {CONTROL: 0, CANARY: current.canary, PROMOTED: current.promoted}[arm]
+        trial = self.ledger.tried if arm == CANARY else self.ledger.served
+        found = interval(Moments() if version is None else trial.returns(arm, version), self.settings.guard)
         return {name: value if math.isfinite(value) else None for name, value in found._asdict().items()}
 
     def write_status(self) -> None:
@@ -149,10 +159,11 @@ class ServiceLearner:
     # ---- parts of a turn
 
     def _note(self, joined: Joined) -> None:
+        current = self.versions.current()
+        self.ledger.follow(current.promoted, current.canary, current.time)
         self.ledger.add(joined.sessions)
         self.sealed.add(joined.logged)
         self._support.add(joined.logged)
-        current = self.versions.current()
         facts = {"env_steps": self.learner.env_steps, "alpha": self._alpha_of(current.promoted)}
         self.history.add(joined.sessions, version=current.promoted, **facts)
 
@@ -160,59 +171,61 @@ class ServiceLearner:
         return float(self.versions.describe(version)["alpha"]) if version else 0.0
 
     def _guard(self) -> None:
-        """Promote the canary or roll back, where the sessions say so."""
-        current, guard = self.versions.current(), self.settings.guard
-        if current.canary is not None:
-            since = self.versions.describe(current.canary)["time"]
-            verdict = judge(self.ledger, current.promoted, current.canary, since, guard)
-            if verdict.action == PROMOTE:
-                self._serve(Current(current.canary, None, current.promoted, verdict.reason, self._clock()), "promoted")
-            elif verdict.action == ROLL_BACK:
-                wanted = Current(current.promoted, None, current.before, verdict.reason, self._clock())
-                self._serve(wanted, "rolled back")
-            return
+        """Roll back the promoted version, or promote or roll back the canary, where the sessions say so."""
+        current, guard, now = self.versions.current(), self.settings.guard, self._clock()
         verdict = judge_promoted(self.ledger, current.promoted, guard)
-        if verdict.action != HOLD:
-            self._serve(Current(current.before, None, 0, verdict.reason, self._clock()), "rolled back")
+        if verdict.action == ROLL_BACK:
+            wanted = Current(current.before, None, 0, verdict.reason, now)
+            self._serve(wanted, current, f"rolled back: {verdict.reason}")
+        elif current.canary is not None:
+            verdict = judge(self.ledger, current.promoted, current.canary, guard)
+            if verdict.action == PROMOTE:
+                wanted = Current(current.canary, None, current.promoted, verdict.reason, now)
+                self._serve(wanted, current, f"promoted: {verdict.reason}")
+            elif verdict.action == ROLL_BACK:
+                wanted = Current(current.promoted, None, current.before, verdict.reason, now)
+                self._serve(wanted, current, f"rolled back: {verdict.reason}")
 
-    def _serve(self, current: Current, what: str) -> None:
-        self.versions.serve(current)
-        self.history.event(current.time, f"{what}: {current.reason}")
-        log.info("%s: %s", what, current.reason)
+    def _serve(self, wanted: Current, instead_of: Current, event: str) -> bool:
+        """Change what is served; False: somebody else did so meanwhile, and the next turn decides anew."""
+        if not self.versions.serve(wanted, instead_of=instead_of):
+            log.info("what is served was changed by hand: %s is left to the next turn", event)
+            return False
+        self.ledger.follow(wanted.promoted, wanted.canary, wanted.time)
+        self.history.event(wanted.time, event)
+        log.info("%s", event)
+        return True
 
     def _publish(self) -> None:
         """Publish the next version where none is being tried and enough was learnt."""
         current, artifact = self.versions.current(), self._folder.artifact
-        first = artifact.has_beta and not self.versions.numbers()
+        # A process that was killed between publishing and serving leaves a version that nobody tried.
+        first = artifact.has_beta and (current == Current() or not self.versions.numbers())
         due = self.learner.updates - self._published_updates >= self.settings.publish_updates
         if current.canary is not None or not (first or (self.settings.learn and due)):
             return
-        start = self.settings.alpha.start
         before = self._alpha_of(current.promoted)
-        alpha = next_alpha(self.learner.alpha, before, start, self.settings.guard)
+        alpha = next_alpha(self.learner.alpha, before, self.settings.alpha.start, self.settings.guard)
         facts = {"env_steps": self.learner.env_steps, "updates": self.learner.updates, **self.learner.losses}
-        self._published_updates = self.learner.updates
         try:
             number = self.versions.publish(self.learner.weights(), alpha, facts, self._clock())
         except ValueError as error:
+            self._published_updates = self.learner.updates
             self._start_over(str(error))
             return
-        self._ess = self._support.effective_sample_size(self.versions.load(number, artifact.network))
-        now = self._clock()
+        ess = self._support.effective_sample_size(self.versions.load(number, artifact.network))
         text = f"version {number} with alpha {alpha:.3g} is tried"
-        self.versions.serve(Current(current.promoted, number, current.before, text, now))
-        self.history.event(now, text)
-        kept = [current.promoted, current.before, number]
-        self.ledger.forget(kept)
+        if self._serve(Current(current.promoted, number, current.before, text, self._clock()), current, text):
+            self._ess, self._published_updates = ess, self.learner.updates
+            self.ledger.forget([current.promoted, current.before, number])
 
     def _start_over(self, problem: str) -> None:
         """Go on from the promoted version after what was learnt turned out not to be finite."""
         promoted = self.versions.current().promoted
         log.warning("%s: learning goes on from version %d", problem, promoted)
         self.history.event(self._clock(), f"refused: {problem}; learning goes on from version {promoted}")
-        replay, steps, updates = self.learner.replay, self.learner.env_steps, self.learner.updates
-        self.learner = self._new_learner()
-        self.learner.replay, self.learner.env_steps, self.learner.updates = replay, steps, updates
+        broken, self.learner = self.learner, self._new_learner()
+        self.learner.take_over(broken)
         if promoted:
             self.learner.set_weights(self.versions.weights(promoted))
 
@@ -239,7 +252,7 @@ class ServiceLearner:
             raise InputError(str(found.folder), problem, "delete this folder to learn from the logs anew") from error
         self._decisions = Tail(self._folder.decisions, own["cursors"]["decisions"], own["damaged"])
         self._feedback = Tail(self._folder.feedback, own["cursors"]["feedback"])
-        self._published_updates, self._saves = own["published_updates"], own["saves"]
+        self._published_updates, self._saves, self._now = own["published_updates"], own["saves"], own["now"]
         return int(own["parts"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,24 +11,34 @@ import pyarrow.parquet as pq
 
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.results.logged import LOGGED, logged_table
-from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage import flush, write_atomic
+
+log = logging.getLogger(__name__)
 
 
 class SealedLog:
     """Rows of ended sessions, collected until :meth:`seal` writes them as the next part.
 
     A part belongs to the checkpoint that is written after it: parts that a checkpoint does not know of are of a process
-    that was killed in between, and are written again.
+    that was killed in between, and are written again. Where no checkpoint knows of any, all are written again from the
+    logs of decisions and feedback, which may no longer be whole: then the folder is set aside, and nothing is deleted.
 
     Args:
         folder: of the parts.
-        parts: number of parts that are known; later ones are deleted.
+        parts: number of parts that are known; later ones are deleted. 0: the parts that are there are set aside.
+
+    Attributes:
+        aside: the folder that they were moved to; None: there were none.
     """
 
     def __init__(self, folder: Path, parts: int = 0) -> None:
         self.folder, self.parts = folder, parts
         self._rows: dict[str, list[Any]] = {name: [] for name in LOGGED.names}
-        for path in folder.glob("part-*.parquet") if folder.is_dir() else ():
+        self.aside: Path | None = None
+        found = sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
+        if found and not parts:
+            self.aside = _set_aside(folder)
+        for path in found if parts else ():
             if int(path.stem.removeprefix("part-")) > parts:
                 path.unlink()
 
@@ -52,3 +63,15 @@ class SealedLog:
             self.parts += 1
             self._rows = {name: [] for name in LOGGED.names}
         return count
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move a folder to a free name beside it."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}-before-{number}")).exists():
+        number += 1
+    with storage_errors(folder):
+        folder.rename(aside)
+        flush(folder.parent)
+    log.warning("no checkpoint knows the parts in %s: they are kept as %s, and written again", folder, aside)
+    return aside

@@ -90,8 +90,7 @@ class Service:
     ) -> None:
         self._clock = clock
         artifact, self.settings = folder.artifact, folder.settings
-        low, high = self.settings.feedback.reward_low, self.settings.feedback.reward_high
-        self.states = States(artifact.network, artifact.item_ids, artifact.user_ids, (low, high))
+        self.states = States(artifact.network, artifact.item_ids, artifact.user_ids, artifact.level_range)
         guard = self.settings.guard
         self.policy = ServingPolicy(
             artifact.theta(), artifact.agent, deadline=guard.deadline, cool_down=guard.cool_down
@@ -171,7 +170,7 @@ class Service:
             InputError: the reward is out of range, or an item of a slate is not named.
         """
         count = self.count_of(feedback.decision)
-        low, high = self.states.reward_range
+        low, high = self.settings.feedback.reward_low, self.settings.feedback.reward_high
         if not low <= feedback.reward <= high:  # a NaN is neither
             raise InputError("reward", f"is {feedback.reward}", f"from {low} to {high}")
         if count > 1 and not feedback.item:

@@ -97,7 +97,7 @@ class Session:
     Attributes:
         name: unique; ``key``: the id that the caller gave.
         last: time of the last request or feedback, seconds.
-        ended: how the caller said that it ended; empty: not yet.
+        ended, ended_at: how and when the caller said that it ended; empty: not yet.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Session:
     longest: list[str] = field(default_factory=list)
     last: float = 0.0
     ended: str = ""
+    ended_at: float = 0.0
 
     @property
     def length(self) -> int:
@@ -125,6 +126,18 @@ class Session:
         self.last = max(self.last, when)
         if len(items) > len(self.longest):
             self.longest = items
+
+    def over(self, row: Mapping[str, Any]) -> bool:
+        """Whether a logged decision was made after the end."""
+        return bool(self.ended) and (len(row["items"]) > self.length or row["t"] > self.ended_at)
+
+    def divide(self, when: float, other: Session) -> None:
+        """Hand over what was decided after ``when``, and how it ended, to a new session."""
+        steps, other.last = self.steps, self.last
+        other.ended, other.ended_at = self.ended, self.ended_at
+        self.steps, self.longest, self.last = [], [], when
+        for step in steps:
+            (other if step.t > when else self).add([step], step.items, step.t)
 
     def mark_shown(self) -> None:
         """Steps whose item appears in a later request, once more than it did when they were decided, were shown."""
@@ -157,7 +170,7 @@ class Session:
         return Session(**{**data, "steps": [Step(**step) for step in data["steps"]]})
 
 
-def ended_session(key: str, steps: Sequence[Step]) -> EndedSession:
+def ended_session(steps: Sequence[Step]) -> EndedSession:
     """What an ended session leaves for the guard; ``steps``: those that were shown, at least one."""
     versions = {step.version for step in steps}
     return EndedSession(

@@ -13,12 +13,14 @@ import numpy as np
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.errors import InputError
+from ialp_rllib.serving.artifact import Artifact
 from ialp_rllib.serving.client import Client
 from ialp_rllib.serving.service import Answer, Ask, Feedback
 from ialp_rllib.settings import Settings, load
-from ialp_rllib.settings.serving import TrafficSettings
+from ialp_rllib.settings.serving import FeedbackSettings, TrafficSettings
 from ialp_rllib.stages.run import SETTINGS
 from ialp_rllib.users.env import UserVectorEnv
+from ialp_rllib.users.rewards import RatingReward
 from ialp_rllib.users.simulator import World
 from ialp_rllib.users.worlds import make_world
 
@@ -120,6 +122,25 @@ def read_world(root: Path, settings: TrafficSettings) -> tuple[World, Settings, 
     users = replace(of_run.users, test_shift=of_run.users.test_shift + settings.moved)
     world = make_world(catalogue, users, settings.world, root / "users", persons="train")
     return world, of_run, catalogue
+
+
+def require_range(world: World, artifact: Artifact, feedback: FeedbackSettings) -> None:
+    """Check that a service takes the rewards of a world for what its policy was trained on.
+
+    Raises:
+        InputError: it would refuse some, or they have other levels: the train world of a rating scenario is shifted.
+    """
+    low, high = world.reward_range
+    if isinstance(world.reward, RatingReward):
+        low, high = float(world.reward.ratings.min()), float(world.reward.ratings.max())
+    if not (feedback.reward_low <= low and high <= feedback.reward_high):
+        problem = f"gives rewards from {low:g} to {high:g}"
+        expected = f"a world with rewards from {feedback.reward_low:g} to {feedback.reward_high:g}, such as test"
+        raise InputError("traffic.world", problem, f"{expected}; or set feedback.reward_low and feedback.reward_high")
+    if artifact.network.feedback and world.reward_range != artifact.level_range:
+        problem = f"has levels of answers from {world.reward_range[0]:g} to {world.reward_range[1]:g}"
+        low, high = artifact.level_range
+        raise InputError("traffic.world", problem, f"those of the policy, from {low:g} to {high:g}, such as test")
 
 
 class HttpTraffic:

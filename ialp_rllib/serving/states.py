@@ -16,7 +16,7 @@ class States:
     Args:
         network: sizes; ``feedback``: levels of the users' answers in the state; ``user_codes``: whether it knows users.
         item_ids, user_ids: ids by index.
-        reward_range: lowest and highest reward, which the levels divide evenly.
+        level_range: rewards of the lowest and the highest level, between which the others are spaced evenly.
     """
 
     def __init__(
@@ -24,9 +24,9 @@ class States:
         network: NetworkConfig,
         item_ids: Sequence[str],
         user_ids: Sequence[str] = (),
-        reward_range: tuple[float, float] = (0.0, 1.0),
+        level_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
-        self.network, self.item_ids, self.reward_range = network, tuple(item_ids), reward_range
+        self.network, self.item_ids, self.level_range = network, tuple(item_ids), level_range
         self.index = {name: number for number, name in enumerate(item_ids)}
         self.users = {name: number for number, name in enumerate(user_ids)}
 
@@ -72,6 +72,6 @@ class States:
 
     def levels(self, reward: NDArray[np.float32]) -> NDArray[np.int64]:
         """Levels of rewards, 1 to F, as :class:`ialp_rllib.users.simulator.Simulator` makes them."""
-        low, high = self.reward_range
+        low, high = self.level_range
         share = np.clip((reward - low) / (high - low), 0, 1)
         return 1 + np.rint(share * (self.network.feedback - 1)).astype(np.int64)

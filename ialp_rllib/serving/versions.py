@@ -92,8 +92,14 @@ class Versions:
             flush(self.folder)
         return number
 
-    def serve(self, current: Current) -> None:
+    def serve(self, current: Current, *, instead_of: Current | None = None) -> bool:
         """Change which versions are served.
+
+        Args:
+            instead_of: what is served now, as the caller decided by; None: whatever it is.
+
+        Returns:
+            False: something else is served than ``instead_of``, and goes on to be.
 
         Raises:
             InputError: there is no such version.
@@ -102,7 +108,10 @@ class Versions:
             if number:
                 self.describe(number)
         with locked(self.folder, seconds=10.0):
+            if instead_of is not None and self.current() != instead_of:
+                return False
             write_json(self.root / CURRENT, current._asdict())
+        return True
 
     def numbers(self) -> list[int]:
         """Numbers of the published versions, oldest first."""

@@ -50,7 +50,10 @@ class FeedbackSettings:
         0.0, "Reward of a decision that was shown and got no feedback within `feedback_timeout`."
     )
     feedback_timeout: float = setting(
-        600.0, "Seconds after which a shown decision without feedback gets `default_reward`.", low=0.01, high=1e7
+        600.0,
+        "Seconds after which a shown decision without feedback gets `default_reward`; at most `session_timeout`.",
+        low=0.01,
+        high=1e7,
     )
     session_timeout: float = setting(
         1800.0, "Seconds of silence after which a user has left the session.", low=0.01, high=1e7
@@ -203,6 +206,9 @@ def _check(settings: ServingSettings) -> None:
     if not feedback.reward_low <= feedback.default_reward <= feedback.reward_high:
         expected = f"from feedback.reward_low = {feedback.reward_low} to feedback.reward_high = {feedback.reward_high}"
         raise InputError("feedback.default_reward", f"is {feedback.default_reward}", expected)
+    if feedback.feedback_timeout > feedback.session_timeout:
+        expected = f"at most feedback.session_timeout = {feedback.session_timeout}: no answer comes after the session"
+        raise InputError("feedback.feedback_timeout", f"is {feedback.feedback_timeout}", expected)
     if guard.control + guard.canary >= 1:
         raise InputError("guard.control", "and guard.canary leave no session to the promoted version", "a sum below 1")
     if http.host not in ("127.0.0.1", "localhost", "::1") and not http.token_file:

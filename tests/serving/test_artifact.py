@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from ialp_rllib.agent.policy.saved import load_policy
 from ialp_rllib.errors import InputError
 from ialp_rllib.serving.artifact import BETA, POLICY, THETA, read_artifact
+from ialp_rllib.serving.folder import create_service, open_service
+from ialp_rllib.serving.service import Service
 from ialp_rllib.storage import MANIFEST
 from tests.serving.small import AGENT, ITEMS, N, make_artifact, weights
 from tests.test_house import run_python
@@ -91,9 +95,29 @@ def test_settings_of_a_service_are_checked(tmp_path: Path) -> None:
         "http.host=0.0.0.0",
         "feedback.default_reward=9",
         "feedback.reward_low=6",
+        "feedback.feedback_timeout=3600",
     ):
         with pytest.raises(InputError):
             artifact.settings([wrong])
+
+
+def test_levels_of_answers_are_those_of_training(tmp_path: Path) -> None:
+    """Whatever rewards the service takes; of an older export they are divided from its lowest to its highest reward."""
+    agent = dataclasses.replace(AGENT, feedback=6)
+    artifact = make_artifact(tmp_path / "policy", agent=agent, level_range=(0.0, 10.0))
+    folder = create_service(tmp_path / "service", artifact, ["feedback.reward_low=-5", "feedback.reward_high=20"])
+    states = Service(folder, sync=False).states
+    assert states.levels(np.array([-5.0, 0.0, 4.0, 10.0, 20.0], np.float32)).tolist() == [1, 1, 3, 6, 6]
+    assert make_artifact(tmp_path / "older", agent=agent).level_range == (0.0, 5.0)
+
+
+def test_the_file_of_the_token_is_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "token").write_text("a token of many characters")
+    create_service(tmp_path / "service", make_artifact(tmp_path / "policy"), ["http.token_file=token"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert open_service(tmp_path / "service").token() == "a token of many characters"
 
 
 def test_it_loads_without_ray(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from ialp_rllib.serving.guard import (
     PROMOTE,
     ROLL_BACK,
     Ledger,
+    Moments,
     arm_of,
     difference,
     interval,
@@ -50,14 +52,17 @@ def test_the_intervals_hold_at_every_look() -> None:
     rng, missed = np.random.default_rng(0), 0
     for _ in range(100):
         one, two = rng.gamma(3.0, 8.0, 3000), rng.gamma(3.0, 8.0, 3000)
-        bounds = [difference(one[:n], two[:n], SETTINGS) for n in range(30, 3000, 60)]
+        bounds = [difference(Moments.of(one[:n]), Moments.of(two[:n]), SETTINGS) for n in range(30, 3000, 60)]
         missed += any(not bound.low <= 0 <= bound.high for bound in bounds)
     assert missed <= 5
-    assert interval([], SETTINGS).low == -np.inf and interval([3.0], SETTINGS).mean == 3.0
-    assert interval([1.0, 1.1] * 14, SETTINGS).high == np.inf  # too few to tell
+    assert interval(Moments(), SETTINGS).low == -np.inf and interval(Moments.of([3.0]), SETTINGS).mean == 3.0
+    assert interval(Moments.of([1.0, 1.1] * 14), SETTINGS).high == np.inf  # too few to tell
+    summed = functools.reduce(Moments.add, one.tolist(), Moments())
+    np.testing.assert_allclose(summed, Moments.of(one))
+    assert summed.error == pytest.approx(one.std(ddof=1) / np.sqrt(len(one)))
 
 
-def play(worse_by: float, seed: int, total: int = 8000, variety: int = 200, since: float = 0.0) -> tuple[str, int]:
+def play(worse_by: float, seed: int, total: int = 8000, variety: int = 200) -> tuple[str, int]:
     """The verdict on a version, and after how many sessions of all arms it fell; returns as of the sample."""
     rng, ledger = np.random.default_rng(seed), Ledger()
     ledger.add(sessions(CONTROL, 0, rng.gamma(4.0, 30 / 4, 300), rng))  # from before
@@ -67,10 +72,47 @@ def play(worse_by: float, seed: int, total: int = 8000, variety: int = 200, sinc
             count = int((arms == arm).sum())
             shown = variety if arm == CANARY else 200
             ledger.add(sessions(arm, version, rng.gamma(4.0, mean / 4, count), rng, shown))
-        verdict = judge(ledger, 7, 8, since, SETTINGS)
+        verdict = judge(ledger, 7, 8, SETTINGS)
         if verdict.action != HOLD:
             return verdict.action, done + 100
     return HOLD, total
+
+
+def ends(rate: float, until: float, rng: np.random.Generator) -> list[tuple[float, float, float]]:
+    """End, begin and return of sessions that begin at ``rate``: a step takes 10 s, and one in twenty is the last."""
+    begin = np.cumsum(rng.exponential(1 / rate, int(2 * rate * until)))
+    steps = rng.geometric(1 / 20, len(begin))
+    return [(b + 10 * k, b, float(k)) for b, k in zip(begin, steps, strict=True) if b + 10 * k < until]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_version_is_not_judged_by_its_short_sessions_alone(seed: int) -> None:
+    """Equal versions, soon after the canary began, when only short sessions have ended, and control's long ones are."""
+    rng, ledger = np.random.default_rng(seed), Ledger()
+    old = [EndedSession("control", 0, float(k), (), False, -1e4) for k in rng.geometric(1 / 20, 3000)]
+    ledger.add(old)
+    ledger.follow(1, 2, 0.0)
+    arms = (("control", 0, 1.0), ("canary", 2, 2.0), ("promoted", 1, 17.0))
+    played = sorted((*row, arm, version) for arm, version, rate in arms for row in ends(rate, 600.0, rng))
+    assert len(played) > 5000
+    for count, (_, begin, reward, arm, version) in enumerate(played):
+        ledger.add([EndedSession(arm, version, reward, (), False, begin)])
+        if count % 25 == 0:
+            assert judge(ledger, 1, 2, SETTINGS).action != ROLL_BACK
+            assert judge_promoted(ledger, 1, SETTINGS).action != ROLL_BACK
+
+
+def test_equal_versions_are_decided_on_in_the_end() -> None:
+    """The intervals go on getting narrower, however many sessions there are."""
+    rng, widths = np.random.default_rng(0), []
+    ledger = Ledger()
+    for count in (2_000, 12_000):
+        for arm, version in (("canary", 2), ("promoted", 1)):
+            returns = rng.exponential(10, count).tolist()
+            ledger.add(EndedSession(arm, version, value, (), False, 1.0) for value in returns)
+        gain = difference(ledger.tried.returns(CANARY, 2), ledger.tried.returns(PROMOTED, 1), SETTINGS)
+        widths.append(gain.high - gain.low)
+    assert gain.values == 14_000 and widths[1] < 0.6 * widths[0]
 
 
 def test_a_better_version_is_promoted() -> None:
@@ -91,17 +133,18 @@ def test_a_collapsed_version_is_taken_back_by_its_variety() -> None:
 def test_what_is_not_finite_is_taken_back() -> None:
     ledger, rng = Ledger(), np.random.default_rng(0)
     ledger.add(sessions(CANARY, 8, np.array([1.0, np.nan]), rng))
-    assert judge(ledger, 7, 8, 0.0, SETTINGS).action == ROLL_BACK
+    assert judge(ledger, 7, 8, SETTINGS).action == ROLL_BACK
 
 
 def test_an_equal_version_waits_for_its_sessions() -> None:
     ledger, rng = Ledger(), np.random.default_rng(0)
     ledger.add(sessions(PROMOTED, 7, rng.normal(30, 0.1, 4000), rng))
     ledger.add(sessions(CANARY, 8, rng.normal(30, 0.1, 499), rng))
-    assert judge(ledger, 7, 8, 0.0, SETTINGS) == (HOLD, "499 of 500 sessions of version 8 have ended")
+    assert judge(ledger, 7, 8, SETTINGS) == (HOLD, "499 of 500 sessions of version 8 have ended")
     ledger.add(sessions(CANARY, 8, rng.normal(30, 0.1, 1), rng))
-    assert judge(ledger, 7, 8, 0.0, SETTINGS).action == PROMOTE
-    assert judge(ledger, 7, 8, 2.0, SETTINGS).action == HOLD  # nobody to compare with since then
+    assert judge(ledger, 7, 8, SETTINGS).action == PROMOTE
+    ledger.follow(7, 8, 2.0)
+    assert judge(ledger, 7, 8, SETTINGS).action == HOLD  # nobody to compare with since then
 
 
 def test_the_promoted_version_is_taken_back_where_theta_does_better() -> None:
@@ -119,12 +162,18 @@ def test_a_ledger_survives_a_checkpoint_and_forgets() -> None:
     ledger.add(sessions(CANARY, 8, rng.normal(30, 5, 20), rng))
     ledger.add(sessions(CONTROL, 0, rng.normal(30, 5, 20), rng))
     ledger.add([EndedSession("canary", -1, 5.0, (), False, 1.0), EndedSession("canary", 8, 5.0, (), True, 1.0)])
-    assert len(ledger.returns(CANARY)) == 20 and ledger.counts["mixed"] == 2
+    assert ledger.tried.returns(CANARY, 8).values == 20 and ledger.counts["mixed"] == 2
+    ledger.follow(7, 8, 0.5)
+    ledger.add(sessions(CANARY, 8, rng.normal(30, 5, 5), rng))
     other = Ledger()
     other.set_state(json.loads(json.dumps(ledger.get_state())))
-    assert other.returns(CANARY, 8) == ledger.returns(CANARY, 8) and other.items(CONTROL) == ledger.items(CONTROL)
+    assert other.get_state() == ledger.get_state() and other.tried.returns(CANARY, 8).values == 5
+    other.follow(7, 8, 3.0)
+    assert other.tried.since == 0.5  # the same versions as before
+    other.follow(7, None, 4.0)
+    assert other.tried.since == 4.0 and other.served.since == 0.5
     other.forget([9])
-    assert other.returns(CANARY) == [] and len(other.returns(CONTROL)) == 20
+    assert other.items(CANARY) == [] and len(other.items(CONTROL)) == 200
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ SETTINGS = FeedbackSettings(reward_high=5.0, default_reward=0.5, feedback_timeou
 
 
 def make_joiner() -> Joiner:
-    return Joiner(SETTINGS, States(NETWORK, ITEMS, reward_range=(0.0, 5.0)))
+    return Joiner(SETTINGS, States(NETWORK, ITEMS, level_range=(0.0, 5.0)))
 
 
 def decision(name: str, items: Sequence[int], item: int | Sequence[int], t: float = 0.0, **more: Any) -> dict[str, Any]:
@@ -128,8 +128,55 @@ def test_a_session_after_its_end_is_another_one() -> None:
     join = make_joiner()
     first = join.add([decision("a", [0], 1)], [answer("a", ended="left")], 1)
     second = join.add([decision("b", [0, 1], 2, t=2.0)], [answer("b", ended="left", t=3.0)], 3)
-    assert first.logged["session"] == ["s"] and second.logged["session"] == ["s~2"]
+    assert first.logged["session"] == ["s~a"] and second.logged["session"] == ["s~b"]
     assert second.logged["position"] == [0] and join.add([], [answer("a")], 4).columns == {}
+
+
+def visits() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Three visits under one id, of two decisions each; of the first two the first answer comes never or late."""
+    decisions, answers = [], []
+    for visit in range(3):
+        start = 10.0 * visit
+        for step in range(2):
+            decisions.append(decision(f"{visit}-{step}", [0, 1][: step + 1], step + 1, t=start + step))
+        answers.append(answer(f"{visit}-1", 2.0, "left", t=start + 2))
+    answers.append(answer("1-0", 5.0, t=24.0))
+    return decisions, answers
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_visits_under_one_id_stay_apart(together: bool) -> None:
+    """However they are read: one after the other, or all of a backlog at once."""
+    join, (decisions, answers) = make_joiner(), visits()
+    found = []
+    if together:
+        found.append(join.add(decisions, answers, 0.0))
+    else:
+        for visit in range(3):
+            found.append(join.add(decisions[2 * visit : 2 * visit + 2], [answers[visit]], 0.0))
+        found.append(join.add([], answers[3:], 0.0))
+    found.append(join.add([], [], 100.0))
+    rows = [
+        row for one in found for row in zip(*(one.logged[n] for n in ("session", "decision", "reward")), strict=True)
+    ]
+    assert sorted(rows) == [
+        ("s~0-0", "0-0", 0.5),
+        ("s~0-0", "0-1", 2.0),
+        ("s~1-0", "1-0", 5.0),
+        ("s~1-0", "1-1", 2.0),
+        ("s~2-0", "2-0", 0.5),
+        ("s~2-0", "2-1", 2.0),
+    ]
+    assert join.open == 0 and sum(map(len, found)) == 6
+
+
+def test_an_id_that_is_used_again_much_later_is_another_session() -> None:
+    join, names = make_joiner(), []
+    for number, session in enumerate(["s", "s", "s~2"]):
+        start = 1000.0 * number
+        rows = [decision(f"{number}", [0], 1, t=start, session=session)]
+        names += join.add(rows, [answer(f"{number}", ended="left", t=start + 1)], start + 2).logged["session"]
+    assert len(set(names)) == 3
 
 
 def test_a_slate_is_learnt_from_place_by_place() -> None:
@@ -178,7 +225,7 @@ def test_in_any_order_with_restarts_every_decision_is_learnt_once(seed: int) -> 
         sealed += len(joined.sessions)
         for n, session in enumerate(joined.logged["session"]):
             item = ITEMS.index(joined.logged["item"][n])
-            place = (session, joined.logged["position"][n])
+            place = (session.partition("~")[0], joined.logged["position"][n])
             assert place not in found
             found[place] = (item, joined.logged["reward"][n], joined.logged["ended"][n])
         if rng.random() < 0.2:

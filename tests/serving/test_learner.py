@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,11 @@ import torch
 from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
 from ialp_rllib.results.logged import check_logged
 from ialp_rllib.serving.artifact import BETA, THETA, Artifact
-from ialp_rllib.serving.folder import ServiceFolder, create_service
+from ialp_rllib.serving.folder import ServiceFolder
 from ialp_rllib.serving.learner import ServiceLearner
-from ialp_rllib.serving.service import Ask, Feedback, Service
 from ialp_rllib.serving.versions import Versions
 from ialp_rllib.settings import AlphaSettings
-from tests.serving.small import AGENT, ITEMS, L, N, make_artifact
+from tests.serving.small import AGENT, L, N, make_artifact, make_service, play
 
 
 def transitions(count: int, seed: int = 0) -> dict[str, Any]:
@@ -96,25 +97,7 @@ def test_a_learner_goes_on_to_the_bit(tmp_path: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ServiceFolder:
-    arms = ["guard.sessions=5", "guard.canary=0.4", "guard.control=0.2", "alpha.start=0.1"]
-    overrides = ["publish_updates=5", "checkpoint_seconds=0", *arms]
-    return create_service(tmp_path / "service", make_artifact(tmp_path / "policy"), overrides)
-
-
-def play(folder: ServiceFolder, sessions: int, seed: int = 0, version_of: Any = None) -> int:
-    """Users with few steps and random answers; returns the number of decisions."""
-    service, rng = Service(folder, seed=seed, sync=False), np.random.default_rng(seed)
-    count = 0
-    for number in range(sessions):
-        items, length = [ITEMS[int(rng.integers(N))]], int(rng.integers(1, 6))
-        for step in range(length):
-            (answer,) = service.decide([Ask(f"{seed}-{number}", tuple(items))])
-            assert answer is not None
-            ended = "left" if step == length - 1 else ""
-            service.store([Feedback(answer.decision, float(rng.integers(6)), ended)] * int(rng.integers(1, 3)))
-            items.append(answer.items[0])
-            count += 1
-    return count
+    return make_service(tmp_path)
 
 
 def run_to_end(learner: ServiceLearner) -> int:
@@ -196,3 +179,54 @@ def test_what_is_not_finite_is_never_published(folder: ServiceFolder) -> None:
     assert "refused" in learner.history.events[-1]["text"]
     weights = learner.learner.weights()
     assert torch.equal(weights["policy.actor.bias"], learner.versions.weights(1)["policy.actor.bias"])
+
+
+def test_a_backlog_is_read_to_its_end_before_anybody_is_late(
+    folder: ServiceFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day later, with more unread answers than one turn takes, in turns that go on from a checkpoint."""
+    monkeypatch.setattr("ialp_rllib.serving.learner._FEEDBACK_ROWS", 7)
+    decided, day = play(folder, 12), time.time() + 86_400
+    learner = ServiceLearner(folder, lambda: day)
+    learnt = learner.turn() + learner.turn()
+    learner = ServiceLearner(folder, lambda: day)
+    while learner.joiner.open or learner.joiner.counts["feedback"] < decided:
+        learnt += learner.turn()
+    assert learnt == decided and "defaulted" not in learner.joiner.counts
+    learner.checkpoint()
+    rows = pq.read_table(sorted(folder.sealed.glob("*.parquet")))
+    assert rows.num_rows == decided and learner.joiner.counts["joined"] == decided
+    later = ServiceLearner(folder, lambda: day + 86_400)
+    assert later._now == day
+
+
+def test_sealed_parts_are_kept_where_no_checkpoint_is_left(folder: ServiceFolder) -> None:
+    play(folder, 10)
+    learner = ServiceLearner(folder)
+    learner.turn()
+    learner.checkpoint()
+    known = {path.name: path.read_bytes() for path in folder.sealed.iterdir()}
+    shutil.rmtree(folder.learner)
+    again = ServiceLearner(folder)
+    aside = folder.root / "log" / "sealed-before-1"
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == known
+    assert "sealed-before-1 is kept" in again.history.events[-1]["text"]
+    again.turn()
+    again.checkpoint()
+    assert {path.name: path.read_bytes() for path in folder.sealed.iterdir()} == known
+
+
+def test_what_takes_over_goes_on_with_replay_and_time(tmp_path: Path) -> None:
+    """Also of a schedule by evidence, whose clock is not the number of steps; one that is not finite starts over."""
+    artifact = make_artifact(tmp_path)
+    old, new, last = (make_learner(artifact) for _ in range(3))
+    old.learn(transitions(50))
+    old._module.clock.fill_(7.0)
+    new.take_over(old)
+    assert new._waiting is old._waiting and len(new._waiting["actions"]) == 2
+    assert (new.env_steps, new.updates) == (old.env_steps, old.updates)
+    new.learn(transitions(6))
+    assert 7.0 < float(new._module.clock) < 7.0 + 2 * 8 * new._module.schedule.pace
+    old._module.clock.fill_(torch.nan)
+    last.take_over(old)
+    assert last.alpha == pytest.approx(0.3)

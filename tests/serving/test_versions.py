@@ -62,3 +62,12 @@ def test_what_cannot_be_served_is_refused_and_the_old_version_kept(tmp_path: Pat
 def test_a_version_that_was_never_published_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="was not published"):
         Versions(tmp_path).serve(Current(4))
+
+
+def test_what_was_changed_meanwhile_is_not_undone(tmp_path: Path) -> None:
+    versions = Versions(tmp_path)
+    versions.publish(weights(2), 0.2, {})
+    seen = versions.current()
+    assert versions.serve(Current(1, None, 0, "by hand", 1.0), instead_of=seen)
+    assert not versions.serve(Current(0, 1, 0, "by the learner", 2.0), instead_of=seen)
+    assert versions.current().reason == "by hand"

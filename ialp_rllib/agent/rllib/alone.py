@@ -7,6 +7,7 @@ What learns in a service is what learns in a run: :class:`.learner.IALPLearner` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_NO
 from torch import Tensor
 
+from ialp_rllib.agent.policy.alpha import alpha
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.replay import ColumnarReplay, Transitions
 from ialp_rllib.agent.rllib.config import IALPConfig
@@ -29,7 +31,7 @@ _FEATURES = ("item_tokens", "text_vectors", "user_codes", "user_sizes")
 
 
 def mixture_config(
-    agent: AgentSettings, alpha: AlphaSettings, network: NetworkConfig, theta: str, beta: str, seed: int = 0
+    agent: AgentSettings, schedule: AlphaSettings, network: NetworkConfig, theta: str, beta: str, seed: int = 0
 ) -> IALPConfig:
     """The configuration of A-iALP_ap.
 
@@ -42,7 +44,7 @@ def mixture_config(
         module_class=MixtureModule,
         theta_weights=theta,
         start_weights=beta,
-        options={"alpha": alpha},
+        options={"alpha": schedule},
         features={name: value for name, value in features.items() if not isinstance(value, list) or value},
     )
     config.debugging(seed=seed, log_level="ERROR")
@@ -130,6 +132,15 @@ class LearnerAlone:
                 source = name.removeprefix("target.")
                 if source in weights and source.startswith(("policy.", "critic.")):
                     tensor.copy_(weights[source])
+
+    def take_over(self, other: LearnerAlone) -> None:
+        """Go on in the place of a learner whose weights are of no use: with its replay, counts and time of alpha."""
+        self.replay, self._waiting = other.replay, other._waiting
+        self.env_steps, self.updates = other.env_steps, other.updates
+        clock = float(other._module.clock)
+        self._module.clock.fill_(clock if math.isfinite(clock) else 0.0)
+        self._module.env_steps.copy_(other._module.env_steps)
+        self._module.alpha.fill_(alpha(self._module.schedule, float(self._module.clock)))
 
     def get_state(self) -> dict[str, Any]:
         """The parts ``learner`` and ``replay`` of a checkpoint, see :mod:`.state`."""

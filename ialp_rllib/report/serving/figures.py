@@ -29,7 +29,8 @@ def returns_figure(state: Mapping[str, Any]) -> Markup | None:
             axes.plot(hours, means, ".", color=colour, markersize=2.5, alpha=0.35)
             (line,) = axes.plot(hours, _smooth(means), color=colour)
             line.set_gid(f"line-{index}")
-        axes.set_ylim(bottom=0)
+        if all(mean >= 0 for arm in COLOURS for mean in curve(state, arm)[1]):
+            axes.set_ylim(bottom=0)
         return svg.to_markup(figure, "returns", "Mean session return of control, canary and promoted arm over time")
 
 

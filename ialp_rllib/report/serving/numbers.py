@@ -41,7 +41,7 @@ def read_status(folder: ServiceFolder) -> dict[str, Any]:
 
 
 def arm_rows(state: Mapping[str, Any], guard: GuardSettings) -> list[ArmRow]:
-    """The arms with the returns of their latest sessions."""
+    """The arms with the returns of the versions that they get now, since these were published or promoted."""
     rows = []
     for arm in ARMS:
         known = Interval(**state["arms"][arm])

@@ -91,7 +91,7 @@ def finding(state: Mapping[str, Any], rows: list[ArmRow]) -> str:
     control, promoted = known["control"], known["promoted"]
     if not current["promoted"] or control.sessions < 2 or promoted.sessions < 2 or control.mean == 0:
         return f"{served}{tried}."
-    gain = promoted.mean / control.mean - 1
+    gain = (promoted.mean - control.mean) / abs(control.mean)
     certain = promoted.low > control.high or promoted.high < control.low
     how = "" if certain else ", not yet told apart by the intervals"
     return (

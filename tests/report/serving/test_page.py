@@ -12,9 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from ialp_rllib.cli.main import app
+from ialp_rllib.cli.serve import _write_page
 from ialp_rllib.errors import InputError
-from ialp_rllib.report.serving.numbers import curve, read_status
-from ialp_rllib.report.serving.page import render, write_service_page
+from ialp_rllib.report.kit import svg
+from ialp_rllib.report.serving.figures import returns_figure
+from ialp_rllib.report.serving.numbers import arm_rows, curve, read_status
+from ialp_rllib.report.serving.page import finding, render, write_service_page
 from ialp_rllib.serving.folder import STATUS, ServiceFolder, create_service
 from ialp_rllib.serving.versions import Current, Versions
 from ialp_rllib.storage import write_json
@@ -67,6 +70,39 @@ def test_the_page_says_what_is_served(folder: ServiceFolder) -> None:
     assert page.count('role="img"') == 2
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_sign_of_the_gain_and_the_curve(sign: int, folder: ServiceFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With negative returns, too, more is a gain, and the curve is in the figure."""
+    known, means = status(), {"control": -20.0, "canary": -15.0, "promoted": -10.0}
+    arms = {arm: {"mean": mean, "low": mean - 1, "high": mean + 1, "values": 400} for arm, mean in means.items()}
+    state = {**known, "arms": arms}
+    state["points"] = [
+        {**point, **{arm: [sign * point[arm][0], point[arm][1]] for arm in arms}} for point in known["points"]
+    ]
+    assert "+50%" in finding(state, arm_rows(state, folder.settings.guard))
+    limits = []
+    monkeypatch.setattr(svg, "to_markup", lambda figure, *_: limits.append(figure.axes[0].get_ylim()))
+    returns_figure(state)
+    lowest, highest = limits[0]
+    assert (lowest == 0) if sign > 0 else (lowest < -60 and highest > -31)
+
+
+def test_a_page_that_cannot_be_written_ends_nothing(
+    folder: ServiceFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ialp_rllib.report.serving.page as page
+
+    def full(path: Path, text: str) -> None:
+        raise InputError(str(path), "the disk is full", "space")
+
+    monkeypatch.setattr(page, "write_text", full)
+    assert "the disk is full" in (problem := _write_page(folder))
+    assert _write_page(folder, problem) == problem
+    assert capsys.readouterr().err.count("the service goes on") == 1
+    monkeypatch.undo()
+    assert _write_page(folder, problem) == ""
 
 
 def test_before_anything_was_reported(folder: ServiceFolder) -> None:

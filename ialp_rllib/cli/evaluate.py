@@ -114,15 +114,15 @@ def _evaluated(
     found = evaluate(sessions, target, settings, fqe)
     alone = evaluate(sessions, part, settings, fqe) if part is not None else None
     base = float(sessions.returns.mean())
-    if other is not None:
-        reference = evaluate(sessions, other, settings, fqe)
+    reference = evaluate(sessions, other, settings, fqe) if other is not None else None
+    if reference is not None:
         base, found = reference.level[reference.first].value, compared(found, reference, settings)
         alone = compared(alone, reference, settings) if alone is not None else None
     logged = sessions.rows["alpha"].to_numpy()
     return Report(
         log=str(path),
         evaluation=found,
-        verdict=decide(found, settings.gate, base, alone),
+        verdict=decide(found, settings.gate, base, alone, reference),
         settings=settings,
         against=str(against or ""),
         base=base,
@@ -135,24 +135,30 @@ def _evaluated(
 
 def _target(folder: Path, alpha: float | None, by: str) -> tuple[Target, Target | None]:
     """The policy in ``folder``, and of a mixture its learning part alone."""
+    import numpy as np
+
     from ialp_rllib.agent.policy.saved import load_policy
     from ialp_rllib.errors import InputError
-    from ialp_rllib.ope.targets import Ids, actor_of, mixture_target, saved_target
-    from ialp_rllib.serving.artifact import BETA, POLICY, THETA, read_artifact
+    from ialp_rllib.ope.targets import Exploration, Ids, actor_of, actor_target, mixture_target, saved_target
+    from ialp_rllib.serving.artifact import BETA, POLICY, read_artifact
 
     if by not in ("step", "session"):
         raise InputError("--by", f"is {by!r}", "step or session")
     if not (folder / POLICY).is_file():
         return saved_target(folder, alpha, by)
     artifact = read_artifact(folder)
+    explores = Exploration(artifact.agent.exploration, artifact.agent.epsilon)
+    names = (np.array(part, object) for part in (artifact.item_ids, artifact.user_ids))
+    ids, theta = Ids(artifact.network, *names), artifact.theta()
     if not artifact.has_beta:
-        return saved_target(folder / THETA, alpha, by)
-    saved = load_policy(folder / BETA)
-    beta = actor_of(saved)
+        if alpha is not None:
+            raise InputError("--alpha", f"is given, but {folder} has no learning part", "an export with --beta run")
+        return actor_target(str(folder), ids, theta, explores), None
+    beta = actor_of(load_policy(folder / BETA))
     assert beta is not None, "read_artifact checked that theta and beta have the same tensors"
-    weight = artifact.settings().alpha.start if alpha is None else alpha
-    ids = Ids(saved.network, saved.item_ids, saved.user_ids)
-    return mixture_target(str(folder), ids, artifact.theta(), beta, weight, by)
+    settings = artifact.settings()
+    first = max(settings.alpha.start, settings.guard.least_alpha)  # of the first version that a service tries
+    return mixture_target(str(folder), ids, theta, beta, first if alpha is None else alpha, by, explores)
 
 
 def _show(report: Report) -> None:
@@ -171,7 +177,7 @@ def _show(report: Report) -> None:
     out.print(
         f"{len(found.returns):,} sessions ended, logged return {found.returns.mean():.4g}; effective sample size "
         f"{weights.effective:,.0f}; without support {found.unsupported:.2%}; clipped {weights.clipped:.2%}; return at "
-        f"least {found.lowest:.4g} without assumptions",
+        f"least {found.lowest:.4g} if sessions are independent",
         highlight=False,
         soft_wrap=True,
     )

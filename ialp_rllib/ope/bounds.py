@@ -68,9 +68,9 @@ def betting_lower(values: Floats, low: float, high: float, level: float = 0.95) 
     r"""Lower confidence bound of a mean by a betting martingale, valid for any number of sessions.
 
     Nothing is assumed of the values but their range and that they are independent with one mean: no normality, as a t
-    interval does. With x in [0, 1] the capital :math:`\prod_i (1 + \lambda_i (x_i - m))` of bets on a mean above m
-    exceeds :math:`1 / (1 - level)` with at most that probability if m is the mean (Ville). The bound is the largest m
-    that is so refuted.
+    interval does. Sessions of users who come back are not independent. With x in [0, 1] the capital
+    :math:`\prod_i (1 + \lambda_i (x_i - m))` of bets on a mean above m exceeds :math:`1 / (1 - level)` with at most
+    that probability if m is the mean (Ville). The bound is the largest m that is so refuted.
 
     Args:
         values: ``(S,)``, in the order that does not depend on them.

@@ -120,13 +120,16 @@ def evaluate(sessions: Sessions, target: Target, settings: OPESettings, fqe: boo
         fqe: whether to fit critics, for DR; without them it takes one pass of the policy.
 
     Raises:
-        InputError: see :func:`.sessions.observations`.
+        InputError: critics are asked for and all sessions are those of one user; see :func:`.sessions.observations`.
     """
     return summarised(target.name, sessions, estimate(sessions, target, settings, fqe), settings)
 
 
 def estimate(sessions: Sessions, target: Target, settings: OPESettings, fqe: bool = True) -> PerSession:
     """The estimates of each session, of which :func:`summarised` makes an evaluation. Arguments: :func:`evaluate`."""
+    if fqe and not (sessions.user != sessions.user[0]).any():
+        expected = "at least two, since critics learn from other users' sessions; --no-fqe estimates without critics"
+        raise InputError("the log", "has the sessions of one user", expected)
     observation, action = observations(sessions, target.network, target.item_ids, target.user_ids)
     fold = folds(sessions.user, settings.fqe.folds, settings.seed)
     features, state = torch.zeros(target.network.n_items, 0), torch.zeros(len(action), 0)

@@ -174,9 +174,11 @@ class _Fit:
         self._scale, self._shift = 1.0, 0.0
 
     def run(self, chosen: NDArray[np.int64]) -> None:
-        """Fit to the sessions ``chosen``, some of whose users are held out to stop by."""
+        """Fit to the sessions ``chosen``, some of whose users, or sessions of the one user, are held out to stop by."""
         user = self._sessions.user[chosen]
-        held = np.isin(user, self._rng.permutation(np.unique(user))[::_HELD_OUT])
+        group = user if (user != user[0]).any() else chosen
+        known = np.unique(group)
+        held = np.isin(group, self._rng.permutation(known)[::_HELD_OUT]) & (len(known) > 1)
         learns, stops = (self._rows(chosen[kept]) for kept in (~held, held))
         rest = _to_go(self._sessions)[learns]
         self._shift, self._scale = float(rest.mean()), max(float(rest.std()), 1e-6)

@@ -34,7 +34,11 @@ class Verdict:
 
 
 def decide(
-    evaluation: Evaluation, settings: GateSettings, base: float | None = None, alone: Evaluation | None = None
+    evaluation: Evaluation,
+    settings: GateSettings,
+    base: float | None = None,
+    alone: Evaluation | None = None,
+    reference: Evaluation | None = None,
 ) -> Verdict:
     """Decide about a policy.
 
@@ -43,15 +47,18 @@ def decide(
         settings: thresholds.
         base: return of that policy, which the margin is a share of; None: the logged one.
         alone: of a mixture, evaluation of its learning part alone, to which the hand-over leads.
+        reference: evaluation of the policy that it would replace; None: the logging one, whose returns are known.
     """
     base = float(evaluation.returns.mean()) if base is None else base
-    refusals = tuple(_refusals(evaluation, settings))
+    refusals = [*_few(evaluation, settings), *_refusals(evaluation, settings)]
+    if reference is not None:
+        refusals += [f"of the policy that it would replace, {text}" for text in _refusals(reference, settings)]
     if refusals:
-        return Verdict(REFUSE, refusals)
+        return Verdict(REFUSE, tuple(refusals))
     found = evaluation.difference[evaluation.first]
     margin = settings.margin * abs(base)
     holds = [*_holds(evaluation, found, margin, base)]
-    if alone is not None and not [*_refusals(alone, settings)]:
+    if alone is not None and not [*_few(alone, settings), *_refusals(alone, settings)]:
         end = alone.difference[alone.first]
         if end.high < -margin:
             holds.append(
@@ -67,11 +74,16 @@ def decide(
     return Verdict(PASS, (reason,))
 
 
-def _refusals(evaluation: Evaluation, settings: GateSettings) -> Iterator[str]:
-    """Why the log cannot tell."""
-    sessions, effective = len(evaluation.returns), evaluation.weights.effective
+def _few(evaluation: Evaluation, settings: GateSettings) -> Iterator[str]:
+    """Whether the log is too short, whatever the policy."""
+    sessions = len(evaluation.returns)
     if sessions < settings.min_sessions:
         yield f"{sessions:,} sessions ended, fewer than {settings.min_sessions:,}"
+
+
+def _refusals(evaluation: Evaluation, settings: GateSettings) -> Iterator[str]:
+    """Why the log cannot tell about a policy."""
+    sessions, effective = len(evaluation.returns), evaluation.weights.effective
     least = max(settings.min_ess, settings.min_ess_share * sessions)
     if effective < least:
         yield f"the effective sample size is {effective:,.0f} of {sessions:,} sessions, less than {least:,.0f}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -16,6 +17,8 @@ from ialp_rllib.results.logged import LIMIT, LOGGED, check_logged
 
 REQUIRED = ("session", "position", "item", "probability", "reward")
 """Columns that a team's own log must have; the others have defaults, see :func:`read_log`."""
+_IDS = ("decision", "session", "item")
+_TEXTS = (*_IDS, "user", "ended", "arm")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> Log:
     """
     paths = _files(path)
     tables = [
-        check_logged(_completed(_renamed(_read(file), columns or {}, file), str(file)), str(file)) for file in paths
+        check_logged(_completed(_renamed(_read(file, columns or {}), columns or {}, file), str(file)), str(file))
+        for file in paths
     ]
     starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
     log = Log(pa.concat_tables(tables), tuple(map(str, paths)), starts)
@@ -80,10 +84,16 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, columns: Mapping[str, str]) -> pa.Table:
     try:
         if path.suffix == ".csv":
-            return pa_csv.read_csv(path)
+            texts = {columns.get(name, name): pa.string() for name in _TEXTS}  # never numbers or dates, as ids may look
+            table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=texts))
+            for name in (columns.get(name, name) for name in _IDS):
+                if name in table.column_names:
+                    given = pc.if_else(pc.equal(table[name], ""), pa.scalar(None, pa.string()), table[name])
+                    table = table.set_column(table.column_names.index(name), name, given)
+            return table
         with pq.ParquetFile(path) as file:
             return file.read()
     except (pa.ArrowException, OSError) as error:
@@ -109,14 +119,15 @@ def _completed(table: pa.Table, file: str) -> pa.Table:
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing or not len(table):
         problem = f"has no column {missing[0]!r} (but {', '.join(table.column_names)})" if missing else "holds no rows"
-        raise InputError(file, problem, f"columns {', '.join(REQUIRED)}, by their names or by --columns")
+        raise InputError(file, problem, f"columns {', '.join(REQUIRED)}, by their names or by --column")
     rows, columns = len(table), {name: table[name] for name in table.column_names}
     empty = pa.array([""]).take(pa.array(np.zeros(rows, np.int64)))
     for name in ("user", "arm", "ended"):
         if name in columns:
-            columns[name] = columns[name].fill_null("") if columns[name].type == pa.string() else columns[name]
             if pa.types.is_null(columns[name].type):
                 columns[name] = empty
+            elif columns[name].null_count and _is_text(columns[name].type):
+                columns[name] = columns[name].cast(pa.string()).fill_null("")
         elif name != "ended":
             columns[name] = empty
     columns.setdefault("decision", pa.array(np.char.add(f"{file}:", np.arange(rows).astype(str))))
@@ -131,6 +142,11 @@ def _completed(table: pa.Table, file: str) -> pa.Table:
         if "items" not in columns:
             columns["items"] = _earlier_items(columns["item"], order, earlier)
     return pa.table(columns)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain))
 
 
 def _session_order(columns: Mapping[str, pa.ChunkedArray], file: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ialp_rllib.agent.policy.acting import Mixture
+from ialp_rllib.agent.policy.exploration import act_probabilities
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy, masked_items
 from ialp_rllib.agent.policy.saved import SavedPolicy, load_policy
@@ -72,6 +73,16 @@ class Acting:
         return probs.scatter(1, masked, 0.0)[:, :-1]
 
 
+class Exploration(NamedTuple):
+    """How acts are drawn from probabilities, see :func:`ialp_rllib.agent.policy.exploration.act_probabilities`."""
+
+    mode: str = "categorical"
+    epsilon: float = 0.0
+
+
+SAMPLED = Exploration()
+
+
 @dataclass(frozen=True)
 class Mixed:
     """An actor, or two of them mixed anew for each decision (Eq. 14), as a component.
@@ -80,11 +91,13 @@ class Mixed:
         policy: the actor; of a mixture beta, which learns.
         theta: of a mixture the other one; None: the actor alone.
         alpha: weight of ``policy`` in the mixture.
+        exploration: how acts are drawn from it.
     """
 
     policy: Policy
     theta: Policy | None = None
     alpha: float = 1.0
+    exploration: Exploration = SAMPLED
 
     @torch.no_grad()
     def probabilities(self, observation: Tensor) -> Tensor:
@@ -92,7 +105,10 @@ class Mixed:
         probs = torch.softmax(self.policy(observation), -1)
         if self.theta is not None:
             probs = mixture(torch.softmax(self.theta(observation), -1), probs, self.alpha)
-        return probs[:, :-1]
+        probs = probs[:, :-1]
+        if self.exploration.mode == SAMPLED.mode:
+            return probs
+        return act_probabilities(probs, *self.exploration)
 
 
 class Ids(NamedTuple):
@@ -103,20 +119,32 @@ class Ids(NamedTuple):
     users: NDArray[np.object_]
 
 
+def actor_target(name: str, ids: Ids, policy: Policy, exploration: Exploration = SAMPLED) -> Target:
+    """An actor as a target; ``exploration``: how it acts."""
+    return Target(name, *ids, [(1.0, Mixed(policy, exploration=exploration))], policy)
+
+
 def mixture_target(
-    name: str, ids: Ids, theta: Policy, beta: Policy, alpha: float, by: str = "step"
+    name: str,
+    ids: Ids,
+    theta: Policy,
+    beta: Policy,
+    alpha: float,
+    by: str = "step",
+    exploration: Exploration = SAMPLED,
 ) -> tuple[Target, Target | None]:
     """A mixture of two actors as a target, and beta alone, to which the hand-over leads; None if it is that already.
 
     Args:
         alpha: weight of ``beta``.
         by: ``step``: they are mixed anew for each decision; ``session``: one is drawn for a whole session.
+        exploration: how acts are drawn from the mixture.
     """
-    parts: list[tuple[float, Component]] = [(1.0, Mixed(beta, theta, alpha))]
+    parts: list[tuple[float, Component]] = [(1.0, Mixed(beta, theta, alpha, exploration))]
     if by == "session":
-        parts = [(1 - alpha, Mixed(theta)), (alpha, Mixed(beta))]
-        parts = [part for part in parts if part[0] > 0]
-    alone = Target(f"{name}, its learning part alone", *ids, [(1.0, Mixed(beta))], beta)
+        one, two = (Mixed(policy, exploration=exploration) for policy in (theta, beta))
+        parts = [(share, part) for share, part in ((1 - alpha, one), (alpha, two)) if share > 0]
+    alone = actor_target(f"{name}, its learning part alone", ids, beta, exploration)
     return Target(name, *ids, parts, beta), alone if alpha < 1 else None
 
 

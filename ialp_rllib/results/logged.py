@@ -107,4 +107,10 @@ def _list_column(table: pa.Table, field: pa.Field, file: str) -> pa.ChunkedArray
     if not field.nullable and values.null_count:
         row = int(values.is_null().to_numpy(zero_copy_only=False).argmax())
         raise InputError(f"{file}, row {row + 1}, field {field.name!r}", "is empty", "a list, of the first: []")
+    entries = pc.list_flatten(values)
+    if entries.null_count:
+        row = pc.filter(pc.list_parent_indices(values), entries.is_null())[0].as_py()
+        raise InputError(
+            f"{file}, row {row + 1}, field {field.name!r}", "holds an empty entry", "a value in each place"
+        )
     return values

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from ialp_rllib.agent.policy.saved import read_weights
+from ialp_rllib.cli.evaluate import _target
 from ialp_rllib.cli.main import app
 from ialp_rllib.errors import InputError
-from ialp_rllib.serving.artifact import write_artifact
+from ialp_rllib.serving.artifact import read_artifact, write_artifact
+from ialp_rllib.serving.policy import PROMOTED, Served, ServingPolicy, load_version
 from ialp_rllib.settings import AgentSettings
 from tests.ope import world
 
@@ -57,6 +62,10 @@ def test_another_policy_and_another_alpha(inputs: tuple[str, str], tmp_path: Pat
     words = (log, "--policy", policy, "--against", policy, "--alpha", "0.02", "--no-fqe", "--out", str(tmp_path))
     code, text = run(*words)
     assert code == 3 and "hold" in text and f"difference to {policy[:5]}" in text
+    other = str(world.save_mixture(tmp_path / "other", 0.98))
+    settings = ["--set", "ope.gate.min_ess=600"]
+    code, text = run(log, "--policy", policy, "--against", other, "--no-fqe", "--out", str(tmp_path), *settings)
+    assert code == 4 and "of the policy that it would replace, the effective sample size is" in text
 
 
 @pytest.mark.parametrize(
@@ -87,3 +96,25 @@ def test_an_exported_policy_is_the_mixture_that_goes_out(inputs: tuple[str, str]
     run(*words)
     data = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert data["difference"]["PDIS"]["value"] < 0  # its own alpha is that of the first version, 0.1
+
+
+@pytest.mark.parametrize("has_beta", [True, False])
+@pytest.mark.parametrize("mode", ["categorical", "greedy", "epsilon_greedy"])
+def test_an_exported_policy_is_evaluated_as_it_acts(mode: str, has_beta: bool, tmp_path: Path) -> None:
+    """To the probabilities that the service would act with, at the alpha of its first version."""
+    theta, beta = (
+        {f"policy.{name}": tensor for name, tensor in actor.state_dict().items()} for actor in world.actors()
+    )
+    agent = AgentSettings(dim=8, history=4, mask_recent=2, exploration=mode, epsilon=0.2)
+    parts = {"network": world.NETWORK, "item_ids": world.IDS.items.tolist(), "agent": agent, "seed": 0}
+    serving = {"alpha": {"start": 0.02}, "guard": {"least_alpha": 0.3}}
+    weights = {"theta": theta, "beta": beta if has_beta else None}
+    write_artifact(tmp_path, method="aialp_ap", serving=serving, **weights, **parts)
+    target, _ = _target(tmp_path, None, "step")
+    artifact, seen = read_artifact(tmp_path), np.array([[0, 12, 12, 3, 5], [0, 12, 12, 12, 12]], np.int32)
+    served = ServingPolicy(artifact.theta(), agent)
+    first = load_version(1, 0.3, read_weights(artifact.weights("beta")), world.NETWORK)
+    served.swap(Served(first))
+    expected = served.probabilities(seen, np.full(2, PROMOTED)).probs
+    found = target.components[0][1].probabilities(torch.from_numpy(seen).long())
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-5)

@@ -93,6 +93,14 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert one.level == two.level and one.resampled == two.resampled
 
 
+def test_one_user_needs_no_critics() -> None:
+    sessions = world.sessions(LOG).only(np.arange(SESSIONS) < 20)
+    sessions = replace(sessions, user=np.zeros(20, np.int64))
+    with pytest.raises(InputError, match=r"(?s)one user.*--no-fqe"):
+        evaluate(sessions, world.mixed(0.3), SETTINGS)
+    assert evaluate(sessions, world.mixed(0.3), SETTINGS, fqe=False).difference["PDIS"].low == -np.inf
+
+
 def test_running_sessions_are_left_out() -> None:
     sessions = world.sessions(LOG)
     running = replace(sessions, ended=np.arange(len(sessions)) % 2 == 0)

@@ -85,3 +85,13 @@ def test_means_of_features_are_exact_in_blocks(monkeypatch: pytest.MonkeyPatch) 
         assert one.numpy() == pytest.approx(two.numpy(), abs=1e-6)
     assert whole[1].numpy() == pytest.approx((probs @ features).numpy(), abs=1e-5)
     assert whole[0].numpy() == pytest.approx(probs.gather(1, action[:, None])[:, 0].numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_two_users_are_enough(count: int) -> None:
+    """Each fold learns from one user, of whom some sessions are held out where there are several."""
+    sessions = world.sessions(world.log(0.2, 200)).only(np.arange(200) < 2 * count)
+    sessions = replace(sessions, user=np.arange(2 * count) % 2)
+    fold = folds(sessions.user, FQE.folds, 0)
+    q, v = fit_values(sessions, decisions(sessions, fold), 8, fold, FQE, 0)
+    assert np.isfinite(q).all() and np.isfinite(v).all()

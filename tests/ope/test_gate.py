@@ -99,3 +99,12 @@ def test_where_the_hand_over_leads_counts_as_far_as_the_log_tells() -> None:
 def test_the_margin_is_a_share_of_the_return_that_is_replaced() -> None:
     assert decide(evaluation(-0.1, 0.4), GATE).decision == HOLD
     assert decide(evaluation(-0.1, 0.4), GATE, base=30.0).decision == PASS
+
+
+def test_a_policy_that_the_log_cannot_judge_is_no_reference() -> None:
+    unknown = evaluation(weights=weights(np.append(np.full(100, 10.0), np.full(900, 1e-3))), unsupported=0.5)
+    found = decide(evaluation(19.0), GATE, base=1.0, reference=unknown)
+    assert found.decision == REFUSE and len(found.reasons) == 2
+    assert all(reason.startswith("of the policy that it would replace, ") for reason in found.reasons)
+    assert decide(evaluation(), GATE, reference=evaluation()).decision == PASS
+    assert len(decide(evaluation(sessions=400), GATE, reference=evaluation(sessions=400)).reasons) == 1

@@ -15,7 +15,7 @@ from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.errors import InputError
 from ialp_rllib.ope.log import read_log
 from ialp_rllib.ope.sessions import Sessions, observations, sessions_of
-from ialp_rllib.results.logged import logged_table
+from ialp_rllib.results.logged import check_logged, logged_table
 
 ITEMS = np.array(["a", "b", "c", "d"], object)
 
@@ -105,6 +105,38 @@ def test_an_own_csv_needs_five_columns(tmp_path: Path) -> None:
         read_log(path, {**names, "session": "nothing"})
     with pytest.raises(InputError, match="is none of a log's"):
         read_log(path, {**names, "price": "p"})
+
+
+def test_ids_of_a_csv_are_text(tmp_path: Path) -> None:
+    """With leading zeros, dates, and under other names; an absent one is named."""
+    path, names = tmp_path / "own.csv", {"session": "visit", "item": "isbn"}
+    head = "visit,position,isbn,probability,reward,user\n"
+    path.write_text(f"{head}007,0,0451526538,0.5,1,2024-01-01\n7,0,451526538,0.5,2,\n")
+    found = sessions_of(read_log(path, names))
+    assert found.rows["session"].to_pylist() == ["007", "7"] and found.rows["user"].to_pylist() == ["2024-01-01", ""]
+    assert found.rows["item"].to_pylist() == ["0451526538", "451526538"]
+    path.write_text(f"{head}007,0,1,0.5,1,\n8,0,,0.5,2,\n")
+    with pytest.raises(InputError, match="row 2, field 'item'"):
+        read_log(path, names)
+
+
+def test_unknown_users_in_any_kind_of_text(tmp_path: Path) -> None:
+    for kind in (pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        users = pa.array(["u", None, "u"], pa.string()).cast(kind)
+        assert read(tmp_path, user=users).rows["user"].to_pylist() == ["u", "u", ""]
+
+
+@pytest.mark.parametrize("field", ["items", "answers"])
+def test_an_empty_entry_of_a_list_is_named(field: str, tmp_path: Path) -> None:
+    whole = [["a", "b"], [], ["a"]] if field == "items" else [[1, 1], [], [1]]
+    entry = pa.chunked_array([pa.array(whole), pa.array([whole[0], [whole[0][0], None]])])
+    table = pa.table({**{k: pa.array([*v, *v[:2]]) for k, v in columns(decision=["0", "1", "2"]).items()}})
+    place = table.column_names.index(field) if field in table.column_names else table.num_columns
+    table = (
+        table.add_column(place, field, entry) if place == table.num_columns else table.set_column(place, field, entry)
+    )
+    with pytest.raises(InputError, match=f"log, row 5, field '{field}': holds an empty entry"):
+        check_logged(table, "log")
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

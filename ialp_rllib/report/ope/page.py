@@ -104,6 +104,7 @@ def render(report: Report) -> str:
         rows=list(_estimate_rows(found)),
         alone=list(_estimate_rows(report.alone, decides=False)) if report.alone else [],
         lowest=format_number(found.lowest),
+        returning=len(np.unique(found.user)) < len(found.user),
         support=list(_support(report)),
         figures=[
             differences(found.difference, margin),

@@ -26,6 +26,7 @@ ENTRIES = {
         learns=False,
         module="ialp_rllib.agent.rllib.baselines:FixedModule",
         reference=True,
+        on_candidates=True,
     ),
     "popularity": Method(
         "Popularity",
@@ -37,6 +38,7 @@ ENTRIES = {
         features=_popularity,
         data="log",
         reference=True,
+        on_candidates=True,
     ),
     "best_list": Method(
         "Best list",
@@ -49,6 +51,7 @@ ENTRIES = {
         data="log",
         reference=True,
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "warm": Method(
         "Warm start",
@@ -70,6 +73,7 @@ ENTRIES = {
         data="log",
         reference=True,
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "judge_direct": Method(
         "Judge",
@@ -82,6 +86,7 @@ ENTRIES = {
         data="judge",
         reference=True,
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "dqn": Method(
         "DQN",
@@ -105,6 +110,7 @@ ENTRIES = {
         "A2C",
         "loss of section 3 with the reward of the environment, from random weights",
         about="Advantage actor-critic, trained online from random weights: the baseline.",
+        on_candidates=True,
     ),
     "ialp": Method(
         "iALP",
@@ -113,6 +119,7 @@ ENTRIES = {
         start="pretrain",
         data="judge",
         learns=False,
+        on_candidates=True,
     ),
     "llm_online": Method(
         "LLMOnline",
@@ -148,6 +155,7 @@ ENTRIES = {
         start="pretrain",
         settings=_GOES_ON,
         data="judge",
+        on_candidates=True,
     ),
     "aialp_ap": Method(
         "A-iALP_ap",
@@ -158,6 +166,7 @@ ENTRIES = {
         mixture=True,
         module="ialp_rllib.agent.rllib.mixture:MixtureModule",
         settings=("adapt.alpha", "adapt.beta_init", *_GOES_ON),
+        on_candidates=True,
     ),
     "ialp_log": Method(
         "iALP+log",

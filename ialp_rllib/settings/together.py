@@ -36,6 +36,7 @@ def check_together(
     _check_agent(agent, users)
     _check_judge(judge, users)
     _check_vectors(agent.item_vectors, judge)
+    _check_candidates(agent, pretrain, adapt)
     _check_pretraining(pretrain)
     _check_methods(seeds, adapt, agent.exploration)
     _check_names(scenario, catalogue)
@@ -59,6 +60,24 @@ def _check_agent(agent: AgentSettings, users: UsersSettings) -> None:
     if agent.warmup > agent.replay:
         problem = f"is {agent.warmup}, which the replay buffer cannot hold: there would be no update"
         raise InputError("agent.warmup", problem, f"at most agent.replay = {agent.replay}")
+
+
+def _check_candidates(agent: AgentSettings, pretrain: PretrainSettings, adapt: AdaptSettings) -> None:
+    if not agent.candidates:
+        return
+    masked = agent.history if agent.mask_recent < 0 else agent.mask_recent
+    if agent.candidates_popular <= masked:
+        problem = f"is {agent.candidates_popular}, and {masked} items may be masked in a state"
+        raise InputError("agent.candidates_popular", problem, f"at least {masked + 1}")
+    if agent.exploration == "epsilon_greedy":
+        problem = "is epsilon_greedy, whose uniform items are of the whole catalogue, and agent.candidates is set"
+        raise InputError("agent.exploration", problem, "categorical, with agent.candidates_epsilon; or greedy")
+    if pretrain.mode == "live":
+        problem = "is live, whose proposals are of the whole catalogue, and agent.candidates is set"
+        raise InputError("pretrain.mode", problem, "table, or agent.candidates=0")
+    if adapt.alpha.by == "session":
+        problem = "is session, which needs the policies' probabilities over all items, and agent.candidates is set"
+        raise InputError("adapt.alpha.by", problem, "step, or agent.candidates=0")
 
 
 def _check_vectors(vectors: str, judge: JudgeSettings) -> None:

@@ -23,11 +23,10 @@ from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.budgets import budget_settings, budgets_of
 from ialp_rllib.stages.content import plugin_content
 from ialp_rllib.stages.critic import TRANSITIONS, critic_folder, has_critic, require_critic
-from ialp_rllib.stages.depends import joint_settings, pretrain_settings, warm_settings
+from ialp_rllib.stages.depends import agent_settings, joint_settings, pretrain_settings, warm_settings
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, env_config, run_jobs
-from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.env import UserVectorEnv
 from ialp_rllib.users.worlds import make_world
@@ -91,7 +90,7 @@ def job_stage(run: RunFolder, name: str, seed: int, budget: str = "samples") -> 
         before += [run.fingerprints["tune"], settings.pretrain.proposals]
     own = plugin_content(settings, [name])
     print_ = fingerprint(
-        name, seed, budget, by_content(settings.agent, settings), adapt, settings.evaluate, before, own
+        name, seed, budget, agent_settings(settings.agent, settings), adapt, settings.evaluate, before, own
     )
     place = Path(name) if budget == "samples" else Path(name, budget)
     return Stage(run.root / "adapt" / place / f"seed-{seed}", f"adapt {place}", print_, JOB_FILES)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ialp_rllib.agent.methods import chosen_methods, method, options
-from ialp_rllib.settings import RATINGS, OracleSettings, Settings
+from ialp_rllib.settings import RATINGS, AgentSettings, OracleSettings, Settings
 from ialp_rllib.stages.content import model_content, plugin_content
 from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import require_intact
@@ -76,10 +76,16 @@ def pretrain_needs(settings: Settings) -> tuple[str, ...]:
     return ("prepare", *(("users",) if chooses else ()), "distil", *teacher)
 
 
+def agent_settings(agent: AgentSettings, settings: Settings) -> dict[str, Any]:
+    """What training depends on of the agent: of an index only where there are candidates."""
+    values = asdict(by_content(agent, settings))
+    return {name: value for name, value in values.items() if agent.candidates or not name.startswith("candidates")}
+
+
 def pretrain_settings(settings: Settings) -> list[Any]:
     """What pre-training depends on."""
     seed = settings.evaluate.seed if settings.pretrain.loss == "listwise" else None
-    return [by_content(settings.pretraining_agent, settings), settings.pretrain, seed]
+    return [agent_settings(settings.pretraining_agent, settings), settings.pretrain, seed]
 
 
 _NETWORK = (

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
+from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.features import features
 from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
@@ -22,6 +23,7 @@ from ialp_rllib.agent.policy.tempering import best_temperature, divide_logits, s
 from ialp_rllib.agent.rllib.modules import fill, load_weights
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import RUN_CURVES, run_table
 from ialp_rllib.settings import ImitationSettings, Settings
@@ -38,6 +40,16 @@ def network_of(settings: Settings, catalogue: Catalogue) -> NetworkConfig:
     """The agent's networks for the items of ``catalogue``."""
     known = {**vars(settings.agent), **features(settings, catalogue, item_vectors(settings, catalogue))}
     return NetworkConfig.from_model_config(known, catalogue.n_items)
+
+
+def candidates_of(settings: Settings, catalogue: Catalogue, net: ActorCritic) -> Candidates | None:
+    """The candidates of a policy with the networks ``net``; None: it acts on all items."""
+    agent = settings.agent
+    if not agent.candidates:
+        return None
+    found = Candidates(catalogue.n_items, agent.dim, agent, popularity(catalogue))
+    found.own.take(net.policy)
+    return found
 
 
 class Learner(Protocol):
@@ -84,19 +96,26 @@ def train_resumable(learner: Learner, checkpoints: Checkpoints, epochs: int, sho
         checkpoints.save(Checkpoint({"learner": learner.state(), "training": {"times": times}}, {}), passes + 1)
 
 
-def temper(net: ActorCritic, world: World | None, settings: ImitationSettings, seed: int) -> dict[str, Any]:
+def temper(
+    net: ActorCritic,
+    world: World | None,
+    settings: ImitationSettings,
+    seed: int,
+    candidates: Candidates | None = None,
+) -> dict[str, Any]:
     """Divide the actor's logits by the temperature that ``world`` chooses; without a world, or a choice, by the first.
 
     Args:
         world: the validation world.
         seed: of the episodes.
+        candidates: of a policy that acts on candidates, else None.
 
     Returns:
         ``temperature`` and ``temperatures``, the returns that it was chosen by.
     """
     choices, returns = settings.temperatures, []
     if world is not None and len(choices) > 1:
-        returns = sampled_returns(net.policy, world, choices, settings.episodes, seed)
+        returns = sampled_returns(net.policy, world, choices, settings.episodes, seed, candidates)
     temperature = best_temperature(returns) if returns else choices[0]
     divide_logits(net.policy, temperature)
     return {"temperature": temperature, "temperatures": returns}

@@ -20,7 +20,15 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels, read_soft_labels
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import fingerprint
-from ialp_rllib.stages.imitating import leave, network_of, points, temper, train_resumable, what_it_took
+from ialp_rllib.stages.imitating import (
+    candidates_of,
+    leave,
+    network_of,
+    points,
+    temper,
+    train_resumable,
+    what_it_took,
+)
 from ialp_rllib.stages.lea_lesson import recommender_lesson
 from ialp_rllib.stages.run import JOB_FILES, LISTWISE, RunFolder
 from ialp_rllib.storage import Stage, write_atomic
@@ -55,7 +63,8 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
     net = learner.result()
     validates = len(listwise.temperatures) > 1 and len(run.catalogue.valid_users) > 0
     world = make_world(run.catalogue, settings.users, "valid", run.root / "users") if validates else None
-    chosen = temper(net, world, listwise, settings.evaluate.seed)
+    candidates = candidates_of(settings, run.visible, net)
+    chosen = temper(net, world, listwise, settings.evaluate.seed, candidates)
     leave(folder, net, network, run.catalogue, "ialp", points(learner, times))
     facts = {
         "rows": len(lesson.train),

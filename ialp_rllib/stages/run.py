@@ -21,6 +21,7 @@ from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.settings import Settings, fingerprint, to_dict
 from ialp_rllib.stages.depends import (
     adapt_needs,
+    agent_settings,
     always,
     joint_settings,
     judge_needs,
@@ -33,7 +34,6 @@ from ialp_rllib.stages.depends import (
 )
 from ialp_rllib.stages.lea_stages import LEA_STAGES
 from ialp_rllib.stages.spec import StageSpec
-from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import MANIFEST, Stage, hash_file, write_text
 from ialp_rllib.users.model_files import CONFIG, WEIGHTS
 from ialp_rllib.users.worlds import SPLITS
@@ -108,7 +108,7 @@ STAGES = {
     ),
     "adapt": StageSpec(
         adapt_needs,
-        lambda s: [by_content(s.agent, s), s.adapt, s.evaluate, s.seeds, *own_settings(s)],
+        lambda s: [agent_settings(s.agent, s), s.adapt, s.evaluate, s.seeds, *own_settings(s)],
         (*_parts("*/seed-*"), *_parts("*/updates/seed-*"), "critic-*/seed-*/transitions.safetensors"),
         in_parts=True,
     ),

@@ -12,8 +12,8 @@ import torch
 from ialp_rllib.agent.methods import Method, register
 from ialp_rllib.agent.policy import losses
 from ialp_rllib.agent.rllib.baselines import QModule
-from ialp_rllib.agent.rllib.modules import Q
 from ialp_rllib.agent.rllib.objectives import td_target
+from ialp_rllib.agent.rllib.outputs import Q
 
 TEMPERATURE = 0.2
 SOURCE = 'Haarnoja et al. 2017, "Reinforcement Learning with Deep Energy-Based Policies"'

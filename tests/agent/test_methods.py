@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.agent.methods import METHODS, load_plugins
+from ialp_rllib.agent.methods import METHODS, chosen_methods, load_plugins
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.baselines import epsilon
 from ialp_rllib.errors import InputError
@@ -181,6 +181,14 @@ def test_changing_a_setting_of_one_method_invalidates_only_its_runs(tmp_path: Pa
     assert "popularity" in changed("judge.min_rating=3")
     assert "a2c" not in changed("judge.min_rating=3")
     assert changed("adapt.env_steps=77") == set(METHODS)
+
+
+def test_methods_that_need_all_items_refuse_candidates() -> None:
+    able = ["agent.candidates=50", "adapt.methods=[random, a2c, ialp, aialp_ft, aialp_ap]"]
+    assert len(chosen_methods(load("sample", able))) == 5
+    for name in ("dqn", "pg", "llm_online", "warm", "ialp_log_ap"):
+        with pytest.raises(InputError, match=f"agent.candidates: is 50, and method '{name}' acts or learns on all"):
+            chosen_methods(load("sample", ["agent.candidates=50", f"adapt.methods=[a2c, {name}]"]))
 
 
 @pytest.mark.parametrize("name", ["no_such_module_of_mine", "", ".relative", "a b"])

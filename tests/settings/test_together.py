@@ -25,6 +25,10 @@ REFUSED = {  # settings -> words of the message
     ("agent.gradient_clip=1.0e+300",): "agent.gradient_clip is 1e+300",
     ('judge.platform="a\\0b"',): "text without NUL characters",
     ('judge.model=""',): "judge.model: is empty",
+    ("agent.candidates=9", "agent.candidates_popular=7"): "agent.candidates_popular: is 7, and 7 items may be masked",
+    ("agent.candidates=9", "agent.exploration=epsilon_greedy"): "agent.exploration: is epsilon_greedy",
+    ("agent.candidates=9", "adapt.alpha.by=session"): "adapt.alpha.by: is session",
+    ("agent.candidates=9", "pretrain.mode=live", "pretrain.loss=actor_critic"): "pretrain.mode: is live",
     ("scenario=..",): "scenario: is '..'",
     (f"scenario={'x' * 201}",): "scenario: has 201 bytes",
 }

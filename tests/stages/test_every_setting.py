@@ -103,6 +103,7 @@ def before() -> dict[str, tuple[Settings, dict[str, str]]]:
 
 # Another value must name a method, a module or a file, or belong to another source: some are tested below.
 SKIPPED = {"adapt.methods", "adapt.plugins", "catalogue.source", "users.world"}
+SKIPPED |= {info.name for info in describe() if info.name.startswith("agent.candidates")}  # not of all these methods
 SKIPPED |= {"lea.model", "lea.text_encoder"}
 SKIPPED |= {f"catalogue.{table}.file" for table in ("items", "interactions", "users")}
 
@@ -137,6 +138,17 @@ def _resolved(info: SettingInfo, value: Any, folder: Path) -> Any:
 def test_methods_change_the_stage_that_runs_them() -> None:
     one, two = (RunFolder(load("sample", [f"adapt.methods={m}"]), Path("x")) for m in ("[a2c]", "[a2c, dqn]"))
     assert one.fingerprints["adapt"] != two.fingerprints["adapt"]
+
+
+def test_settings_of_candidates_count_where_there_are_candidates() -> None:
+    methods = "adapt.methods=[a2c, ialp]"
+    without, some = (load("sample", [methods, f"agent.candidates={count}"]) for count in (0, 50))
+    names = [info.name for info in describe() if info.name.startswith("agent.candidates_")]
+    for info in (one for one in describe() if one.name in names):
+        value = other_value(info, info.default)
+        assert prints(changed(without, info.name, value)) == prints(without), "nothing is run again"
+        changes = {name for name, one in prints(changed(some, info.name, value)).items() if one != prints(some)[name]}
+        assert {"pretrain", "adapt", "adapt a2c"} <= changes, info.name
 
 
 def test_the_world_changes_the_users() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
@@ -84,6 +85,24 @@ def test_answers_are_in_the_state_online_but_not_in_pretraining(
         adapt.train_job(settings, str(run.root), online, name, 0)
         learnt = load_file(online.folder / "policy.safetensors")[levels]
         assert learnt.shape == (4, 16) and not learnt[0].any() and learnt[1:].any()
+
+
+@pytest.mark.slow
+def test_pretraining_and_going_online_on_candidates(ray_session: None, run: RunFolder, tmp_path: Path) -> None:
+    chosen = ("agent.candidates=40", "agent.candidates_rebuild=4", "evaluate.episodes=20")
+    settings = load("sample", small(*chosen, "pretrain.listwise.temperatures=[0.3, 1.0]"))
+    before = Stage(run.root / "pretrain" / "seed-0", "pretrain", "", ("**",))
+    pretrain.train_job(settings, str(run.root), before, 0, None)
+    start = load_file(before.folder / "policy.safetensors")
+    for name in ("a2c", "aialp_ft", "aialp_ap"):
+        online = Stage(tmp_path / name, name, "", ("**",))
+        adapt.train_job(settings, str(run.root), online, name, 0)
+        rows = pq.read_table(online.folder / "measurements.parquet").to_pylist()
+        assert {row["policy"] for row in rows} == {"greedy", "sampled"} and all(row["return"] > 0 for row in rows)
+        curve = pq.read_table(online.folder / "curves.parquet").to_pydict()
+        assert max(value for value in curve["candidates_mass"] if value is not None) <= 1
+        learnt = load_file(online.folder / "policy.safetensors")
+        assert (learnt["policy.actor.bias"] != start["policy.actor.bias"]).any()
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import numpy as np
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.features import tokens_of
+from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.settings import Settings
 
 
@@ -20,7 +21,8 @@ def features(settings: Settings, catalogue: Catalogue, vectors: np.ndarray | Non
     Returns:
         ``text_vectors`` if given; else ``item_tokens``, if ``agent.item_attributes`` is set and the catalogue has item
         attributes; ``user_codes`` and
-        ``user_sizes``, if the world's observations identify users (world ``rating``) and their attributes are known.
+        ``user_sizes``, if the world's observations identify users (world ``rating``) and their attributes are known;
+        and with ``agent.candidates`` the ``popularity`` of the items, which the networks do not read.
     """
     result: dict[str, Any] = {}
     if vectors is not None:
@@ -29,4 +31,6 @@ def features(settings: Settings, catalogue: Catalogue, vectors: np.ndarray | Non
         result["item_tokens"] = tokens_of(catalogue.item_texts)
     if settings.users.world == "rating" and catalogue.user_texts:
         result["user_codes"], result["user_sizes"] = catalogue.codes(catalogue.user_texts)
+    if settings.agent.candidates:
+        result["popularity"] = popularity(catalogue)
     return result

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ialp_rllib.agent.policy import rows as item_rows
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
 from ialp_rllib.agent.policy.sources import Source
 from ialp_rllib.settings import AgentSettings, ImitationSettings
@@ -52,7 +53,9 @@ class Imitation:
             weights.
         lessons: what to learn from, at least one, of positive weight.
         settings: of the training.
-        agent: ``block_items`` (a larger catalogue is scored in blocks, with the same result) and ``gradient_clip``.
+        agent: ``block_items`` (a larger catalogue is scored in blocks, with the same result), ``gradient_clip``, and
+            ``candidates``: above 0 only the rows of items in a batch are read, moved and decayed, where all sources
+            go by rows.
         seed: random seed of initial weights and batches.
 
     Attributes:
@@ -73,10 +76,8 @@ class Imitation:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._net = ActorCritic(replace(network, shared_encoder=True))
-        policy = self._net.policy
-        self._optimizer = torch.optim.Adam(
-            policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self._by_rows = agent.candidates > 0 and all(lesson.train.by_rows for lesson in lessons)
+        self._optimizers = self._make_optimizers()
         self._best_weights = copy.deepcopy(self._net.state_dict())
         self.curve: list[dict[str, Any]] = []
         self.best = 0
@@ -95,13 +96,33 @@ class Imitation:
         total = counted = 0.0
         for update in range(updates):
             loss, weight = self._loss([part[update] for part in parts])
-            self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            clip = self._agent.gradient_clip or torch.inf
-            nn.utils.clip_grad_norm_(self._net.policy.parameters(), clip)
-            self._optimizer.step()
+            self._step(loss)
             total, counted = total + float(loss.detach()) * weight, counted + weight
         self._finish_pass(updates, total / counted)
+
+    def _make_optimizers(self) -> list[torch.optim.Optimizer]:
+        policy, settings = self._net.policy, self._settings
+        if self._by_rows:
+            named = ((f"policy.{name}", parameter) for name, parameter in policy.named_parameters())
+            return item_rows.make_optimizers(named, settings.learning_rate, settings.weight_decay)
+        return [torch.optim.Adam(policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)]
+
+    def _step(self, loss: Tensor) -> None:
+        parameters, clip = [*self._net.policy.parameters()], self._agent.gradient_clip
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._by_rows:
+            item_rows.clip(parameters, clip)
+            item_rows.decay(parameters, self._settings.weight_decay)
+        else:
+            nn.utils.clip_grad_norm_(parameters, clip or torch.inf)
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+    def _items(self) -> Tensor | None:
+        """Embeddings of all items; None: their rows are read as they are needed."""
+        return None if self._by_rows else self._net.policy.encoder.items()
 
     def _order(self, index: int, rows: int) -> np.ndarray:
         """Order of a source's rows in this pass."""
@@ -111,8 +132,7 @@ class Imitation:
     def _loss(self, parts: Sequence[np.ndarray]) -> tuple[Tensor, float]:
         """Loss of an update on some rows of each source, and what these rows count."""
         weights = [lesson.weight * len(rows) for lesson, rows in zip(self._lessons, parts, strict=True)]
-        policy, whole = self._net.policy, sum(weights)
-        items = policy.encoder.items()
+        policy, whole, items = self._net.policy, sum(weights), self._items()
         losses = [
             weight / whole * lesson.train.losses(policy, items, rows, self._agent.block_items).mean()
             for lesson, rows, weight in zip(self._lessons, parts, weights, strict=True)
@@ -123,8 +143,7 @@ class Imitation:
     @torch.no_grad()
     def _held_out_losses(self) -> list[float]:
         """Mean loss of the held-out rows of each source."""
-        policy, means = self._net.policy, []
-        items = policy.encoder.items()
+        policy, items, means = self._net.policy, self._items(), []
         for lesson in self._lessons:
             rows = len(lesson.held_out)
             parts = np.array_split(np.arange(rows), -(-rows // _HELD_OUT_ROWS))
@@ -155,7 +174,8 @@ class Imitation:
         """Everything that the next pass depends on, for a checkpoint between passes."""
         return {
             "weights": dict(self._net.state_dict()),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self._optimizers[0].state_dict(),
+            "row_optimizer": [optimizer.state_dict() for optimizer in self._optimizers[1:]],
             "best_weights": dict(self._best_weights),
             "best": self.best,
             "curve": self.curve,
@@ -164,5 +184,7 @@ class Imitation:
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state`, of the same rows, settings and seed."""
         self._net.load_state_dict(state["weights"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        states = [state["optimizer"], *state.get("row_optimizer", [])]
+        for optimizer, saved in zip(self._optimizers, states, strict=True):
+            optimizer.load_state_dict(saved)
         self._best_weights, self.best, self.curve = state["best_weights"], state["best"], state["curve"]

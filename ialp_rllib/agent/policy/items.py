@@ -67,6 +67,22 @@ class Items(nn.Module):
         self.register_buffer(name, torch.from_numpy(index), persistent=False)
         self.register_buffer(offset_name, torch.from_numpy(offset), persistent=False)
 
+    def rows(self, items: Tensor) -> Tensor:
+        """Embeddings of some items, of any shape ``(...) int64`` -> ``(..., d)``; the gradient of the ids is sparse."""
+        own = nn.functional.embedding(items, self.id.weight, sparse=True)
+        if self.project is not None:
+            return own + nn.functional.linear(self.vectors[items], self.project.weight)
+        if self.values is None:
+            return own
+        flat = items.reshape(-1)
+        first = self.token_offset[flat]
+        ends = torch.cat([self.token_offset[1:], self.token_offset.new_tensor([len(self.token)])])
+        size = ends[flat] - first
+        offset = size.cumsum(0) - size
+        place = torch.arange(int(size.sum()), device=items.device) + (first - offset).repeat_interleave(size)
+        sums = nn.functional.embedding_bag(self.token[place], self.values.weight, offset, mode="sum")
+        return own + (sums * self.scale[flat]).view(own.shape)
+
     def forward(self) -> Tensor:
         """``(I + 1, d) float32``: the embeddings of all items; the last row is "no item" (padding)."""
         if self.project is not None:

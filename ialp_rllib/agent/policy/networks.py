@@ -128,15 +128,16 @@ class Encoder(nn.Module):
         """Dimension of the state."""
         return self.config.dim * (3 if self.user is not None else 2)
 
-    def forward(self, observation: Tensor, items: Tensor) -> Tensor:
-        """``(B, 1 + L) int`` observations, ``(I + 1, d)`` item embeddings -> ``(B, width)`` states."""
+    def forward(self, observation: Tensor, items: Tensor | None) -> Tensor:
+        """``(B, 1 + L) int`` observations, ``(I + 1, d)`` embeddings (None: the session's rows) -> ``(B, width)``."""
         entries = self._trim_padding(observation[:, 1:]).long()
         session = decode_items(entries, self.config.n_items)
         valid, length = session != self.config.n_items, session.shape[1]
         # Padded positions attend to themselves, so that no row of the mask is empty.
         diagonal = torch.eye(length, dtype=torch.bool, device=valid.device)
         mask = (self.causal[:length, :length] & valid[:, None, :]) | diagonal
-        x = nn.functional.embedding(session, items) + self.position[-length:]
+        x = self.items.rows(session) if items is None else nn.functional.embedding(session, items)
+        x = x + self.position[-length:]
         if self.answers is not None:
             levels = torch.div(entries, self.config.n_items + 1, rounding_mode="floor")
             x = x + nn.functional.embedding(levels, self.answers, padding_idx=0)

@@ -14,7 +14,8 @@ key             value
 ``module``      the RLModule that acted in training, for information
 ``acts``        how the policy acts on its tensors: ``softmax`` of an actor's logits, ``mixture`` of two actors (Eq.
                 14), ``q`` (epsilon-greedy on Q-values), ``scores`` (in proportion to fixed scores), ``list`` (one list
-                in the order of fixed scores), or ``own``: by code of that module, which a file cannot hold
+                in the order of fixed scores), ``own``: by code of that module, which a file cannot hold, or
+                ``candidates``: on those of an index (``agent.candidates``), which is not in the file
 ``network``     the fields of :class:`ialp_rllib.agent.policy.networks.NetworkConfig`. Of ``item_tokens`` it has the
                 number of distinct tokens (null: items are known by their ids alone); of ``user_codes``, whether there
                 are any; of ``text_vectors`` their size (null or absent: none). The arrays are in
@@ -51,11 +52,21 @@ from ialp_rllib.catalogue.features import Tokens
 from ialp_rllib.errors import InputError
 from ialp_rllib.storage import damaged_files, file_records, write_atomic, write_json
 
-__all__ = ["CONFIG", "FORMAT", "OWN", "WEIGHTS", "SavedPolicy", "load_policy", "read_weights", "save_policy"]
+__all__ = [
+    "CANDIDATES",
+    "CONFIG",
+    "FORMAT",
+    "OWN",
+    "WEIGHTS",
+    "SavedPolicy",
+    "load_policy",
+    "read_weights",
+    "save_policy",
+]
 
 FORMAT = 1
 WEIGHTS, CONFIG, HASH = "policy.safetensors", "config.json", "weights"
-OWN = "own"
+OWN, CANDIDATES = "own", "candidates"
 _CODES, _SCALE, _USERS = "features.item_tokens.codes", "features.item_tokens.scale", "features.user_codes"
 _VECTORS = "features.text_vectors"
 _ARRAYS = ("item_tokens", "user_codes", "user_sizes")
@@ -88,7 +99,7 @@ def save_policy(
     Args:
         weights: state dict of the policy: see the module's documentation for the names.
         method: id of the method.
-        acts: a key of :data:`.acting.ACTS`, or :data:`OWN`.
+        acts: a key of :data:`.acting.ACTS`, :data:`OWN` or :data:`CANDIDATES`.
         network: sizes and features of its networks; of a fixed policy only the sizes of an observation matter.
         module: where the RLModule is, ``package.module:name``.
         item_ids: ids of the items; none: their indices.
@@ -141,6 +152,9 @@ def load_policy(folder: str | Path) -> SavedPolicy:
     if config["acts"] == OWN:
         problem = f"the policy of method {config['method']!r} acts by code of its own ({config['module']})"
         raise InputError(where, problem, "a method whose module acts as one of the package's does")
+    if config["acts"] == CANDIDATES:
+        problem = f"the policy of method {config['method']!r} acts on candidates, whose index the file does not hold"
+        raise InputError(where, problem, "a policy that was trained with agent.candidates=0")
     if config["acts"] not in ACTS:
         raise InputError(where, f"'acts' is {config['acts']!r}", f"one of {', '.join([*ACTS, OWN])}")
     network = _network(config, tensors, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -12,23 +12,31 @@ from torch import Tensor, nn
 
 from ialp_rllib.agent.policy.blockwise import policy_statistics
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy
+from ialp_rllib.agent.policy.shortlists import Part, item_scores
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels
 from ialp_rllib.users.sequence import sessions_of
 
 
 class Source(Protocol):
-    """Rows to learn from: states, and what is right in each."""
+    """Rows to learn from: states, and what is right in each.
+
+    Attributes:
+        by_rows: whether the loss needs few items in each state, none of the others.
+    """
+
+    by_rows: ClassVar[bool]
 
     def __len__(self) -> int:
         """Number of rows, M."""
 
-    def losses(self, policy: Policy, items: Tensor, rows: np.ndarray, block_items: int) -> Tensor:
+    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
         """Loss of some rows, with gradient.
 
         Args:
             policy: encoder and actor that learn.
-            items: its item embeddings, ``(I + 1, d)``: ``policy.encoder.items()``.
+            items: its item embeddings, ``(I + 1, d)``: ``policy.encoder.items()``. None: a source that goes
+                ``by_rows`` reads those of the items that it names, with a sparse gradient.
             rows: ``(B,) int``, which rows.
             block_items: a larger catalogue is scored in blocks of so many items.
 
@@ -50,6 +58,7 @@ class NextItems:
 
     observation: Tensor
     item: Tensor
+    by_rows: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.item)
@@ -62,7 +71,8 @@ class NextItems:
         kept = ~(recent == item[:, None]).any(1)
         return NextItems(observations(session[kept]), torch.from_numpy(item[kept]))
 
-    def losses(self, policy: Policy, items: Tensor, rows: np.ndarray, block_items: int) -> Tensor:
+    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
+        items = policy.encoder.items() if items is None else items
         observation, item = self.observation[rows], self.item[rows]
         state = policy.encoder(observation, items)
         if policy.config.n_items < block_items:
@@ -106,6 +116,7 @@ class Listwise:
     labels: Tensor
     proposal: Tensor
     weight: Tensor
+    by_rows: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -124,10 +135,14 @@ class Listwise:
             torch.from_numpy(rows.answered / np.float32(mean)),
         )
 
-    def losses(self, policy: Policy, items: Tensor, rows: np.ndarray, block_items: int) -> Tensor:
-        observation = self.observation[rows]
-        scores = policy.scores(observation, policy.encoder(observation, items), items)
-        logits = scores.gather_many(self.candidates[rows]) - self.proposal[rows]
+    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
+        observation, candidates = self.observation[rows], self.candidates[rows]
+        if items is None:
+            part = Part.of(policy, observation)
+            scores = item_scores(policy.actor, part.hidden, candidates, part.rows(candidates))
+        else:
+            scores = policy.scores(observation, policy.encoder(observation, items), items).gather_many(candidates)
+        logits = scores - self.proposal[rows]
         loss = -(self.labels[rows] * torch.log_softmax(logits, 1)).sum(1)
         return loss * self.weight[rows]
 
@@ -152,6 +167,7 @@ class ModelTargets:
     items: Tensor
     labels: Tensor
     kept: float
+    by_rows: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -179,7 +195,8 @@ class ModelTargets:
         """Some of the rows."""
         return ModelTargets(self.observation[rows], self.items[rows], self.labels[rows], self.kept)
 
-    def losses(self, policy: Policy, items: Tensor, rows: np.ndarray, block_items: int) -> Tensor:
+    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
+        items = policy.encoder.items() if items is None else items
         observation, wanted, labels = self.observation[rows], self.items[rows].long(), self.labels[rows]
         state = policy.encoder(observation, items)
         if policy.config.n_items < block_items:

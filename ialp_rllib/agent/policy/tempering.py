@@ -8,17 +8,27 @@ from typing import Any
 import numpy as np
 import torch
 
+from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.exploration import sample
 from ialp_rllib.agent.policy.networks import Policy
+from ialp_rllib.agent.policy.shortlists import acting, choose
 from ialp_rllib.users.planning import rollout
 from ialp_rllib.users.simulator import World
 
 
 @torch.no_grad()
 def sampled_returns(
-    policy: Policy, world: World, temperatures: Sequence[float], episodes: int, seed: int
+    policy: Policy,
+    world: World,
+    temperatures: Sequence[float],
+    episodes: int,
+    seed: int,
+    candidates: Candidates | None = None,
 ) -> list[dict[str, float]]:
     """Mean return of the sampled policy at each temperature, with the same users and random numbers.
+
+    Args:
+        candidates: of a policy that acts on candidates, else None.
 
     Returns:
         ``temperature`` and ``return`` of each.
@@ -28,7 +38,12 @@ def sampled_returns(
     for temperature in temperatures:
 
         def act(env: Any, active: np.ndarray, temperature: float = temperature) -> np.ndarray:
-            logits = policy(torch.from_numpy(env.sim.observe()))
+            observation = torch.from_numpy(env.sim.observe())
+            if candidates is not None:
+                what, share = acting(candidates, policy, observation), torch.full((len(observation),), temperature)
+                drawn: np.ndarray = choose(candidates, what, "sampled", share).numpy()
+                return drawn
+            logits = policy(observation)
             items: np.ndarray = sample(torch.softmax(logits / temperature, -1)).numpy()
             return items
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from ialp_rllib.agent.policy.blockwise import MASKED
 from ialp_rllib.agent.policy.exploration import sample
 from ialp_rllib.agent.policy.networks import Critic, NetworkConfig, Policy, mask
-from ialp_rllib.agent.rllib.modules import BASELINE, NEXT_VALUE, ActorCriticModule, Q
+from ialp_rllib.agent.rllib.modules import ActorCriticModule
+from ialp_rllib.agent.rllib.outputs import BASELINE, NEXT_VALUE, Q
 from ialp_rllib.settings import DQNSettings, PGSettings
 
 
@@ -54,6 +55,8 @@ class QModule(ActorCriticModule):
     Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning"; double: van Hasselt et al.
     2016, "Deep Reinforcement Learning with Double Q-learning"; dueling: see :class:`.networks.Critic`.
     """
+
+    on_candidates = False
 
     def setup(self) -> None:
         super().setup()
@@ -121,6 +124,8 @@ class PolicyGradientModule(ActorCriticModule):
 
     Source: Williams 1992, "Simple statistical gradient-following algorithms for connectionist reinforcement learning".
     """
+
+    on_candidates = False
 
     def setup(self) -> None:
         self.model_config.update(dueling=True, shared_encoder=True, target=False)

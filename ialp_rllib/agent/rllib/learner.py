@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from ray.rllib.core import ALL_MODULES, DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
@@ -23,6 +24,8 @@ from ray.rllib.utils.metrics import (
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch import Tensor
 
+from ialp_rllib.agent.policy import rows
+from ialp_rllib.agent.policy.shortlists import staleness
 from ialp_rllib.agent.rllib import private
 from ialp_rllib.agent.rllib.objectives import (
     ANCHOR_COEFFICIENT,
@@ -32,6 +35,8 @@ from ialp_rllib.agent.rllib.objectives import (
 )
 
 log = logging.getLogger(__name__)
+
+_STATES = 16  # of the latest batch that say what a stale index still finds
 
 
 class IALPLearner(TorchLearner):
@@ -53,9 +58,24 @@ class IALPLearner(TorchLearner):
             params = [p for n, p in named if n.startswith("policy.actor.") == (name == "actor")]
             if not params:  # a policy without trained parameters
                 continue
+            if agent.candidates:
+                self._configure_rows(module_id, name, params, lr, named)
+                continue
             optimizer = torch.optim.Adam(params, lr=lr, fused=True)
             self.register_optimizer(
                 module_id=module_id, optimizer_name=name, optimizer=optimizer, params=params, lr_or_lr_schedule=lr
+            )
+
+    def _configure_rows(
+        self, module_id: str, name: str, params: list[Tensor], lr: float, named: list[tuple[str, Any]]
+    ) -> None:
+        """Optimizers of what has a row per item, whose gradients are sparse, and of the rest."""
+        chosen = {id(parameter) for parameter in params}
+        for optimizer in rows.make_optimizers([(n, p) for n, p in named if id(p) in chosen], lr):
+            own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            full = f"{name}_rows" if isinstance(optimizer, torch.optim.SparseAdam) else name
+            self.register_optimizer(
+                module_id=module_id, optimizer_name=full, optimizer=optimizer, params=own, lr_or_lr_schedule=lr
             )
 
     def _set_optimizer_state(self, state: dict[str, Any]) -> None:
@@ -65,7 +85,7 @@ class IALPLearner(TorchLearner):
             optimizer = private.optimizer(self, name)
             moments = convert_to_torch_tensor(saved["state"]["state"], device=self._device)
             groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            optimizer.load_state_dict({"state": rows.restored(moments, optimizer), "param_groups": groups})
 
     def update(self, batch: Any = None, *, training_data: TrainingData | None = None, **options: Any) -> Any:
         """Make one update per minibatch of ``minibatch_size`` consecutive rows; None: one update on the whole batch."""
@@ -79,13 +99,15 @@ class IALPLearner(TorchLearner):
             name: torch.from_numpy(values).to(self._device)
             for name, values in data.batch.policy_batches[DEFAULT_MODULE_ID].items()
         }
-        rows = data.batch.count
-        size = options.get("minibatch_size") or rows
-        for start in range(0, rows - size + 1, size):
+        count = data.batch.count
+        size = options.get("minibatch_size") or count
+        for start in range(0, count - size + 1, size):
             minibatch = {DEFAULT_MODULE_ID: {name: values[start : start + size] for name, values in columns.items()}}
             losses = self.compute_losses(fwd_out=self.module.forward_train(minibatch), batch=minibatch)
             self.apply_gradients(self.compute_gradients(losses))
-        self._rows += rows
+            if self.config.agent.candidates:
+                self._keep_index(minibatch[DEFAULT_MODULE_ID][Columns.OBS])
+        self._rows += count
         return {}  # see report()
 
     def report(self) -> dict[str, Any]:
@@ -125,6 +147,10 @@ class IALPLearner(TorchLearner):
         loss, metrics = config.objective(config, batch, outputs)
         self._latest_loss = loss.detach()
         self.latest_metrics = {name: value.detach() for name, value in metrics.items()}
+        lag = getattr(self.module[module_id].unwrapped(), "lag", None)
+        if lag is not None and bool(lag.coverage >= 0):
+            stale = {"candidates_coverage": lag.coverage.clone(), "candidates_mass": lag.mass.clone()}
+            self.latest_metrics = {**self.latest_metrics, **stale}
         self.module[module_id].unwrapped().after_loss(self.latest_metrics)
         return loss
 
@@ -138,6 +164,9 @@ class IALPLearner(TorchLearner):
         unchanged.
         """
         agent = self.config.agent
+        if agent.candidates:
+            self._move_rows()
+            return
         for optimizer in self._optimizer_parameters:
             params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             if not params:
@@ -151,12 +180,48 @@ class IALPLearner(TorchLearner):
             for target, online in self._target_parameters:
                 torch._foreach_lerp_(target, online, agent.target_rate)
 
+    def _move_rows(self) -> None:
+        """As :meth:`apply_gradients`, where rows of the item tables that no batch touches stay as they are."""
+        agent, module = self.config.agent, self.module[DEFAULT_MODULE_ID].unwrapped()
+        for name in ("actor", "critic"):
+            optimizers = [
+                private.optimizer(self, full)
+                for full in (f"{DEFAULT_MODULE_ID}_{name}", f"{DEFAULT_MODULE_ID}_{name}_rows")
+                if private.has_optimizer(self, full)
+            ]
+            norm = rows.clip((p for o in optimizers for g in o.param_groups for p in g["params"]), agent.gradient_clip)
+            if not torch.isfinite(norm):
+                log.warning("skipped an update: its gradient is not finite")
+                continue
+            if module.target is not None:
+                module.lag.before_step(module.target, module, optimizers)
+            for optimizer in optimizers:
+                optimizer.step()
+        module.lag.clock += 1
+        with torch.no_grad():
+            for target, online in self._target_parameters:
+                torch._foreach_lerp_(target, online, agent.target_rate)
+
+    def _keep_index(self, observation: Tensor) -> None:
+        """Rebuild the index every ``agent.candidates_rebuild`` updates, and say what the old one still found."""
+        agent, module = self.config.agent, self.module[DEFAULT_MODULE_ID].unwrapped()
+        if int(module.lag.clock) % agent.candidates_rebuild:
+            return
+        coverage, mass = staleness(module.candidates, module.policy, observation[:_STATES])
+        module.lag.coverage.fill_(coverage)
+        module.lag.mass.fill_(mass)
+        module.candidates.own.take(module.policy)
+
     @cached_property
     def _target_parameters(self) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """Parameters of target and online networks; cached, since collecting them takes as long as moving them."""
+        """Parameters of target and online networks that move at every update; cached: it takes as long as moving."""
         modules = [self.module[module_id].unwrapped() for module_id in self.module.keys()]  # noqa: SIM118
-        return [
-            ([*module.target.parameters()], [*module.policy.parameters(), *module.critic.parameters()])
-            for module in modules
-            if module.target is not None
-        ]
+        held = rows.TABLES if self.config.agent.candidates else ()
+        pairs = []
+        for module in modules:
+            if module.target is not None:
+                names = [name for name, _ in module.target.named_parameters() if name not in held]
+                pairs.append(
+                    ([module.target.get_parameter(n) for n in names], [module.get_parameter(n) for n in names])
+                )
+        return pairs

@@ -14,6 +14,7 @@ from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from torch import Tensor
 
 from ialp_rllib.agent.policy.exploration import require_allowed, require_items, sample, sharpen
+from ialp_rllib.agent.rllib.on_candidates import select
 from ialp_rllib.errors import InputError
 from ialp_rllib.results.measures import cold_share, diversity, standard_error
 from ialp_rllib.results.sessions import EXAMPLES
@@ -214,13 +215,16 @@ def act_at(module: Any, observation: Tensor, temperature: Tensor) -> Tensor:
     Args:
         module: a :class:`.modules.ActorCriticModule`.
         observation: ``(B, 1 + L) int``.
-        temperature: ``(B,)``, T of each row; 1: the policy itself.
+        temperature: ``(B,)``, T of each row; 1: the policy itself. Of a policy on candidates, that of what it draws
+            from them (:func:`ialp_rllib.agent.policy.shortlists.choose`).
 
     Returns:
         ``(B,) int64``.
     """
     require_allowed(observation, module.recent, module.n_items)
     with torch.inference_mode():
+        if getattr(module, "candidates", None) is not None:
+            return require_items(select(module, observation, "sampled", temperature), module.n_items)
         probs = sharpen(module.acting_probs(observation), temperature[:, None])
         return require_items(sample(probs), module.n_items)
 

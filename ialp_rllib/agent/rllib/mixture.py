@@ -15,7 +15,8 @@ from ialp_rllib.agent.policy.blockwise import FrozenPolicy, LazyScores, compare_
 from ialp_rllib.agent.policy.draws import NEXT_ODDS, ODDS, SessionDraws, share
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy
-from ialp_rllib.agent.rllib.modules import DIFFERENCE, RATIO, ActorCriticModule, fill, load_weights
+from ialp_rllib.agent.rllib.modules import ActorCriticModule, fill, load_weights
+from ialp_rllib.agent.rllib.outputs import DIFFERENCE, RATIO
 from ialp_rllib.settings import AlphaSettings
 
 
@@ -86,7 +87,11 @@ class MixtureModule(ActorCriticModule):
 
     @property
     def needs_q_values(self) -> bool:
-        return super().needs_q_values or self.schedule.shape == "evidence"
+        return super().needs_q_values or self.compares_parts
+
+    @property
+    def compares_parts(self) -> bool:
+        return self.schedule.shape == "evidence"
 
     def before_update(self, env_steps: int) -> None:
         self.clock += (env_steps - self.env_steps.clamp(min=self.rollouts)) * clock_rate(
@@ -110,8 +115,13 @@ class MixtureModule(ActorCriticModule):
             state = {**state, **{k: v for k, v in self.state_dict().items() if k.startswith("theta.")}}
         super().set_state(state)
 
+    def mixed_with(self) -> tuple[Policy | None, Tensor | float]:
+        return self.theta, self.alpha
+
     def acting_probs(self, observation: Tensor) -> Tensor:
         beta = super().acting_probs(observation)
+        if self.candidates is not None:  # theta is in it
+            return beta
         theta = torch.softmax(self.theta(observation), -1)
         if self._shares is None:
             return mixture(theta, beta, self.alpha)
@@ -151,7 +161,7 @@ class MixtureModule(ActorCriticModule):
     def compare_policies(
         self, logits: LazyScores, q: LazyScores, frozen: FrozenPolicy | None, action: Tensor
     ) -> dict[str, Tensor]:
-        if self.schedule.shape != "evidence" or frozen is None:
+        if not self.compares_parts or frozen is None:
             return {}
         difference, ratio = compare_policies(q, logits, frozen, action, size=self.block_items)
         return {DIFFERENCE: difference, RATIO: ratio}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from ray.rllib.core.columns import Columns
@@ -19,16 +19,14 @@ from ialp_rllib.agent.policy.blockwise import (
     mean_score,
     policy_statistics,
 )
+from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.exploration import act, propose, require_allowed, require_items
-from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
+from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, Policy
+from ialp_rllib.agent.policy.rows import Lag
 from ialp_rllib.agent.policy.saved import read_weights
+from ialp_rllib.agent.rllib import on_candidates
+from ialp_rllib.agent.rllib.outputs import DIVERGENCE, NEXT_VALUE, VALUE, Q
 from ialp_rllib.errors import InputError
-
-# Training outputs of a module, (B,) each: log pi(a|s), H(pi(.|s)), E_pi Q(s, .), Q(s, a), and the value of s'.
-LOG_PROB, ENTROPY, VALUE, Q, NEXT_VALUE = "log_prob", "entropy", "value", "q", "next_value"
-BASELINE = "baseline"  # b(s) of REINFORCE
-DIFFERENCE, RATIO = "difference", "ratio"  # comparison of beta and theta, see losses.gain
-DIVERGENCE = "divergence"  # KL(pi || pi_start) of the learning policy, where it is held to its start
 
 
 def load_weights(path: str) -> dict[str, Tensor]:
@@ -66,11 +64,18 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
     ``bootstrap`` and ``block_items`` as in :class:`ialp_rllib.settings.AgentSettings`; ``target``: whether to use a
     target network; ``anchor``: whether to hold the learning policy to the one in ``start_weights``, by a frozen copy;
     ``candidates``: number of candidates that the module proposes to a judge instead of selecting an item itself, or 0;
-    ``proposals``: strategy of the proposals during training.
+    ``proposals``: strategy of the proposals during training; ``retrieval``: the settings of the agent where it acts on
+    candidates of its own (``agent.candidates``), else None, and ``popularity`` of the items, see
+    :mod:`ialp_rllib.agent.policy.candidates`. Then ``candidates`` and ``lag`` are not None.
 
     Methods of their own override :meth:`acting_probs`, :meth:`next_value`, ``_forward_train``, and the hooks
     :meth:`before_update` and :meth:`after_loss`.
+
+    Attributes:
+        on_candidates: whether training is possible with ``agent.candidates``.
     """
+
+    on_candidates: ClassVar[bool] = True
 
     def setup(self) -> None:
         config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
@@ -85,9 +90,14 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         self.anchor = copy.deepcopy(net.policy).requires_grad_(False) if held else None
         self.block_items = self.model_config.get("block_items", 8192)
         self.target = copy.deepcopy(net).requires_grad_(False) if self.model_config.get("target") else None
+        agent, popularity = self.model_config.get("retrieval"), self.model_config.get("popularity")
+        self.candidates = Candidates(config.n_items, config.dim, agent, popularity) if agent else None
+        self.lag = Lag(config.n_items, agent.target_rate) if agent else None
+        if self.candidates is not None:
+            self.candidates.own.take(self.policy)
 
     def get_non_inference_attributes(self) -> list[str]:
-        return ["critic", "target", "anchor"]
+        return ["critic", "target", "anchor", "lag"]
 
     def before_update(self, env_steps: int) -> None:
         """Hook before every update, for schedules.
@@ -101,6 +111,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     def acting_probs(self, observation: Tensor) -> Tensor:
         """Probabilities of the acting (behaviour) policy, ``(B, 1 + L)`` -> ``(B, I + 1) float32``."""
+        if self.candidates is not None:
+            return on_candidates.acting_probs(self, observation)
         return torch.softmax(self.policy(observation), -1)
 
     def act(self, observation: Tensor, mode: str) -> Tensor:
@@ -122,6 +134,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     def select(self, observation: Tensor, mode: str) -> Tensor:
         """As :meth:`act`, of one item per state, without its checks. ``(B,) int64``."""
+        if getattr(self, "candidates", None) is not None:  # policies without networks have no such attribute
+            return on_candidates.select(self, observation, mode)
         return act(self.acting_probs(observation), mode, self.model_config.get("epsilon", 0.0))
 
     def propose(self, observation: Tensor, strategy: str) -> Tensor:
@@ -143,6 +157,8 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         return {Columns.ACTIONS: self.act(batch[Columns.OBS], self.model_config.get("exploration", "categorical"))}
 
     def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Tensor]:
+        if self.candidates is not None:
+            return on_candidates.forward_train(self, batch)
         observation, action = batch[Columns.OBS], batch[Columns.ACTIONS].long()
         with torch.no_grad():
             next_value = self.next_value(batch[Columns.NEXT_OBS])
@@ -216,9 +232,18 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
 
     # ---- hooks of a mixture, whose acting policy differs from the learning one
 
+    def mixed_with(self) -> tuple[Policy | None, Tensor | float]:
+        """The frozen policy that acts beside the learning one, or None, and the weight of the learning one."""
+        return None, 1.0
+
     def frozen_policy(self, observation: Tensor) -> FrozenPolicy | None:
         """The frozen component of the acting policy, or None if the learning policy acts alone."""
         return None
+
+    @property
+    def compares_parts(self) -> bool:
+        """Whether the schedule of alpha uses what compares learning and frozen policy."""
+        return False
 
     def compare_policies(
         self, logits: LazyScores, q: LazyScores, frozen: FrozenPolicy | None, action: Tensor

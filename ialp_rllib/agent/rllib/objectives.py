@@ -2,7 +2,7 @@
 
 An objective returns the total loss, a scalar, and the metrics of the learning curve. The formulas are in
 :mod:`ialp_rllib.agent.policy.losses`; the outputs of a module, ``(B,)`` each, are documented in
-:mod:`ialp_rllib.agent.rllib.modules`.
+:mod:`ialp_rllib.agent.rllib.outputs`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ialp_rllib.agent.policy import losses
 from ialp_rllib.agent.policy.trajectories import RETURNS
-from ialp_rllib.agent.rllib.modules import (
+from ialp_rllib.agent.rllib.outputs import (
     BASELINE,
     DIFFERENCE,
     DIVERGENCE,

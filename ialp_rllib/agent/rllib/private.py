@@ -26,6 +26,11 @@ def optimizer(learner: Learner, name: str) -> torch.optim.Optimizer:
     return learner._named_optimizers[name]
 
 
+def has_optimizer(learner: Learner, name: str) -> bool:
+    """Whether an optimizer is registered under ``name``."""
+    return name in learner._named_optimizers
+
+
 def count_update(learner: Any) -> None:
     """Increment the sequence number of the learner's weights; runners load only weights with a higher number."""
     learner._weights_seq_no += 1

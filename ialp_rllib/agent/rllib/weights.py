@@ -13,7 +13,7 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from ialp_rllib.agent.policy.networks import NetworkConfig
-from ialp_rllib.agent.policy.saved import OWN
+from ialp_rllib.agent.policy.saved import CANDIDATES, OWN
 from ialp_rllib.agent.rllib.baselines import FixedModule, QModule
 from ialp_rllib.agent.rllib.mixture import MixtureModule
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
@@ -65,6 +65,8 @@ def share(learners: LearnerGroup, runners: EnvRunnerGroup) -> bool:
         return False
     for name, tensor in mine.items():
         tensor.data = theirs[name].data
+    if getattr(learning, "candidates", None) is not None:
+        acting.candidates = learning.candidates  # with its index, which is no tensor
     return True
 
 
@@ -95,8 +97,10 @@ def policy_weights(learners: LearnerGroup) -> dict[str, torch.Tensor]:
 
 def acting(learners: LearnerGroup) -> Acting:
     """The policy as it acts now, to be saved."""
-    module_class, network = next(iter(learners.foreach_learner(_architecture))).get()
+    module_class, network, on_candidates = next(iter(learners.foreach_learner(_architecture))).get()
     acts, further = acts_as(module_class)
+    if on_candidates:
+        acts = CANDIDATES
     place = f"{module_class.__module__}:{module_class.__qualname__}"
     return Acting(acts, place, network, _module_state(learners, (*_KEPT, *further)))
 
@@ -113,14 +117,18 @@ def acts_as(module_class: type) -> tuple[str, tuple[str, ...]]:
     return OWN, ()
 
 
-def _architecture(learner: Any) -> tuple[type, NetworkConfig]:
-    """Class and networks of a learner's module; of one without networks only what an observation holds."""
+def _architecture(learner: Any) -> tuple[type, NetworkConfig, bool]:
+    """Class and networks of a learner's module, and whether it acts on candidates.
+
+    Of a module without networks only what an observation holds.
+    """
     module = learner.module[DEFAULT_MODULE_ID].unwrapped()
     policy = getattr(module, "policy", None)
     if policy is not None:
-        return type(module), policy.config
+        return type(module), policy.config, module.candidates is not None
     network = NetworkConfig.from_model_config(module.model_config, int(module.action_space.n))
-    return type(module), replace(network, item_tokens=None, text_vectors=None, user_codes=None, user_sizes=[])
+    plain = replace(network, item_tokens=None, text_vectors=None, user_codes=None, user_sizes=[])
+    return type(module), plain, False
 
 
 def _module_state(learners: LearnerGroup, prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:

@@ -11,7 +11,6 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from ialp_rllib.agent.rllib.algorithm import IALP
-from ialp_rllib.agent.rllib.modules import NEXT_VALUE, Q
 from ialp_rllib.agent.rllib.objectives import (
     ENTROPY_COEFFICIENT,
     anchor_coefficient,
@@ -19,6 +18,7 @@ from ialp_rllib.agent.rllib.objectives import (
     q_learning,
     reinforce,
 )
+from ialp_rllib.agent.rllib.outputs import NEXT_VALUE, Q
 from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.settings import DQNSettings, load

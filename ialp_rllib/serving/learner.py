@@ -65,9 +65,8 @@ class ServiceLearner:
         parts = self._resume()
         self.sealed = SealedLog(folder.sealed, parts)
         if self.sealed.aside is not None:
-            self.history.event(
-                clock(), f"no checkpoint is left: learning from the logs anew, {self.sealed.aside} is kept"
-            )
+            text = f"no checkpoint knows the sealed log: it is written anew, {self.sealed.aside.name} is kept"
+            self.history.event(clock(), text)
         self._written = self._clock()
         self._status_time = 0.0
 

@@ -79,9 +79,15 @@ def test_an_update_on_candidates_that_are_all_items_is_that_on_all_items(name: s
             torch.testing.assert_close(actual[key], values, atol=1e-3, rtol=1e-3, msg=key)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_a_resumed_learner_is_the_same_to_the_bit(name: str, written: Callable[[Any], Any]) -> None:
-    whole, again = alone(name, **FEW), alone(name, seed=1, **FEW)
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [pytest.param("a2c", "exact", marks=pytest.mark.slow), ("aialp_ap", "exact"), ("aialp_ap", "faiss")],
+)
+def test_a_resumed_learner_is_the_same_to_the_bit(name: str, index: str, written: Callable[[Any], Any]) -> None:
+    if index == "faiss":
+        pytest.importorskip("faiss", reason="needs the extra [ann]")
+    few = {**FEW, "candidates_index": index, "candidates_probes": 2}
+    whole, again = alone(name, **few), alone(name, seed=1, **few)
     if name == "aialp_ap":
         again._module.theta.load_state_dict(whole._module.theta.state_dict())  # of a file, in a run
     whole.learn(steps(120))

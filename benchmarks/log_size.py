@@ -54,7 +54,7 @@ def read(folder: Path) -> pd.DataFrame:
 
 def train_users(folder: Path) -> int:
     """Number of train users, whose logs `log_users=-1` shows."""
-    return len(read_catalogue(next(folder.glob("*log_users=-1*")) / "prepare").train_users)
+    return len(read_catalogue(next(folder.glob("*log_users=*/prepare"))).train_users)
 
 
 def cells(table: pd.DataFrame, value: str, digits: int) -> str:

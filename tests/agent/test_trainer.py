@@ -75,7 +75,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*"))
 
 
-@pytest.mark.parametrize("name", ["a2c", "aialp_ap", "dqn", "pg"])
+@pytest.mark.parametrize("name", ["aialp_ap", "dqn", *(pytest.param(n, marks=pytest.mark.slow) for n in ("a2c", "pg"))])
 def test_a_training_killed_twice_ends_with_the_same_numbers(name: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {}
     if name == "aialp_ap":

@@ -34,7 +34,7 @@ def ialp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
     return code, " ".join((out + err).split())
 
 
-@pytest.mark.parametrize("damage", ["random", "nan"])
+@pytest.mark.parametrize("damage", [pytest.param("random", marks=pytest.mark.slow), "nan"])
 def test_a_judge_at_chance(
     damage: str,
     tmp_path: Path,
@@ -75,6 +75,7 @@ def test_allowing_it_runs_nothing_again() -> None:
     assert runs[0].fingerprints.all() == runs[1].fingerprints.all()
 
 
+@pytest.mark.slow
 def test_an_oracle_that_knows_nothing_is_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

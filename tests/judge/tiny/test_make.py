@@ -172,6 +172,7 @@ def test_training_json_records_the_training(made):
     assert not list(folder.glob("checkpoint*"))
 
 
+@pytest.mark.slow
 def test_both_engines_serve_the_model(made, two, builders, catalogue):
     folder = str(made[0])
     assert resolve_model(folder) == folder

@@ -129,6 +129,7 @@ def test_prompts_of_other_runs_keep_their_wording(tmp_path: Path) -> None:
     assert sorted(set(counts)) == [1, 2] and counts.count(1) in range(18, 23)
 
 
+@pytest.mark.slow
 def test_tuning_on_two_data_sets_learns_both(tmp_path: Path) -> None:
     """A book's title is the same for all books of a user: easy to learn, but not from the sample."""
     other = prepared(tmp_path / "books", books(), platform="a library", item_noun="book")

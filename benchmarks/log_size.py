@@ -30,7 +30,7 @@ NO_JUDGE = ("random", "popularity", "best_list", "warm")
 TITLES = {
     "random": "random",
     "popularity": "popularity",
-    "best_list": "one list for everybody",
+    "best_list": "one list for everybody (whole log)",
     "warm": "log alone (warm)",
     "ialp": "judge alone (iALP)",
     "ialp_log": "both (iALP+log)",

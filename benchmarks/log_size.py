@@ -38,14 +38,19 @@ TITLES = {
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
-def read(folder: Path) -> pd.DataFrame:
-    """Greedy results before any online step: name, judge, method, users, seed, return, items."""
+def read(folder: Path, everybody: int) -> pd.DataFrame:
+    """Greedy results before any online step: name, judge, method, users, seed, return, items.
+
+    Args:
+        everybody: number of train users, whose logs `log_users=-1` shows.
+    """
     table = pq.read_table(folder / "comparison" / "results.parquet").to_pandas()
     table = table[(table["policy"] == "greedy") & (table["epoch"] == "0")]
     parts = table["scenario"].str.extract(VARIED)
     if parts.isna().any(axis=None):
         raise SystemExit(f"{folder}: not a comparison that varies judge.model, then catalogue.log_users")
     table = table.assign(judge=parts["judge"].str.rpartition("/")[2], users=parts["users"].astype(int))
+    table["users"] = table["users"].where(table["users"] >= 0, everybody)
     table.loc[table["method"].isin(NO_JUDGE), "judge"] = ""
     table = table.rename(columns={"effective_items": "items"}).drop_duplicates(["judge", "method", "users", "seed"])
     names = table["method"].map(TITLES) + np.where(table["judge"] == "", "", ", " + table["judge"])
@@ -53,14 +58,20 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def train_users(folder: Path) -> int:
-    """Number of train users, whose logs `log_users=-1` shows."""
+    """Number of train users."""
     return len(read_catalogue(next(folder.glob("*log_users=*/prepare"))).train_users)
 
 
-def cells(table: pd.DataFrame, value: str, digits: int) -> str:
+def size_title(users: int, everybody: int) -> str:
+    """How a size of the log is named in tables and figure."""
+    return "all" if users == everybody else f"{users:,}"
+
+
+def cells(table: pd.DataFrame, value: str, digits: int, everybody: int) -> str:
     """A row per policy, a column per size of the log."""
-    sizes = sorted(table["users"].unique(), key=lambda n: n if n >= 0 else np.inf)
-    lines = ["| | " + " | ".join("all" if n < 0 else f"{n:,}" for n in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+    sizes = sorted(table["users"].unique())
+    titles = " | ".join(size_title(n, everybody) for n in sizes)
+    lines = [f"| | {titles} |", "|---" * (len(sizes) + 1) + "|"]
     for name, part in table.groupby("name", sort=False):
         texts = []
         for size in sizes:
@@ -73,23 +84,21 @@ def cells(table: pd.DataFrame, value: str, digits: int) -> str:
 
 def worth(table: pd.DataFrame, everybody: int) -> str:
     """For each judge: log users whose warm start returns what iALP returns without a log, by seed."""
-    warm = table[table["method"] == "warm"].assign(users=lambda t: t["users"].where(t["users"] >= 0, everybody))
+    warm = table[table["method"] == "warm"]
     alone = table[(table["method"] == "ialp") & (table["users"] == 0)]
+    least = int(warm["users"].min())
+
+    def text(users: float) -> str:
+        return f"under {least}" if users < least else f"over {everybody:,}" if np.isinf(users) else f"{users:,.0f}"
+
     lines = ["| judge | users, by seed | median |", "|---|---|---|"]
     for judge, part in alone.groupby("judge", sort=False):
         found = []
         for seed, value in part.set_index("seed")["return"].items():
             curve = warm[warm["seed"] == seed].sort_values("users")
             x, y = np.log(curve["users"].to_numpy(float)), np.maximum.accumulate(curve["return"].to_numpy(float))
-            if value <= y[0]:
-                found.append(0.0)
-            else:
-                found.append(np.inf if value > y[-1] else float(np.exp(np.interp(value, y, x))))
-        first, last = int(warm["users"].min()), everybody
-        text = [f"under {first}" if n == 0 else f"over {last:,}" if np.isinf(n) else f"{n:,.0f}" for n in found]
-        middle = float(np.median(found))
-        half = f"under {first}" if middle == 0 else f"over {last:,}" if np.isinf(middle) else f"{middle:,.0f}"
-        lines.append(f"| {judge} | {', '.join(text)} | {half} |")
+            found.append(float(np.exp(np.interp(value, y, x, left=-np.inf, right=np.inf))))
+        lines.append(f"| {judge} | {', '.join(map(text, found))} | {text(float(np.median(found)))} |")
     return "\n".join(lines)
 
 
@@ -103,14 +112,12 @@ def figure(table: pd.DataFrame, everybody: int, file: Path) -> None:
             judge, method = part["judge"].iloc[0], part["method"].iloc[0]
             if method == "random":
                 continue
-            means = (
-                part.assign(users=part["users"].where(part["users"] >= 0, everybody)).groupby("users")["return"].mean()
-            )
+            means = part.groupby("users")["return"].mean()
             colour = COLOURS[judges.index(judge) % len(COLOURS)] if judge else svg.INK if method == "warm" else svg.GREY
             style = {"ialp": ":", "best_list": "--", "popularity": ":"}.get(method, "-")
             axes.plot(means.index, means, style, color=colour, marker="o", markersize=3, label=name)
-        ticks = sorted({*table["users"].where(table["users"] >= 0, everybody)})
-        axes.set_xticks(ticks, ["all" if n == everybody else f"{n:,}" for n in ticks])
+        ticks = sorted(table["users"].unique())
+        axes.set_xticks(ticks, [size_title(n, everybody) for n in ticks])
         axes.minorticks_off()
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
         image = svg.to_markup(drawn, "log-size", "Return before any online step over the number of logged users")
@@ -122,11 +129,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="output of ialp compare")
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
-    table = read(options.folder)
     everybody = train_users(options.folder)
+    table = read(options.folder, everybody)
     print(f"Return of the greedy policy before any online step, by users whose logs are seen (all: {everybody:,})\n")
-    print(cells(table, "return", 1), "\n\nEffective number of items recommended\n", sep="\n")
-    print(cells(table, "items", 0), "\n\nUsers whose logs are worth what the judge is worth\n", sep="\n")
+    print(cells(table, "return", 1, everybody), "\n\nEffective number of items recommended\n", sep="\n")
+    print(cells(table, "items", 0, everybody), "\n\nUsers whose logs are worth what the judge is worth\n", sep="\n")
     print(worth(table, everybody))
     if options.figure:
         figure(table, everybody, options.figure)

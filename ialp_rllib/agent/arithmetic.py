@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from ialp_rllib.judge.engines.threads import computing_with
+
 
 def flushes_denormals() -> bool:
     """Whether this thread computes with numbers under 1.2e-38 as zeros."""
@@ -21,11 +23,10 @@ def training_arithmetic(threads: int) -> Iterator[None]:
     compute with. Both are states of the process: a caller's own computations in a notebook, or another stage in the
     same process (``local_mode``), must not be changed by them.
     """
-    before = torch.get_num_threads(), flushes_denormals()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.set_flush_denormal(before[1])
+    before = flushes_denormals()
+    with computing_with(threads):
+        torch.set_flush_denormal(True)
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(before)

@@ -51,6 +51,7 @@ INNER = {
         "tuning",
         "tiny",
         "controls",
+        "preference",
         "environment",
     ],
     "agent": ["policy", "envs", "rllib", ""],
@@ -68,6 +69,7 @@ WITHOUT = {
     "judge.audit": {"ray", "duckdb"},
     "judge.distillation": {"ray", "duckdb"},
     "judge.environment": {"ray", "duckdb"},
+    "judge.preference": {"ray", "duckdb"},
     "agent.policy": {"ray", "duckdb", "transformers"},
     "ope": {"ray", "duckdb", "transformers"},
     # Every stage of a run starts processes; each would import these for seconds, to no use.

@@ -30,6 +30,30 @@ class ListwiseSettings(ImitationSettings):
 
 
 @dataclass(frozen=True)
+class PreferenceModelSettings:
+    """A small model of the judge's preferences, for listwise pre-training from few answers.
+
+    It is fitted to the preference table and compares the texts of items (their words, whole values, and the vectors of
+    `agent.item_vectors` if these are asked for), so that it also has a score for items and sessions that the judge was
+    never asked about. The actor learns its softmax over all items, in sessions that the model plays itself.
+    """
+
+    rows: int = setting(
+        0,
+        "States in which the actor learns what the model prefers among all items, beside the prompts of the table; 0: "
+        "the table alone.",
+        low=0,
+        high=10**8,
+    )
+    weight: float = setting(
+        1.0, "What one of these states counts, where a prompt of the judge counts 1.", low=0.001, high=1000.0
+    )
+    temperature: float = setting(
+        1.0, "Temperature of the model's softmax that the actor learns.", low=0.01, high=100.0, advanced=True
+    )
+
+
+@dataclass(frozen=True)
 class PretrainSettings:
     """iALP: pre-training on the judge's preferences (Algorithm 1)."""
 
@@ -101,3 +125,4 @@ class PretrainSettings:
     checkpoint_every: int = setting(500, "Updates between checkpoints.", low=1, advanced=True)
     log_every: int = setting(50, "Updates between points of the learning curve.", low=1, advanced=True)
     listwise: ListwiseSettings = group(ListwiseSettings)
+    preference_model: PreferenceModelSettings = group(PreferenceModelSettings)

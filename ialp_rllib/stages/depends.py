@@ -100,8 +100,8 @@ def warm_settings(settings: Settings) -> list[Any]:
 
 
 def joint_settings(settings: Settings) -> list[Any]:
-    """What the joint start depends on: as the warm start."""
-    return [_network(settings), settings.joint, settings.evaluate.seed]
+    """What the joint start depends on: as the warm start, and on how the judge's answers are generalised."""
+    return [_network(settings), settings.joint, settings.pretrain.preference_model, settings.evaluate.seed]
 
 
 def _network(settings: Settings) -> dict[str, Any]:

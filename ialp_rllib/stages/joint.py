@@ -38,7 +38,7 @@ from ialp_rllib.stages.imitating import (
     train_resumable,
     what_it_took,
 )
-from ialp_rllib.stages.listwise import judge_lesson
+from ialp_rllib.stages.listwise import judge_lessons
 from ialp_rllib.stages.run import CHOICES, JOB_FILES, STAGES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS
 from ialp_rllib.storage import Stage, locked
@@ -98,7 +98,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
         folder = stage.open()
         began, cpu = time.perf_counter(), time.process_time()
         network, pairs = network_of(settings, run.visible), choices(settings, run.catalogue)
-        sources = lessons(run, network, seed, any(model for _, model in pairs))
+        sources, modelled = lessons(run, network, seed, any(model for _, model in pairs))
         parts = [learn(run, stage, network, weigh(sources, pair), pair, seed) for pair in pairs]
         tried = [_facts(part) for part in parts]
         best = max(range(len(parts)), key=lambda index: tried[index]["return"])
@@ -116,6 +116,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
             "rows": {one.name: len(one.train) for one in sources},
             "held_out_rows": {one.name: len(one.held_out) for one in sources},
             **{f"{one.name}_kept": one.train.kept for one in sources if isinstance(one.train, ModelTargets)},
+            **modelled,
             **tried[best],
             "choices": tried,
             **chosen,
@@ -126,14 +127,19 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
     return [text for one in tried for text in one["warnings"]]
 
 
-def lessons(run: RunFolder, network: NetworkConfig, seed: int, asks_model: bool) -> list[Lesson]:
-    """What there is to learn from, each of weight 1: the log, the judge's table and, if asked, the user model."""
+def lessons(run: RunFolder, network: NetworkConfig, seed: int, asks_model: bool) -> tuple[list[Lesson], dict[str, Any]]:
+    """What there is to learn from: the log, the judge's table and its preference model and, if asked, the user model.
+
+    Returns:
+        The lessons, and the facts of the preference model, if there is one.
+    """
     train, held_out = logged_items(run.catalogue, network)
     found = [Lesson("log", train, held_out)] if len(train) and len(held_out) else []
-    found.append(judge_lesson(run, run.settings.joint.held_out, seed))
+    judged, facts = judge_lessons(run, network, run.settings.joint.held_out, seed)
+    found += judged
     if asks_model:
         found.append(_model_lesson(run, network, seed))
-    return found
+    return found, facts
 
 
 def _model_lesson(run: RunFolder, network: NetworkConfig, seed: int) -> Lesson:
@@ -155,8 +161,8 @@ def _model_lesson(run: RunFolder, network: NetworkConfig, seed: int) -> Lesson:
 
 def weigh(sources: Sequence[Lesson], pair: Weights) -> Iterator[Lesson]:
     """The sources with their weights, without those of weight 0."""
-    weights = {"log": 1.0, "judge": pair[0], "model": pair[1]}
-    return (replace(one, weight=weights[one.name]) for one in sources if weights[one.name])
+    weights = {"log": 1.0, "judge": pair[0], "preference_model": pair[0], "model": pair[1]}
+    return (replace(one, weight=one.weight * weights[one.name]) for one in sources if weights[one.name])
 
 
 def learn(

@@ -15,6 +15,7 @@ import torch
 
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.imitation import Imitation, Lesson
+from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.sources import Listwise
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels, read_soft_labels
@@ -30,6 +31,7 @@ from ialp_rllib.stages.imitating import (
     what_it_took,
 )
 from ialp_rllib.stages.lea_lesson import recommender_lesson
+from ialp_rllib.stages.preferred import preferred_lesson
 from ialp_rllib.stages.run import JOB_FILES, LISTWISE, RunFolder
 from ialp_rllib.storage import Stage, write_atomic
 from ialp_rllib.users.worlds import make_world
@@ -54,10 +56,10 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
     torch.set_num_threads(settings.runtime.threads)
     folder, began, cpu = part.open(), time.perf_counter(), time.process_time()
     network, listwise = network_of(settings, run.visible), settings.pretrain.listwise
-    lesson = judge_lesson(run, listwise.held_out, seed)
+    lessons, modelled = judge_lessons(run, network, listwise.held_out, seed)
     if settings.pretrain.source == "lea":
-        lesson = recommender_lesson(run, network, seed)
-    learner = Imitation(network, [lesson], listwise, settings.agent, seed)
+        lessons = [recommender_lesson(run, network, seed)]
+    learner = Imitation(network, lessons, listwise, settings.agent, seed)
     checkpoints = Checkpoints(folder, part.fingerprint)
     times = train_resumable(learner, checkpoints, listwise.epochs, stage.folder)
     net = learner.result()
@@ -67,8 +69,9 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
     chosen = temper(net, world, listwise, settings.evaluate.seed, candidates)
     leave(folder, net, network, run.catalogue, "ialp", points(learner, times))
     facts = {
-        "rows": len(lesson.train),
-        "held_out_rows": len(lesson.held_out),
+        "rows": len(lessons[0].train),
+        "held_out_rows": len(lessons[0].held_out),
+        **modelled,
         **what_it_took(learner, times),
         **chosen,
         "cpu_seconds": time.process_time() - cpu,
@@ -78,11 +81,24 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
     return part
 
 
-def judge_lesson(run: RunFolder, share: float, seed: int) -> Lesson:
-    """The run's preference table: its sessions, less a ``share`` of them, by ``seed``, that is held out."""
+def judge_lessons(
+    run: RunFolder, network: NetworkConfig, share: float, seed: int
+) -> tuple[list[Lesson], dict[str, Any]]:
+    """What there is to learn from the judge: its table and, if asked for, a preference model of it.
+
+    Args:
+        share: of the table's sessions, drawn by ``seed``, that is held out.
+
+    Returns:
+        The lessons, the table first, and the facts of the model (``preference_model``), if there is one.
+    """
     table = read_soft_labels(run.root / "distil", run.settings.agent.history, run.catalogue.pad)
     held_out = held_out_rows(table, share, seed)
-    return Lesson("judge", Listwise.of(table, ~held_out), Listwise.of(table, held_out))
+    lessons = [Lesson("judge", Listwise.of(table, ~held_out), Listwise.of(table, held_out))]
+    if not run.settings.pretrain.preference_model.rows:
+        return lessons, {}
+    lesson, facts = preferred_lesson(run, network, table, held_out, share, seed)
+    return [*lessons, lesson], {"preference_model": facts}
 
 
 def held_out_rows(table: SoftLabels, share: float, seed: int) -> np.ndarray:

@@ -19,7 +19,8 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import load
 from ialp_rllib.stages import joint, pretrain
-from ialp_rllib.stages.listwise import join_curves, learn_actor
+from ialp_rllib.stages.imitating import network_of
+from ialp_rllib.stages.listwise import join_curves, judge_lessons, learn_actor
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
 from ialp_rllib.storage import Stage
@@ -166,3 +167,16 @@ def test_the_critic_is_learnt_on_top_of_the_actor(run: RunFolder) -> None:
     assert curve["updates"] == [*passes, facts["updates"] - 3, facts["updates"]]
     assert curve["critic_loss"][-1] is not None and curve["seconds"] == sorted(curve["seconds"])
     assert sorted(path.name for path in seed.folder.iterdir() if path.is_dir()) == []
+
+
+def test_a_preference_model_teaches_beside_the_table(run: RunFolder) -> None:
+    chosen = [*SMALL, "pretrain.preference_model.rows=60", "pretrain.preference_model.weight=2"]
+    run = RunFolder(load("sample", chosen), run.root)
+    lessons, facts = judge_lessons(run, network_of(run.settings, run.visible), 0.1, 0)
+    table, model = lessons
+    assert (table.name, model.name, model.weight) == ("judge", "preference_model", 2.0)
+    assert len(model.train) + len(model.held_out) == 60, "three sessions of 20 steps"
+    assert facts["preference_model"]["states"] == len(model.train) == 40
+    sources, _ = joint.lessons(run, network_of(run.settings, run.visible), 0, False)
+    weights = {one.name: one.weight for one in joint.weigh(sources, (0.5, 0.0))}
+    assert weights == {"log": 1.0, "judge": 0.5, "preference_model": 1.0}

@@ -1,7 +1,8 @@
-"""States in which a user model is asked what it likes: those of a log, and those that it plays itself."""
+"""States in which a model is asked what it likes best: those of a log, and those of sessions that it plays itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,44 @@ def played_targets(
             break
     whole = ModelTargets.join(parts)
     return whole.take(np.arange(len(whole))[:rows])
+
+
+@torch.no_grad()
+def own_targets(
+    scores: Callable[[np.ndarray], np.ndarray],
+    users: np.ndarray,
+    starts: np.ndarray,
+    n_items: int,
+    network: NetworkConfig,
+    steps: int,
+    temperature: float,
+    seed: int,
+) -> ModelTargets:
+    """Targets in the states of sessions that a model plays without a world: every second one greedily, others sampled.
+
+    Args:
+        scores: of all items, ``(B, I)``, for histories ``(B, L)`` padded with I; minus infinity for items that may not
+            come next.
+        users: ``(n,) int``, of the sessions.
+        starts: ``(n,) int``, their first items.
+        n_items: I.
+        network: ``history`` is used.
+        steps: states per session.
+        temperature: of the targets, and of what is sampled.
+        seed: of what is sampled.
+
+    Returns:
+        ``n * steps`` rows, session by session.
+    """
+    rng, count = torch.Generator().manual_seed(seed), len(starts)
+    session = np.full((count, max(network.history, steps + 1)), n_items, np.int64)
+    session[:, -1] = starts
+    greedy, parts = np.arange(count) % 2 == 0, []
+    for _ in range(steps):
+        found = torch.from_numpy(scores(session))
+        parts.append(ModelTargets.of(observations(session[:, -network.history :], users), found, temperature))
+        drawn = torch.multinomial(torch.softmax(found / temperature, 1), 1, generator=rng)[:, 0]
+        chosen = np.where(greedy, found.argmax(1).numpy(), drawn.numpy())
+        session = np.concatenate([session[:, 1:], chosen[:, None]], 1)
+    order = np.arange(count * steps).reshape(steps, count).T.ravel()
+    return ModelTargets.join(parts).take(order)

@@ -59,6 +59,27 @@ def mean_word_similarity(texts: dict[str, np.ndarray]) -> Scorer:
     return scores
 
 
+def same_value(values: np.ndarray) -> Scorer:
+    """Share of the history's items that have the candidate's very value; of an empty one none.
+
+    Args:
+        values: ``(I,) str``.
+    """
+    distinct, code = np.unique(values.astype(str), return_inverse=True)
+    empty = np.flatnonzero(distinct == "")
+    code = np.append(code, len(distinct))  # of the padding
+    shape = len(distinct) + 1
+
+    def scores(history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        row = np.broadcast_to(np.arange(len(history))[:, None], history.shape)
+        flat = row.ravel() * shape + code[history].ravel()
+        counts = np.bincount(flat, minlength=len(history) * shape).reshape(-1, shape).astype(np.float64)
+        counts[:, [*empty, shape - 1]] = 0.0
+        return np.take_along_axis(counts, code[candidates], 1) / _lengths(history, len(values))
+
+    return scores
+
+
 def log_popularity(catalogue: Catalogue, min_rating: float) -> Scorer:
     """Log of 1 + the number of interactions in the visible log, whatever the history."""
     counts = np.log1p(popularity(catalogue, min_rating).astype(np.float64))

@@ -1,0 +1,133 @@
+r"""A preference model: a judge's answers, generalised over the texts of the items.
+
+An LLM answers few prompts, of ten items each, and a policy chooses among thousands. Between them is what reinforcement
+learning from human feedback has there: a small model of the preferences, fitted to the answers, that gives every item a
+score (Christiano et al. 2017; Ouyang et al. 2022, "reward model"). Here it is a multinomial logit,
+
+.. math:: P(c \mid s, C) \propto \exp \sum_f w_f\, x_f(s, c),
+
+of few similarities x between the texts of a candidate c and of the session s (:func:`text_similarities`): so few that a
+thousand answers determine their weights w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.judge.controls.similarity import Scorer, mean_similarity, mean_word_similarity, same_value
+from ialp_rllib.judge.distillation.soft_labels import SoftLabels
+
+_RIDGE = 1e-3  # L2 penalty on the weights of features of standard deviation 1
+_ROWS = 512  # sessions whose scores of all items are computed at a time
+
+
+def text_similarities(texts: Mapping[str, np.ndarray], vectors: np.ndarray | None = None) -> dict[str, Scorer]:
+    """Similarities of a candidate's text to those of a session, each the mean over the session's items.
+
+    Args:
+        texts: attribute name -> ``(I,) str``.
+        vectors: ``(I, D)`` vectors of the items' texts, or None.
+
+    Returns:
+        By name: ``words`` (cosine of the tf-idf of all words and values), ``words of NAME`` and ``same NAME`` (the
+        share of items with this very value) for each of several attributes, and ``vectors`` (dot product).
+
+    Raises:
+        InputError: items have no text.
+    """
+    if not texts:
+        raise InputError("items", "have no text that a preference model could compare", "catalogue.attributes")
+    found: dict[str, Scorer] = {"words": mean_word_similarity(dict(texts))}
+    if len(texts) > 1:
+        for name, values in texts.items():
+            found |= {f"words of {name}": mean_word_similarity({name: values}), f"same {name}": same_value(values)}
+    if vectors is not None:
+        found["vectors"] = mean_similarity(vectors)
+    return found
+
+
+class PreferenceModel:
+    """Weights of similarities, fitted to the answers of a judge.
+
+    Args:
+        table: the answers.
+        train: ``(M,) bool``, the rows that it is fitted to; by the others it is measured.
+        features: the similarities, by name.
+        n_items: I.
+        history: number of recent items that the judge was shown, and the model compares with.
+
+    Attributes:
+        facts: ``weights`` by feature (of standard deviation 1 over the train rows), the numbers of ``rows`` and, of
+            those that are held out, ``cross_entropy`` with the judge's probabilities, their ``entropy`` (the least
+            that it could be) and ``uniform`` (that of no knowledge), nats per prompt, and ``agreement``: how often the
+            most probable candidate is the judge's.
+    """
+
+    def __init__(
+        self, table: SoftLabels, train: np.ndarray, features: Mapping[str, Scorer], n_items: int, history: int
+    ) -> None:
+        self._history, self._n_items = history, n_items
+        recent = table.history[:, -history:]
+        every = {name: scorer(recent, table.candidates) for name, scorer in features.items()}
+        spread = {name: float(values[train].std()) for name, values in every.items()}
+        self._features = {name: features[name] for name in features if spread[name] > 1e-9}
+        labels = np.exp(log_softmax(table.logprobs - table.proposal, axis=1)).astype(np.float64)
+        scaled = np.stack([every[name] / spread[name] for name in self._features] or [np.zeros(labels.shape)], -1)
+        answered = table.answered.astype(np.float64)
+        weights = _fit(scaled[train], labels[train], table.proposal[train], answered[train])
+        self._weights = {name: float(w) / spread[name] for name, w in zip(self._features, weights, strict=False)}
+        logs = log_softmax(scaled @ weights - table.proposal, axis=1)[~train]
+        wanted = labels[~train]
+        self.facts: dict[str, Any] = {
+            "weights": {name: float(w) for name, w in zip(self._features, weights, strict=False)},
+            "rows": int(train.sum()),
+            "cross_entropy": float(-(wanted * logs).sum(1).mean()),
+            "entropy": float(-(wanted * np.log(np.maximum(wanted, 1e-30))).sum(1).mean()),
+            "uniform": float(-(wanted * log_softmax(-table.proposal[~train], axis=1)).sum(1).mean()),
+            "agreement": float((logs.argmax(1) == wanted.argmax(1)).mean()),
+        }
+
+    def scores(self, history: np.ndarray) -> np.ndarray:
+        """Scores of all items, ``(B, I) float32``; minus infinity for those of the session.
+
+        Args:
+            history: ``(B, L) int``, the session's items, most recent last, padded with I.
+        """
+        found = np.zeros((len(history), self._n_items), np.float32)
+        for at in range(0, len(history), _ROWS):
+            part = history[at : at + _ROWS]
+            everything = np.broadcast_to(np.arange(self._n_items), (len(part), self._n_items))
+            for name, weight in self._weights.items():
+                found[at : at + _ROWS] += weight * self._features[name](part[:, -self._history :], everything)
+        row, column = np.nonzero(history < self._n_items)
+        found[row, history[row, column]] = -np.inf
+        return found
+
+
+def _fit(features: np.ndarray, labels: np.ndarray, proposal: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    """Weights ``(F,)`` of the highest likelihood, a little less the larger they are.
+
+    The candidates are corrected for how they were proposed, and prompts count as in :class:`.sources.Listwise`.
+
+    Args:
+        features: ``(M, k, F)``.
+        labels: ``(M, k)``, what the judge gives each candidate, corrected; rows sum to 1.
+        proposal: ``(M, k)``, log probability of having been proposed.
+        answered: ``(M,)``, probability that the answer is not None.
+    """
+    share = answered / max(answered.sum(), 1e-9)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logs = log_softmax(features @ weights - proposal, axis=1)
+        value = -share @ (labels * logs).sum(1) + _RIDGE * weights @ weights
+        gradient = np.einsum("m,mk,mkf->f", share, np.exp(logs) - labels, features) + 2 * _RIDGE * weights
+        return float(value), gradient
+
+    found: np.ndarray = minimize(loss, np.zeros(features.shape[2]), jac=True, method="L-BFGS-B").x
+    return found

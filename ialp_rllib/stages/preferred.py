@@ -1,0 +1,48 @@
+"""What a preference model adds to listwise pre-training: its softmax over all items, in sessions that it plays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ialp_rllib.agent.policy.imitation import Lesson
+from ialp_rllib.agent.policy.model_states import own_targets
+from ialp_rllib.agent.policy.networks import NetworkConfig
+from ialp_rllib.judge.distillation.distil import session_starts
+from ialp_rllib.judge.distillation.soft_labels import SoftLabels
+from ialp_rllib.judge.preference.model import PreferenceModel, text_similarities
+from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.stages.vectors import item_vectors
+
+
+def preferred_lesson(
+    run: RunFolder, network: NetworkConfig, table: SoftLabels, held_out: np.ndarray, share: float, seed: int
+) -> tuple[Lesson, dict[str, Any]]:
+    """Fit a preference model to a table, and let it say what it prefers.
+
+    Args:
+        run: ``pretrain.preference_model``, ``distil`` and ``judge.history`` are used, and the texts of the items.
+        network: the agent's.
+        table: the judge's answers.
+        held_out: ``(M,) bool``, the rows that the model is measured by.
+        share: of its sessions that the actor does not learn from.
+        seed: of the sessions.
+
+    Returns:
+        The lesson, and the model's facts.
+    """
+    settings, catalogue = run.settings, run.visible
+    wanted, steps = settings.pretrain.preference_model, settings.distil.steps
+    names = settings.catalogue.attributes or tuple(catalogue.item_texts)
+    texts = {name: catalogue.item_texts[name] for name in names}
+    features = text_similarities(texts, item_vectors(settings, catalogue))
+    model = PreferenceModel(table, ~held_out, features, catalogue.n_items, settings.judge.history)
+    sessions = max(2, -(-wanted.rows // steps))
+    users, starts = session_starts(catalogue, replace(settings.distil, sessions=sessions, seed=seed))
+    rows = own_targets(model.scores, users, starts, catalogue.n_items, network, steps, wanted.temperature, seed)
+    first = min(max(1, round(share * sessions)), sessions - 1) * steps
+    order = np.arange(len(rows))
+    lesson = Lesson("preference_model", rows.take(order[first:]), rows.take(order[:first]), wanted.weight)
+    return lesson, {**model.facts, "states": len(lesson.train), "kept": rows.kept}

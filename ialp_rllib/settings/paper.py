@@ -114,6 +114,7 @@ PAPER = (
     PaperValue("distil.starts", "log", "Algorithm 1", "A session starts with a logged item of a user."),
     PaperValue("pretrain.mode", "live", "Algorithm 1", "The judge answers the proposals of the learning actor."),
     PaperValue("pretrain.loss", "actor_critic", "Eqs. 8 to 10", "Actor and critic learn from the judge's rewards."),
+    PaperValue("pretrain.preference_model.rows", 0, "Eqs. 8 to 10", "The policy learns from the judge's own answers."),
     PaperValue("pretrain.proposals", "sampled", "Algorithm 1", "The candidates are sampled from the actor.", ("top",)),
     PaperValue("pretrain.groups", 1, "Algorithm 1", "The actor learns from an answer before it proposes again."),
     PaperValue("pretrain.rewards", "label", "Eq. 3", "The reward is 1 for a chosen candidate and 0 for None."),

@@ -47,6 +47,8 @@ def test_each_changed_setting_appears(row: PaperValue) -> None:
         overrides.append("adapt.rollout_steps=100")  # there must be something to draw from
     if row.setting == "pretrain.loss":
         overrides.append("pretrain.mode=table")  # as listwise needs it
+    if row.setting == "pretrain.preference_model.rows":
+        overrides += ["pretrain.mode=table", "pretrain.loss=listwise"]  # as a preference model needs them
     found = {departure.setting: departure for departure in departures(load(scenario, overrides))}
     assert found[row.setting].here == other
     assert found[row.setting].paper == paper

@@ -27,8 +27,17 @@ class ItemTokenSettings:
         advanced=True,
     )
     steps: int = setting(
-        3, "Gradient steps per learnt item; with a GPU 30. 0: means only.", low=0, high=10_000, advanced=True
+        3, "Most gradient steps per learnt item; with a GPU 30. 0: means only.", low=0, high=10_000, advanced=True
     )
+    gain: float = setting(
+        0.01,
+        "Fall of the loss (nats per token of the texts) that counts: items whose loss has not fallen so much in "
+        "`patience` steps take no further ones.",
+        low=1e-6,
+        high=10.0,
+        advanced=True,
+    )
+    patience: int = setting(5, "See `gain`; 0: all `steps` are taken.", low=0, high=10_000, advanced=True)
     learning_rate: float = setting(
         0.05,
         "Learning rate of AdamW, relative to the root mean square of an input vector's elements.",
@@ -61,6 +70,12 @@ class EnvironmentSettings:
         True,
         "Add the decayed mean of the history's item tokens to the LLM's hidden states (not published): states then "
         "begin as what the texts say, instead of at random.",
+        advanced=True,
+    )
+    adapters: str = setting(
+        "shared",
+        "One set of adapters for states and rewards, or separate ones: twice the parameters and passes.",
+        choices=("shared", "separate"),
         advanced=True,
     )
     rank: int = setting(8, "LoRA rank.", low=1, high=1024, advanced=True)

@@ -59,12 +59,13 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """
     split = split_of(run)
     parts, facts = list(_parts(run, split)), dict[str, Any]()
+    learnt_from = np.array(run.facts("environment").get("users", []), np.int64)
     for name in environments_of(run.settings.lea):
         stage = augmented_part(run, name)
         if not stage.up_to_date():
             began, cost = time.perf_counter(), Cost()
             _ask_all(run, stage.open(), name, parts, split, progress)
-            found = {**_described(read_parts(stage.folder), split), **cost.facts()}
+            found = {**_described(read_parts(stage.folder), split, learnt_from), **cost.facts()}
             stage.finish(found, time.perf_counter() - began)
         facts[name] = facts_of(stage)
     return facts
@@ -197,15 +198,22 @@ def read_augmented(folder: Path, split: RankingSplit) -> Augmented:
     return Augmented(data, by_set["valid"], by_set["test"])
 
 
-def _described(found: tuple[pd.DataFrame, np.ndarray, np.ndarray], split: RankingSplit) -> dict[str, Any]:
+def _described(
+    found: tuple[pd.DataFrame, np.ndarray, np.ndarray], split: RankingSplit, learnt_from: np.ndarray
+) -> dict[str, Any]:
+    """Facts about rewards and actions; rewards of users that the environment was learnt from are told from others."""
     table = found[0]
-    rewards, actions = table["reward"].dropna(), table["action"].dropna().to_numpy(np.int64)
-    popularity = split.train.popularity(split.n_items)
-    bucket = popularity_buckets(popularity)
-    logged = bucket[split.train.item]
+    known = table[table["reward"].notna()]
+    rewards, actions = known["reward"], table["action"].dropna().to_numpy(np.int64)
+    own = known["user"].isin(learnt_from)
+    bucket = popularity_buckets(split.train.popularity(split.n_items))
+    logged, chosen = bucket[split.train.item], bucket[split.train.item[known["row"] + 1]]
     return {
         "rows": len(table),
-        "reward_quantiles": [float(q) for q in np.quantile(rewards, [0.1, 0.5, 0.9])] if len(rewards) else [],
+        "reward_quantiles": _quantiles(rewards),
+        "reward_quantiles_learnt_from": _quantiles(rewards[own]),
+        "reward_quantiles_others": _quantiles(rewards[~own]),
+        "reward_by_bucket": {b: float(rewards[chosen == i].mean()) for i, b in enumerate(BUCKETS) if i in chosen},
         "worse_than_indifferent": float((rewards < 0.5).mean()) if len(rewards) else None,
         "actions": len(actions),
         "action_reward": float(table["action_reward"].mean()) if len(actions) else None,
@@ -213,3 +221,7 @@ def _described(found: tuple[pd.DataFrame, np.ndarray, np.ndarray], split: Rankin
         "action_buckets": {b: float((bucket[actions] == i).mean()) for i, b in enumerate(BUCKETS) if len(actions)},
         "logged_buckets": {b: float((logged == i).mean()) for i, b in enumerate(BUCKETS)},
     }
+
+
+def _quantiles(values: pd.Series) -> list[float]:
+    return [float(q) for q in np.quantile(values, [0.1, 0.5, 0.9])] if len(values) else []

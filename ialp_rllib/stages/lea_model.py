@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit, held_out_users
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.models import load_model, load_tokenizer, resolve_model
-from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, trainable_size
+from ialp_rllib.judge.engines.models import load_config, load_model, load_tokenizer, resolve_model
+from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, adapters_size
 from ialp_rllib.judge.environment.fit import ADAPTERS
 from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.settings import Settings, fingerprint
@@ -77,23 +77,38 @@ def language_model(settings: Settings) -> tuple[Any, Any]:
     with naming_lea_model():
         folder = resolve_model(settings.lea.model)
         model, tokenizer = load_model(folder, settings.lea.dtype), load_tokenizer(folder)
-    on_gpu = settings.lea.gpu and torch.cuda.is_available()
-    return model.requires_grad_(False).to("cuda" if on_gpu else "cpu"), tokenizer
+    return model.requires_grad_(False).to(_device(settings)), tokenizer
+
+
+def language_config(settings: Settings) -> Any:
+    """The configuration of the LLM of ``lea.model``; no weights are read."""
+    with naming_lea_model():
+        return load_config(resolve_model(settings.lea.model))
+
+
+def _device(settings: Settings) -> str:
+    return "cuda" if settings.lea.gpu and torch.cuda.is_available() else "cpu"
 
 
 def new_environment(run: RunFolder, name: str) -> Environment:
     """An environment before it has learnt: that of the LLM, or the control without one, of the same size."""
     settings = run.settings
-    adapters, seed = settings.lea.environment, settings.seeds[0]
+    adapters, seed, separate = (
+        settings.lea.environment,
+        settings.seeds[0],
+        settings.lea.environment.adapters == "separate",
+    )
+    tokens = load_file(run.root / "tokens" / TOKENS)["tokens"]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        backbone: torch.nn.Module = LLMBackbone(language_model(settings)[0], adapters)
-        tokens = load_file(run.root / "tokens" / TOKENS)["tokens"]
         if name == LLM_FREE:
-            backbone = GRUBackbone(tokens.shape[1], trainable_size(backbone), adapters.dropout)
+            size = adapters_size(language_config(settings), adapters)
+            backbone: torch.nn.Module = GRUBackbone(tokens.shape[1], size, adapters.dropout, separate)
             tokens = torch.randn(tokens.shape)
-        device = next(backbone.parameters()).device
-        return Environment(backbone, tokens, adapters.width, adapters.residual).to(device).eval()
+        else:
+            backbone = LLMBackbone(language_model(settings)[0], adapters)
+        device = _device(settings)
+        return Environment(backbone, tokens, adapters.width, adapters.residual, separate).to(device).eval()
 
 
 def learnt_environment(run: RunFolder, name: str) -> Environment:

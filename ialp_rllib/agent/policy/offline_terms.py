@@ -54,14 +54,17 @@ def loss_terms(
     passes = target is not None and model.settings.augmented_next == "pass"
     extra = actions if passes else None
     states = _states(model, batch, environment, table, extra)
-    log_probs = torch.log_softmax(model.logits(states.softmax[learns], table), 1)
-    log_prob = log_probs.gather(1, batch.action[learns, None])[:, 0]
+    asked = batch.action[learns, None]
     augmented, which = None, learns[:0]  # of the S states, those with an augmented action that is learnt from
+    if actions is not None:
+        asked = torch.cat([asked, actions[learns, None].clamp(min=0)], 1)
+    log_probs = model.log_probs_of(states.softmax[learns], asked, table)
+    log_prob = log_probs[:, 0]
     if actions is not None:
         chosen = torch.nonzero(actions[learns] >= 0)[:, 0]
         which = learns[chosen]
         if len(which):
-            augmented = AugmentedTerms(log_probs[chosen].gather(1, actions[which, None])[:, 0])
+            augmented = AugmentedTerms(log_probs[chosen, 1])
     if target is None:
         return Terms(log_prob, None, augmented, _length_error(model, states.softmax[learns], batch))
     with torch.no_grad():

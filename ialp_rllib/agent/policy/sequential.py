@@ -162,6 +162,12 @@ class SequentialRecommender(nn.Module):
         logits: Tensor = self.supervised(states) @ table[:-1].T
         return logits
 
+    def log_probs_of(self, states: Tensor, items: Tensor, table: Tensor) -> Tensor:
+        """log pi of K items each, ``(M, K)``, without an ``(M, I)`` gradient of zeros for each gather."""
+        heads = self.supervised(states)
+        chosen = torch.bmm(nn.functional.embedding(items, table), heads[:, :, None])[:, :, 0]
+        return chosen - (heads @ table[:-1].T).logsumexp(1, keepdim=True)
+
     def values(self, states: Tensor, table: Tensor) -> Tensor:
         """``(M, d)`` joined states -> ``(M, I)`` Q of all items."""
         return torch.addmm(self.q_bias, self.q(states), table[:-1].T)

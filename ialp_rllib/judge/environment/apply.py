@@ -58,7 +58,7 @@ class Said(NamedTuple):
         rewards: ``(N,) float32`` of the next item, in (0, 1); NaN where the sequence ends.
         actions: ``(N,) int64``, the augmented action; -1: none.
         action_rewards: ``(N,) float32``; 0 where there is none.
-        action_states: ``(N, width) float16``, the state after the augmented action.
+        action_states: ``(N, width) float16``, the state after the augmented action; means nothing where there is none.
     """
 
     row: np.ndarray
@@ -73,7 +73,7 @@ class Said(NamedTuple):
 def states_of(model: Environment, item: np.ndarray, some: Windows) -> tuple[np.ndarray, np.ndarray]:
     """States alone: the rows of the log that they come after ``(N,)``, and ``(N, width) float16``."""
     histories = [item[a:b] for a, b in zip(some.first, some.stop, strict=True)]
-    chain, _ = model.hidden(model.keep(histories), np.zeros((len(histories), 0, 0), np.int64))
+    chain = model.chain(model.keep(histories))
     row, held = _rows(some, chain.shape[1] - 1)
     return row, _half(model.states(chain[:, 1:][held]))
 
@@ -98,37 +98,41 @@ def augment(
     kept = model.keep(histories)
     length = int((some.stop - some.first).max())
     row, held = _rows(some, length)
-    drawn = rng.integers(model.n_items, size=(len(histories), length, settings.uniform))
-    chain, beside = model.hidden(kept, drawn)
-    states = model.states(chain[:, 1 : length + 1])
-    indifferent = model.rewards(beside[held])
     items = np.full((len(histories), length + 1), -1)
     for place, one in zip(items, histories, strict=True):
         place[: len(one)] = one
-    follows = items[:, 1:][held]
-    logged = np.full(len(row), np.nan, np.float32)
-    after = torch.cat([chain[:, 2:], chain[:, -1:]], 1)[:, :length]  # at the next item; at an end it is not read
-    known = centred_reward(model.rewards(after[held])[:, None], indifferent)[:, 0].cpu().numpy()
-    logged[follows >= 0] = known[follows >= 0]
-    count = min(settings.nearest, model.n_items)
-    near = np.zeros((len(histories), length, count), np.int64)
-    state, seen = _seen(item, some, items, held)
-    near[held], allowed = _nearest(model, states[held], state, seen, count)
-    _, at = model.hidden(kept, near)
-    rewards = centred_reward(model.rewards(at[held]), indifferent)
+    asked = held & (items[:, 1:] >= 0)  # states with a next item: after the last one nothing is compared
+    inner = asked[:, : max(len(one) for one in histories) - 1]
+    drawn = rng.integers(model.n_items, size=(*inner.shape, settings.uniform))
+    for_states, for_rewards = model.hidden(kept, drawn)
+    states = model.states(for_states.chain[:, 1 : length + 1])
+    indifferent = model.rewards(for_rewards.beside[inner])
+    logged = for_rewards.chain[:, 2 : inner.shape[1] + 2][inner]  # at the next item
+    known = centred_reward(model.rewards(logged)[:, None], indifferent)[:, 0]
+    near = np.zeros((*inner.shape, min(settings.nearest, model.n_items)), np.int64)
+    state, seen = _seen(item, some, items, asked)
+    near[inner], allowed = _nearest(model, states[asked], state, seen, near.shape[-1])
+    states_at, rewards_at = (found.beside[inner] for found in model.hidden(kept, near, states_beside=True))
+    rewards = centred_reward(model.rewards(rewards_at), indifferent)
     best = rewards.masked_fill(~allowed, -torch.inf).argmax(1)
     every = torch.arange(len(best))
     reward = rewards[every, best].cpu().numpy()
-    action = near[held][every.numpy(), best.cpu().numpy()]
-    kept_action = (follows >= 0) & (reward >= settings.threshold) & allowed[every, best].cpu().numpy()
-    return Said(
+    action = near[inner][every.numpy(), best.cpu().numpy()]
+    good = (reward >= settings.threshold) & allowed[every, best].cpu().numpy()
+    said = Said(
         row,
         _half(states[held]),
-        logged,
-        np.where(kept_action, action, -1),
-        np.where(kept_action, reward, 0).astype(np.float32),
-        _half(model.states(at[held][every, best])),
+        np.full(len(row), np.nan, np.float32),
+        np.full(len(row), -1),
+        np.zeros(len(row), np.float32),
+        np.zeros((len(row), states.shape[-1]), np.float16),
     )
+    place = asked[held]
+    said.rewards[place] = known.cpu().numpy()
+    said.actions[place] = np.where(good, action, -1)
+    said.action_rewards[place] = np.where(good, reward, 0)
+    said.action_states[place] = _half(model.states(states_at[every, best]))
+    return said
 
 
 def _rows(some: Windows, length: int) -> tuple[np.ndarray, np.ndarray]:

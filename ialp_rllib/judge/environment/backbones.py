@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ialp_rllib.errors import InputError
@@ -15,6 +16,9 @@ from ialp_rllib.judge.environment.layers import Halves, Kept
 from ialp_rllib.judge.environment.packing import packing
 from ialp_rllib.judge.tuning.tune import adapter_targets
 from ialp_rllib.settings import EnvironmentSettings
+
+STATES, REWARDS = "states", "rewards"
+"""What hidden states are for: with ``adapters=separate`` each has adapters of its own."""
 
 
 class Backbone(Protocol):
@@ -31,12 +35,13 @@ class Backbone(Protocol):
             lengths: positions of each that are no padding.
         """
 
-    def hidden(self, kept: list[Any], candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, kept: list[Any], candidates: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """Hidden states.
 
         Args:
             kept: of B histories.
             candidates: ``(B, P, K, d)`` vectors of the K candidates after each of the first P items.
+            purpose: :data:`STATES` or :data:`REWARDS`.
 
         Returns:
             ``(B, T + 1, d)`` after bos and each item, and ``(B, P, K, d)`` at the candidates.
@@ -55,32 +60,17 @@ class LLMBackbone(nn.Module):
     """
 
     def __init__(self, model: Any, settings: EnvironmentSettings) -> None:
-        from peft import LoraConfig, inject_adapter_in_model
-
         super().__init__()
         config = model.config.get_text_config()
         model.requires_grad_(False)
-        depth = config.num_hidden_layers
-        top = depth if settings.top < 0 else min(settings.top, depth)
-        lora = LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # fractions work as well
-            lora_dropout=settings.dropout,
-            target_modules=adapter_targets(model, settings.targets, "lea.environment.targets"),
-            layers_to_transform=list(range(depth - top, depth)) or None,
-        )
-        try:
-            # Into the whole model: peft looks for `.layers.N.`, with something before it, in the names.
-            self.llm = inject_adapter_in_model(lora, model) if top else model
-        except ValueError as error:
-            problem = " ".join(str(error).split())[:200]
-            raise InputError("lea.environment.targets", f"peft refuses them ({problem})", "other layers") from error
+        self.llm = _with_adapters(model, settings)
         for weight in self.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
         token = next((t for t in (config.bos_token_id, config.eos_token_id) if isinstance(t, int)), 0)
         self._bos = model.get_input_embeddings().weight[token].detach()
-        self._halves = Halves(model, top, settings.history + 1)
+        self._halves = Halves(model, _adapted_layers(config, settings), settings.history + 1)
+        self._adapted = _adapters_of(self.llm) if settings.adapters == "separate" else []
 
     @property
     def layers_below(self) -> int:
@@ -95,8 +85,11 @@ class LLMBackbone(nn.Module):
         """See :class:`Backbone`."""
         return self._halves.keep(inputs.to(self._bos), lengths)
 
-    def hidden(self, kept: list[Kept], candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, kept: list[Kept], candidates: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """See :class:`Backbone`."""
+        for layer in self._adapted:
+            layer.set_adapter(purpose)
+        _all_trainable(self._adapted)
         rows, states, count, width = candidates.shape
         chain = max(len(one.states) for one in kept)
         pack = packing(chain - 1, states, count)
@@ -105,46 +98,104 @@ class LLMBackbone(nn.Module):
         return found[:, :chain], found[:, chain:].view(rows, states, count, width)
 
 
+def _adapted_layers(config: Any, settings: EnvironmentSettings) -> int:
+    depth: int = config.num_hidden_layers
+    return depth if settings.top < 0 else min(settings.top, depth)
+
+
+def _with_adapters(model: Any, settings: EnvironmentSettings) -> Any:
+    """A frozen model with LoRA adapters in its upper layers: one set, or one for each purpose."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = model.config.get_text_config()
+    depth, top = config.num_hidden_layers, _adapted_layers(config, settings)
+    if not top:
+        return model
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # fractions work as well
+        lora_dropout=settings.dropout,
+        target_modules=adapter_targets(model, settings.targets, "lea.environment.targets"),
+        layers_to_transform=list(range(depth - top, depth)),
+    )
+    try:
+        # Into the whole model: peft looks for `.layers.N.`, with something before it, in the names.
+        for name in ("default",) if settings.adapters == "shared" else (STATES, REWARDS):
+            model = inject_adapter_in_model(lora, model, name)
+    except ValueError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise InputError("lea.environment.targets", f"peft refuses them ({problem})", "other layers") from error
+    _all_trainable(_adapters_of(model))
+    return model
+
+
+def _adapters_of(model: Any) -> list[Any]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+
+
+def _all_trainable(layers: list[Any]) -> None:
+    """Undo what peft does when it makes one adapter the active one: it freezes the others, whose gradient is then lost
+    in the pass back.
+    """
+    for layer in layers:
+        for name in layer.adapter_layer_names:
+            getattr(layer, name).requires_grad_(True)
+
+
+def adapters_size(config: Any, settings: EnvironmentSettings) -> int:
+    """Number of parameters that the adapters of an LLM with this configuration (of transformers) have.
+
+    Weights are neither read nor allocated.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config).requires_grad_(False)
+        return trainable_size(_with_adapters(model, settings))
+
+
 class GRUBackbone(nn.Module):
-    """The control without an LLM: a recurrent network over fixed random vectors of the items' ids.
+    """The control without an LLM: recurrent networks over fixed random vectors of the items' ids.
 
     Args:
         width: size of an item's vector and of a hidden state, d, as that of the LLM.
-        trainable: parameters that the LLM's adapters have; the recurrent network has about as many.
-        dropout: dropout rate on its input and output.
+        trainable: parameters that the LLM's adapters have; the recurrent networks have about as many.
+        dropout: dropout rate on their input and output.
+        separate: one network for states and one for rewards.
     """
 
-    def __init__(self, width: int, trainable: int, dropout: float) -> None:
+    def __init__(self, width: int, trainable: int, dropout: float, separate: bool = False) -> None:
         super().__init__()
         linear = 4 * width + 6  # parameters: 3 h² + (4 d + 6) h + d
-        size = ((linear**2 + 12 * max(trainable - width, 0)) ** 0.5 - linear) / 6
-        self.gru = nn.GRU(width, max(1, round(size)), batch_first=True)
-        self.out = nn.Linear(self.gru.hidden_size, width)
+        share = max(trainable // (1 + separate) - width, 0)
+        size = max(1, round(((linear**2 + 12 * share) ** 0.5 - linear) / 6))
+        names = (STATES, REWARDS) if separate else ("default",)
+        self.gru = nn.ModuleDict({name: nn.GRU(width, size, batch_first=True) for name in names})
+        self.out = nn.ModuleDict({name: nn.Linear(size, width) for name in names})
         self.dropout = nn.Dropout(dropout)
         self._width = width
 
     def bos(self) -> Tensor:
         """See :class:`Backbone`."""
-        return self.out.weight.new_zeros(self._width)
+        return next(self.parameters()).new_zeros(self._width)
 
     def keep(self, inputs: Tensor, lengths: list[int]) -> list[Any]:
         """See :class:`Backbone`."""
         return [row[:size] for row, size in zip(inputs, lengths, strict=True)]
 
-    def hidden(self, kept: list[Tensor], candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden(self, kept: list[Tensor], candidates: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """See :class:`Backbone`."""
-        inputs = self.dropout(nn.utils.rnn.pad_sequence(kept, batch_first=True))
-        chain = self.gru(inputs)[0]
+        name = purpose if purpose in self.gru else "default"
+        gru, out = self.gru[name], nn.Sequential(self.dropout, self.out[name])
+        chain = gru(self.dropout(nn.utils.rnn.pad_sequence(kept, batch_first=True)))[0]
         rows, states, count, width = candidates.shape
         if not candidates.numel():
-            return self._out(chain), candidates
+            return out(chain), candidates
         before = chain[:, 1 : states + 1, None].expand(-1, -1, count, -1).reshape(1, rows * states * count, -1)
-        after = self.gru(self.dropout(candidates).reshape(-1, 1, width), before.contiguous())[0]
-        return self._out(chain), self._out(after).view(rows, states, count, width)
-
-    def _out(self, hidden: Tensor) -> Tensor:
-        found: Tensor = self.out(self.dropout(hidden))
-        return found
+        after = gru(self.dropout(candidates).reshape(-1, 1, width), before.contiguous())[0]
+        return out(chain), out(after).view(rows, states, count, width)
 
 
 def trainable_size(module: nn.Module) -> int:

@@ -104,12 +104,12 @@ class UserLesson:
         these ``(N,)`` and of the others ``(N, K)``.
         """
         longest = self._size[rows].max() - 1  # transitions
-        chain, beside = self._model.hidden(self._kept.of(rows), self._others[rows, :longest])
+        for_states, for_rewards = self._model.hidden(self._kept.of(rows), self._others[rows, :longest])
         held = torch.from_numpy(np.arange(longest) < self._size[rows, None] - 1)
-        target = torch.from_numpy(self._items[rows, 1 : longest + 1])[held].to(chain.device)
-        states = self._model.states(chain[:, 1 : longest + 1][held])
-        chosen = self._model.rewards(chain[:, 2 : longest + 2][held])
-        return states, target, chosen, self._model.rewards(beside[held])
+        target = torch.from_numpy(self._items[rows, 1 : longest + 1])[held].to(for_states.chain.device)
+        states = self._model.states(for_states.chain[:, 1 : longest + 1][held])
+        chosen = self._model.rewards(for_rewards.chain[:, 2 : longest + 2][held])
+        return states, target, chosen, self._model.rewards(for_rewards.beside[held])
 
     def _similarity(self, states: Tensor, target: Tensor) -> Tensor:
         if self._sampled is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ialp_rllib.judge.environment.backbones import Backbone
+from ialp_rllib.judge.environment.backbones import REWARDS, STATES, Backbone
 
 DECAY = 0.7
 """Weight of an item in a decayed mean of a history relative to the next more recent one."""
@@ -28,6 +28,13 @@ class KeptHistory(NamedTuple):
         return int(getattr(self.part, "bytes", 0))
 
 
+class Hidden(NamedTuple):
+    """Hidden states: ``chain`` ``(B, T + 1, d)`` after bos and each item, ``beside`` ``(B, P, K, d)`` at candidates."""
+
+    chain: Tensor
+    beside: Tensor
+
+
 class Environment(nn.Module):
     """Item tokens, a backbone, and heads.
 
@@ -37,15 +44,19 @@ class Environment(nn.Module):
         width: size of the states.
         residual: add the decayed mean of the history's item tokens to its hidden states, as long as these. A state
             then begins as what the texts say without any learning, which adapters of few users do not reach.
+        separate: the backbone has adapters for states and others for rewards.
 
     Attributes:
         width: as above.
     """
 
-    def __init__(self, backbone: nn.Module, tokens: Tensor, width: int, residual: bool = False) -> None:
+    def __init__(
+        self, backbone: nn.Module, tokens: Tensor, width: int, residual: bool = False, separate: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.width = width
+        self._separate = separate
         self.register_buffer("tokens", tokens.float(), persistent=False)
         size = tokens.shape[1]
         self.state_head, self.action_head = nn.Linear(size, width), nn.Linear(size, width)
@@ -82,15 +93,33 @@ class Environment(nn.Module):
         parts = self._backbone.keep(torch.cat([bos, vectors], 1), lengths)
         return [KeptHistory(items, part) for items, part in zip(histories, parts, strict=True)]
 
-    def hidden(self, kept: list[KeptHistory], candidates: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Hidden states ``(B, T + 1, d)`` after bos and each item, and ``(B, P, K, d)`` at candidates ``(B, P, K)``."""
+    def hidden(
+        self, kept: list[KeptHistory], candidates: np.ndarray, states_beside: bool = False
+    ) -> tuple[Hidden, Hidden]:
+        """Hidden states that :meth:`states` and that :meth:`rewards` take; with one set of adapters they are the same.
+
+        Args:
+            kept: of B histories.
+            candidates: ``(B, P, K)`` items, K after each of the first P.
+            states_beside: whether states after the candidates are asked for, too.
+        """
+        rewards = self._hidden(kept, candidates, REWARDS)
+        if not self._separate:
+            return rewards, rewards
+        return self._hidden(kept, candidates if states_beside else candidates[:, :0], STATES), rewards
+
+    def chain(self, kept: list[KeptHistory]) -> Tensor:
+        """``(B, T + 1, d)``, what :meth:`states` takes, after bos and each item."""
+        return self._hidden(kept, np.zeros((len(kept), 0, 0), np.int64), STATES).chain
+
+    def _hidden(self, kept: list[KeptHistory], candidates: np.ndarray, purpose: str) -> Hidden:
         vectors = self.item_tokens[torch.from_numpy(candidates.astype(np.int64))]
-        chain, beside = self._backbone.hidden([one.part for one in kept], vectors)
+        found = Hidden(*self._backbone.hidden([one.part for one in kept], vectors, purpose))
         if self.residual is None:
-            return chain, beside
+            return found
         means = self._decayed([one.items for one in kept])
         after = DECAY * means[:, 1 : candidates.shape[1] + 1, None] + F.normalize(vectors, dim=-1)
-        return self._with_mean(chain, means), self._with_mean(beside, after)
+        return Hidden(self._with_mean(found.chain, means), self._with_mean(found.beside, after))
 
     def _decayed(self, histories: list[np.ndarray]) -> Tensor:
         """``(B, T + 1, d)`` decayed sums of the unit tokens so far; 0 after bos."""

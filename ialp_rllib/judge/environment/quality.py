@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
 from ialp_rllib.judge.environment.model import DECAY, Environment
 from ialp_rllib.judge.environment.negatives import Negatives
-from ialp_rllib.results.ranking import popularity_buckets, ranking_measures, ranks
+from ialp_rllib.results.ranking import BUCKETS, popularity_buckets, ranking_measures, ranks
 from ialp_rllib.settings import EnvironmentSettings
 
 
@@ -56,6 +56,25 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
 
 
+def calibration(margins: np.ndarray, bins: int = 5) -> dict[str, Any]:
+    """How far the reward's probabilities of being right are true.
+
+    Args:
+        margins: ``(N,)`` reward of the chosen item less that of the other one. The reward says that the item with the
+            higher one is chosen, with probability sigma(abs(margin)).
+        bins: groups of equal size, by this probability.
+
+    Returns:
+        ``error``, the expected calibration error: the mean over comparisons of the difference between what is said and
+        what is right in their group; and the groups' ``said`` and ``right``.
+    """
+    said = 1 / (1 + np.exp(-np.abs(margins)))
+    groups = [group for group in np.array_split(np.argsort(said, kind="stable"), bins) if len(group)]
+    means = [(float(said[group].mean()), float((margins[group] > 0).mean())) for group in groups]
+    error = sum(len(group) * abs(a - b) for group, (a, b) in zip(groups, means, strict=True)) / len(margins)
+    return {"error": error, "said": [a for a, _ in means], "right": [b for _, b in means]}
+
+
 @torch.no_grad()
 def quality(
     model: Environment,
@@ -75,6 +94,7 @@ def quality(
         seed: of the draws.
 
     Returns:
+        ``calibration_uniform`` and ``calibration_popular`` (:func:`calibration`), of the same comparisons;
         ``state``, ``popularity`` and ``tokens`` (decayed means of the item tokens, untrained): measures of rankings;
         ``state_last``; ``right_uniform`` and ``right_popular``, fractions of the comparisons that the reward gets
         right, ``right_by_bucket`` (of the chosen item's popularity), and ``transitions``.
@@ -85,7 +105,7 @@ def quality(
     rng = np.random.default_rng([seed, 7])
     lesson = UserLesson(model, histories, KeptHistories(model, histories), negatives, two, rng)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("state", "popularity", "tokens", "last", "target")}
-    right = []
+    margins = []
     vectors = F.normalize(model.item_tokens, dim=1).cpu().numpy()
     for rows in lesson.parts(np.arange(len(lesson)), settings.batch):
         states, target_, chosen, others = lesson.outputs(rows)
@@ -99,9 +119,10 @@ def quality(
         row = np.nonzero(inner)[0]
         parts["last"].append(np.append(row[1:] != row[:-1], True))
         parts["target"].append(target)
-        right.append((chosen[:, None] > others).cpu().numpy())
+        margins.append((chosen[:, None] - others).float().cpu().numpy())
     rank = {name: np.concatenate(values) for name, values in parts.items()}
-    won = np.concatenate(right)
+    margin = np.concatenate(margins)
+    won = margin > 0
     bucket = popularity_buckets(popularity)[rank["target"]]
     measured = {name: ranking_measures(rank[name]) for name in ("state", "popularity", "tokens")}
     return {
@@ -110,9 +131,9 @@ def quality(
         "right_uniform": float(won[:, 0].mean()),
         "right_popular": float(won[:, 1].mean()),
         "right_by_bucket": {
-            name: float(won[bucket == b].mean())
-            for b, name in enumerate(("cold", "tail", "middle", "head"))
-            if (bucket == b).any()
+            name: float(won[bucket == b].mean()) for b, name in enumerate(BUCKETS) if (bucket == b).any()
         },
+        "calibration_uniform": calibration(margin[:, 0]),
+        "calibration_popular": calibration(margin[:, 1]),
         "transitions": len(won),
     }

@@ -33,7 +33,7 @@ GROUP = 256
 """Items that are learnt together, from one checkpoint; each item has a step per update."""
 MEASURED = 256
 """Items whose texts are measured at most."""
-_NAME = "tokens"
+_NAME, _STEPS = "tokens", "steps"
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str], length: int) -> list[list[int]]:
@@ -72,10 +72,21 @@ class TokenLesson(nn.Module):
         self.register_buffer("start", vectors.to(table.device))
         self.steps = nn.Parameter(torch.zeros_like(vectors, device=table.device))
         self._ids = list(ids)
+        self._summed = 0.0
 
     def vectors(self) -> Tensor:
         """``(n, d)``, the vectors now."""
         return cast(Tensor, self.start) + self.scale * self.steps
+
+    def of_pass(self, epoch: int) -> TokenLesson:
+        """Itself: all passes are alike."""
+        self._summed = 0.0
+        return self
+
+    @property
+    def mean_loss(self) -> float:
+        """Loss per text token of the pass so far, before its step."""
+        return self._summed / self.terms(np.arange(len(self)))
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -91,7 +102,9 @@ class TokenLesson(nn.Module):
 
     def summed_loss(self, rows: np.ndarray) -> tuple[Tensor, float]:
         """Sum of -log p of the texts' tokens (nats), and how many are the most probable ones."""
-        return self.text_loss(rows, self.vectors()[torch.from_numpy(rows)])
+        loss, right = self.text_loss(rows, self.vectors()[torch.from_numpy(rows)])
+        self._summed += loss.item()
+        return loss, right
 
     def text_loss(self, rows: np.ndarray, vectors: Tensor) -> tuple[Tensor, float]:
         """The same for the texts of ``rows`` with ``(B, d)`` vectors, which may be those of other items."""
@@ -104,6 +117,35 @@ class TokenLesson(nn.Module):
         held = target >= 0
         logits, target = logits[held], target[held]
         return F.cross_entropy(logits, target, reduction="sum"), float((logits.argmax(1) == target).sum())
+
+
+class Plateau:
+    """The loss that a pass began with, in place of a held-out one, at no cost: each item is learnt for itself, so that
+    others say nothing about it.
+
+    Args:
+        lesson: whose loss it is.
+        gain: smaller differences (nats per token) are none.
+    """
+
+    def __init__(self, lesson: TokenLesson, gain: float) -> None:
+        self._lesson, self._gain = lesson, gain
+
+    def __len__(self) -> int:
+        return 1
+
+    def terms(self, rows: np.ndarray) -> int:
+        """See :class:`ialp_rllib.judge.tuning.lesson.Lesson`."""
+        return 1
+
+    def parts(self, rows: np.ndarray, batch: int) -> list[np.ndarray]:
+        """See :class:`ialp_rllib.judge.tuning.lesson.Lesson`."""
+        return [rows]
+
+    def summed_loss(self, rows: np.ndarray) -> tuple[Tensor, float]:
+        """The loss in steps of ``gain``; nothing is computed."""
+        loss = self._lesson.mean_loss
+        return torch.tensor(loss // self._gain * self._gain if np.isfinite(loss) else loss), 0.0
 
 
 def learn_tokens(
@@ -130,19 +172,21 @@ def learn_tokens(
 
     Returns:
         ``(I, d) float32``; and facts: losses per text token (nats) before (``start``), after (``end``) and with another
-        item's vector (``other``), of up to :data:`MEASURED` of the learnt items.
+        item's vector (``other``), of up to :data:`MEASURED` of the learnt items; and ``steps``, the mean over learnt
+        items.
     """
     start = initial_tokens(model, ids)
     tokens = start.clone()
     trained = order if settings.trained < 0 else order[: settings.trained]
     trained = trained if settings.steps else trained[:0]
     groups = np.array_split(trained, -(-len(trained) // GROUP)) if len(trained) else []
+    steps = 0.0
     for number, group in enumerate(groups):
         path = folder / f"group-{number}.safetensors"
         if not path.is_file():
             lesson = TokenLesson(model, start[group], [ids[item] for item in group])
             done = number * settings.steps
-            _learn(
+            passes = _learn(
                 lesson,
                 settings,
                 seed + number,
@@ -150,9 +194,12 @@ def learn_tokens(
                 lambda part, _, done=done: progress(done + part, len(groups) * settings.steps),  # type: ignore[misc]
             )
             found = lesson.vectors().detach().cpu().contiguous()
-            write_atomic(path, partial(save_file, {_NAME: found}))
-        tokens[group] = load_file(path)[_NAME]
-    return tokens, {"trained": len(trained), **_measured(model, ids, trained if len(trained) else order, start, tokens)}
+            write_atomic(path, partial(save_file, {_NAME: found, _STEPS: torch.tensor(passes)}))
+        saved = load_file(path)
+        tokens[group] = saved[_NAME]
+        steps += float(saved[_STEPS]) * len(group) / len(trained)
+    facts = {"trained": len(trained), "steps": steps}
+    return tokens, {**facts, **_measured(model, ids, trained if len(trained) else order, start, tokens)}
 
 
 def _learn(
@@ -161,14 +208,18 @@ def _learn(
     seed: int,
     checkpoint: Checkpoint,
     progress: Callable[[int, int], None],
-) -> None:
+) -> int:
+    """Learn a group of items; the number of steps taken."""
     accumulate = -(-len(lesson) // settings.batch)  # one update per pass: a step for each item
     loop = Steps(
-        settings.learning_rate, settings.steps, settings.batch, accumulate, warmup=0.0, early_stopping=0,
-        checkpoint_every=1, max_skipped=5,
+        settings.learning_rate, settings.steps, settings.batch, accumulate, warmup=0.0,
+        early_stopping=settings.patience, checkpoint_every=1, max_skipped=5,
     )  # fmt: skip
-    fit(lesson, Course(lambda epoch: lesson, None, settings="lea.tokens"), loop, seed, checkpoint, progress)
+    stop_by = Plateau(lesson, settings.gain) if settings.patience else None
+    course = Course(lesson.of_pass, stop_by, settings="lea.tokens")
+    curves, _ = fit(lesson, course, loop, seed, checkpoint, progress)
     checkpoint.remove()
+    return curves.attempted
 
 
 @torch.no_grad()

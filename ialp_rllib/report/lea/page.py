@@ -194,13 +194,30 @@ def _environments(facts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
                 "state": f"{quality['state'][MEASURE]:.4f}",
                 "uniform": f"{quality['right_uniform']:.3f}",
                 "popular": f"{quality['right_popular']:.3f}",
-                "buckets": ", ".join(f"{name} {value:.2f}" for name, value in quality["right_by_bucket"].items()),
+                "buckets": _by_bucket(quality["right_by_bucket"]),
+                "errors": " / ".join(f"{quality[f'calibration_{k}']['error']:.3f}" for k in ("uniform", "popular")),
+                "calibration": [
+                    {"kind": kind, "groups": list(zip(found["said"], found["right"], strict=True))}
+                    for kind in ("uniform", "popular")
+                    for found in (quality[f"calibration_{kind}"],)
+                ],
+                "reward_buckets": _by_bucket(said["reward_by_bucket"]),
+                "others": _quantiles(said["reward_quantiles_others"]),
+                "own": _quantiles(said["reward_quantiles_learnt_from"]),
                 "kept": f"{learnt['kept_pass']} of {len(learnt['held_out_loss']) or ABSENT}",
-                "rewards": " / ".join(f"{q:.2f}" for q in said["reward_quantiles"]),
+                "rewards": _quantiles(said["reward_quantiles"]),
                 "coverage": f"{said['action_coverage']:.0%}",
             }
         )
     return rows
+
+
+def _by_bucket(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+
+
+def _quantiles(values: Sequence[float]) -> str:
+    return " / ".join(f"{value:.2f}" for value in values) or ABSENT
 
 
 def _cost(stage: Mapping[str, Any]) -> dict[str, str]:

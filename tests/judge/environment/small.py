@@ -42,12 +42,13 @@ def small_environment(settings: EnvironmentSettings | None = None, kind: str = "
     """With adapters that change something: freshly made ones do not, and would make tests trivially true."""
     settings = settings or small_settings()
     backbone: torch.nn.Module = LLMBackbone(small_llm(), settings)
+    separate = settings.adapters == "separate"
     if kind == "gru":
-        backbone = GRUBackbone(WIDTH, trainable_size(backbone), settings.dropout)
+        backbone = GRUBackbone(WIDTH, trainable_size(backbone), settings.dropout, separate)
     for name, weight in backbone.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
-    return Environment(backbone, torch.randn(ITEMS, WIDTH), settings.width, settings.residual).eval()
+    return Environment(backbone, torch.randn(ITEMS, WIDTH), settings.width, settings.residual, separate).eval()
 
 
 def small_log(users: int = 12, seed: int = 0) -> Sequences:

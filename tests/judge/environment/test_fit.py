@@ -14,7 +14,7 @@ from ialp_rllib.judge.environment.fit import ADAPTERS, choose_users, fit_environ
 from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
 from ialp_rllib.judge.environment.losses import preference_losses, similarity_losses
 from ialp_rllib.judge.environment.negatives import Negatives
-from ialp_rllib.judge.environment.quality import quality
+from ialp_rllib.judge.environment.quality import calibration, quality
 from tests.judge.environment.small import ITEMS, small_environment, small_log, small_settings
 
 
@@ -122,6 +122,17 @@ def test_it_learns_and_resumes_to_the_same_adapters(tmp_path: Path) -> None:
     fresh = small_environment(small_settings(dropout=0.1))
     fresh.load(cut)
     assert torch.equal(fresh.score_head.weight, model.score_head.weight)
+
+
+def test_calibration_of_comparisons() -> None:
+    """Margins that are drawn from what they say are calibrated; ten times as large ones are too sure."""
+    rng = np.random.default_rng(0)
+    size = rng.exponential(1.0, 20_000)
+    margins = np.where(rng.random(len(size)) < 1 / (1 + np.exp(-size)), size, -size)
+    found = calibration(margins)
+    assert found["error"] < 0.02 and len(found["said"]) == len(found["right"]) == 5
+    assert np.all(np.diff(found["said"]) > 0) and calibration(10 * margins)["error"] > 0.15
+    assert calibration(margins[:2])["error"] <= 1
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, trainable_size
+from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, adapters_size, trainable_size
 from ialp_rllib.judge.environment.model import Environment
 from tests.judge.environment.small import ITEMS, WIDTH, small_environment, small_llm, small_settings
 
@@ -28,7 +28,7 @@ def test_packed_candidates_equal_plain_sequences(top: int) -> None:
     model = small_environment(small_settings(top=top))
     candidates = np.arange(12).reshape(2, 3, 2) + 6
     with torch.no_grad():
-        chain, beside = model.hidden(model.keep([A, B]), candidates)
+        chain, beside = model.hidden(model.keep([A, B]), candidates)[0]
         for t, k in ((1, 0), (1, 1), (3, 1)):
             expected = plain(model, [*A[:t], int(candidates[0, t - 1, k])])
             torch.testing.assert_close(beside[0, t - 1, k], expected, atol=1e-5, rtol=0)
@@ -47,9 +47,8 @@ def test_adapters_are_in_the_upper_layers_alone() -> None:
 @pytest.mark.parametrize("kind", ["llm", "gru"])
 def test_a_state_does_not_see_the_future(kind: str) -> None:
     model = small_environment(kind=kind)
-    none = np.zeros((1, 0, 0), np.int64)
     with torch.no_grad():
-        one, two = (model.hidden(model.keep([np.array(x)]), none)[0] for x in ([3, 7, 9, 4], [3, 7, 2, 18]))
+        one, two = (model.chain(model.keep([np.array(x)])) for x in ([3, 7, 9, 4], [3, 7, 2, 18]))
     torch.testing.assert_close(one[:, :3], two[:, :3], atol=1e-6, rtol=0)
     assert not torch.allclose(one[:, 3], two[:, 3], atol=1e-3)
 
@@ -57,7 +56,7 @@ def test_a_state_does_not_see_the_future(kind: str) -> None:
 def test_a_recurrent_candidate_equals_the_next_item() -> None:
     model = small_environment(kind="gru")
     with torch.no_grad():
-        chain, beside = model.hidden(model.keep([A]), A[None, 1:, None])
+        chain, beside = model.hidden(model.keep([A]), A[None, 1:, None])[0]
     torch.testing.assert_close(beside[0, :, 0], chain[0, 2:], atol=1e-6, rtol=0)
 
 
@@ -65,6 +64,38 @@ def test_the_control_has_as_many_parameters() -> None:
     for size in (3_000, 40_000, 394_050):
         gru = GRUBackbone(576, size, 0.0)
         assert trainable_size(gru) == pytest.approx(max(size, 576), rel=0.6 if size < 10_000 else 0.03)
+
+
+@pytest.mark.parametrize("adapters", ["shared", "separate"])
+@pytest.mark.parametrize("top", [2, -1, 0])
+def test_the_size_of_adapters_is_known_without_the_weights(adapters: str, top: int) -> None:
+    settings = small_settings(adapters=adapters, top=top)
+    backbone = LLMBackbone(small_llm(), settings)
+    assert adapters_size(small_llm().config, settings) == trainable_size(backbone)
+    assert (trainable_size(backbone) > 0) == (top != 0)
+
+
+@pytest.mark.parametrize("kind", ["llm", "gru"])
+def test_separate_adapters_learn_from_their_own_loss(kind: str) -> None:
+    """Both learn in one pass back, and neither changes what the other one is for."""
+    settings = small_settings(adapters="separate")
+    model = small_environment(settings, kind)
+    assert trainable_size(LLMBackbone(small_llm(), settings)) == 2 * trainable_size(
+        LLMBackbone(small_llm(), small_settings())
+    )
+    kept, candidates = model.keep([A, B]), np.array([[[6], [8]], [[2], [3]]])
+    for_states, for_rewards = model.hidden(kept, candidates, states_beside=True)
+    assert not torch.allclose(for_states.chain, for_rewards.chain, atol=1e-3)
+    assert not torch.allclose(for_states.beside, for_rewards.beside, atol=1e-3)
+    (model.states(for_states.chain).sum() + model.rewards(for_rewards.beside).sum()).backward()
+    weights = {n: w for n, w in model.backbone.named_parameters() if w.requires_grad}
+    assert all(w.grad is not None and w.grad.any() for n, w in weights.items() if "bias" not in n)
+    with torch.no_grad():
+        for name, weight in weights.items():
+            if "states" in name:
+                weight.zero_()
+        after = model.hidden(kept, candidates)[1]
+    torch.testing.assert_close(after.beside, for_rewards.beside.detach(), atol=1e-5, rtol=0)
 
 
 def test_a_tied_vocabulary_stays_as_it_is() -> None:
@@ -100,7 +131,7 @@ def test_a_model_that_adds_positions_is_computed_whole() -> None:
     assert backbone.layers_below == 0
     model = Environment(backbone, torch.randn(ITEMS, WIDTH), 8).eval()
     with torch.no_grad():
-        _, beside = model.hidden(model.keep([A]), np.array([[[8], [9], [10]]]))
+        beside = model.hidden(model.keep([A]), np.array([[[8], [9], [10]]]))[0].beside
         torch.testing.assert_close(beside[0, 1, 0], plain(model, [3, 7, 9]), atol=1e-5, rtol=0)
 
 
@@ -108,13 +139,13 @@ def test_a_model_that_adds_positions_is_computed_whole() -> None:
 def test_with_the_mean_of_tokens_a_candidate_is_still_the_next_item(kind: str) -> None:
     model = small_environment(small_settings(residual=True), kind)
     with torch.no_grad():
-        chain, beside = model.hidden(model.keep([A, B]), np.stack([A[1:], [1, 8, 8]])[:, :, None])
+        chain, beside = model.hidden(model.keep([A, B]), np.stack([A[1:], [1, 8, 8]])[:, :, None])[0]
         torch.testing.assert_close(beside[0, :, 0], chain[0, 2:], atol=1e-4, rtol=0)
         torch.testing.assert_close(beside[1, 0, 0], chain[1, 2], atol=1e-4, rtol=0)
         model.residual.zero_()
         plain = small_environment(small_settings(), kind)
-        expected = plain.hidden(plain.keep([A]), np.zeros((1, 0, 0)))[0]
-        found = model.hidden(model.keep([A]), np.zeros((1, 0, 0)))[0]
+        expected = plain.chain(plain.keep([A]))
+        found = model.chain(model.keep([A]))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
@@ -123,5 +154,5 @@ def test_states_with_the_mean_of_tokens_begin_as_what_the_texts_say() -> None:
     model = small_environment(small_settings(residual=True))
     with torch.no_grad():
         model.residual.fill_(1e4)
-        chain, _ = model.hidden(model.keep([np.array([7])]), np.zeros((1, 0, 0)))
+        chain = model.chain(model.keep([np.array([7])]))
         assert int(model.similarity(model.states(chain[:, 1])).argmax()) == 7

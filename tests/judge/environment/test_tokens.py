@@ -78,3 +78,11 @@ def test_without_steps_the_means_are_taken(tmp_path: Path) -> None:
     found, facts = learnt(tmp_path, settings=dataclasses.replace(SETTINGS, steps=0))
     assert torch.equal(found, initial_tokens(small_llm(), IDS))
     assert facts["trained"] == 0 and facts["nll_end"] == facts["nll_start"]
+
+
+@pytest.mark.parametrize(("gain", "taken"), [(1e-6, 30), (5.0, 3)])
+def test_learning_stops_where_the_loss_does_not_fall_any_more(tmp_path: Path, gain: float, taken: int) -> None:
+    settings = dataclasses.replace(SETTINGS, learning_rate=0.01, gain=gain, patience=2)
+    _, facts = learnt(tmp_path, settings=settings)
+    assert facts["steps"] == taken
+    assert facts["nll_end"] < facts["nll_start"]

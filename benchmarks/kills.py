@@ -16,7 +16,6 @@ starts a second run in a folder in which one works. Exit code 1 if anything diff
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import pickle
@@ -25,20 +24,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import psutil
-import pyarrow.parquet as pq
-
-from ialp_rllib.stages.titles import TITLES
-from ialp_rllib.storage import LOCK
+from watched_runs import LIMIT, STAGES, Watched, differences, results
 
 SMALL = {
     "users.sequence.epochs": 1,
@@ -63,8 +55,6 @@ SMALL = {
     "evaluate.every": 1000,
     "agent.dim": 16,
 }
-STAGES = list(TITLES)
-LIMIT = 600.0  # seconds that a run may take
 
 
 def start(out: Path) -> subprocess.Popen[str]:
@@ -88,69 +78,10 @@ def finish(out: Path) -> str:
     return text
 
 
-class Watched:
-    """A run of which somebody reads every line, and when it came."""
-
-    def __init__(self, out: Path) -> None:
-        self.began, self.process = time.perf_counter(), start(out)
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        self.lines.extend(iter(self.process.stdout.readline, ""))
-
-    def wait(self, ready: Callable[[], bool]) -> bool:
-        """Wait until ``ready``; False if the run ends before."""
-        deadline = time.perf_counter() + LIMIT
-        while not ready():
-            if self.process.poll() is not None or time.perf_counter() > deadline:
-                return False
-            time.sleep(0.005)
-        return self.process.poll() is None
-
-    def shows(self, stage: str) -> bool:
-        return any(f"… {TITLES[stage]}" in line for line in list(self.lines))
-
-    def kill(self, all_of_it: bool = False) -> None:
-        """Kill the command, whose Ray processes then end by themselves, or all of them at once."""
-        for child in psutil.Process(self.process.pid).children(recursive=True) if all_of_it else ():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-        self.process.kill()
-        self.process.wait()
-        self._reader.join(5)
-
-
 def undisturbed(out: Path) -> dict[str, float]:
     """A whole run; the seconds of every stage."""
     finish(out)
     return {name: json.loads((out / name / "manifest.json").read_text())["seconds"] for name in STAGES}
-
-
-def results(root: Path) -> dict[str, Any]:
-    """Relative path -> table without seconds, or bytes of weights; of other files only that they exist."""
-    found: dict[str, Any] = {}
-    for path in sorted(p for name in STAGES for p in (root / name).rglob("*") if p.is_file() and p.name != LOCK):
-        name = str(path.relative_to(root))
-        if path.suffix == ".parquet":
-            table = pq.read_table(path).to_pandas()
-            found[name] = table[[column for column in table.columns if "seconds" not in column]]
-        else:
-            found[name] = path.read_bytes() if path.suffix == ".safetensors" else None
-    return found
-
-
-def differences(root: Path, expected: dict[str, Any], ignored: str = "") -> list[str]:
-    """Names of the files that are not as in the undisturbed run."""
-    found = {name: value for name, value in results(root).items() if not ignored or not name.endswith(ignored)}
-    different = sorted(found.keys() ^ expected.keys())
-    for name in found.keys() & expected.keys():
-        value, other = found[name], expected[name]
-        same = value.equals(other) if isinstance(value, pd.DataFrame) else value == other
-        different += [] if same else [name]
-    return different
 
 
 def kill_in(stage: str, source: Path, out: Path, times: dict[str, float], rng: random.Random, twice: bool) -> int:
@@ -158,7 +89,7 @@ def kill_in(stage: str, source: Path, out: Path, times: dict[str, float], rng: r
     shutil.copytree(source, out)
     for name in STAGES[STAGES.index(stage) :]:
         shutil.rmtree(out / name)
-    run = Watched(out)
+    run = Watched(start(out))
     after = rng.uniform(0, times[stage])
     in_stage = run.wait(lambda: run.shows(stage))
     until = time.perf_counter() + after
@@ -167,7 +98,7 @@ def kill_in(stage: str, source: Path, out: Path, times: dict[str, float], rng: r
     run.kill()
     if not alive or not twice:
         return int(alive)
-    run = Watched(out)
+    run = Watched(start(out))
     until = run.began + rng.uniform(0.2, 1.0) * taken
     alive = run.wait(lambda: time.perf_counter() >= until)
     run.kill()
@@ -210,7 +141,7 @@ def poisoned(source: Path, expected: dict[str, Any], folder: Path) -> str:
     for name in STAGES[STAGES.index("pretrain") :]:
         shutil.rmtree(out / name)
     for stage in ("pretrain", "adapt"):
-        run = Watched(out)
+        run = Watched(start(out))
         written = run.wait(lambda s=stage: len(list((out / s).rglob("checkpoint-*/manifest.json"))) >= 2)
         run.kill(all_of_it=True)  # a training that goes on a while would end, and delete its checkpoints
         places = [path.parent for path in (out / stage).rglob("checkpoint-*/manifest.json")]
@@ -236,7 +167,7 @@ def two(source: Path, expected: dict[str, Any], folder: Path) -> str:
     shutil.copytree(source, out)
     for name in STAGES[STAGES.index("adapt") :]:
         shutil.rmtree(out / name)
-    first = Watched(out)
+    first = Watched(start(out))
     if not first.wait(lambda: first.shows("adapt")):
         return "the first run ended before the second one began"
     second = start(out)

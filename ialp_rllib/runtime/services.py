@@ -150,7 +150,8 @@ def service(
         os.environ.update(env)  # local mode ignores runtime_env
     if _in_process:
         return _Service(cls(*args, **kwargs))
-    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=1)
+    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    most = most or 1  # a head without CPUs, whose workers are yet to come: what asks for none would run there
     options: dict[str, Any] = {"num_cpus": min(cpus, most), "num_gpus": gpus}
     if not local():
         options |= {"runtime_env": {"env_vars": env}, "max_restarts": -1 if restarts else 0}

@@ -76,7 +76,8 @@ def join(address: str) -> None:
     where = f"Ray cluster {address!r}"
     _check_answers(address, where)
     try:
-        ray.init(address=address, logging_level=logging.WARNING)
+        # What workers log would run into the lines of progress. It is in Ray's logs; warnings come with the results.
+        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     except ray.exceptions.AuthenticationError as error:
         expected = "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH with the cluster's token"
         raise InputError(where, "asks for a token that it was not given", expected) from error

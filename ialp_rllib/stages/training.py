@@ -22,8 +22,11 @@ from ialp_rllib.storage import read_json
 log = logging.getLogger(__name__)
 
 ENV = "ialp-users"
-ORPHAN_SECONDS = 60.0
-"""How long a training run waits for one of a killed run, which Ray is about to end, to leave its folder."""
+ORPHAN_SECONDS = 180.0
+"""How long a training run waits for one of a killed run, which Ray is about to end, to leave its folder.
+
+On a worker of a cluster that has lost its head it goes on until Ray gives the head up: 60 s, and some to end.
+"""
 
 
 def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[dict[str, Any]], Any]) -> IALPConfig:

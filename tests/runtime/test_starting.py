@@ -7,13 +7,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
 import ray
 
 from ialp_rllib.errors import IalpError, InputError
-from ialp_rllib.runtime import starting
+from ialp_rllib.runtime import services, starting
 
 PATIENCE = "RAY_agent_register_timeout_ms"
 
@@ -91,3 +93,22 @@ def test_a_cluster_that_is_not_there_or_wants_a_token(monkeypatch: pytest.Monkey
             starting.join(address)
     with pytest.raises(InputError, match=r"cannot be reached(.|\n)*RAY_ADDRESS unset"):
         starting.join(address)  # closed now: found out at once, where Ray would try for minutes
+
+
+def test_what_workers_log_stays_out_of_the_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(starting.ray, "init", lambda **given: options.update(given))
+    starting.join("auto")
+    assert options["address"] == "auto" and options["log_to_driver"] is False
+
+
+@pytest.mark.parametrize(("nodes", "asked"), [((0,), 1), ((0, 2), 2), ((0, 8), 4), ((), 1)])
+def test_an_engine_waits_for_a_worker_where_the_head_has_no_cpu(
+    nodes: tuple[int, ...], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [{"Alive": True, "Resources": {"CPU": float(cpus)} if cpus else {}} for cpus in nodes]
+    actor = mock.MagicMock()
+    monkeypatch.setattr(services, "ray", mock.MagicMock(nodes=lambda: known, remote=lambda _: actor))
+    monkeypatch.setattr(services, "local", lambda: False)
+    services.service(dict, cpus=4)
+    assert actor.options.call_args.kwargs["num_cpus"] == asked

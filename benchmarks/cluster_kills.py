@@ -33,17 +33,17 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 from hosts import Hosts
-from hosts_ray import HEAD, Cluster
+from hosts_ray import HEAD, PATIENCE, Cluster
 from kills import SMALL
 from watched_runs import STAGES, Watched, differences, results
 
-from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.stages.titles import TITLES
 from ialp_rllib.storage import MANIFEST
 
 KINDS = ("node", "head", "driver")
 PLACES = ("distil", "pretrain", "adapt", "sweep")
-LIMIT = 900.0  # seconds for a command
+LIMIT = 1800.0  # seconds for a command
+PROGRESS = "progress.json"  # of ialp_rllib.agent.trainer, whose import takes seconds
 TRIES = 5  # commands until a run must have ended
 SETTINGS = {
     **SMALL,
@@ -145,25 +145,23 @@ class Bench:
         """Kill once, let it end, and compare; None: it ended before."""
         out = self.begin(place)
         run, title = self.start(place, out), TITLES.get(place, "Run the trials")
-        began_stage = run.wait(lambda: any(f"… {title}" in line for line in list(run.lines)))
-        if not began_stage or not run.wait(lambda: bool(done(out, place)) or bool(self.cluster.busy())):
-            self.finish(run)
-            return None
-        after = rng.uniform(0, self.seconds[place])
-        until = time.perf_counter() + after
-        if not run.wait(lambda: time.perf_counter() >= until):
+        after, until = rng.uniform(0, self.seconds[place]), float("inf")
+        if run.wait(lambda: any(f"… {title}" in line for line in list(run.lines)), LIMIT):
+            until = time.perf_counter() + after
+        if not run.wait(lambda: time.perf_counter() >= until, LIMIT):
             self.finish(run)
             return None
         host, killed = self.lose(kind, run)
         stored = 0 if kind == "node" else rows(out / "distil")
+        noticed = killed
         if kind == "head":
-            noticed = self.new_cluster()
-        elif kind == "node":
+            self.cluster.start_node(HEAD)
+        if kind == "node":
             noticed = wait_for(lambda: self.cluster.noticed(host, killed))
         else:
-            noticed = killed
-        if kind != "node":
             run = self.start(place, out)
+        if kind == "head":
+            noticed = self.workers_again()
         went_on = self.watch(run, place, out)
         self.cluster.mend()
         commands = 1 if kind == "node" else 2
@@ -185,18 +183,18 @@ class Bench:
         self.cluster.kill(host)
         return host, killed
 
-    def new_cluster(self) -> float:
-        """Start Ray on the head at once, and on workers as soon as theirs has ended; when the first one had."""
-        noticed = 0.0
-        self.cluster.start_node(HEAD)
-        waiting = set(self.cluster.workers)
-        while waiting:
-            for name in [name for name in waiting if not self.cluster.lives(name)]:
-                noticed = noticed or time.time()
-                waiting.discard(name)
+    def workers_again(self) -> float:
+        """Start Ray on workers as soon as theirs has ended; when the first one had."""
+        noticed, waiting, until = 0.0, set(self.cluster.workers), time.time() + PATIENCE
+        while waiting and time.time() < until:
+            ended = {name for name in waiting if not self.cluster.lives(name)}
+            noticed, waiting = noticed or (time.time() if ended else 0.0), waiting - ended
             time.sleep(0.1)
+        for name in waiting:
+            print(f"  Ray on {name} did not end in {PATIENCE:.0f} s", flush=True)
+            self.cluster.kill(name)
         self.cluster.mend()
-        return noticed
+        return noticed or time.time()
 
     def watch(self, run: Watched, place: str, out: Path) -> float:
         """When everything that was under way had gone further, or the command ended."""

@@ -17,7 +17,7 @@ from hosts import Hosts
 
 HEAD = "head"
 CPUS = 2  # of each worker
-PATIENCE = 180.0  # seconds until a node has started
+PATIENCE = 300.0  # seconds until a node has started, or has given a lost head up
 _STORE = "100000000"  # bytes of each object store
 
 

@@ -29,6 +29,7 @@ from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.neighbours import VSKNN, ItemKNN, Popularity
 from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
+from ialp_rllib.agent.policy.sequential import BASES
 from ialp_rllib.catalogue.ranking_split import RankingSplit, Scorer, held_out_users, leave_one_out, rank_cases
 from ialp_rllib.catalogue.sources.read import read_source
 from ialp_rllib.results.ranking import by_bucket, case_measures, ranking_measures
@@ -42,7 +43,7 @@ WITHOUT = {
 }
 NETWORKS = {
     f"{base}_{objective}": {"base": base, "objective": objective}
-    for base in ("sasrec", "gru4rec")
+    for base in BASES
     for objective in ("ce", "sqn", "sac", "snqn", "sa2c")
 }
 DEFAULT = (*WITHOUT, "sasrec_ce", "gru4rec_ce", "sasrec_snqn", "sasrec_sa2c")

@@ -27,8 +27,9 @@ class OfflineSettings:
 
     base: str = setting(
         "sasrec",
-        "Sequential model: self-attention or a recurrent network.",
-        choices=("sasrec", "gru4rec"),
+        "Sequential model: self-attention (sasrec), a recurrent network (gru4rec), or convolutions that are dilated "
+        "(nextitnet) or over a window (caser).",
+        choices=("sasrec", "gru4rec", "nextitnet", "caser"),
         advanced=True,
     )
     objective: str = setting(
@@ -44,9 +45,19 @@ class OfflineSettings:
     width: int = setting(
         64, "Width of the sequential model and of the item embeddings.", low=1, high=1 << 14, advanced=True
     )
-    blocks: int = setting(2, "Self-attention blocks (sasrec).", low=1, high=100, advanced=True)
+    blocks: int = setting(
+        2, "Self-attention blocks (sasrec), or residual blocks (nextitnet).", low=1, high=100, advanced=True
+    )
     heads: int = setting(
         2, "Attention heads per block (sasrec); a divisor of `width`.", low=1, high=1024, advanced=True
+    )
+    kernel: int = setting(
+        3, "Items that a convolution reads (nextitnet), 1, 2, 4 or 8 steps apart.", low=2, high=100, advanced=True
+    )
+    window: int = setting(5, "Most recent items that caser reads.", low=1, high=100, advanced=True)
+    filters: int = setting(16, "Filters over 1, 2, ... `window` items each (caser).", low=1, high=10_000, advanced=True)
+    filters_down: int = setting(
+        4, "Filters over one dimension of all items of the window (caser).", low=1, high=10_000, advanced=True
     )
     dropout: float = setting(0.4, "Dropout rate.", low=0.0, high=0.95, advanced=True)
     epochs: int = setting(100, "Maximum number of passes over the log.", low=1, high=100_000, advanced=True)

@@ -1,4 +1,5 @@
-r"""Sequential recommenders with a softmax and a Q head over tied item embeddings: SASRec and GRU4Rec bases.
+r"""Sequential recommenders with a softmax and a Q head over tied item embeddings; bases SASRec, GRU4Rec, and those of
+:mod:`.convolutional`.
 
 One pass over a sequence gives the states after all its items, so that a sequence of T items teaches T - 1 transitions.
 The states of the online agents (:class:`.networks.Encoder`) are others: they see positions counted from the end and the
@@ -14,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ialp_rllib.agent.policy.convolutional import Caser, NextItNet
 from ialp_rllib.agent.policy.items import Items
 from ialp_rllib.agent.policy.networks import Block
 from ialp_rllib.catalogue.features import Tokens
@@ -21,10 +23,8 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import OfflineSettings
 
 _POSITION_STD = 0.02
-_ITEM_STD = {
-    "sasrec": 0.02,
-    "gru4rec": 0.1,
-}  # initial; a recurrent network, which does not normalise, starts slowly at 0.02
+# Initial; networks that do not normalise their input start slowly at 0.02.
+_ITEM_STD = {"sasrec": 0.02, "gru4rec": 0.1, "nextitnet": 0.1, "caser": 0.1}
 
 
 class SASRec(nn.Module):
@@ -94,8 +94,8 @@ class GRU4Rec(nn.Module):
         return self.dropout(hidden), self.dropout(after.view_as(x))
 
 
-Base = SASRec | GRU4Rec
-BASES: dict[str, type[Base]] = {"sasrec": SASRec, "gru4rec": GRU4Rec}
+Base = SASRec | GRU4Rec | NextItNet | Caser
+BASES: dict[str, type[Base]] = {"sasrec": SASRec, "gru4rec": GRU4Rec, "nextitnet": NextItNet, "caser": Caser}
 
 
 class SequentialRecommender(nn.Module):
@@ -166,7 +166,8 @@ class SequentialRecommender(nn.Module):
         """log pi of K items each, ``(M, K)``, without an ``(M, I)`` gradient of zeros for each gather."""
         heads = self.supervised(states)
         chosen = torch.bmm(nn.functional.embedding(items, table), heads[:, :, None])[:, :, 0]
-        return chosen - (heads @ table[:-1].T).logsumexp(1, keepdim=True)
+        found: Tensor = chosen - (heads @ table[:-1].T).logsumexp(1, keepdim=True)
+        return found
 
     def values(self, states: Tensor, table: Tensor) -> Tensor:
         """``(M, d)`` joined states -> ``(M, I)`` Q of all items."""

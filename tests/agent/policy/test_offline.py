@@ -55,7 +55,10 @@ def hit_rate(net: SequentialRecommender, head: str = "supervised", split: Rankin
 
 @pytest.mark.parametrize(
     ("base", "objective"),
-    [("sasrec", "ce"), ("sasrec", "sac"), ("sasrec", "sa2c"), ("gru4rec", "ce"), ("gru4rec", "snqn")],
+    [
+        *(("sasrec", "ce"), ("sasrec", "sac"), ("sasrec", "sa2c"), ("gru4rec", "ce"), ("gru4rec", "snqn")),
+        *(("nextitnet", "ce"), ("caser", "ce")),
+    ],
 )
 def test_it_learns(base, objective):
     net = trained(dataclasses.replace(SMALL, base=base, objective=objective)).result()

@@ -61,6 +61,23 @@ def test_states_after_actions_equal_a_pass_over_the_prefix_and_the_action(net):
         assert torch.allclose(after[:, stop - 1], net.states(plain, table)[:, -1], atol=1e-5)
 
 
+def test_what_is_out_of_reach_of_a_convolution_does_not_change_its_state():
+    """NextItNet with one block reads 1 + 2 * (1 + 2) items, Caser those of its window."""
+    for net, reach in ((network("nextitnet", blocks=1, history=12), 7), (network("caser", window=3, history=12), 3)):
+        first = torch.randint(N_ITEMS, (4, 12))
+        second = first.clone()
+        second[:, 2] = (second[:, 2] + 1) % N_ITEMS
+        one, two = (net.states(inputs, net.items()) for inputs in (first, second))
+        same = [torch.allclose(one[:, t], two[:, t], atol=1e-6) for t in range(12)]
+        assert same == [t < 2 or t >= 2 + reach for t in range(12)]
+
+
+def test_log_probabilities_of_some_items_are_those_of_all(net):
+    states, items = torch.randn(5, 8), torch.randint(N_ITEMS, (5, 3))
+    everything = torch.log_softmax(net.logits(states, net.items()), 1)
+    assert torch.allclose(net.log_probs_of(states, items, net.items()), everything.gather(1, items), atol=1e-5)
+
+
 def test_values_of_some_items_are_those_of_all(net):
     states, items = torch.randn(5, 8), torch.randint(N_ITEMS, (5, 3))
     everything = net.values(states, net.items())

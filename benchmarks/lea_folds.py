@@ -5,13 +5,15 @@
 
 Each fold is a run of its own, with its own environment, in OUT/part-N, and resumes where it was killed. Differences are
 of NDCG@10, all positions, with an interval by a bootstrap over all users; seeds are averaged. p-values are corrected
-for the number of comparisons of a group. {part} in a setting is the number of the fold: a model that was made of the
+for the number of comparisons of a group. Last comes how far the rewards of the folds' environments agree, for users
+that neither was learnt from. {part} in a setting is the number of the fold: a model that was made of the
 log, as by `ialp judge init --tiny`, has read the test users of every fold but its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from ialp_rllib.report.lea import sentences
 from ialp_rllib.report.lea.page import COLUMNS, groups_of, lea_row
 from ialp_rllib.report.lea.tables import MASKED, PLAIN, Scores
 from ialp_rllib.settings import load
-from ialp_rllib.stages.lea_rows import rows_of
+from ialp_rllib.stages.lea.rows import rows_of
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder, needed_stages
 
@@ -54,6 +56,28 @@ def table(scores: Scores, column: str, last: bool) -> None:
         found = scores.measures((row, head), column, last)
         cells = " | ".join(f"{found[name]:.4f}" for name in COLUMNS)
         print(f"| {sentences.title(row)} | {head} | {cells} | {int(found['n'] / scores.seeds(row)):,} |")
+
+
+def rewards_of(run: RunFolder) -> pd.Series:
+    """Reward of each logged item of the train users that the environment was not learnt from, by user and position."""
+    paths = sorted((run.root / "augment" / "llm").glob("part-*.parquet"))
+    table = pd.concat([pq.read_table(path, columns=["set", "user", "reward"]).to_pandas() for path in paths])
+    table = table[table["set"] == "train"]
+    table["place"] = table.groupby("user").cumcount()
+    table = table[table["reward"].notna() & ~table["user"].isin(run.facts("environment")["users"])]
+    return table.set_index(["user", "place"])["reward"]
+
+
+def agreement(runs: list[RunFolder]) -> None:
+    """How far the environments of two folds, which were learnt from other users, give the same rewards."""
+    pairs = itertools.combinations([rewards_of(run) for run in runs if run.facts("environment").get("llm")], 2)
+    found = []
+    for pair in pairs:
+        both = pd.concat(pair, axis=1, join="inner").rank()
+        found.append(both.corr().iloc[0, 1])
+    if found:
+        middle = sum(found) / len(found)
+        print(f"\nrewards of two environments: Spearman {middle:.3f} ({len(found)} pairs, lowest {min(found):.3f})")
 
 
 def main() -> None:
@@ -87,6 +111,7 @@ def main() -> None:
         print(f"\n{name}")
         for one in found:
             print(f"{one.row:20} less {one.reference:20} {sentences.interval(one)}, p {one.p:.3f}")
+    agreement(runs)
 
 
 if __name__ == "__main__":

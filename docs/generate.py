@@ -28,7 +28,7 @@ from ialp_rllib.settings.describe import BASIC, SettingInfo, as_text, describe
 from ialp_rllib.settings.scenario import Settings
 from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.settings.tiny import TinySettings
-from ialp_rllib.stages.lea_stages import LEA_STAGES
+from ialp_rllib.stages.lea.specs import LEA_STAGES
 from ialp_rllib.stages.run import STAGES
 from ialp_rllib.stages.titles import LEA_TITLES, TITLES
 

@@ -9,7 +9,7 @@ from ialp_rllib.settings.offline import OfflineSettings
 
 LEA_ROWS = (
     *("popularity", "item_knn", "vsknn", "ce", "gru4rec"),
-    *("base", "s", "r", "sr", "lea", "leasr", "both"),
+    *("base", "s", "r", "sr", "lea", "leasr", "leasr_fresh", "both"),
     *("shuffled", "noise", "reward_1", "neighbour", "text", "llm_free", "eval"),
 )
 """Rows of `lea.rows`."""
@@ -168,7 +168,8 @@ class LEASettings:
         LEA_ROWS,
         "What is compared. Without training: popularity, item_knn, vsknn. Cross-entropy alone: ce, gru4rec. For each "
         "of `objectives`: base, with the environment's states (s), rewards (r), augmented actions (lea) and "
-        "combinations (sr, leasr; both: leasr with `le_to=both`, which needs the LLM to rank). Controls, leasr with "
+        "combinations (sr, leasr; leasr_fresh: without what the environment says about the users that it was learnt "
+        "from; both: leasr with `le_to=both`, which needs the LLM to rank). Controls, leasr with "
         "one part replaced: shuffled, noise, text (states), reward_1, neighbour (actions), llm_free (all, without an "
         "LLM); eval: another auxiliary loss.",
     )

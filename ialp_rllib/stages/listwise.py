@@ -30,7 +30,7 @@ from ialp_rllib.stages.imitating import (
     train_resumable,
     what_it_took,
 )
-from ialp_rllib.stages.lea_lesson import recommender_lesson
+from ialp_rllib.stages.lea.lesson import recommender_lesson
 from ialp_rllib.stages.preferred import preferred_lesson
 from ialp_rllib.stages.run import JOB_FILES, LISTWISE, RunFolder
 from ialp_rllib.storage import Stage, write_atomic

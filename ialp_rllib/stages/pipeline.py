@@ -15,7 +15,7 @@ from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.judge.engines.preflight import check_model
 from ialp_rllib.progress import Progress
 from ialp_rllib.stages.judges import close_kept
-from ialp_rllib.stages.lea_stages import LEA_STAGES
+from ialp_rllib.stages.lea.specs import LEA_STAGES
 from ialp_rllib.stages.run import ALL_STAGES, RunFolder, needed_stages
 from ialp_rllib.storage import locked
 

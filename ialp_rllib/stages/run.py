@@ -32,7 +32,7 @@ from ialp_rllib.stages.depends import (
     tuning_data,
     warm_settings,
 )
-from ialp_rllib.stages.lea_stages import LEA_STAGES
+from ialp_rllib.stages.lea.specs import LEA_STAGES
 from ialp_rllib.stages.spec import StageSpec
 from ialp_rllib.storage import MANIFEST, Stage, hash_file, write_text
 from ialp_rllib.users.model_files import CONFIG, WEIGHTS

@@ -23,9 +23,9 @@ from ialp_rllib import runtime
 from ialp_rllib.cli.bars import Bars
 from ialp_rllib.errors import IalpError
 from ialp_rllib.settings import Settings, load
-from ialp_rllib.stages.lea_rows import Row, rows_of
+from ialp_rllib.stages.lea.recommend import part_stage, train_job
+from ialp_rllib.stages.lea.rows import Row, rows_of
 from ialp_rllib.stages.pipeline import run_all
-from ialp_rllib.stages.recommend import part_stage, train_job
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.training import run_jobs
 from ialp_rllib.storage import Stage, locked, write_json

@@ -8,6 +8,9 @@ GLOSSARY = {
     "s, r, sr, lea, leasr": "A recommender with the LLM environment's states (s), its rewards (r), both (sr), its "
     "augmented actions (lea), all (leasr). Rewards are 1 without r. both: leasr with states that the softmax reads as "
     "well, so that every ranking needs the LLM.",
+    "leasr_fresh": "leasr without what the environment says about the train users that it was learnt from or stopped "
+    "by: it has seen their next items. They are learnt from without states and actions, with the mean reward of the "
+    "others.",
     "augmented action": "The item that the environment expects after a history, neither seen nor the logged next one.",
     "reward": "σ(r(s, a) − mean of r(s, ·) over uniform items): 0.5 is indifference. The Bradley-Terry loss leaves r "
     "free up to a function of the state.",

@@ -18,7 +18,7 @@ from ialp_rllib.report.lea import sentences
 from ialp_rllib.report.lea.glossary import GLOSSARY
 from ialp_rllib.report.lea.tables import KNN, MASKED, MEASURE, PLAIN, Difference, Scores, best_of
 from ialp_rllib.results.ranking import BUCKETS
-from ialp_rllib.stages.lea_rows import Row
+from ialp_rllib.stages.lea.rows import Row
 
 COLUMNS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR")
 _READ = ("scenario", "seeds", "catalogue.", "lea.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ialp_rllib.report.lea.tables import MEASURE, Difference, Scores
-from ialp_rllib.stages.lea_rows import CONTROLS
+from ialp_rllib.stages.lea.rows import CONTROLS
 
 TITLES = {"item_knn": "item kNN", "vsknn": "V-SKNN", "popularity": "popularity"}
 

@@ -14,9 +14,9 @@ from ialp_rllib.report.lea.page import groups_of, lea_row, write_page
 from ialp_rllib.report.lea.tables import MASKED, PLAIN, Scores, difference_table
 from ialp_rllib.results.augmented import CASES
 from ialp_rllib.settings import Settings, to_dict
-from ialp_rllib.stages.lea_model import split_of
-from ialp_rllib.stages.lea_rows import rows_of
-from ialp_rllib.stages.recommend import RANKS, part_stage, parts_of
+from ialp_rllib.stages.lea.model import split_of
+from ialp_rllib.stages.lea.recommend import RANKS, part_stage, parts_of
+from ialp_rllib.stages.lea.rows import rows_of
 from ialp_rllib.stages.run import RunFolder, needed_stages
 from ialp_rllib.storage import write_atomic
 

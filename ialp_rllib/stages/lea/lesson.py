@@ -16,9 +16,9 @@ from ialp_rllib.agent.policy.offline import NetworkScorer
 from ialp_rllib.agent.policy.sources import ModelTargets, observations
 from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit
 from ialp_rllib.errors import InputError
-from ialp_rllib.stages.lea_model import split_of
-from ialp_rllib.stages.lea_rows import rows_of
-from ialp_rllib.stages.recommend import load_recommender, part_stage
+from ialp_rllib.stages.lea.model import split_of
+from ialp_rllib.stages.lea.recommend import load_recommender, part_stage
+from ialp_rllib.stages.lea.rows import rows_of
 from ialp_rllib.stages.run import RunFolder
 
 _ROWS = 1024  # states whose scores of all items are held at a time

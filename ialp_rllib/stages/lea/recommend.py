@@ -25,10 +25,10 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.results.augmented import CASES
 from ialp_rllib.settings import LEASettings, OfflineSettings, Settings, fingerprint, from_dict
 from ialp_rllib.stages.imitating import train_resumable
-from ialp_rllib.stages.lea_environments import Inputs, inputs_of
-from ialp_rllib.stages.lea_model import Cost, augmented_part, facts_of, split_of
-from ialp_rllib.stages.lea_rows import Row, rows_of
-from ialp_rllib.stages.lea_stages import PART_FILES, row_settings
+from ialp_rllib.stages.lea.inputs import Inputs, inputs_of
+from ialp_rllib.stages.lea.model import Cost, augmented_part, facts_of, split_of
+from ialp_rllib.stages.lea.rows import Row, rows_of
+from ialp_rllib.stages.lea.specs import PART_FILES, row_settings
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
 from ialp_rllib.storage import Stage, locked, read_json, write_atomic, write_json

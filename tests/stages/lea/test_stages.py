@@ -21,17 +21,17 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.report.lea import stage as ranking
 from ialp_rllib.results.augmented import AUGMENTED, CASES
 from ialp_rllib.settings import load
-from ialp_rllib.stages import augment, environment
 from ialp_rllib.stages.imitating import network_of
-from ialp_rllib.stages.lea_environments import inputs_of, neighbour_actions
-from ialp_rllib.stages.lea_lesson import recommender_lesson
-from ialp_rllib.stages.lea_model import learnt_part, sequences_of, split_of
-from ialp_rllib.stages.lea_rows import environments_of, rows_of
-from ialp_rllib.stages.recommend import RANKS, load_recommender, part_stage, train_job
+from ialp_rllib.stages.lea import augment, environment
+from ialp_rllib.stages.lea.inputs import inputs_of, neighbour_actions
+from ialp_rllib.stages.lea.lesson import recommender_lesson
+from ialp_rllib.stages.lea.model import learnt_part, sequences_of, split_of
+from ialp_rllib.stages.lea.recommend import RANKS, load_recommender, part_stage, train_job
+from ialp_rllib.stages.lea.rows import environments_of, rows_of
 from ialp_rllib.stages.run import RunFolder, needed_stages
-from tests.stages.lea_small import recommended, small_lea, until
+from tests.stages.lea.small import recommended, small_lea, until
 
-ROWS = "lea.rows=[item_knn, ce, base, leasr, shuffled, noise, text, neighbour, llm_free, both, eval]"
+ROWS = "lea.rows=[item_knn, ce, base, leasr, leasr_fresh, shuffled, noise, text, neighbour, llm_free, both, eval]"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,20 @@ def test_inputs_of_every_row_are_about_the_training_log(asked: RunFolder, name: 
     ) or row.kind == "neighbour"
     if row.kind == "shuffled":
         assert np.array_equal(np.sort(inputs.train.states.sum(1)), np.sort(plain.train.states.sum(1)))
+
+
+def test_without_the_users_of_the_environment(asked: RunFolder) -> None:
+    """Of the others nothing changes; what is said of its own is left out."""
+    split = split_of(asked)
+    rows = {row.kind: row for row in rows_of(asked.settings.lea)}
+    fresh, plain = (inputs_of(asked, rows[kind], split, 0).train for kind in ("leasr_fresh", "leasr"))
+    assert fresh is not None and plain is not None
+    own = np.isin(np.repeat(split.train.user, np.diff(split.train.offsets)), asked.facts("environment")["users"])
+    assert 0.2 < own.mean() < 0.8
+    for name in ("states", "rewards", "actions"):
+        one, other = getattr(fresh, name), getattr(plain, name)
+        assert one.dtype == other.dtype and np.array_equal(one[~own], other[~own]), name
+    assert not fresh.states[own].any() and (fresh.actions[own] == -1).all() and len(np.unique(fresh.rewards[own])) == 1
 
 
 def test_neighbours_as_actions_are_new_items(asked: RunFolder) -> None:
@@ -183,7 +197,7 @@ def test_rows_and_what_they_need() -> None:
     whole = load("sample", ["lea.objectives=[snqn, sa2c]"])
     assert needed_stages(whole, "ranking") == ["prepare", "tokens", "environment", "augment", "recommend", "ranking"]
     names = [row.name for row in rows_of(whole.lea)]
-    assert len(names) == len(set(names)) == 6 + 2 * 13 and {"snqn-leasr", "sa2c-noise", "sasrec-eval"} <= set(names)
+    assert len(names) == len(set(names)) == 6 + 2 * 14 and {"snqn-leasr", "sa2c-noise", "sasrec-eval"} <= set(names)
     for wrong, words in (("rows=[x]", "holds 'x'"), ("rows=[]", "is empty"), ("objectives=[ce]", "holds 'ce'")):
         with pytest.raises(InputError, match="lea") as error:
             rows_of(load("sample", [f"lea.{wrong}"]).lea)

@@ -10,6 +10,8 @@ from ialp_rllib.settings import LEA_ROWS, LEASettings, OfflineSettings
 LLM_ENVIRONMENT, LLM_FREE = "llm", "llm_free"
 """The environment, and its control without an LLM, of the same size."""
 WITHOUT_TRAINING = ("popularity", "item_knn", "vsknn")
+FRESH = "leasr_fresh"
+"""`leasr` without what the environment says about the users that it was learnt from."""
 OBJECTIVES = ("sqn", "sac", "snqn", "sa2c")
 
 _PARTS = {  # row -> states, rewards, actions
@@ -19,6 +21,7 @@ _PARTS = {  # row -> states, rewards, actions
     "sr": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, ""),
     "lea": ("", "", LLM_ENVIRONMENT),
     "leasr": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, LLM_ENVIRONMENT),
+    FRESH: (LLM_ENVIRONMENT, LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "both": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "shuffled": ("shuffled", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "noise": ("noise", LLM_ENVIRONMENT, LLM_ENVIRONMENT),

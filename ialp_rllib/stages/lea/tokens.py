@@ -13,7 +13,7 @@ from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.engines.vectors import described
 from ialp_rllib.judge.environment.tokens import encode_texts, learn_tokens
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.lea_model import TOKENS, Cost, language_model, split_of
+from ialp_rllib.stages.lea.model import TOKENS, Cost, language_model, split_of
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import write_atomic
 

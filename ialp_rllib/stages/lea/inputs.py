@@ -9,16 +9,17 @@ import numpy as np
 
 from ialp_rllib.agent.policy.neighbours import ItemKNN
 from ialp_rllib.agent.policy.transitions import EnvironmentData
-from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit
+from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit, Sequences
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.vectors import centred, principal, text_vectors, token_vectors
+from ialp_rllib.judge.environment.fit import Chosen, choose_users
 from ialp_rllib.judge.environment.model import DECAY
 from ialp_rllib.judge.environment.quality import decayed_sums, unit
 from ialp_rllib.settings import EMBEDDING, LLM, NeighbourSettings, Settings, parse_judge_model
-from ialp_rllib.stages.augment import Augmented, read_augmented
-from ialp_rllib.stages.lea_model import augmented_part, sequences_of
-from ialp_rllib.stages.lea_rows import Row
+from ialp_rllib.stages.lea.augment import Augmented, read_augmented
+from ialp_rllib.stages.lea.model import augmented_part, sequences_of
+from ialp_rllib.stages.lea.rows import FRESH, Row
 from ialp_rllib.stages.run import RunFolder
 
 _CASES = 1024  # whose scores are in memory at once
@@ -46,22 +47,60 @@ def inputs_of(run: RunFolder, row: Row, split: RankingSplit, seed: int) -> Input
     if not (row.states or row.rewards or row.actions):
         return Inputs(None, None, None)
     said = {name: read_augmented(augmented_part(run, name).folder, split) for name in row.environments}
-    states = _states(run, row, said, split, seed)
+    text = _text(run, split) if row.states == "text" else None
+    states = text.states if text else _states(row, said, seed)
     data = EnvironmentData(states=None if states is None else states[0])
     if row.rewards:
         data = replace(data, rewards=said[row.rewards].train.rewards)
     if row.actions:
-        data = _with_actions(run, row, data, said, split, seed)
+        data = _with_actions(run, row, data, said, text, split, seed)
+    if row.kind == FRESH:
+        data = without_users(
+            data, split.train, choose_users(split.train, run.settings.lea.environment, run.settings.seeds[0])
+        )
     return Inputs(data, *((None, None) if states is None else states[1:]))
 
 
-def _states(
-    run: RunFolder, row: Row, said: dict[str, Augmented], split: RankingSplit, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+States = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""States about the logs of the train, validation and test users, ``(M, d)`` each."""
+
+
+class _Text(NamedTuple):
+    """The control `text`.
+
+    Attributes:
+        vectors: ``(I, d)`` of the items' texts.
+        sums: ``(M, d)`` decayed sums of them along the training log.
+        states: those that follow from such sums.
+    """
+
+    vectors: np.ndarray
+    sums: np.ndarray
+    states: States
+
+
+def without_users(data: EnvironmentData, train: Sequences, chosen: Chosen) -> EnvironmentData:
+    """The data without what an environment says about the users that it knows: it was learnt from their next items, or
+    stopped by them, so that it says more about them than it can about others.
+
+    Their states are 0, they have no augmented actions, and their rewards are the mean of the others'.
+    """
+    own = np.repeat(np.isin(np.arange(len(train)), np.concatenate(chosen)), np.diff(train.offsets))
+    assert data.states is not None and data.rewards is not None and data.actions is not None
+    inner = np.ones(len(own), bool)
+    inner[train.offsets[1:] - 1] = False
+    others = data.rewards[inner & ~own]
+    return replace(
+        data,
+        states=np.where(own[:, None], 0, data.states),
+        rewards=np.where(own, others.mean() if len(others) else 0.5, data.rewards).astype(np.float32),
+        actions=np.where(own, -1, data.actions),
+    )
+
+
+def _states(row: Row, said: dict[str, Augmented], seed: int) -> States | None:
     if not row.states:
         return None
-    if row.states == "text":
-        return _text_states(run, split)
     source = said[row.states if row.states in said else row.environments[0]]
     assert source.train.states is not None
     states = source.train.states, source.valid, source.test
@@ -74,7 +113,13 @@ def _states(
 
 
 def _with_actions(
-    run: RunFolder, row: Row, data: EnvironmentData, said: dict[str, Augmented], split: RankingSplit, seed: int
+    run: RunFolder,
+    row: Row,
+    data: EnvironmentData,
+    said: dict[str, Augmented],
+    text: _Text | None,
+    split: RankingSplit,
+    seed: int,
 ) -> EnvironmentData:
     """Augmented actions; their rewards are 1 where those of logged items are."""
     if row.actions == "neighbour":
@@ -84,17 +129,13 @@ def _with_actions(
     source = said[row.actions].train
     assert source.actions is not None and source.action_rewards is not None
     rewards = source.action_rewards if row.rewards else np.ones(len(source.actions), np.float32)
-    after = _action_states(run, row, source, split, seed)
+    after = _text_states_after(text, source) if text else _action_states(row, source, seed)
     return replace(data, actions=source.actions, action_rewards=rewards, action_states=after)
 
 
-def _action_states(
-    run: RunFolder, row: Row, source: EnvironmentData, split: RankingSplit, seed: int
-) -> np.ndarray | None:
+def _action_states(row: Row, source: EnvironmentData, seed: int) -> np.ndarray | None:
     """The states after the augmented actions, of the kind that the row's states are."""
     after, rng = source.action_states, np.random.default_rng([seed, 9])
-    if row.states == "text":
-        return _text_states_after(run, split, source)
     if after is None or row.states == row.actions:
         return after
     if row.states == "shuffled":
@@ -130,26 +171,20 @@ def neighbour_actions(split: RankingSplit, settings: NeighbourSettings) -> np.nd
     return actions
 
 
-def _text_states(run: RunFolder, split: RankingSplit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _text(run: RunFolder, split: RankingSplit) -> _Text:
     """Decayed means of text vectors over the whole history, of the LLM's states' size or smaller."""
-    vectors = _text_vectors(run)
-    train = split.train.item, split.train.offsets[:-1], split.train.offsets[1:]
-    logs = (train, (split.valid.item, *sequences_of(split.valid)), (split.test.item, *sequences_of(split.test)))
-    return tuple(_half(_decayed(vectors, *log)) for log in logs)  # type: ignore[return-value]
+    vectors = principal(centred(encoded(run.settings, run)), run.settings.lea.environment.width)
+    train = _decayed(vectors, split.train.item, split.train.offsets[:-1], split.train.offsets[1:])
+    valid, test = (_half(_decayed(vectors, part.item, *sequences_of(part))) for part in (split.valid, split.test))
+    return _Text(vectors, train, (_half(train), valid, test))
 
 
-def _text_states_after(run: RunFolder, split: RankingSplit, source: EnvironmentData) -> np.ndarray:
+def _text_states_after(text: _Text, source: EnvironmentData) -> np.ndarray:
     """The same after the augmented action; where there is none, zeros, which nothing reads."""
     assert source.actions is not None
-    vectors, train = _text_vectors(run), split.train
-    known = source.actions >= 0
-    sums = _decayed(vectors, train.item, train.offsets[:-1], train.offsets[1:])
-    after = DECAY * sums + np.where(known[:, None], vectors[source.actions], 0)
-    return _half(np.where(known[:, None], after, 0))
-
-
-def _text_vectors(run: RunFolder) -> np.ndarray:
-    return principal(centred(encoded(run.settings, run)), run.settings.lea.environment.width)
+    known = (source.actions >= 0)[:, None]
+    after = DECAY * text.sums + np.where(known, text.vectors[source.actions], 0)
+    return _half(np.where(known, after, 0))
 
 
 def _half(states: np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
-from ialp_rllib.stages import augment, environment, prepare, tokens
-from ialp_rllib.stages.lea_rows import rows_of
-from ialp_rllib.stages.recommend import part_stage, parts_of, train_job
+from ialp_rllib.stages import prepare
+from ialp_rllib.stages.lea import augment, environment, tokens
+from ialp_rllib.stages.lea.recommend import part_stage, parts_of, train_job
+from ialp_rllib.stages.lea.rows import rows_of
 from ialp_rllib.stages.run import RunFolder
 
 SMALL = (

@@ -12,7 +12,7 @@ from ialp_rllib.judge.engines.vectors import encoder_content
 from ialp_rllib.settings import EMBEDDING, LLM, Settings, parse_judge_model
 from ialp_rllib.stages.content import model_content
 from ialp_rllib.stages.depends import always
-from ialp_rllib.stages.lea_rows import environments_of, rows_of
+from ialp_rllib.stages.lea.rows import environments_of, rows_of
 from ialp_rllib.stages.spec import StageSpec
 from ialp_rllib.storage import MANIFEST
 
@@ -75,24 +75,28 @@ LEA_STAGES = {
         always("prepare"),
         lambda s: [*model_settings(s), s.lea.tokens],
         ("tokens.safetensors", "group-*.safetensors", "checkpoint/**"),
+        module="ialp_rllib.stages.lea.tokens",
     ),
     "environment": StageSpec(
         always("prepare", "tokens"),
         lambda s: [adapter_settings(s), environments_of(s.lea)],
         tuple(f"*/{name}" for name in (*ADAPTER_FILES, MANIFEST)),
         in_parts=True,
+        module="ialp_rllib.stages.lea.environment",
     ),
     "augment": StageSpec(
         always("prepare", "tokens", "environment"),
         lambda s: [s.lea.augment],
         tuple(f"*/{name}" for name in (*AUGMENTED_FILES, MANIFEST)),
         in_parts=True,
+        module="ialp_rllib.stages.lea.augment",
     ),
     "recommend": StageSpec(
         _recommend_needs,
         lambda s: [*(row_settings(s, row.name) for row in rows_of(s.lea)), s.seeds],
         tuple(f"*/seed-*/{name}" for name in (*PART_FILES, MANIFEST)),
         in_parts=True,
+        module="ialp_rllib.stages.lea.recommend",
     ),
     "ranking": StageSpec(
         always("prepare", "recommend"),

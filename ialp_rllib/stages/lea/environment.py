@@ -14,8 +14,8 @@ from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.environment.fit import Chosen, choose_users, fit_environment
 from ialp_rllib.judge.environment.quality import quality
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.lea_model import TITLES, Cost, facts_of, learnt_part, new_environment, sequences_of, split_of
-from ialp_rllib.stages.lea_rows import environments_of
+from ialp_rllib.stages.lea.model import TITLES, Cost, facts_of, learnt_part, new_environment, sequences_of, split_of
+from ialp_rllib.stages.lea.rows import environments_of
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
 

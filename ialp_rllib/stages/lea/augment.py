@@ -23,7 +23,7 @@ from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.augmented import AUGMENTED
 from ialp_rllib.results.ranking import BUCKETS, popularity_buckets
-from ialp_rllib.stages.lea_model import (
+from ialp_rllib.stages.lea.model import (
     TITLES,
     Cost,
     augmented_part,
@@ -32,7 +32,7 @@ from ialp_rllib.stages.lea_model import (
     sequences_of,
     split_of,
 )
-from ialp_rllib.stages.lea_rows import environments_of
+from ialp_rllib.stages.lea.rows import environments_of
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import write_atomic
 

@@ -17,8 +17,8 @@ from ialp_rllib.judge.environment.backbones import GRUBackbone, LLMBackbone, ada
 from ialp_rllib.judge.environment.fit import ADAPTERS
 from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.settings import Settings, fingerprint
-from ialp_rllib.stages.lea_rows import LLM_ENVIRONMENT, LLM_FREE
-from ialp_rllib.stages.lea_stages import ADAPTER_FILES, AUGMENTED_FILES, LEA_STAGES, adapter_settings, naming_lea_model
+from ialp_rllib.stages.lea.rows import LLM_ENVIRONMENT, LLM_FREE
+from ialp_rllib.stages.lea.specs import ADAPTER_FILES, AUGMENTED_FILES, LEA_STAGES, adapter_settings, naming_lea_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
 

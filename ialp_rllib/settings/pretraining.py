@@ -39,10 +39,11 @@ class PreferenceModelSettings:
     """
 
     rows: int = setting(
-        0,
+        -1,
         "States in which the actor learns what the model prefers among all items, beside the prompts of the table; 0: "
-        "the table alone.",
-        low=0,
+        "the table alone. -1: five for each answered prompt where there are fewer of these than items, else none; also "
+        "none in rating worlds, with `agent.candidates`, and where items have no text.",
+        low=-1,
         high=10**8,
     )
     weight: float = setting(

@@ -125,7 +125,7 @@ def _check_pretraining(pretrain: PretrainSettings) -> None:
         problem = f"is lea, which is learnt from listwise, and pretrain.loss is {pretrain.loss}"
         raise InputError("pretrain.source", problem, "judge, or pretrain.loss=listwise")
     rows = pretrain.preference_model.rows
-    if rows and (pretrain.loss != "listwise" or pretrain.source != "judge"):
+    if rows > 0 and (pretrain.loss != "listwise" or pretrain.source != "judge"):
         problem = f"is {rows}, and pre-training is not listwise from the judge's table"
         raise InputError("pretrain.preference_model.rows", problem, "0, or pretrain.loss=listwise and source=judge")
 

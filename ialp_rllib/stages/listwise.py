@@ -31,7 +31,7 @@ from ialp_rllib.stages.imitating import (
     what_it_took,
 )
 from ialp_rllib.stages.lea.lesson import recommender_lesson
-from ialp_rllib.stages.preferred import preferred_lesson
+from ialp_rllib.stages.preferred import preferred_lesson, wanted_states
 from ialp_rllib.stages.run import JOB_FILES, LISTWISE, RunFolder
 from ialp_rllib.storage import Stage, write_atomic
 from ialp_rllib.users.worlds import make_world
@@ -95,9 +95,10 @@ def judge_lessons(
     table = read_soft_labels(run.root / "distil", run.settings.agent.history, run.catalogue.pad)
     held_out = held_out_rows(table, share, seed)
     lessons = [Lesson("judge", Listwise.of(table, ~held_out), Listwise.of(table, held_out))]
-    if not run.settings.pretrain.preference_model.rows:
+    states = wanted_states(run.settings, run.visible, len(table.session))
+    if not states:
         return lessons, {}
-    lesson, facts = preferred_lesson(run, network, table, held_out, share, seed)
+    lesson, facts = preferred_lesson(run, network, table, held_out, share, seed, states)
     return [*lessons, lesson], {"preference_model": facts}
 
 

@@ -10,15 +10,34 @@ import numpy as np
 from ialp_rllib.agent.policy.imitation import Lesson
 from ialp_rllib.agent.policy.model_states import own_targets
 from ialp_rllib.agent.policy.networks import NetworkConfig
+from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels
 from ialp_rllib.judge.preference.model import PreferenceModel, text_similarities
+from ialp_rllib.settings import Settings
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.vectors import item_vectors
 
+AUTO, PER_PROMPT = -1, 5
+
+
+def wanted_states(settings: Settings, catalogue: Catalogue, prompts: int) -> int:
+    """In how many states the actor learns from a preference model of so many answered prompts; 0: there is none."""
+    wanted = settings.pretrain.preference_model.rows
+    if wanted != AUTO:
+        return wanted
+    fits = settings.pretrain.source == "judge" and settings.users.world == "sequence" and not settings.agent.candidates
+    return PER_PROMPT * prompts if fits and catalogue.item_texts and prompts < catalogue.n_items else 0
+
 
 def preferred_lesson(
-    run: RunFolder, network: NetworkConfig, table: SoftLabels, held_out: np.ndarray, share: float, seed: int
+    run: RunFolder,
+    network: NetworkConfig,
+    table: SoftLabels,
+    held_out: np.ndarray,
+    share: float,
+    seed: int,
+    states: int,
 ) -> tuple[Lesson, dict[str, Any]]:
     """Fit a preference model to a table, and let it say what it prefers.
 
@@ -29,6 +48,7 @@ def preferred_lesson(
         held_out: ``(M,) bool``, the rows that the model is measured by.
         share: of its sessions that the actor does not learn from.
         seed: of the sessions.
+        states: in which it is asked, rounded up to whole sessions.
 
     Returns:
         The lesson, and the model's facts.
@@ -39,7 +59,7 @@ def preferred_lesson(
     texts = {name: catalogue.item_texts[name] for name in names}
     features = text_similarities(texts, item_vectors(settings, catalogue))
     model = PreferenceModel(table, ~held_out, features, catalogue.n_items, settings.judge.history)
-    sessions = max(2, -(-wanted.rows // steps))
+    sessions = max(2, -(-states // steps))
     users, starts = session_starts(catalogue, replace(settings.distil, sessions=sessions, seed=seed))
     rows = own_targets(model.scores, users, starts, catalogue.n_items, network, steps, wanted.temperature, seed)
     first = min(max(1, round(share * sessions)), sessions - 1) * steps

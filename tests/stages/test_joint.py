@@ -22,6 +22,7 @@ from ialp_rllib.stages import joint, pretrain
 from ialp_rllib.stages.imitating import network_of
 from ialp_rllib.stages.listwise import join_curves, judge_lessons, learn_actor
 from ialp_rllib.stages.pipeline import run_all
+from ialp_rllib.stages.preferred import wanted_states
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
 from ialp_rllib.storage import Stage
 from ialp_rllib.users.sequence import make_model, save_sequence
@@ -35,7 +36,7 @@ SMALL = (
         "joint.temperatures=[1, 0.5]",
         "adapt.methods=[ialp, ialp_log]",
     ),
-    *("pretrain.listwise.epochs=2", "pretrain.listwise.episodes=20"),
+    *("pretrain.listwise.epochs=2", "pretrain.listwise.episodes=20", "pretrain.preference_model.rows=0"),
 )
 K, ROWS = 10, 120
 
@@ -180,3 +181,16 @@ def test_a_preference_model_teaches_beside_the_table(run: RunFolder) -> None:
     sources, _ = joint.lessons(run, network_of(run.settings, run.visible), 0, False)
     weights = {one.name: one.weight for one in joint.weigh(sources, (0.5, 0.0))}
     assert weights == {"log": 1.0, "judge": 0.5, "preference_model": 1.0}
+
+
+def test_few_prompts_get_a_preference_model_by_themselves(run: RunFolder) -> None:
+    def states(*overrides: str, prompts: int = 100) -> int:
+        return wanted_states(load("sample", overrides), run.catalogue, prompts)
+
+    assert states() == 500 and states(prompts=run.catalogue.n_items) == 0, "fewer prompts than items"
+    assert (
+        states("pretrain.preference_model.rows=60") == 60 == states("pretrain.preference_model.rows=60", prompts=9999)
+    )
+    assert states("agent.candidates=50") == 0
+    assert wanted_states(load("coat"), run.catalogue, 100) == 0, "a rating world's judge knows more than texts"
+    assert wanted_states(load("sample"), replace(run.catalogue, item_texts={}), 100) == 0

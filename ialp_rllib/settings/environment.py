@@ -31,8 +31,8 @@ class ItemTokenSettings:
     )
     gain: float = setting(
         0.01,
-        "Fall of the loss (nats per token of the texts) that counts: items whose loss has not fallen so much in "
-        "`patience` steps take no further ones.",
+        "Fall of the loss (nats per token of the texts) that counts: after `patience` steps without one, items take no "
+        "further steps.",
         low=1e-6,
         high=10.0,
         advanced=True,

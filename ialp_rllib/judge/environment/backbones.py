@@ -6,6 +6,7 @@ Both read one vector per item and have the same two steps: what does not change 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Protocol
 
 import torch
@@ -115,18 +116,32 @@ def _with_adapters(model: Any, settings: EnvironmentSettings) -> Any:
         r=settings.rank,
         lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # fractions work as well
         lora_dropout=settings.dropout,
-        target_modules=adapter_targets(model, settings.targets, "lea.environment.targets"),
+        target_modules=_targets(model, settings),
         layers_to_transform=list(range(depth - top, depth)),
     )
     try:
         # Into the whole model: peft looks for `.layers.N.`, with something before it, in the names.
-        for name in ("default",) if settings.adapters == "shared" else (STATES, REWARDS):
-            model = inject_adapter_in_model(lora, model, name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # two sets are meant
+            for name in ("default",) if settings.adapters == "shared" else (STATES, REWARDS):
+                model = inject_adapter_in_model(lora, model, name)
     except ValueError as error:
         problem = " ".join(str(error).split())[:200]
         raise InputError("lea.environment.targets", f"peft refuses them ({problem})", "other layers") from error
     _all_trainable(_adapters_of(model))
     return model
+
+
+def _targets(model: Any, settings: EnvironmentSettings) -> list[str]:
+    """Suffixes of the names of linear layers; peft itself finds none where one set of adapters is there already."""
+    from transformers.pytorch_utils import Conv1D
+
+    found = adapter_targets(model, settings.targets, "lea.environment.targets")
+    if isinstance(found, list):
+        return found
+    output = model.get_output_embeddings()
+    layers = [name for name, one in model.named_modules() if isinstance(one, nn.Linear | Conv1D) and one is not output]
+    return sorted({name.rpartition(".")[2] for name in layers})
 
 
 def _adapters_of(model: Any) -> list[Any]:

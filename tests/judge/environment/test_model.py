@@ -67,12 +67,14 @@ def test_the_control_has_as_many_parameters() -> None:
 
 
 @pytest.mark.parametrize("adapters", ["shared", "separate"])
-@pytest.mark.parametrize("top", [2, -1, 0])
-def test_the_size_of_adapters_is_known_without_the_weights(adapters: str, top: int) -> None:
-    settings = small_settings(adapters=adapters, top=top)
-    backbone = LLMBackbone(small_llm(), settings)
-    assert adapters_size(small_llm().config, settings) == trainable_size(backbone)
-    assert (trainable_size(backbone) > 0) == (top != 0)
+@pytest.mark.parametrize(("top", "targets"), [(2, ("q_proj",)), (-1, ("all-linear",)), (0, ("q_proj",))])
+def test_the_size_of_adapters_is_known_without_the_weights(adapters: str, top: int, targets: tuple[str, ...]) -> None:
+    settings = small_settings(adapters=adapters, top=top, targets=targets)
+    size = trainable_size(LLMBackbone(small_llm(), settings))
+    # rank 8: inputs and outputs of the query layers; of all seven linear layers (32 and 16 heads' elements, 64 inside)
+    per_layer = 8 * (32 + 32) if targets == ("q_proj",) else 8 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
+    assert size == (1 + (adapters == "separate")) * per_layer * (4 if top < 0 else top)
+    assert adapters_size(small_llm().config, settings) == size
 
 
 @pytest.mark.parametrize("kind", ["llm", "gru"])

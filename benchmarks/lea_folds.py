@@ -63,7 +63,7 @@ def rewards_of(run: RunFolder) -> pd.Series:
     paths = sorted((run.root / "augment" / "llm").glob("part-*.parquet"))
     table = pd.concat([pq.read_table(path, columns=["set", "user", "reward"]).to_pandas() for path in paths])
     table = table[table["set"] == "train"]
-    table["place"] = table.groupby("user").cumcount()
+    table = table.assign(place=table.groupby("user").cumcount())
     table = table[table["reward"].notna() & ~table["user"].isin(run.facts("environment")["users"])]
     return table.set_index(["user", "place"])["reward"]
 

@@ -42,6 +42,16 @@ def wanted() -> dict[str, SpecifierSet]:
     return {canonicalize_name(r.name): r.specifier for r in requirements}
 
 
+def needed_by(package: str, other: str) -> SpecifierSet:
+    """Versions of another package that an installed one asks for; any if it is not installed or does not say."""
+    try:
+        requirements = [Requirement(text) for text in metadata.requires(package) or []]
+    except metadata.PackageNotFoundError:
+        return SpecifierSet()
+    found = [r for r in requirements if canonicalize_name(r.name) == other and (not r.marker or r.marker.evaluate())]
+    return found[0].specifier if found else SpecifierSet()
+
+
 _ASK_TORCH = """
 import json, torch
 print(json.dumps([torch.__version__, torch.version.cuda, torch.cuda.device_count()]))

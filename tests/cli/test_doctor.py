@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ialp_rllib import machine
 from ialp_rllib.cli import checks
-from ialp_rllib.cli.checks import GIB
+from ialp_rllib.cli.findings import GIB
 from ialp_rllib.machine import Gpu, Torch
 
 GPU = Gpu("Some GPU", 20 * GIB, 24 * GIB)
@@ -124,6 +124,23 @@ def test_vllm(installed: dict[str, str], cpu_torch: bool, gpus: int, status: str
     check = checks.check_vllm(installed, WANTED, cpu_torch=cpu_torch, gpus=gpus)
     assert check.status == status
     assert message in check.finding
+
+
+def test_a_wheel_of_vllm_for_another_torch_is_a_problem() -> None:
+    installed = {"vllm": "0.29.0", "torch": "2.11.0+cu130"}
+    check = checks.check_vllm(installed, WANTED, cpu_torch=False, gpus=1, needs=SpecifierSet("==2.13.0"))
+    assert check.status == "problem" and "built for torch ==2.13.0, not 2.11.0+cu130" in check.finding
+    installed["torch"] = "2.13.0+cu130"
+    assert checks.check_vllm(installed, WANTED, cpu_torch=False, gpus=1, needs=SpecifierSet("==2.13.0")).status == "ok"
+    assert machine.needed_by("ialp-rllib-not-there", "torch") == SpecifierSet()
+    assert machine.needed_by("ray", "click").contains("8.1.0")
+
+
+def test_what_gpus_are_for() -> None:
+    assert "runtime.learner_gpus" in checks.check_gpu_use(CUDA_TORCH, [GPU]).finding
+    assert "not measured" in checks.check_gpu_use(CUDA_TORCH, [GPU]).finding
+    for torch, gpus in ((CPU_TORCH, [GPU]), (CUDA_TORCH, []), ("OSError", [GPU])):
+        assert checks.check_gpu_use(torch, gpus).finding.startswith("none")
 
 
 def test_low_resources_are_warnings_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

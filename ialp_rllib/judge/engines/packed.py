@@ -1,17 +1,21 @@
-"""Scores of packed queries with transformers: side by side under a tree mask, or one by one where a model cannot."""
+"""Scores of packed queries with transformers: side by side under a tree mask, or one by one where a model cannot.
+
+What all packs begin with is computed once (:mod:`.prefix`).
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from ialp_rllib.judge.engines.packing import Layout, Leaf, Pack, Reading, layout, reading, tree_mask, windows
+from ialp_rllib.judge.engines.prefix import SharedPrefix
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class PackedScorer:
 
     Attributes:
         together: whether continuations share a sequence: checked with random tokens.
+        shares: whether what all packs begin with is computed once: checked, too.
     """
 
     def __init__(
@@ -41,42 +46,54 @@ class PackedScorer:
         self._model, self._pad_id, self._lock = model, pad_id, lock
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self._window, self._mixed = windows(model.config.get_text_config())
-        self.together = "position_ids" in self._accepted and self._packs_exactly(vocabulary, longest, dtype)
+        self._before = SharedPrefix(model)
+        self._tolerance = _TOLERANCE[dtype]
+        self.together = self.shares = False
+        if "position_ids" in self._accepted:
+            self._check(vocabulary, longest)
 
-    def _packs_exactly(self, vocabulary: int, longest: int, dtype: str) -> bool:
-        """Whether packed scores equal those of the same continuations one by one."""
+    def _check(self, vocabulary: int, longest: int) -> None:
+        """Whether packed scores equal those of continuations one by one; with a beginning computed apart, too."""
         rng = np.random.default_rng(0)
         beyond = self._window + 16 if self._window is not None and self._window < longest else 16
         room = max(2, min(longest - 8, beyond))
-        packs = []
-        for length, leaves in ((room, (3, 7, 1)), (max(1, room // 2), (4, 2))):
+        begin: list[int] = rng.integers(vocabulary, size=room // 2).tolist()
+        behind = []
+        for length, leaves in ((room - len(begin), (3, 7, 1)), (1, (4, 2))):
             prefix, *rest = (rng.integers(vocabulary, size=n).tolist() for n in (length, *leaves))
-            packs.append(Pack(prefix, [Leaf(0, i, ids) for i, ids in enumerate(rest)]))
-        alone = [Pack(pack.prefix, [leaf]) for pack in packs for leaf in pack.leaves]
+            behind.append(Pack(prefix, [Leaf(0, i, ids) for i, ids in enumerate(rest)]))
+        packs = [Pack(begin + pack.prefix, pack.leaves) for pack in behind]
+        alone = self.score([Pack(pack.prefix, [leaf]) for pack in packs for leaf in pack.leaves])
+        self.together = self._equals(lambda: self.score(packs), alone)
+        self.shares = self.together and self._equals(lambda: self.score(behind, shared=begin), alone)
+
+    def _equals(self, score: Callable[[], np.ndarray], expected: np.ndarray) -> bool:
+        """Whether both have the same log-probability per token."""
         try:
-            side_by_side = self.score(packs)
+            found = score()
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
             log.info("continuations cannot share a sequence: %s", " ".join(str(error).split())[:200])
             return False
-        lengths = np.array([len(pack.leaves[0].ids) for pack in alone])[:, None]
-        atol, rtol = _TOLERANCE[dtype]
-        return bool(np.allclose(side_by_side / lengths, self.score(alone) / lengths, atol=atol, rtol=rtol))
+        (atol, rtol), lengths = self._tolerance, expected[:, 1:]
+        return bool(np.allclose(found / lengths, expected / lengths, atol=atol, rtol=rtol))
 
-    def score(self, packs: Sequence[Pack], answers: Sequence[int] = ()) -> np.ndarray:
+    def score(self, packs: Sequence[Pack], answers: Sequence[int] = (), shared: Sequence[int] = ()) -> np.ndarray:
         """One batch.
 
         Args:
             packs: with several leaves only if :attr:`together`.
             answers: token ids of labels; empty: the continuations themselves.
+            shared: tokens that precede each pack; none unless :attr:`shares`.
 
         Returns:
             ``(leaves, 2) float32``, sum of the log-probabilities of a leaf's tokens and their number; or ``(leaves,
             answers)``, the labels' log-probabilities behind it, normalised over them.
         """
-        batch, positions = layout(packs, self._pad_id), reading(packs, behind=bool(answers))
-        tree = any(len(pack.leaves) > 1 for pack in packs)
+        batch = layout(packs, self._pad_id, len(shared))
+        positions = reading(packs, behind=bool(answers))
+        tree = bool(shared) or any(len(pack.leaves) > 1 for pack in packs)
         with self._lock, torch.inference_mode():
-            logits = self._logits(batch, positions, tree)
+            logits = self._logits(batch, positions, tree, shared)
             if answers:
                 chosen = torch.log_softmax(logits[:, list(answers)].float(), 1)
                 return chosen.cpu().numpy()
@@ -92,16 +109,18 @@ class PackedScorer:
         counts = torch.bincount(positions.leaf, minlength=leaves).float()
         return torch.stack([sums, counts], 1).numpy()
 
-    def _logits(self, batch: Layout, positions: Reading, tree: bool) -> torch.Tensor:
+    def _logits(self, batch: Layout, positions: Reading, tree: bool, shared: Sequence[int]) -> torch.Tensor:
         """Logits at the positions that are read, ``(N, V)``."""
         device, columns = self._model.device, torch.unique(positions.column)
         options: dict[str, Any] = {
             "input_ids": batch.ids.to(device),
-            "attention_mask": self._tree_mask(batch) if tree else (batch.branch >= 0).long().to(device),
+            "attention_mask": self._tree_mask(batch, len(shared)) if tree else (batch.branch >= 0).long().to(device),
             "position_ids": batch.positions.to(device),
             "use_cache": False,
         }
         options = {name: value for name, value in options.items() if name in self._accepted}
+        if shared:
+            options |= {"past_key_values": self._before(shared), "use_cache": True}
         if tree:
             return self._at(options, positions)
         if "logits_to_keep" in self._accepted:
@@ -124,14 +143,14 @@ class PackedScorer:
         finally:
             hook.remove()
 
-    def _tree_mask(self, batch: Layout) -> Any:
+    def _tree_mask(self, batch: Layout, start: int) -> Any:
         """The additive mask; one for each kind of layer where a model has two kinds."""
         dtype, device = self._model.dtype, self._model.device
 
         def additive(window: int | None) -> torch.Tensor:
             zero = torch.zeros((), dtype=dtype)
             lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype)
-            return torch.where(tree_mask(batch, window), zero, lowest).to(device)
+            return torch.where(tree_mask(batch, window, start), zero, lowest).to(device)
 
         if self._mixed:
             return {"full_attention": additive(None), "sliding_attention": additive(self._window)}

@@ -43,11 +43,19 @@ class Pack(NamedTuple):
         return [Pack(self.prefix, part) for part in (self.leaves[middle:], self.leaves[:middle])] if middle else []
 
 
-def make_packs(queries: dict[int, tuple[list[int], list[list[int]]]], budget: int, together: bool) -> list[Pack]:
+Encoded = dict[int, tuple[list[int], list[list[int]]]]
+"""Row of a request -> token ids of its prefix, and of its continuations."""
+
+# Tokens of the leaves of a pack. Every one of them is compared with all others, though the mask hides them: from about
+# here on that costs more than to compute the prefix once more.
+_LEAVES = 512
+
+
+def make_packs(queries: Encoded, budget: int, together: bool) -> list[Pack]:
     """Packs of at most ``budget`` tokens, where a leaf alone does not exceed it. Queries with the same prefix share it.
 
     Args:
-        queries: row -> token ids of the prefix and of the continuations.
+        queries: what is asked.
         budget: tokens.
         together: False: every pack has one leaf.
     """
@@ -58,11 +66,11 @@ def make_packs(queries: dict[int, tuple[list[int], list[list[int]]]], budget: in
     packs = []
     for key, leaves in by_prefix.items():
         current = Pack(list(key), [])
-        length = len(key)
+        length, most = 0, min(_LEAVES, budget - len(key))
         for leaf in leaves:
-            if current.leaves and (not together or length + len(leaf.ids) > budget):
+            if current.leaves and (not together or length + len(leaf.ids) > most):
                 packs.append(current)
-                current, length = Pack(list(key), []), len(key)
+                current, length = Pack(list(key), []), 0
             current.leaves.append(leaf)
             length += len(leaf.ids)
         packs.append(current)
@@ -86,7 +94,7 @@ class Layout(NamedTuple):
 
     Attributes:
         ids: ``(B, S) int64``.
-        positions: ``(B, S) int64``, distance from the beginning of the branch.
+        positions: ``(B, S) int64``, distance from the beginning of the branch, and of what precedes all packs.
         branch: ``(B, S) int64``, 0 in the prefix, j + 1 in leaf j, -1 behind the end.
     """
 
@@ -95,35 +103,37 @@ class Layout(NamedTuple):
     branch: torch.Tensor
 
 
-def layout(packs: Sequence[Pack], pad_id: int) -> Layout:
-    """The packs of a batch as tensors."""
+def layout(packs: Sequence[Pack], pad_id: int, start: int = 0) -> Layout:
+    """The packs of a batch as tensors; ``start`` tokens precede each of them."""
     width = max(pack.length for pack in packs)
     rows: list[list[list[int]]] = [[], [], []]
     for pack in packs:
         before, fill = len(pack.prefix), width - pack.length
-        ids, positions, branch = list(pack.prefix), list(range(before)), [0] * before
+        ids, positions, branch = list(pack.prefix), list(range(start, start + before)), [0] * before
         for j, leaf in enumerate(pack.leaves, 1):
             ids += leaf.ids
-            positions += range(before, before + len(leaf.ids))
+            positions += range(start + before, start + before + len(leaf.ids))
             branch += [j] * len(leaf.ids)
         for values, part, empty in zip(rows, (ids, positions, branch), (pad_id, 0, -1), strict=True):
             values.append(part + [empty] * fill)
     return Layout(*map(torch.tensor, rows))
 
 
-def tree_mask(layout: Layout, window: int | None = None) -> torch.Tensor:
-    """``(B, 1, S, S) bool``: which positions (last axis) each position sees.
+def tree_mask(layout: Layout, window: int | None = None, start: int = 0) -> torch.Tensor:
+    """``(B, 1, S, start + S) bool``: which positions (last axis) each position sees.
 
-    It sees itself, the prefix, and what is before it in its own branch; with a window, of these the last ``window``
-    positions only. Padding sees itself, so that its softmax is finite.
+    It sees what precedes all packs, itself, the prefix, and what is before it in its own branch; with a window, of
+    these the last ``window`` positions only. Padding sees itself, so that its softmax is finite.
     """
     branch, order = layout.branch, torch.arange(layout.ids.shape[1])
     seen = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
     seen &= order[:, None] >= order
     if window is not None:
         seen &= layout.positions[:, :, None] - layout.positions[:, None, :] < window
-    padding = (branch < 0)[:, :, None]
-    return torch.where(padding, torch.eye(len(order), dtype=torch.bool), seen)[:, None]
+    seen = torch.where((branch < 0)[:, :, None], torch.eye(len(order), dtype=torch.bool), seen)
+    before = layout.positions[:, :, None] - torch.arange(start)
+    seen = torch.cat([before < window if window is not None else torch.ones_like(before, dtype=torch.bool), seen], 2)
+    return seen[:, None]
 
 
 class Reading(NamedTuple):

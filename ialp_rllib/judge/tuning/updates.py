@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 from collections.abc import Callable
@@ -12,12 +11,12 @@ import numpy as np
 import torch
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.memory import free_memory, is_out_of_memory
 from ialp_rllib.judge.tuning.checkpoint import Curves
 from ialp_rllib.judge.tuning.lesson import Lesson, Loop, mean_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_ALLOCATION = ("CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")  # of RuntimeErrors that say the same
 
 
 class Updates:
@@ -146,18 +145,6 @@ class Updates:
             _set_random_state(state)
             self._curves.micro_batch = -(-batch // 2)
             log.warning("out of memory: %d instead of %d examples per forward pass", self._curves.micro_batch, batch)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of the GPU or of the machine, is used up."""
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _ALLOCATION)
-
-
-def free_memory() -> None:
-    """Free cached memory."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _random_state() -> tuple[torch.Tensor, torch.Tensor | None]:

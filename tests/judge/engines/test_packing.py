@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers as hf
 
+from ialp_rllib.judge.engines import memory
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.packed import PackedScorer
 from ialp_rllib.judge.engines.packing import Leaf, Pack, batches, layout, make_packs, tree_mask, windows
@@ -72,7 +73,7 @@ def alone(model: Any, prefix: list[int], ids: list[int]) -> list[float]:
 def test_side_by_side_equals_one_by_one(name: str) -> None:
     model = random_model(name)
     scorer = PackedScorer(model, 0, VOCABULARY, 127, "float32", threading.Lock())
-    assert scorer.together == (name not in ONE_BY_ONE)
+    assert scorer.together == scorer.shares == (name not in ONE_BY_ONE)
     packs = draw_packs()
     singles = [Pack(pack.prefix, [leaf]) for pack in packs for leaf in pack.leaves]
     expected = np.array([alone(model, pack.prefix, pack.leaves[0].ids) for pack in singles])
@@ -83,6 +84,10 @@ def test_side_by_side_equals_one_by_one(name: str) -> None:
         labels = scorer.score(packs, [5, 8])
         np.testing.assert_allclose(np.exp(labels).sum(1), 1.0, atol=1e-5)
         np.testing.assert_allclose(labels, scorer.score(singles, [5, 8]), atol=1e-4)
+        begin = packs[0].prefix[:20]  # longer than a window
+        whole = [Pack(begin + pack.prefix, pack.leaves) for pack in packs]
+        for answers in ((), (5, 8)):
+            np.testing.assert_allclose(scorer.score(packs, answers, begin), scorer.score(whole, answers), atol=1e-4)
 
 
 def test_a_window_is_found_in_the_configuration() -> None:
@@ -155,15 +160,15 @@ def test_batches_are_halved_when_memory_runs_out(engine, queries, monkeypatch) -
     two = [query._replace(continuations=query.continuations[:4]) for query in queries[:2]]
     expected, score = engine.ask(two).logprobs, engine.packed.score
 
-    def little_memory(packs, answers=()):
+    def little_memory(packs, answers=(), shared=()):
         if sum(len(pack.leaves) for pack in packs) > 2:
             raise torch.OutOfMemoryError("no memory")
-        return score(packs, answers)
+        return score(packs, answers, shared)
 
-    monkeypatch.setattr(engine, "_free", lambda: None)
-    monkeypatch.setattr(engine, "max_batch", engine.max_batch)
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
+    monkeypatch.setattr(engine._packs, "most", engine._packs.most)
     monkeypatch.setattr(engine.packed, "score", little_memory)
     np.testing.assert_allclose(engine.ask(two).logprobs, expected, atol=1e-4)
-    monkeypatch.setattr(engine.packed, "score", lambda packs, answers=(): little_memory([*packs] * 9))
+    monkeypatch.setattr(engine.packed, "score", lambda packs, *_: little_memory([*packs] * 9))
     output = engine.ask(two)
     assert set(output.refused) == {0, 1} and np.isnan(output.logprobs).all()

@@ -13,45 +13,42 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines import choose
+from ialp_rllib.judge.engines import choose, memory
 from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.models import resolve_model
 from ialp_rllib.judge.engines.transformers import TransformersEngine
 from ialp_rllib.judge.engines.warm_up import EngineError, warm_up
 
 
-class OutOfMemory:
-    """A model that does not have the memory for batches above a size."""
+class Memory:
+    """Has a model run out of memory for batches above a size, on a hook of its forward pass."""
 
-    def __init__(self, model, most: int) -> None:
-        self.model, self.most, self.sizes = model, most, []
-        self.device, self.forward = model.device, model.forward
+    def __init__(self, most: int) -> None:
+        self.most, self.sizes = most, list[int]()
 
-    def parameters(self):
-        return self.model.parameters()
-
-    def __call__(self, **inputs):
-        self.sizes.append(len(inputs["input_ids"]))
+    def __call__(self, module, inputs, options) -> None:
+        self.sizes.append(len(options["input_ids"]))
         if self.sizes[-1] > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return self.model(**inputs)
 
 
-def test_batches_are_halved_when_the_gpu_is_full(judge, builder, examples, caplog):
+@pytest.mark.parametrize("shares", [True, False])
+def test_batches_are_halved_when_the_gpu_is_full(shares, judge, builder, examples, caplog, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
     prompts = builder.build(examples.history[:12], examples.candidates[:12])
     engine = TransformersEngine(dataclasses.replace(judge, batch_tokens=1 << 20), builder, resolve_model("tiny"))
-    expected = engine.ask(prompts)
-    engine.model = OutOfMemory(engine.model, 5)
+    engine.packed.shares = shares
+    expected, little = engine.ask(prompts), Memory(5)
+    engine.model.register_forward_pre_hook(little, with_kwargs=True)
     with caplog.at_level(logging.WARNING):
         output = engine.ask(prompts)
     np.testing.assert_allclose(output.logprobs, expected.logprobs, atol=1e-5)
     assert not output.refused and output.tokens == expected.tokens
-    assert engine.max_batch == 3 and "out of memory: batches of at most 3" in caplog.text
-    sizes = engine.model.sizes
-    engine.model.sizes = []
+    assert little.sizes == [12, 6, 3, 3, 3, 3] and caplog.text.count("out of memory: batches of at most") == 2
+    little.sizes.clear()
     np.testing.assert_allclose(engine.ask(prompts).logprobs, expected.logprobs, atol=1e-5)
-    assert max(engine.model.sizes) == 3 < max(sizes) == 12, "later batches are smaller from the start"
-    engine.model.most = 0
+    assert max(little.sizes) <= 5, "later batches are smaller from the start"
+    little.most = 0
     refused = engine.ask(prompts[:3])
     assert sorted(refused.refused) == [0, 1, 2] and "out of memory" in refused.refused[0]
     assert np.isnan(refused.logprobs).all()

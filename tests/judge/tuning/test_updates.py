@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.memory import is_out_of_memory
 from ialp_rllib.judge.engines.models import load_model
 from ialp_rllib.judge.tuning import tune as tuning
 from ialp_rllib.judge.tuning.tune import model_with_adapter
-from ialp_rllib.judge.tuning.updates import is_out_of_memory
 from ialp_rllib.report.audit.sentences import remarks
 from tests.judge.tuning.small import adapter, learn, small_judge
 

@@ -31,6 +31,7 @@ from ialp_rllib.agent.rllib.state import restore_training, training_state
 from ialp_rllib.errors import InputError
 from ialp_rllib.results.schemas import RUN_CURVES, RUN_MEASUREMENTS, run_table
 from ialp_rllib.results.sessions import SESSIONS
+from ialp_rllib.runtime import hold_gpu
 from ialp_rllib.storage import write_atomic, write_json
 
 PROGRESS = "progress.json"
@@ -100,8 +101,9 @@ def train(
 
     Raises:
         InputError: the state cannot be written without pickle (a plugin keeps objects of its own in it), or the newest
-            intact checkpoint does not fit.
+            intact checkpoint does not fit; or there is no GPU for a learner that asks for one.
     """
+    hold_gpu(config.num_gpus_per_learner if config.num_learners == 0 else 0.0)
     with training_arithmetic(threads):
         torch.manual_seed(seed)
         algorithm = build(config, seed)

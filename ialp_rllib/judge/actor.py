@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from ialp_rllib import runtime
 from ialp_rllib.errors import IalpError
 from ialp_rllib.judge.engines.choose import make_engine
 from ialp_rllib.judge.engines.protocol import Engine, EngineOutput, EngineUsage, engine_info
@@ -25,6 +26,8 @@ class EngineActor:
 
     def __init__(self, judge: JudgeSettings, answers: AnswerFormat, model: str) -> None:
         self._refusal: IalpError | None = None
+        if judge.gpus:
+            runtime.limit_memory(judge.gpus)  # learners may have the rest
         try:
             self.engine: Engine = make_engine(judge, answers, model)
         except IalpError as error:  # Ray would wrap what a constructor raises into a traceback; info() raises it

@@ -96,10 +96,11 @@ class EnginePool:
         model: a model folder or a Hugging Face model id.
 
     Raises:
-        InputError: an engine cannot load the model.
+        InputError: an engine cannot load the model, or Ray has no GPUs for all of them.
     """
 
     def __init__(self, judge: JudgeSettings, answers: AnswerFormat, model: str) -> None:
+        runtime.require_gpus("judge.gpus", judge.gpus, judge.replicas)
         environment = {**VLLM_ENVIRONMENT, **_MALLOC, "OMP_NUM_THREADS": str(max(1, judge.cpus))}
         handles = [
             runtime.service(

@@ -6,6 +6,7 @@ where things run.
 
 from ialp_rllib.runtime.failures import explain
 from ialp_rllib.runtime.jobs import Search, fit, run_jobs
+from ialp_rllib.runtime.resources import ONE_CPU, Resources, hold_gpu, limit_memory, of_training, require_gpus
 from ialp_rllib.runtime.services import (
     DIED,
     HAS_LOCAL_MODE,
@@ -23,14 +24,20 @@ from ialp_rllib.runtime.services import (
 __all__ = [
     "DIED",
     "HAS_LOCAL_MODE",
+    "ONE_CPU",
     "RESTARTING",
+    "Resources",
     "Search",
     "end",
     "explain",
     "fit",
     "get",
+    "hold_gpu",
+    "limit_memory",
     "local",
+    "of_training",
     "ready",
+    "require_gpus",
     "restart",
     "run_jobs",
     "service",

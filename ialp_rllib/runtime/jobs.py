@@ -14,6 +14,7 @@ import ray
 from ialp_rllib.errors import InputError
 from ialp_rllib.runtime.failures import explain
 from ialp_rllib.runtime.quiet import quiet
+from ialp_rllib.runtime.resources import ONE_CPU, Resources, placement, release, require, task_options
 from ialp_rllib.runtime.services import get, local, without_ray
 
 RETRIES = 2
@@ -49,8 +50,7 @@ def fit(
     folder: Path,
     *,
     search: Search = GRID,
-    gpus: float = 0.0,
-    actors: int = 0,
+    resources: Resources = ONE_CPU,
 ) -> list[BaseException | None]:
     """Run a Ray Tune experiment in ``folder``, or resume the one in it. Returns the error of each trial, or None.
 
@@ -62,11 +62,10 @@ def fit(
         trial: reports to ``ray.tune``.
         space: of Ray Tune.
         search: of the trials; while debugging only grids run.
-        gpus: GPUs, or a fraction of one, that each trial reserves beside its CPU.
-        actors: actors of one CPU each that a trial starts, on its node where they fit.
+        resources: what each trial reserves.
 
     Raises:
-        InputError: more GPUs than any node has, or a searcher or scheduler while debugging.
+        InputError: more than the cluster has, or a searcher or scheduler while debugging.
     """
     from ray import tune
 
@@ -75,10 +74,9 @@ def fit(
         raise InputError("--local-mode", "trials run one after the other, with nothing that watches them", expected)
     if without_ray():
         return _fit_here(trial, space)
-    _check_gpus(gpus)
+    require(resources)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new output prints in spite of verbose=0
-    bundles = [{"CPU": 1.0, **({"GPU": gpus} if gpus else {})}, *[{"CPU": 1.0}] * actors]
-    trainable = tune.with_resources(trial, tune.PlacementGroupFactory(bundles))
+    trainable = tune.with_resources(trial, tune.PlacementGroupFactory(resources.bundles))
     if tune.Tuner.can_restore(str(folder)):
         tuner = tune.Tuner.restore(
             str(folder), trainable, resume_unfinished=True, restart_errored=True, param_space=space
@@ -121,16 +119,16 @@ def run_jobs(
     *,
     poll: Callable[[], None] = lambda: None,
     seconds: float = 0.5,
-    gpus: float = 0.0,
+    resources: Resources = ONE_CPU,
 ) -> list[Any]:
     """Run ``function(*job)`` for every job, as many in parallel as there are CPUs; return the results in order.
 
     Args:
         poll: called about every ``seconds`` while jobs run, to report progress.
-        gpus: GPUs, or a fraction of one, that each job reserves beside its CPU.
+        resources: what each job reserves.
 
     Raises:
-        InputError: more GPUs than any node has.
+        InputError: more than the cluster has.
         IalpError: a process or node was lost more than :data:`RETRIES` times, or memory ran out.
     """
     if local():
@@ -139,27 +137,27 @@ def run_jobs(
             results.append(function(*job))
             poll()
         return results
-    _check_gpus(gpus)
-    task = ray.remote(function).options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
-    references = [task.remote(*job) for job in jobs]
+    require(resources)
+    groups = [placement(resources) if resources.actors else None for _ in jobs]
+    task = ray.remote(function)
+    references = [
+        task.options(max_retries=RETRIES, **task_options(resources, group)).remote(*job)
+        for job, group in zip(jobs, groups, strict=True)
+    ]
+    held = dict(zip(references, groups, strict=True))
     waiting = list(references)
-    while waiting:
-        done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=seconds)
-        poll()
-        try:
-            get(done)  # an error stops the run now, not after the other jobs
-        except ray.exceptions.RayActorError as error:
-            raise explain(error) from error
-        time.sleep(0)
+    try:
+        while waiting:
+            done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=seconds)
+            poll()
+            try:
+                get(done)  # an error stops the run now, not after the other jobs
+            except ray.exceptions.RayActorError as error:
+                raise explain(error) from error
+            for reference in done:
+                release(held.pop(reference))
+            time.sleep(0)
+    finally:
+        for group in held.values():
+            release(group)
     return get(references)
-
-
-def _check_gpus(gpus: float) -> None:
-    """Ray would wait for ever for GPUs that no node has; a cluster that grows is asked for a node that has them."""
-    if not gpus or local():
-        return
-    most = max((node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
-    if most < gpus:
-        problem = f"is {gpus:g}, and the largest node of Ray has {most:g}"
-        expected = f"at most {most:g}; a node with GPUs must be part of the cluster before the run starts"
-        raise InputError("runtime.gpus_per_job", problem, expected)

@@ -69,12 +69,12 @@ class RuntimeSettings:
     cpus: int = setting(0, "CPU cores that Ray uses on this machine; 0: all.", low=0, high=4096)
     local_mode: bool = setting(False, "Run everything in one process, for debuggers. Same as `--local-mode`.")
     threads: int = setting(1, "Threads of a training run.", low=1, high=1024, advanced=True)
-    gpus_per_job: float = setting(
+    learner_gpus: float = setting(
         0.0,
-        "GPUs, or a fraction of one, that Ray reserves for each training run. It only reserves: training runs on "
-        "the CPU.",
+        "Share of a GPU for each training run, up to 1: its networks learn and act there, side by side with others. 0: "
+        "training runs on the CPU.",
         low=0.0,
-        high=8.0,
+        high=1.0,
         advanced=True,
     )
     env_runners: int = setting(

@@ -54,7 +54,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             jobs.append((settings, str(run.root), stage, name, seed, asked, budget))
             suffix = "" if budget == "samples" else ", equal updates"
             folders.append((f"{name}, seed {seed}{suffix}", stage.folder))
-        run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
+        run_jobs(train_job, jobs, folders, progress, runtime.of_training(settings.runtime))
     finally:
         if judge is not None:
             judge.close()
@@ -194,5 +194,7 @@ def method_config(
         temperatures=evaluate.temperatures,
         cold=tuple(np.flatnonzero(catalogue.cold).tolist()),
     )
+    if not spec.learns:
+        config.learners(num_gpus_per_learner=0)
     config.with_evaluation(env_config(evaluate.world, settings.agent), evaluate.episodes)
     return config

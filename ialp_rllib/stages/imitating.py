@@ -181,7 +181,7 @@ def run_seeds(
     left = [seed for seed, stage in stages.items() if not stage.up_to_date()]
     jobs = [(settings, str(run.root), stages[seed], seed) for seed in left]
     folders = [(f"{name}, seed {seed}", stages[seed].folder) for seed in left]
-    run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
+    run_jobs(train_job, jobs, folders, progress)
     manifests = {seed: stage.manifest() for seed, stage in stages.items()}
     return {seed: manifest["facts"] for seed, manifest in manifests.items() if manifest}
 

@@ -49,7 +49,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     try:
         jobs = [(settings, str(run.root), stages[seed], seed, judge) for seed in left]
         folders = [(f"iALP, seed {seed}", stages[seed].folder) for seed in left]
-        run_jobs(train_job, jobs, folders, progress, settings.runtime.gpus_per_job)
+        run_jobs(train_job, jobs, folders, progress, runtime.of_training(settings.runtime))
         if judge is not None and judge.engines:
             usage = judge.usage()
             facts |= {"prompts": usage.prompts, "tokens": usage.tokens, "engine_seconds": usage.seconds}

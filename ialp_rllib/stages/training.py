@@ -43,8 +43,9 @@ def base_config(settings: Settings, catalogue: Catalogue, make_env: Callable[[di
         features=features(settings, catalogue, item_vectors(settings, catalogue)),
         evaluation_seed=settings.evaluate.seed,
     )
-    runners = 0 if runtime.local() else settings.runtime.env_runners
-    config.env_runners(num_env_runners=runners)
+    resources = runtime.of_training(settings.runtime)
+    config.env_runners(num_env_runners=resources.actors)
+    config.learners(num_learners=0, num_gpus_per_learner=resources.gpus)
     config.fault_tolerance(restart_failed_env_runners=True, ignore_env_runner_failures=False)
     return config
 
@@ -59,13 +60,13 @@ def run_jobs(
     jobs: Sequence[tuple[Any, ...]],
     folders: Iterable[tuple[str, Path]],
     progress: Progress,
-    gpus: float = 0.0,
+    resources: runtime.Resources = runtime.ONE_CPU,
 ) -> None:
     """Run training jobs in parallel and report their progress from the files in their folders.
 
     Args:
         function: returns warnings; they are logged here, too, since what other processes log is not shown.
-        gpus: GPUs that each reserves (``runtime.gpus_per_job``).
+        resources: what each reserves.
     """
     named, seen = list(folders), set()
 
@@ -83,7 +84,7 @@ def run_jobs(
                     progress.update(name, state["done"], state["total"])
                 warn(state.get("warnings", ()))
 
-    for texts in runtime.run_jobs(function, jobs, poll=poll, gpus=gpus):
+    for texts in runtime.run_jobs(function, jobs, poll=poll, resources=resources):
         warn(texts)
     for name, _ in named:
         progress.update(name, 1, 1)

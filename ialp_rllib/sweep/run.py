@@ -78,8 +78,7 @@ def _fit(sweep: Sweep) -> None:
         _space(sweep),
         experiment,
         search=_search(sweep),
-        gpus=settings.gpus_per_job,
-        actors=_actors(settings),
+        resources=runtime.of_training(settings),
     )
     failed = [error for error in errors if error]
     if failed:
@@ -88,10 +87,6 @@ def _fit(sweep: Sweep) -> None:
             f"{len(failed)} of {len(errors)} trials failed; the first one: {last}\n"
             f"  full errors: {experiment}/*/error.txt; the same command resumes these trials"
         )
-
-
-def _actors(settings: Any) -> int:
-    return 0 if runtime.local() else int(settings.env_runners)
 
 
 def _space(sweep: Sweep) -> dict[str, Any]:

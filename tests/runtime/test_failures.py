@@ -133,11 +133,3 @@ def test_a_trial_whose_process_is_killed_once_is_run_again(ray_session: None, tm
     space = {"folder": str(tmp_path), "number": tune.grid_search([0, 1])}
     assert runtime.fit(trial, space, tmp_path / "experiment") == [None, None]
     assert (tmp_path / "died-0").exists()
-
-
-def test_gpus_that_no_node_has_are_refused_at_once(ray_session: None) -> None:
-    most = max(node["Resources"].get("GPU", 0) for node in ray.nodes())
-    with pytest.raises(InputError, match=r"runtime\.gpus_per_job: is"):
-        runtime.run_jobs(os.getpid, [()], gpus=most + 1)
-    with pytest.raises(InputError, match=r"runtime\.gpus_per_job: is"):
-        runtime.fit(lambda config: None, {}, Path("nowhere"), gpus=most + 1)

@@ -20,7 +20,7 @@ NOTHING_AGAIN = {
     "runtime.local_mode",
     "runtime.threads",
     "runtime.env_runners",
-    "runtime.gpus_per_job",
+    "runtime.learner_gpus",
     "catalogue.memory_mb",
     "catalogue.threads",
     "judge.replicas",

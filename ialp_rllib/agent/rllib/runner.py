@@ -20,6 +20,7 @@ from ialp_rllib.agent.policy import replay
 from ialp_rllib.agent.policy.draws import SessionDraws
 from ialp_rllib.agent.policy.generators import generator_states, set_generator_states
 from ialp_rllib.agent.rllib import private
+from ialp_rllib.agent.rllib.devices import acting_device
 from ialp_rllib.agent.rllib.environments import suit_runner
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,12 @@ class ColumnarEnvRunner(SingleAgentEnvRunner):
         self.num_envs = self.env.num_envs
         self._env_seed = seed
         self._needs_initial_reset = True
+
+    def make_module(self) -> None:
+        device = acting_device(self.config, self.worker_index or 0)
+        if device is not None:
+            self._device = device
+        super().make_module()
 
     def _create_env(self, changes: dict[str, Any], count: int) -> Any:
         config = self.config

@@ -1,12 +1,14 @@
 """Throughput of a judge of the size of Mistral 7B on one GPU, with random weights (which do not affect the speed).
 
-Usage: ``python benchmarks/judge_gpu.py [--shape 7b|small] [--tokens 350] [--batches 8 16 32 ...] [--seconds 10]``
+Usage: ``python benchmarks/judge_gpu.py [--shape 7b|small] [--tokens 350] [--shared 0] [--batches 8 16 32 ...]
+[--seconds 10]``
 
 Builds a ``MistralForCausalLM`` with random weights in bfloat16 and the tiny judge's tokenizer, and answers synthetic
-prompts of about ``--tokens`` tokens with the transformers engine: once by reading the labels' log-probabilities at the
-last position (as the judge does), once with ``generate()`` of one token. Prints prompts/s, tokens/s, the fraction of
-``--peak`` FLOP/s (2 FLOP per parameter and token, without attention) and the peak memory of the GPU. ``--shape small``
-is for a test run on a CPU.
+prompts of about ``--tokens`` tokens, of which the first ``--shared`` are the same in all, with the transformers engine:
+once by reading the labels' log-probabilities at the last position (as the judge does; what is shared is computed once),
+once with ``generate()`` of one token. Prints prompts/s, tokens/s of the prompts as they are, the fraction of ``--peak``
+FLOP/s (2 FLOP per parameter and such a token, without attention) and the peak memory of the GPU. ``--shape small`` is
+for a test run on a CPU.
 """
 
 from __future__ import annotations
@@ -57,11 +59,12 @@ def write_model(shape: str, folder: Path) -> None:
     load_tokenizer(resolve_model("tiny")).save_pretrained(folder)
 
 
-def prompts_of(engine: TransformersEngine, tokens: int, count: int) -> list[str]:
-    """``count`` different prompts of at most ``tokens`` tokens, and a few less."""
+def prompts_of(engine: TransformersEngine, tokens: int, shared: int, count: int) -> list[str]:
+    """``count`` prompts of at most ``tokens`` tokens, and a few less, of which the first ``shared`` are equal."""
     word = " (Blue, Ada)"
     each = len(engine.prompt_tokenizer.encode([word * 10])[0]) / 10
-    return [f"{n} {word * int((tokens - 20) / each)}{ANSWERS.stem}" for n in range(count)]
+    before, behind = word * int(shared / each), word * int((tokens - shared - 20) / each)
+    return [f"{before}{n} {behind}{ANSWERS.stem}" for n in range(count)]
 
 
 def rate(ask: Callable[[], Any], seconds: float) -> float:
@@ -86,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shape", choices=tuple(SHAPES), default="7b")
     parser.add_argument("--tokens", type=int, default=350)
+    parser.add_argument("--shared", type=int, default=0)
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 32, 64, 128, 256])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--peak", type=float, default=989.0, help="TFLOP/s of the GPU in bfloat16, dense (H200: 989)")
@@ -100,7 +104,7 @@ def main() -> None:
     print(f"{parameters / 1e9:.2f} billion parameters, bfloat16")
     print(f"{'batch':>6} {'mode':>10} {'prompts/s':>10} {'tokens/s':>10} {'of peak':>8} {'memory GiB':>11}")
     for batch in arguments.batches:
-        prompts = prompts_of(engine, arguments.tokens, batch)
+        prompts = prompts_of(engine, arguments.tokens, arguments.shared, batch)
         ids = engine.prompt_tokenizer.encode(prompts)
         tokens = sum(map(len, ids))
 

@@ -25,7 +25,8 @@ ENV = "ialp-users"
 ORPHAN_SECONDS = 180.0
 """How long a training run waits for one of a killed run, which Ray is about to end, to leave its folder.
 
-On a worker of a cluster that has lost its head it goes on until Ray gives the head up: 60 s, and some to end.
+On a worker of a cluster that has lost its head it goes on until Ray gives the head up: 60 s, and some to end. The lock
+of a node that is lost itself stays until the server of shared storage notices: 90 s with NFS.
 """
 
 

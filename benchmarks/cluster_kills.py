@@ -115,11 +115,9 @@ class Bench:
             if problem:
                 raise SystemExit(f"the undisturbed {what} {problem}")
             print(f"undisturbed {what}: {time.perf_counter() - began:.0f} s", flush=True)
-        for name in STAGES if (self.folder / "run").is_dir() else ():
-            self.seconds[name] = json.loads((self.folder / "run" / name / MANIFEST).read_text())["seconds"]
-        if (self.folder / "sweep").is_dir():
-            paths = (self.folder / "sweep" / "trials").rglob(MANIFEST)
-            self.seconds["sweep"] = max(json.loads(path.read_text())["seconds"] for path in paths)
+        self.seconds = {path.parent.name: taken(path) for path in (self.folder / "run").glob(f"*/{MANIFEST}")}
+        trials = [taken(path) for path in (self.folder / "sweep" / "trials").glob(f"*/*/{MANIFEST}")]
+        self.seconds["sweep"] = max(trials, default=0.0)
 
     def begin(self, place: str) -> Path:
         """A copy of the undisturbed run or sweep without a stage and the later ones."""
@@ -131,7 +129,7 @@ class Bench:
                 if path.name != "shared":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         for name in STAGES[STAGES.index(place) :] if place in STAGES else ():
-            shutil.rmtree(out / name)
+            shutil.rmtree(out / name, ignore_errors=True)  # a method's own stages may not be there
         return out
 
     def wrong(self, place: str, out: Path) -> str:
@@ -225,6 +223,11 @@ def done(out: Path, place: str) -> dict[str, float]:
 
 def _files(folder: Path, pattern: str) -> list[Path]:
     return [path for path in folder.rglob(pattern) if path.is_file()] if folder.is_dir() else []
+
+
+def taken(manifest: Path) -> float:
+    """Seconds of a stage."""
+    return float(json.loads(manifest.read_text())["seconds"])
 
 
 def rows(folder: Path) -> int:

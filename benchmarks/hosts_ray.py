@@ -18,6 +18,7 @@ from hosts import Hosts
 HEAD = "head"
 CPUS = 2  # of each worker
 PATIENCE = 300.0  # seconds until a node has started, or has given a lost head up
+TRIES = 5  # to start a node: Ray gives itself 30 s
 _STORE = "100000000"  # bytes of each object store
 
 
@@ -40,6 +41,8 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_agent_register_timeout_ms": "120000",  # as the package sets them where it starts Ray itself
+            "RAY_worker_register_timeout_seconds": "300",
             "RAY_ADDRESS": self.address,
             "RAY_API_SERVER_ADDRESS": f"http://{hosts.addresses[HEAD]}:8265",
             "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "180",
@@ -54,26 +57,38 @@ class Cluster:
             self.start_node(name)
 
     def start_node(self, name: str) -> None:
-        """Start Ray on a host, and wait until it answers."""
-        address = self.hosts.addresses[name]
+        """Start Ray on a host, and wait until it answers; once more where it missed a time limit of its own."""
+        for attempt in range(TRIES):
+            if self._start(name):
+                break
+        else:
+            said = self._log(name).read_text()[-2000:]
+            raise RuntimeError(f"Ray did not start on {name}, {attempt + 1} times: {said}")
+        if name == HEAD:
+            watch = [sys.executable, __file__, self.address, str(self._deaths)]
+            self.hosts.start(HEAD, watch, self.env, subprocess.DEVNULL)
+
+    def _log(self, name: str) -> Path:
+        return self.hosts.folder / f"{name}.log"
+
+    def _start(self, name: str) -> bool:
         options = [f"--address={self.address}", f"--num-cpus={CPUS}"]
         if name == HEAD:
             shown = ["--dashboard-host=0.0.0.0"] if self.dashboard else []
             board = f"--include-dashboard={str(self.dashboard).lower()}"
             options = ["--head", "--port=6379", "--num-cpus=0", f"--temp-dir={self.hosts.ray}", board, *shown]
-        log = self.hosts.folder / f"{name}.log"
+        options.append(f"--node-ip-address={self.hosts.addresses[name]}")
         command = ["ray", "start", "--block", "--num-gpus=0", f"--object-store-memory={_STORE}", *options]
         env = {key: value for key, value in self.env.items() if key != "RAY_ADDRESS"}
-        with log.open("w") as output:
-            self._nodes[name] = self.hosts.start(name, [*command, f"--node-ip-address={address}"], env, output)
+        with self._log(name).open("w") as output:
+            self._nodes[name] = self.hosts.start(name, command, env, output)
         until = time.monotonic() + PATIENCE
-        while "Ray runtime started" not in log.read_text():
-            if self._nodes[name].poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"Ray did not start on {name}: {log.read_text()[-2000:]}")
+        while "Ray runtime started" not in self._log(name).read_text():
+            if not self.lives(name) or time.monotonic() > until:
+                self.kill(name)
+                return False
             time.sleep(0.2)
-        if name == HEAD:
-            watch = [sys.executable, __file__, self.address, str(self._deaths)]
-            self.hosts.start(HEAD, watch, self.env, subprocess.DEVNULL)
+        return True
 
     def kill(self, name: str) -> None:
         """A host loses its power."""

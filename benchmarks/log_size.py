@@ -108,6 +108,7 @@ def figure(table: pd.DataFrame, everybody: int, file: Path) -> None:
         drawn, axes = svg.new_figure("Before any online step", "users whose logs are seen", "return", (6.6, 3.6))
         axes.set_xscale("symlog", linthresh=20, linscale=0.4)
         judges = [judge for judge in table["judge"].unique() if judge]
+        ticks = sorted(table["users"].unique())
         for name, part in table.groupby("name", sort=False):
             judge, method = part["judge"].iloc[0], part["method"].iloc[0]
             if method == "random":
@@ -115,8 +116,9 @@ def figure(table: pd.DataFrame, everybody: int, file: Path) -> None:
             means = part.groupby("users")["return"].mean()
             colour = COLOURS[judges.index(judge) % len(COLOURS)] if judge else svg.INK if method == "warm" else svg.GREY
             style = {"ialp": ":", "best_list": "--", "popularity": ":"}.get(method, "-")
+            if method == "ialp":  # sees no log, whatever the size: a level
+                means = means[:1].reindex(ticks, method="nearest")
             axes.plot(means.index, means, style, color=colour, marker="o", markersize=3, label=name)
-        ticks = sorted(table["users"].unique())
         axes.set_xticks(ticks, [size_title(n, everybody) for n in ticks])
         axes.minorticks_off()
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)

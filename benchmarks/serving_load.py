@@ -1,34 +1,35 @@
-"""Recommendations per second and latency of a service under load, beside a bare FastAPI echo.
+"""Recommendations per second, latency and processor time of a service under load, beside a bare FastAPI echo.
 
-    python benchmarks/serving_load.py RUN --clients 64 --seconds 30
-    python benchmarks/serving_load.py --items 16874 --clients 64 --seconds 30       # random weights, a larger catalogue
+    python benchmarks/serving_load.py RUN --seconds 15
+    python benchmarks/serving_load.py --items 16874 --seconds 15 --cases echo service single
+    python benchmarks/serving_load.py RUN --seconds 15 --cases service proxy tuned     # with Ray Serve's proxy
 
-Real processes over loopback: `ialp serve` with its replicas, proxy and synced log, which learns nothing, and uvicorn
-with an app that returns what it gets. The clients, in a process of their own, keep a connection each and ask one
-request after the other; sessions have ten steps. Printed are requests per second, p50 and p99 of the recommendations,
-and the ratio to the echo: batched, one request at a time (``http.batch=1``), and batched with feedback.
+Real processes over loopback: `ialp serve` with its replicas and synced log, which learns nothing, and uvicorn with an
+app that returns what it gets. Loads: *closed*: 64 clients ask again as soon as they are answered, so that latency is
+clients over throughput; *paced*: requests of the 64 clients are due at random moments, `--rate` a second, and latency
+is counted from then on; both also with feedback on each recommendation.
+
+Cases: `service`: the default; `app`: what one replica does, without Ray beside it; `single`: one request at a time
+(``http.batch=1``); `proxy`: Ray Serve's proxy takes the requests; `tuned`: the same with Ray Serve's settings for
+throughput. Processor time per recommendation, of the clients and of each part of the service, says how much a core can
+do, however busy the machine is otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-import numpy as np
+from serving_clients import Load, busy, measure
 
 ECHO = """
 from fastapi import FastAPI, Request
@@ -39,78 +40,37 @@ async def echo(request: Request):
 """
 
 
-async def load(url: str, clients: int, seconds: float, items: list[str], feedback: bool) -> dict[str, float]:
-    """Ask for ``seconds``; the first fifth is not counted."""
-    took: list[float] = []
-    failed, count = 0, 0
-    begins = time.perf_counter() + seconds / 5
-    ends = begins + seconds
-
-    async def post(session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        nonlocal failed, count
-        began = time.perf_counter()
-        try:
-            async with session.post(f"{url}{path}", json=body, timeout=aiohttp.ClientTimeout(total=30)) as answer:
-                found = await answer.json()
-                now = time.perf_counter()
-                if answer.status != 200:
-                    failed += 1
-                    return None
-                if path == "/v1/recommend" and begins <= began and now <= ends:
-                    took.append(now - began)
-                return dict(found)
-        except (TimeoutError, aiohttp.ClientError):
-            failed += 1
-            return None
-
-    async def client(session: aiohttp.ClientSession, number: int) -> None:
-        rng = np.random.default_rng(number)
-        while time.perf_counter() < ends:
-            name, shown = uuid.uuid4().hex, [items[int(rng.integers(len(items)))]]
-            for step in range(10):
-                answer = await post(session, "/v1/recommend", {"session": name, "items": shown})
-                if answer is None or "decision" not in answer:
-                    continue
-                shown.append(answer["items"][0])
-                if feedback:
-                    ended = "limit" if step == 9 else ""
-                    await post(session, "/v1/feedback", {"decision": answer["decision"], "reward": 0, "ended": ended})
-
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        await asyncio.gather(*(client(session, number) for number in range(clients)))
-    milliseconds = 1e3 * np.array(took or [float("nan")])
-    return {
-        "per_s": len(took) / seconds,
-        "p50": float(np.percentile(milliseconds, 50)),
-        "p99": float(np.percentile(milliseconds, 99)),
-        "failed": failed,
-    }
-
-
-def _load(queue: Any, *arguments: Any) -> None:
-    queue.put(asyncio.run(load(*arguments)))
-
-
-def loaded(*arguments: Any) -> dict[str, float]:
-    """:func:`load` in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_load, args=(queue, *arguments))
-    process.start()
-    found: dict[str, float] = queue.get()
-    process.join()
-    return found
+APP = """
+import torch
+from ialp_rllib.serving.app import build_app
+from ialp_rllib.serving.folder import open_service
+from ialp_rllib.serving.service import Service
+torch.set_num_threads(1)
+folder = open_service({root!r})
+app = build_app(folder, Service(folder))
+"""
+TUNED = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_ACCESS_LOG": "0"}
+CASES: dict[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
+    "app": ((), {}),
+    "service": ((), {}),
+    "single": (("http.batch=1",), {}),
+    "proxy": (("http.proxy=true",), {}),
+    "tuned": (("http.proxy=true",), TUNED),
+}
 
 
 @contextlib.contextmanager
-def running(words: list[str], url: str, log: Path, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    words: list[str], url: str, log: Path, cwd: Path | None = None, more: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server, from when it answers until it has ended."""
     import urllib.error
     import urllib.request
 
     with log.open("wb") as file:
-        process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT, cwd=cwd)
+        process = subprocess.Popen(
+            words, stdout=file, stderr=subprocess.STDOUT, cwd=cwd, env={**os.environ, **(more or {})}
+        )
     try:
         for _ in range(1200):
             with contextlib.suppress(OSError):
@@ -132,6 +92,20 @@ def service(policy: Path, out: Path, port: int, *sets: str) -> list[str]:
     """The command of a service."""
     words = [sys.executable, "-m", "ialp_rllib.cli", "serve", str(policy), "--out", str(out)]
     return [*words, *(part for value in (f"http.port={port}", *sets) for part in ("--set", value))]
+
+
+def mixture(policy: Path, out: Path, sets: Sequence[str]) -> None:
+    """A service's folder in which all but the control arm get the mixture of an export."""
+    from safetensors.torch import load_file
+
+    from ialp_rllib.serving.artifact import BETA, read_artifact
+    from ialp_rllib.serving.folder import create_service
+    from ialp_rllib.serving.versions import Current, Versions
+
+    artifact = read_artifact(policy)
+    versions = Versions(create_service(out, artifact, sets).root)
+    number = versions.publish(load_file(artifact.weights(BETA)), 0.5, {})
+    versions.serve(Current(number, None, 0, "the export", time.time()))
 
 
 def random_policy(folder: Path, items: int) -> None:
@@ -157,10 +131,15 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=0, help="random weights for so many items instead of a run")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=300.0, help="requests a second, of the paced load")
+    parser.add_argument("--cases", nargs="+", default=["echo", "service", "single"], choices=["echo", *CASES])
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    closed = Load(args.clients, args.seconds)
+    loads = {"closed": closed, "closed, feedback": closed._replace(feedback=True)}
+    loads |= {f"{args.rate:g}/s{name[6:]}": load._replace(rate=args.rate) for name, load in loads.items()}
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         if args.items:
@@ -170,25 +149,27 @@ def main() -> None:
 
             export_run(args.run.resolve(), root / "policy")
         items = json.loads((root / "policy" / "theta" / "config.json").read_text())["items"]
-        url = f"http://127.0.0.1:{args.port}"
-        (root / "echo.py").write_text(ECHO)
-        words = [sys.executable, "-m", "uvicorn", "echo:app", "--port", str(args.port), "--log-level", "warning"]
-        with running(words, url, root / "echo.log", root):
-            echo = loaded(url, args.clients, args.seconds, items, False)
-        print(f"{'bare FastAPI echo':28s} {_text(echo)}", flush=True)
-        cases = {"batched": ((), False), "one at a time": (("http.batch=1",), False), "with feedback": ((), True)}
-        for name, (sets, feedback) in cases.items():
-            # the promoted version is the mixture of the export, for all sessions but the control arm's
-            command = service(root / "policy", root / name, args.port, "learn=false", *sets, *args.set)
-            with running(command, url, root / "service.log"):
-                found = loaded(url, args.clients, args.seconds, items, feedback)
-            print(f"{name:28s} {_text(found)}   {found['per_s'] / echo['per_s']:.2f} of the echo", flush=True)
-
-
-def _text(found: dict[str, float]) -> str:
-    return (
-        f"{found['per_s']:7.1f} /s   p50 {found['p50']:6.1f} ms   p99 {found['p99']:6.1f} ms   {found['failed']} failed"
-    )
+        url, first = f"http://127.0.0.1:{args.port}", {}
+        print(busy(), flush=True)
+        for case in args.cases:
+            text = ECHO if case == "echo" else APP.format(root=str(root / "app"))
+            (root / f"{case}_server.py").write_text(text)
+            words = [sys.executable, "-m", "uvicorn", f"{case}_server:app", f"--port={args.port}"]
+            words += ["--log-level=warning", "--no-access-log"]
+            more: Mapping[str, str] = {}
+            if case == "app":
+                mixture(root / "policy", root / case, args.set)
+            elif case != "echo":
+                sets, more = CASES[case]
+                fixed = ("learn=false", "guard.canary=0.9")  # nine of ten sessions get the mixture of the export
+                words = service(root / "policy", root / case, args.port, *fixed, *sets, *args.set)
+            with running(words, url, root / f"{case}.log", root, more) as server:
+                for name, load in loads.items() if case != "echo" else [("closed", closed)]:
+                    found = measure(args.port, load, items, server.pid)
+                    first.setdefault(name, found)
+                    ratio = f"{found.per_s / first[name].per_s:.2f} of {args.cases[0]}"
+                    print(f"{case:8s} {name:16s} {found.text()}   {ratio}", flush=True)
+        print(busy(), flush=True)
 
 
 if __name__ == "__main__":

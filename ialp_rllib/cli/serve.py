@@ -92,10 +92,10 @@ def _serve(folder: ServiceFolder, simulate: Path | None, seconds: float) -> None
     world = _read_traffic(simulate, folder) if simulate else None
     with console.messages.status("Starting the service"):
         start_here(log_to_driver=False)
-    learner = None
+    learner = door = None
     stop = threading.Event()
     try:
-        learner = deployment.start(folder)
+        learner, door = deployment.start(folder)
         console.messages.print(f"Serving on {url}; its page: {url}/", highlight=False)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
@@ -103,7 +103,7 @@ def _serve(folder: ServiceFolder, simulate: Path | None, seconds: float) -> None
             _write_pages(folder, stop, seconds)
     finally:
         console.messages.print("Ending the service", highlight=False)
-        deployment.stop(learner)
+        deployment.stop(learner, door)
         runtime.stop()
     if not _write_page(folder):
         console.print_path("Page", folder.root / "index.html")

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Request
@@ -21,17 +21,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 import ialp_rllib
 from ialp_rllib.errors import IalpError, InputError
+from ialp_rllib.serving.batching import Batcher
 from ialp_rllib.serving.folder import PAGE, ServiceFolder
 from ialp_rllib.serving.service import Ask, Feedback, Service, UnknownDecision
 
 log = logging.getLogger(__name__)
 
 Id = Annotated[str, Field(max_length=200)]
-Batched = Callable[[Callable[[list[Any]], Awaitable[list[Any]]]], Callable[[Any], Awaitable[Any]]]
-"""Makes a function of a batch one of a single request, as ``serve.batch`` does."""
 
 
 class _Strict(BaseModel):
@@ -91,40 +91,35 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_app(folder: ServiceFolder, service: Service | IalpError, batched: Batched) -> FastAPI:
+def build_app(folder: ServiceFolder, service: Service | IalpError) -> FastAPI:
     """The application.
 
     Args:
         folder: of the service.
         service: what answers; an error: why nothing can (503).
-        batched: puts requests together.
     """
-    # Acting and syncing block: one thread does them, the event loop goes on taking requests.
-    worker = ThreadPoolExecutor(1, "ialp-serve")
-
-    async def in_worker(function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(worker, function, *args)
 
     def ready() -> Service:
         if isinstance(service, IalpError):
             raise service
         return service
 
-    async def decide(asks: list[Ask]) -> list[Any]:
-        return list(await in_worker(ready().decide, asks))
-
-    async def store(rows: list[Feedback]) -> list[Any]:
-        await in_worker(ready().store, rows)
+    def store(rows: list[Feedback]) -> list[bool]:
+        ready().store(rows)
         return [True] * len(rows)
 
-    decide_one, store_one = batched(decide), batched(store)
+    http = folder.settings.http
+    # Two logs, two threads: neither waits until the other's is on the disk.
+    decide_one = Batcher(lambda asks: ready().decide(asks), http.batch, http.wait)
+    store_one = Batcher(store, http.batch, http.wait)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watching = asyncio.create_task(_watch(service, folder.settings.poll))
         yield
         watching.cancel()
-        worker.shutdown(wait=False)
+        decide_one.close()
+        store_one.close()
 
     token = folder.token()
     app = FastAPI(
@@ -137,25 +132,25 @@ def build_app(folder: ServiceFolder, service: Service | IalpError, batched: Batc
         dependencies=[Depends(HTTPBearer(auto_error=False))] if token else [],
         responses=_PROBLEMS,
     )
-    app.add_middleware(_Door, token=token, most=folder.settings.http.body_kb * 1000)
+    app.add_middleware(_Door, token=token, most=http.body_kb * 1000)
     _explain_errors(app)
 
-    @app.post("/v1/recommend")
-    async def recommend(asked: RecommendRequest) -> RecommendAnswer:
+    @app.post("/v1/recommend", response_model=RecommendAnswer)
+    async def recommend(asked: RecommendRequest) -> Response:
         """Items to show now. Retrying is safe: what was decided and never shown is not learnt from."""
         ask = Ask(asked.session, asked.items, asked.request, asked.user, asked.answers, asked.k)
         ready().check(ask)
         answer = await decide_one(ask)
         if answer is None:
             raise InputError("items", "leave no item that may be shown", "a session with fewer items")
-        return RecommendAnswer(**answer._asdict())
+        return _json(answer._asdict())
 
-    @app.post("/v1/feedback")
-    async def feedback(given: FeedbackRequest) -> Stored:
+    @app.post("/v1/feedback", response_model=Stored)
+    async def feedback(given: FeedbackRequest) -> Response:
         """A user's answer. Retrying is safe: the first one counts."""
         row = Feedback(given.decision, given.reward, given.ended, given.item)
         ready().check_feedback(row)
-        return Stored(stored=await store_one(row))
+        return _json({"stored": await store_one(row)})
 
     @app.get("/v1/health")
     async def health() -> dict[str, Any]:
@@ -198,12 +193,22 @@ def _explain_errors(app: FastAPI) -> None:
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         return _problem(f"{place[:100]}: {first['msg'][:200]}", 422)
 
+    @app.exception_handler(HTTPException)
+    async def no_json(request: Request, error: HTTPException) -> JSONResponse:
+        # FastAPI's answer to a body that is no text, or nested too deeply; other broken JSON is a validation error
+        return _problem("is no JSON", 422) if error.status_code == 400 else _problem(error.detail, error.status_code)
+
     @app.exception_handler(IalpError)
     async def refused(request: Request, error: IalpError) -> JSONResponse:
         if isinstance(error, UnknownDecision):
             return _problem(str(error), 404)
         asked = isinstance(error, InputError) and error.where in ("items", "k", "answers", "user", "reward", "item")
         return _problem(str(error) if asked else f"not available: {error}", 422 if asked else 503)
+
+
+def _json(data: dict[str, Any]) -> Response:
+    """An answer that was made here: validating it once more would cost as much as the rest of the request."""
+    return Response(json.dumps(data, separators=(",", ":")), media_type="application/json")
 
 
 def _problem(text: str, code: int) -> JSONResponse:

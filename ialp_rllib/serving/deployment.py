@@ -1,12 +1,16 @@
-"""The service on Ray: replicas behind Ray Serve's proxy, and the learner as one actor that Ray restarts."""
+"""The service on Ray: replicas that Ray Serve keeps alive, and the learner as one actor that Ray restarts.
+
+On one machine the replicas accept connections themselves, on the listening socket of the command (:mod:`.door`). On a
+cluster, or with ``http.proxy``, Ray Serve's proxies take the requests and pass them on.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import logging
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +18,15 @@ import ray
 from ray import serve
 
 from ialp_rllib.errors import IalpError
+from ialp_rllib.serving.door import Door, receive
 from ialp_rllib.serving.folder import ServiceFolder, open_service
 from ialp_rllib.serving.learner import LearnerActor
-from ialp_rllib.settings.serving import ServingSettings
 
 APPLICATION, NAMESPACE = "ialp", "ialp-serving"
 READY_SECONDS = 300.0
 """How long the replicas may take to start."""
+KEEP_ALIVE_SECONDS = 65
+"""How long an idle connection stays open: longer than those of the usual load balancers, which then close first."""
 
 
 def application(arguments: dict[str, Any]) -> serve.Application:
@@ -34,7 +40,8 @@ def application(arguments: dict[str, Any]) -> serve.Application:
     return _application(folder)
 
 
-def _application(folder: ServiceFolder) -> serve.Application:
+def _application(folder: ServiceFolder, door: str = "") -> serve.Application:
+    """``door``: address of the listening socket; empty: Ray Serve's proxies have it."""
     http, root = folder.settings.http, str(folder.root)
 
     def replica() -> Any:  # evaluated in each replica
@@ -49,6 +56,8 @@ def _application(folder: ServiceFolder) -> serve.Application:
         "graceful_shutdown_timeout_s": 5.0,
         "ray_actor_options": {"num_cpus": 0.1},  # replicas share the cores with the learner
     }
+    if door:
+        return serve.deployment(**options)(ListeningReplica).bind(root, door)
     return serve.deployment(**options)(serve.ingress(replica)()).bind()
 
 
@@ -66,14 +75,42 @@ def _replica(root: str) -> Any:
     except IalpError as error:
         logging.getLogger(__name__).error("nothing can be served: %s", error)
         service = error
-    return build_app(folder, service, batched(folder.settings))
+    return build_app(folder, service)
 
 
-def batched(settings: ServingSettings) -> Callable[..., Any]:
-    """``serve.batch`` with the settings of a service."""
-    http = settings.http
-    decorate: Callable[..., Any] = serve.batch(max_batch_size=http.batch, batch_wait_timeout_s=http.wait)
-    return decorate
+class ListeningReplica:
+    """A replica that accepts connections itself, in an event loop of its own.
+
+    Args:
+        root: folder of the service.
+        door: where the listening socket is handed out.
+    """
+
+    _thread: threading.Thread | None = None
+
+    def __init__(self, root: str, door: str) -> None:
+        import uvicorn
+
+        config = uvicorn.Config(
+            _replica(root),
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([receive(door)],), name="ialp-http", daemon=True)
+        self._thread.start()
+
+    def check_health(self) -> None:
+        """Ray Serve asks; a replica that raises is replaced."""
+        if self._thread is None or not self._thread.is_alive():
+            raise RuntimeError("this replica no longer accepts connections")
+
+    def __del__(self) -> None:  # when Ray Serve ends it
+        if self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(5)
 
 
 def start_learner(root: Path) -> Any:
@@ -91,19 +128,38 @@ def start_learner(root: Path) -> Any:
     return ray.remote(LearnerActor).options(**options).remote(str(root))
 
 
-def start(folder: ServiceFolder) -> Any:
-    """Start proxy, replicas and learner on the Ray that runs; returns when requests are answered.
+def start(folder: ServiceFolder) -> tuple[Any, Door | None]:
+    """Start replicas and learner on the Ray that runs; returns when requests are answered.
 
     Returns:
-        The learner's actor; with ``learn=false`` it joins, seals and guards alone.
+        The learner's actor; with ``learn=false`` it joins, seals and guards alone. And the door, if there is no proxy.
 
     Raises:
+        InputError: the port is taken.
         IalpError: the replicas did not start.
     """
     http = folder.settings.http
-    serve.start(http_options={"host": http.host, "port": http.port})
+    door = None if http.proxy else Door(http.host, http.port)
     try:
-        serve.run(_application(folder), name=APPLICATION, route_prefix="/", blocking=False)
+        _start_replicas(folder, door)
+        return start_learner(folder.root), door
+    except BaseException:
+        if door is not None:
+            door.close()
+        raise
+
+
+def _start_replicas(folder: ServiceFolder, door: Door | None) -> None:
+    """Start the replicas, and without a door the proxy; returns when requests are answered."""
+    http = folder.settings.http
+    if door is None:
+        serve.start(http_options={"host": http.host, "port": http.port})
+    else:
+        serve.start(proxy_location="Disabled")
+    prefix = "/" if door is None else None
+    application = _application(folder, door.address if door is not None else "")
+    try:
+        serve.run(application, name=APPLICATION, route_prefix=prefix, blocking=False)
     except RuntimeError as error:
         raise IalpError(f"the service did not start: {' '.join(str(error).split())[:400]}") from error
     deadline = time.monotonic() + READY_SECONDS
@@ -111,10 +167,9 @@ def start(folder: ServiceFolder) -> Any:
         if time.monotonic() > deadline:
             raise IalpError(f"the replicas did not start within {READY_SECONDS:.0f} s: see the logs of Ray Serve")
         time.sleep(0.2)
-    return start_learner(folder.root)
 
 
-def stop(learner: Any) -> None:
+def stop(learner: Any, door: Door | None) -> None:
     """Let the learner write its checkpoint, and end the service."""
     if learner is not None:
         with contextlib.suppress(ray.exceptions.RayError):
@@ -122,3 +177,5 @@ def stop(learner: Any) -> None:
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.kill(learner)
     serve.shutdown()
+    if door is not None:
+        door.close()

@@ -29,7 +29,18 @@ class HttpSettings:
     replicas: int = setting(1, "Processes that answer requests.", low=1, high=1024)
     batch: int = setting(64, "Requests that are answered together at most.", low=1, high=4096, advanced=True)
     wait: float = setting(
-        0.004, "Seconds that a request waits for others to be answered with.", low=0.0, high=1.0, advanced=True
+        0.002,
+        "Seconds that a request waits for others to be answered with, beside those that came while the requests "
+        "before it were being answered.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
+    proxy: bool = setting(
+        False,
+        "Let Ray Serve's proxy take the requests and pass them on, for its metrics; it takes most of the time of a "
+        "request. false: the replicas accept connections themselves. On a cluster there is always a proxy.",
+        advanced=True,
     )
     body_kb: int = setting(
         64, "Size of a request's body at most, in kB; a larger one is refused.", low=1, high=1 << 16, advanced=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,6 @@ from tests.serving.small import ITEMS, N, make_artifact, weights
 TOKEN = "a-token-of-some-length"
 
 
-def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Stands in for ``serve.batch``, which works in a replica of Ray Serve alone."""
-
-    async def single(value: Any) -> Any:
-        return (await function([value]))[0]
-
-    return single
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> ServiceFolder:
     return create_service(tmp_path / "service", make_artifact(tmp_path / "policy"))
@@ -39,7 +30,7 @@ def folder(tmp_path: Path) -> ServiceFolder:
 
 @pytest.fixture
 def client(folder: ServiceFolder) -> Iterator[TestClient]:
-    with TestClient(build_app(folder, Service(folder, seed=0), one_by_one), raise_server_exceptions=False) as client:
+    with TestClient(build_app(folder, Service(folder, seed=0)), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -83,7 +74,8 @@ WRONG: list[tuple[str, dict[str, Any] | bytes, int]] = [
     ("recommend", {"session": "s", "items": ["x" * 190] * 400}, 413),
     ("recommend", b"{", 422),
     ("recommend", b'{"session": "\\ud800"}', 422),
-    ("recommend", b"[" * 50_000, 400),
+    ("recommend", b"[" * 50_000, 422),
+    ("feedback", b"\xff\xfe", 422),
     ("feedback", {"decision": "made up", "reward": 1}, 404),
     ("feedback", {"decision": "0" * 32 + "-1-" + "0" * 16, "reward": 1}, 404),
     ("feedback", {"decision": "d", "reward": "1"}, 422),
@@ -113,7 +105,7 @@ def test_the_token_is_asked_for_everywhere(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN + "\n")
     artifact = make_artifact(tmp_path / "policy")
     folder = create_service(tmp_path / "service", artifact, [f"http.token_file={tmp_path / 'token'}"])
-    with TestClient(build_app(folder, Service(folder), one_by_one)) as client:
+    with TestClient(build_app(folder, Service(folder))) as client:
         for path in ("/v1/health", "/v1/policy", "/", "/openapi.json"):
             for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
                 assert client.get(path, headers=header).status_code == 401
@@ -125,7 +117,7 @@ def test_the_token_is_asked_for_everywhere(tmp_path: Path) -> None:
 
 def test_without_theta_nothing_is_served(tmp_path: Path, folder: ServiceFolder) -> None:
     broken = InputError("theta", "is missing", "a policy")
-    with TestClient(build_app(folder, broken, one_by_one)) as client:
+    with TestClient(build_app(folder, broken)) as client:
         for answer in (client.get("/v1/health"), client.post("/v1/recommend", json={"session": "s"})):
             assert answer.status_code == 503
 
@@ -135,7 +127,7 @@ def test_published_versions_are_followed(tmp_path: Path, folder: ServiceFolder) 
     versions.publish(weights(2), 0.5, {})
     versions.serve(Current(1, None, 0, "by hand", 1.0))
     service.watcher.refresh()
-    with TestClient(build_app(folder, service, one_by_one)) as client:
+    with TestClient(build_app(folder, service)) as client:
         seen = {client.post("/v1/recommend", json={"session": f"s{n}"}).json()["version"] for n in range(60)}
         assert seen == {0, 1}  # the control arm keeps pi_theta
         assert client.get("/v1/policy").json()["reason"] == "by hand"

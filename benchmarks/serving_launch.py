@@ -1,19 +1,17 @@
 """Simulated launches: does a served policy gain on users whose tastes have moved, and does the guard hold bad versions?
 
     python benchmarks/serving_launch.py RUN --steps 200000            # theta alone, and ap under the guard
-    python benchmarks/serving_launch.py RUN --steps 16000 --loop --set guard.canary=0.9 --set guard.sessions=30 \\
-        --set guard.margin=1 --set guard.rise=100 --set publish_updates=8    # every version goes out: as `ialp run`
-    python benchmarks/serving_launch.py RUN --poison 50               # poisoned versions, each in a launch of its own
+    python benchmarks/serving_launch.py RUN --poison 50               # poisoned versions, one after the other
 
 RUN is a finished run with the method aialp_ap. The service runs in this process, without HTTP and without syncing the
 log: everything else is the code that serves: policy, log, join, replay, learner, versions, guard. Time is simulated: a
 step of all users takes ``--step-seconds``. A fifth of the feedback comes late and in another order, 1% never, 3% twice.
 
-The launch prints the mean return of the sessions that ended in each twentieth of the steps, by arm. ``run's loop`` is
-the same number of steps and updates of `ialp run` (RLlib's algorithm, the same users), for comparison.
+The launch prints the mean return of the sessions that ended in each twentieth of the steps, by arm.
 
-``--poison`` promotes a good version, then tries a poisoned one (NaN, collapsed on one item per state, worse by a
-fifth, in turns), and counts the sessions until it is rolled back. Exit code 1 if one is promoted or stays.
+``--poison`` promotes a good version, then tries poisoned ones (NaN, collapsed on few items, worse by a fifth, in
+turns), and counts the sessions until each is rolled back. A version is judged by the sessions that began since it was
+published, so that one does not see those of the others. Exit code 1 if one is promoted or stays.
 """
 
 from __future__ import annotations
@@ -22,20 +20,24 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ialp_rllib.ope.simulate import true_return
+from ialp_rllib.ope.targets import Ids, mixture_target
 from ialp_rllib.serving.artifact import Artifact
 from ialp_rllib.serving.export import export_run
 from ialp_rllib.serving.folder import create_service
 from ialp_rllib.serving.learner import ServiceLearner
+from ialp_rllib.serving.policy import load_version
 from ialp_rllib.serving.service import Service
 from ialp_rllib.serving.simulate import Traffic, read_world
 from ialp_rllib.serving.versions import Current
 from ialp_rllib.settings.serving import ServingSettings
+from ialp_rllib.users.simulator import World
 
 POISONS = ("not finite", "collapsed", "worse")
 SERVED = ("canary", "promoted")  # arms that the learning policy acts in
@@ -100,34 +102,6 @@ def mean_of(rows: list[dict[str, tuple[float, int]]], *arms: str) -> float:
     return sum(mean * number for mean, number in found) / count if count else float("nan")
 
 
-def runs_loop(run: Path, artifact: Artifact, settings: ServingSettings, steps: int) -> float:
-    """Mean return in the last fifth of the same steps in RLlib's algorithm, with the same users."""
-    from ray.tune.registry import register_env
-
-    from ialp_rllib.agent.rllib.alone import mixture_config
-    from ialp_rllib.agent.trainer import build
-    from ialp_rllib.runtime.starting import start_here
-    from ialp_rllib.serving.artifact import BETA, THETA
-    from ialp_rllib.users.env import UserVectorEnv
-
-    start_here(num_cpus=1, log_to_driver=False)
-    world, _, _ = read_world(run, settings.traffic)
-    history, feedback = artifact.agent.history, artifact.agent.feedback
-    register_env("launch", lambda c: UserVectorEnv(world, c["num_envs"], history, "same_step", feedback=feedback))
-    weights = [str(artifact.weights(part)) for part in (THETA, BETA)]
-    config = mixture_config(artifact.agent, settings.alpha, artifact.network, *weights, settings.seed)
-    config.environment("launch").env_runners(num_env_runners=0)
-    algorithm = build(config, settings.seed)
-    last: list[float] = []
-    while algorithm.env_steps < steps:
-        algorithm.rounds = 1
-        algorithm.train()
-        if algorithm.env_steps > 0.8 * steps and algorithm.recent:
-            last.append(float(np.mean([value for value, _ in algorithm.recent])))
-    algorithm.stop()
-    return float(np.mean(last))
-
-
 def poisoned(weights: dict[str, torch.Tensor], kind: str, seed: int, noise: float) -> dict[str, torch.Tensor]:
     """Weights of a bad version."""
     bad = {name: value.clone() for name, value in weights.items()}
@@ -142,38 +116,82 @@ def poisoned(weights: dict[str, torch.Tensor], kind: str, seed: int, noise: floa
     return bad
 
 
-def poison(root: Path, artifact: Artifact, run: Path, args: argparse.Namespace, number: int) -> bool:
-    """One launch with a poisoned version; prints and returns whether it was refused or rolled back."""
-    kind = POISONS[number % len(POISONS)]
-    sets = [*args.set, "learn=false", f"traffic.seed={number + 1}", f"seed={number}"]
-    launch = Launch(root, artifact, run, sets, args.step_seconds)
-    versions, learner = launch.learner.versions, launch.learner
-    good = learner.learner.weights()
-    versions.publish(good, args.alpha, {}, launch.now)
-    versions.serve(Current(1, None, 0, "good", launch.now))
-    launch.service.watcher.refresh()
-    while learner.ledger.counts.total() < args.before:
-        launch.round()
-    try:
-        bad = versions.publish(poisoned(good, kind, number, args.noise), min(1.0, args.alpha * 1.5), {}, launch.now)
-    except ValueError as error:
-        print(f"{number:3d} {kind:10s} refused: {error}", flush=True)
-        return True
-    versions.serve(Current(1, bad, 0, "poisoned", launch.now))
-    learner.ledger.follow(1, bad, launch.now)
-    began, trial = len(launch.traffic.returns), learner.ledger.tried
-    while versions.current().canary == bad and len(launch.traffic.returns) - began < args.within:
-        launch.round()
-    current = versions.current()
-    canary, control = trial.returns(1, bad), trial.returns(0, 0)
-    held, after = current.canary is None and current.promoted == 1, len(launch.traffic.returns) - began
-    how = "rolled back" if held else "NOT ROLLED BACK"
-    print(
-        f"{number:3d} {kind:10s} {how} after {after} sessions ({canary.values} of the canary): return "
-        f"{canary.mean:.1f}, pi_theta {control.mean:.1f}. {current.reason}",
-        flush=True,
-    )
-    return held
+def version_return(
+    artifact: Artifact, world: World, weights: Mapping[str, torch.Tensor], alpha: float, sessions: int, seed: int = 0
+) -> float:
+    """True mean return of a version over simulated sessions."""
+    beta = load_version(1, alpha, dict(weights), artifact.network).beta
+    assert beta is not None
+    ids = Ids(artifact.network, np.array(artifact.item_ids, object), np.array(artifact.user_ids, object))
+    target, _ = mixture_target("version", ids, artifact.theta(), beta, alpha)
+    return true_return(world, target, sessions, seed)[0]
+
+
+def worse_by(
+    share: float, artifact: Artifact, world: World, good: dict[str, torch.Tensor], alpha: float, seed: int
+) -> tuple[float, float, float]:
+    """The noise with which a version's true return is ``share`` below that of the good one, and both returns."""
+
+    def returns(weights: dict[str, torch.Tensor]) -> float:
+        return version_return(artifact, world, weights, alpha, 2000, seed)
+
+    level, low, high = returns(good), 0.0, 40.0
+    while True:
+        noise = (low + high) / 2
+        found = returns(poisoned(good, "worse", seed, noise))
+        if abs(found / level - 1 + share) < 0.01 or high - low < 0.05:
+            return noise, level, found
+        low, high = (noise, high) if found > (1 - share) * level else (low, noise)
+
+
+class Poisoning:
+    """A launch with a good version that is served, in which poisoned ones are tried."""
+
+    def __init__(self, root: Path, artifact: Artifact, run: Path, args: argparse.Namespace) -> None:
+        self._args = args
+        self.launch = Launch(root, artifact, run, [*args.set, "learn=false"], args.step_seconds)
+        self._artifact, self._good = artifact, self.launch.learner.learner.weights()
+        self._world = read_world(run, self.launch.folder.settings.traffic)[0]
+        self.launch.learner.versions.publish(self._good, args.alpha, {}, self.launch.now)
+        self.launch.learner.versions.serve(Current(1, None, 0, "good", self.launch.now))
+        self.launch.service.watcher.refresh()
+        while self.launch.learner.ledger.counts.total() < args.before:
+            self.launch.round()
+
+    def attempt(self, number: int) -> bool:
+        """Try one; prints and returns whether it was refused or rolled back in time."""
+        launch, args, kind = self.launch, self._args, POISONS[number % len(POISONS)]
+        versions, ledger = launch.learner.versions, launch.learner.ledger
+        alpha, noise, truth = min(1.0, args.alpha * 1.5), 0.0, ""
+        if kind == "worse":
+            noise, level, found = worse_by(args.worse, self._artifact, self._world, self._good, alpha, number)
+            truth = f", truly {found:.1f} instead of {level:.1f}"
+        weights = poisoned(self._good, kind, number, noise)
+        try:
+            bad = versions.publish(weights, alpha, {}, launch.now)
+        except ValueError as error:
+            print(f"{number:3d} {kind:10s} refused: {error}", flush=True)
+            return True
+        versions.serve(Current(1, bad, 0, "poisoned", launch.now))
+        ledger.follow(1, bad, launch.now)
+        launch.service.watcher.refresh()
+        began, trial = len(launch.traffic.returns), ledger.tried
+        while versions.current().canary == bad and len(launch.traffic.returns) - began < args.within:
+            launch.round()
+        current, after = versions.current(), len(launch.traffic.returns) - began
+        canary, now, theta = trial.returns(1, bad), trial.returns(2, 1), trial.returns(0, 0)
+        held = current.canary is None and current.promoted == 1
+        print(
+            f"{number:3d} {kind:10s} {'rolled back' if held else 'NOT ROLLED BACK'} after {after} sessions "
+            f"({canary.values} of the canary): return {canary.mean:.1f}{truth}, the good version {now.mean:.1f}, "
+            f"pi_theta {theta.mean:.1f}. {current.reason}",
+            flush=True,
+        )
+        versions.serve(Current(1, None, 0, "good", launch.now))
+        ledger.follow(1, None, launch.now)
+        launch.service.watcher.refresh()
+        ledger.forget([1])
+        return held
 
 
 def main() -> int:
@@ -183,11 +201,10 @@ def main() -> int:
     parser.add_argument("--moved", type=float, default=1.0, help="strength of the users' new taste, in logits")
     parser.add_argument("--set", action="append", default=[], help="settings of the service")
     parser.add_argument("--step-seconds", type=float, default=10.0)
-    parser.add_argument("--loop", action="store_true", help="also the loop of `ialp run`")
-    parser.add_argument("--poison", type=int, default=0, help="number of launches with a poisoned version")
+    parser.add_argument("--poison", type=int, default=0, help="number of poisoned versions")
     parser.add_argument("--alpha", type=float, default=0.5, help="of the good version before the poisoned one")
-    parser.add_argument("--noise", type=float, default=12.0, help="of the item biases of a version that is worse")
-    parser.add_argument("--before", type=int, default=2000, help="ended sessions before the poisoned version")
+    parser.add_argument("--worse", type=float, default=0.2, help="by how much a version is worse that is so")
+    parser.add_argument("--before", type=int, default=2000, help="ended sessions before the first of them")
     parser.add_argument("--within", type=int, default=2000, help="sessions after which it must be gone")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -197,7 +214,8 @@ def main() -> int:
         root, run = Path(folder), args.run.resolve()
         artifact = export_run(run, root / "policy", beta="run" if args.poison else "theta")
         if args.poison:
-            held = [poison(root / f"service-{n}", artifact, run, args, n) for n in range(args.poison)]
+            trials = Poisoning(root / "service", artifact, run, args)
+            held = [trials.attempt(number) for number in range(args.poison)]
             print(f"{sum(held)} of {len(held)} poisoned versions refused or rolled back")
             return 0 if all(held) else 1
         alone = Launch(root / "theta", artifact, run, [*args.set, "learn=false"], args.step_seconds)
@@ -210,9 +228,6 @@ def main() -> int:
         print(f"control arm, first and last fifth: {control[0]:.2f}, {control[1]:.2f}")
         counts = dict(learning.learner.joiner.counts)
         print(f"joined: {counts}")
-        if args.loop:
-            found = runs_loop(run, artifact, learning.folder.settings, args.steps)
-            print(f"the loop of `ialp run`, last fifth: {found:.2f}; served {mean_of(last, *SERVED):.2f}")
         return 0
 
 

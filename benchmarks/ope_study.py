@@ -1,7 +1,8 @@
 """Off-policy estimates of simulated logs against true returns, and the decisions of the gate.
 
     python benchmarks/ope_study.py RUN --beta RUN/adapt/a2c/seed-0
-    python benchmarks/ope_study.py RUN --beta RUN/adapt/a2c/seed-0 --sessions 200000 --truth 100000
+    python benchmarks/ope_study.py RUN --beta RUN/adapt/a2c/seed-0 --sessions 200000 --truth 100000 \\
+        --chunk 200000 --targets 0.15 0.05 --unsupported 1 popularity
     python benchmarks/ope_study.py --synthetic 4344 --sessions 20000 --targets 0.15 --no-gate
 
 RUN: a finished run of a sequence world (`ialp run sample`). The log is a mixture, anew for each decision or by session,
@@ -127,14 +128,16 @@ def study(setup: Setup, options: argparse.Namespace) -> None:
         f"true return of the logging policy {logged[0]:.3f} ± {logged[1]:.3f} ({options.truth:,} sessions)\n",
         flush=True,
     )
-    for target in targets(setup, options.targets, options.by):
+    chosen = [(target, not options.no_fqe) for target in targets(setup, options.targets, options.by)]
+    chosen += [(target, False) for target in targets(setup, options.unsupported, options.by)]
+    for target, fqe in chosen:
         true = true_return(setup.world, target, options.truth, 7, options.parallel)
-        start, parts = time.perf_counter(), []
+        start, parts = (time.perf_counter(), time.process_time()), []
         for first in range(0, len(sessions), options.chunk):
             kept = (np.arange(len(sessions)) >= first) & (np.arange(len(sessions)) < first + options.chunk)
             part = sessions.only(kept)
-            parts.append((part, estimate(part, target, settings, not options.no_fqe)))
-        seconds = time.perf_counter() - start
+            parts.append((part, estimate(part, target, settings, fqe)))
+        seconds = time.perf_counter() - start[0], time.process_time() - start[1]
         report(target, parts, true, logged, settings, seconds, options)
 
 
@@ -144,7 +147,7 @@ def report(
     true: tuple[float, float],
     logged: tuple[float, float],
     settings: OPESettings,
-    seconds: float,
+    seconds: tuple[float, float],
     options: argparse.Namespace,
 ) -> None:
     """One target: the table of estimators, and what the gate decides of each group."""
@@ -158,7 +161,7 @@ def report(
         f"{target.name}: true {true[0]:.3f} ± {true[1]:.3f} ({true[0] / logged[0] - 1:+.1%}), ESS {effective:,.0f}, ",
         end="",
     )
-    print(f"{seconds:.0f} s; {len(groups)} groups of {options.group:,}")
+    print(f"{seconds[0]:.0f} s ({seconds[1]:.0f} s of processor); {len(groups)} groups of {options.group:,}")
     error, difference = np.hypot(true[1], logged[1]), true[0] - logged[0]
     for name in [name for name in ESTIMATORS if groups and name in groups[0].level]:
         values = np.array([group.level[name].value for group in groups])
@@ -188,6 +191,7 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=0.1)
     parser.add_argument("--by", choices=("step", "session"), default="step")
     parser.add_argument("--targets", nargs="+", default=["0.15", "0.3", "0", "1", "popularity"])
+    parser.add_argument("--unsupported", nargs="*", default=[], help="further targets, without critics")
     parser.add_argument("--sessions", type=int, default=8000)
     parser.add_argument("--truth", type=int, default=20_000)
     parser.add_argument("--group", type=int, default=1000)

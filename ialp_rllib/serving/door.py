@@ -27,6 +27,7 @@ class Door:
 
     Attributes:
         address: path of a Unix socket in a folder that only this user may enter: what :func:`receive` asks.
+        name: address and port that are listened on.
 
     Raises:
         InputError: the address is not this machine's, or the port is taken.
@@ -34,6 +35,7 @@ class Door:
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = _listen(host, port)
+        self.name: tuple[str, int] = self._socket.getsockname()[:2]
         self._folder = Path(tempfile.mkdtemp(prefix="ialp-"))  # short: the path of a Unix socket has 100 bytes
         self.address = str(self._folder / "door")
         self._desk = socket.socket(socket.AF_UNIX)

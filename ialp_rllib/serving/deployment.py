@@ -158,6 +158,8 @@ def _start_replicas(folder: ServiceFolder, door: Door | None) -> None:
         serve.start(proxy_location="Disabled")
     prefix = "/" if door is None else None
     application = _application(folder, door.address if door is not None else "")
+    # serve.run() asks for proxies of its own options once more, and warns that Ray Serve has others
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         serve.run(application, name=APPLICATION, route_prefix=prefix, blocking=False)
     except RuntimeError as error:

@@ -34,13 +34,14 @@ def measure(n_items: int, candidates: int, index: str, rounds: int) -> dict[str,
 
     from ialp_rllib.agent.policy.networks import NetworkConfig
     from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
-    from ialp_rllib.settings import AgentSettings, AlphaSettings
+    from ialp_rllib.settings import AgentSettings, AlphaSettings, CandidateSettings
 
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    agent = AgentSettings(batch=BATCH, envs=USERS, warmup=BATCH, candidates=candidates, candidates_index=index)
+    few = CandidateSettings(count=candidates, index=index)
+    agent = AgentSettings(batch=BATCH, envs=USERS, warmup=BATCH, candidates=few)
     network = NetworkConfig.from_model_config(vars(agent), n_items)
     popularity = 1e6 / (1.0 + np.random.default_rng(0).permutation(n_items))
     config = mixture_config(agent, AlphaSettings(start=0.5, end=0.5), network, "", "")

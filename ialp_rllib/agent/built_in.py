@@ -62,6 +62,7 @@ ENTRIES = {
         data="log",
         reference=True,
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "model_greedy": Method(
         "Greedy on user model",
@@ -136,6 +137,7 @@ ENTRIES = {
         settings=(*_GOES_ON, *_CRITIC),
         data="log",
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "warm_ap": Method(
         "Warm start, adaptive",
@@ -147,6 +149,7 @@ ENTRIES = {
         settings=("adapt.alpha", "adapt.beta_init", *_GOES_ON, *_CRITIC),
         data="log",
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "aialp_ft": Method(
         "A-iALP_ft",
@@ -176,6 +179,7 @@ ENTRIES = {
         learns=False,
         data="both",
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "ialp_log_ft": Method(
         "iALP+log, fine-tuned",
@@ -185,6 +189,7 @@ ENTRIES = {
         settings=(*_GOES_ON, *_CRITIC),
         data="both",
         worlds=("sequence",),
+        on_candidates=True,
     ),
     "ialp_log_ap": Method(
         "iALP+log, adaptive",
@@ -196,6 +201,7 @@ ENTRIES = {
         settings=("adapt.alpha", "adapt.beta_init", *_GOES_ON, *_CRITIC),
         data="both",
         worlds=("sequence",),
+        on_candidates=True,
     ),
 }
 """By name, in the order of the result tables: from no learning to the full method."""

@@ -44,8 +44,8 @@ class Method:
             have been tuned on the log), or ``both``. Ratios are against references that have read the same.
         reference: whether it stands in tables for others to be compared with.
         worlds: the worlds (``users.world``) that it can be run in.
-        on_candidates: whether it can be run with ``agent.candidates`` above 0: it acts and learns on candidates, or has
-            no networks.
+        on_candidates: whether it can be run with ``agent.candidates.count`` above 0: it acts and learns on candidates,
+            or has no networks.
     """
 
     title: str

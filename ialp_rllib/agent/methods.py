@@ -66,10 +66,10 @@ def chosen_methods(settings: Settings) -> dict[str, Method]:
             known = [other for other, one in METHODS.items() if settings.users.world in one.worlds]
             problem = f"{name!r} cannot be run in a {settings.users.world} world, only in: {', '.join(spec.worlds)}"
             raise InputError("adapt.methods", problem, f"any of {', '.join(known)}")
-        if settings.agent.candidates and not spec.on_candidates:
+        if settings.agent.candidates.count and not spec.on_candidates:
             able = ", ".join(other for other, one in METHODS.items() if one.on_candidates)
-            problem = f"is {settings.agent.candidates}, and method {name!r} acts or learns on all items"
-            raise InputError("agent.candidates", problem, f"0, or adapt.methods of these alone: {able}")
+            problem = f"is {settings.agent.candidates.count}, and method {name!r} acts or learns on all items"
+            raise InputError("agent.candidates.count", problem, f"0, or adapt.methods of these alone: {able}")
         if spec.start == "warm" and settings.catalogue.log_users == 0:
             problem = f"is 0, and method {name!r} learns from the log"
             expected = "at least 1, or adapt.methods without warm, warm_ft and warm_ap"

@@ -269,6 +269,7 @@ class _Training:
             module=acting.module,
             item_ids=plan.item_ids,
             user_ids=plan.user_ids,
+            retrieval=acting.retrieval,
         )
         self.checkpoints.remove()
         (plan.folder / PROGRESS).unlink(missing_ok=True)

@@ -147,6 +147,9 @@ def _target(folder: Path, alpha: float | None, by: str) -> tuple[Target, Target 
     if not (folder / POLICY).is_file():
         return saved_target(folder, alpha, by)
     artifact = read_artifact(folder)
+    if artifact.retrieval is not None:
+        problem = "acts on candidates (agent.candidates), of which the evaluation knows saved policies alone"
+        raise InputError(str(folder), problem, "the policy of the run: RUN/adapt/METHOD/seed-N")
     explores = Exploration(artifact.agent.exploration, artifact.agent.epsilon)
     names = (np.array(part, object) for part in (artifact.item_ids, artifact.user_ids))
     ids, theta = Ids(artifact.network, *names), artifact.theta()

@@ -21,6 +21,7 @@ from typing import Any
 
 import ialp_rllib
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy
+from ialp_rllib.agent.policy.retrieval import Retrieval
 from ialp_rllib.agent.policy.saved import CONFIG, WEIGHTS, load_policy, read_weights, save_policy
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AgentSettings, from_dict, to_dict
@@ -50,6 +51,7 @@ class Artifact:
         alpha_at_end: weight of pi_beta when the run ended; None: it had no mixture.
         fingerprint: of the run.
         level_range: rewards of the lowest and the highest level of the answers in the state, as in training.
+        retrieval: where the candidates are from, of a policy that acts on some; the service makes indexes of weights.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class Artifact:
     alpha_at_end: float | None
     fingerprint: str
     level_range: tuple[float, float]
+    retrieval: Retrieval | None = None
 
     def weights(self, part: str = THETA) -> Path:
         """The file with the weights of ``theta`` or ``beta``; of an absent beta those of theta."""
@@ -97,6 +100,7 @@ def write_artifact(
     alpha_at_end: float | None = None,
     fingerprint: str = "",
     level_range: tuple[float, float] | None = None,
+    retrieval: Retrieval | None = None,
 ) -> None:
     """Write an exported policy; the arguments are those of :class:`Artifact`, weights are state dicts.
 
@@ -113,7 +117,14 @@ def write_artifact(
         (folder / part).mkdir(exist_ok=True)
         kept = {name: tensor for name, tensor in weights.items() if name.startswith(("policy.", "critic."))}
         save_policy(
-            folder / part, kept, method=method, acts="softmax", network=network, item_ids=item_ids, user_ids=user_ids
+            folder / part,
+            kept,
+            method=method,
+            acts="softmax",
+            network=network,
+            item_ids=item_ids,
+            user_ids=user_ids,
+            retrieval=retrieval,
         )
     texts = {name: [str(text) for text in values] for name, values in (item_texts or {}).items()}
     description = {
@@ -167,6 +178,7 @@ def read_artifact(folder: str | Path) -> Artifact:
         alpha_at_end=data["alpha_at_end"],
         fingerprint=str(data["fingerprints"].get("run", "")),
         level_range=(float(low), float(high)),
+        retrieval=getattr(saved.acting, "retrieval", None),
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ialp_rllib.agent.method import Method
 from ialp_rllib.agent.methods import method
+from ialp_rllib.agent.policy.retrieval import Retrieval
 from ialp_rllib.agent.policy.saved import WEIGHTS, SavedPolicy, load_policy, read_weights
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
@@ -59,6 +60,7 @@ def export_run(
             f"method {name!r}, seed {seed} of {root}", problem, f"one of {', '.join(done) or 'a finished run'}"
         )
     saved = load_policy(job)
+    retrieval: Retrieval | None = getattr(saved.acting, "retrieval", None)
     theta, learnt = _policies(settings, spec, saved, root, job, seed)
     write_artifact(
         out,
@@ -75,6 +77,7 @@ def export_run(
         alpha_at_end=float(saved.acting.state_dict()["alpha"]) if spec.mixture else None,
         fingerprint=manifest["fingerprint"],
         level_range=level_range(settings, run.catalogue),
+        retrieval=None if retrieval is None else retrieval._replace(vectors=None, bias=None),
     )
     return read_artifact(out)
 

@@ -55,7 +55,9 @@ class ServiceLearner:
         self._states = States(artifact.network, artifact.item_ids, artifact.user_ids, artifact.level_range)
         self.joiner = Joiner(self.settings.feedback, self._states)
         self.versions, self.ledger, self.history = Versions(folder.root), Ledger(), History()
-        self._support = Support(ServingPolicy(artifact.theta(), artifact.agent), self._states)
+        self._support = Support(
+            ServingPolicy(artifact.theta(), artifact.agent, retrieval=artifact.retrieval), self._states
+        )
         self.learner = self._new_learner()
         self._decisions, self._feedback = Tail(folder.decisions), Tail(folder.feedback)
         self._published_updates, self._saves, self._ess = 0, 0, float("nan")
@@ -231,7 +233,8 @@ class ServiceLearner:
     def _new_learner(self) -> LearnerAlone:
         artifact, seed = self._folder.artifact, self.settings.seed
         theta, beta = str(artifact.weights(THETA)), str(artifact.weights(BETA))
-        config = mixture_config(artifact.agent, self.settings.alpha, artifact.network, theta, beta, seed)
+        popularity = None if artifact.retrieval is None else artifact.retrieval.popularity
+        config = mixture_config(artifact.agent, self.settings.alpha, artifact.network, theta, beta, seed, popularity)
         return LearnerAlone(config, artifact.network, seed)
 
     def _resume(self) -> int:

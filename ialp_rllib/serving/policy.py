@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.exploration import act_probabilities
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy, masked_items
+from ialp_rllib.agent.policy.retrieval import Retrieval, probabilities
 from ialp_rllib.errors import IalpError
 from ialp_rllib.settings import AgentSettings
 
@@ -37,12 +39,14 @@ class Version(NamedTuple):
         alpha: weight of pi_beta, in [0, 1].
         beta: the learning policy; None: it is missing.
         items: its item embeddings, ``(I + 1, d)``, computed once.
+        candidates: those of the mixture, where the policy acts on candidates: :meth:`ServingPolicy.prepared`.
     """
 
     number: int
     alpha: float
     beta: Policy | None = None
     items: Tensor | None = None
+    candidates: Candidates | None = None
 
 
 THETA_ALONE = Version(0, 0.0)
@@ -111,6 +115,7 @@ class ServingPolicy:
     Args:
         theta: the frozen policy.
         agent: ``exploration`` and ``epsilon``.
+        retrieval: where the candidates are from, of a policy that acts on some: each version has an index of its own.
         deadline: seconds that pi_beta may take for a batch; after a slower one pi_theta acts alone for a while.
         cool_down: length of that while, in seconds.
         clock: seconds, for tests.
@@ -121,6 +126,7 @@ class ServingPolicy:
         theta: Policy,
         agent: AgentSettings,
         *,
+        retrieval: Retrieval | None = None,
         deadline: float = float("inf"),
         cool_down: float = 1.0,
         clock: Callable[[], float] = time.perf_counter,
@@ -130,11 +136,23 @@ class ServingPolicy:
         self._slow_until = -float("inf")
         with torch.inference_mode():
             self._items = theta.encoder.items()
+        self._retrieval, self._candidates = retrieval, None if retrieval is None else retrieval.candidates(theta)
+        if self._candidates is not None:
+            self._candidates.own.build()
         self.served = Served()
 
     def swap(self, served: Served) -> None:
         """Act with other versions from the next batch on."""
         self.served = served
+
+    def prepared(self, version: Version) -> Version:
+        """A version with the index of its learning policy, where the policy acts on candidates."""
+        if self._retrieval is None or self._candidates is None or version.beta is None:
+            return version
+        found = self._retrieval.candidates(version.beta)
+        found.freeze(self.theta, self._candidates.own)
+        found.own.build()
+        return version._replace(candidates=found)
 
     @torch.inference_mode()
     def probabilities(self, observation: NDArray[np.int32], arms: NDArray[np.int64]) -> Probabilities:
@@ -144,7 +162,10 @@ class ServingPolicy:
             IalpError: the probabilities of pi_theta are not finite.
         """
         served, seen = self.served, torch.from_numpy(observation)
-        probs = self._softmax(self.theta, seen, self._items)
+        if self._candidates is None:
+            probs = self._softmax(self.theta, seen, self._items)
+        else:
+            probs = probabilities(self._candidates, self.theta, seen)
         if not bool(torch.isfinite(probs).all()):
             raise IalpError("the probabilities of pi_theta are not finite: nothing can be served")
         count = len(arms)
@@ -201,12 +222,16 @@ class ServingPolicy:
         began = self._clock()
         if began < self._slow_until:
             return None, SLOW
-        beta = self._softmax(version.beta, seen, version.items)
-        if not bool(torch.isfinite(beta).all()):
+        alpha = torch.tensor(version.alpha)
+        if version.candidates is None:
+            mixed = mixture(theta, self._softmax(version.beta, seen, version.items), alpha)
+        else:
+            mixed = probabilities(version.candidates, version.beta, seen, self.theta, alpha)
+        if not bool(torch.isfinite(mixed).all()):
             return None, NOT_FINITE
         if self._clock() - began > self._deadline:
             self._slow_until = self._clock() + self._cool_down
-        return mixture(theta, beta, torch.tensor(version.alpha)), ""
+        return mixed, ""
 
     @staticmethod
     def _softmax(policy: Policy, seen: Tensor, items: Tensor) -> Tensor:

@@ -93,7 +93,11 @@ class Service:
         self.states = States(artifact.network, artifact.item_ids, artifact.user_ids, artifact.level_range)
         guard = self.settings.guard
         self.policy = ServingPolicy(
-            artifact.theta(), artifact.agent, deadline=guard.deadline, cool_down=guard.cool_down
+            artifact.theta(),
+            artifact.agent,
+            retrieval=artifact.retrieval,
+            deadline=guard.deadline,
+            cool_down=guard.cool_down,
         )
         self.watcher = Watcher(Versions(folder.root), self.policy)
         self.watcher.refresh()

@@ -186,7 +186,7 @@ class Watcher:
         known = {version.number: version for version in self.policy.served if version is not None}
         try:
             promoted, canary = (
-                known.get(number) or self.versions.load(number, self.policy.network)
+                known.get(number) or self.policy.prepared(self.versions.load(number, self.policy.network))
                 for number in (wanted.promoted, wanted.canary or 0)
             )
         except InputError as error:

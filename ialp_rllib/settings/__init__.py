@@ -7,6 +7,7 @@ Every number that a user could want to change is declared here, with its meaning
 from ialp_rllib.settings.adapt import AdaptSettings, AlphaSettings, DQNSettings, PGSettings
 from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.base import fingerprint, from_dict, read_yaml, to_dict
+from ialp_rllib.settings.candidates import CandidateSettings
 from ialp_rllib.settings.catalogue import (
     CatalogueSettings,
     FilterSettings,
@@ -81,6 +82,7 @@ __all__ = [
     "AgentSettings",
     "AlphaSettings",
     "AugmentSettings",
+    "CandidateSettings",
     "CatalogueSettings",
     "ChurnSettings",
     "DQNSettings",

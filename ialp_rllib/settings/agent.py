@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ialp_rllib.settings.base import setting
+from ialp_rllib.settings.base import group, setting
+from ialp_rllib.settings.candidates import CandidateSettings
 from ialp_rllib.settings.judge_model import WORDS
 
 
@@ -119,42 +120,7 @@ class AgentSettings:
         high=1 << 30,
         advanced=True,
     )
-    candidates: int = setting(
-        0,
-        "Items that the policy chooses among in a state: those of the highest inner product of its vector with item "
-        "vectors that an index holds, beside popular ones; 0: all items. For catalogues of 100,000 items or more.",
-        low=0,
-        high=1 << 20,
-        advanced=True,
-    )
-    candidates_index: str = setting(
-        "exact",
-        "How the index of `candidates` is searched. exact: all vectors, by blocks. faiss: the lists nearest to the "
-        "state (inverted file; needs the extra [ann]).",
-        choices=("exact", "faiss"),
-        advanced=True,
-    )
-    candidates_probes: int = setting(
-        8, "Lists that `candidates_index` faiss searches, of about the square root of |A|.", low=1, advanced=True
-    )
-    candidates_popular: int = setting(
-        32,
-        "Most popular items that are candidates in every state, beside `candidates`; more than may be masked.",
-        low=1,
-        high=1 << 20,
-        advanced=True,
-    )
-    candidates_epsilon: float = setting(
-        0.01,
-        "Probability with which an item is drawn from the whole catalogue in proportion to its popularity^0.75, so "
-        "that every item has a positive probability; with `candidates`.",
-        low=0.0,
-        high=0.5,
-        advanced=True,
-    )
-    candidates_rebuild: int = setting(
-        2000, "Updates between two rebuilds of the index of `candidates`.", low=1, advanced=True
-    )
+    candidates: CandidateSettings = group(CandidateSettings)
     replay: int = setting(100_000, "Capacity of the replay buffer, in transitions.", low=1, high=10**8, advanced=True)
     warmup: int = setting(
         256, "Transitions in the replay buffer before the first update.", low=1, high=10**8, advanced=True

@@ -31,6 +31,7 @@ _short.maxlevel = 2
 _short.maxstring = _short.maxother = _short.maxlong = 100
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 1e12
 _LONGEST = 100  # characters of a key in a message
+_NAMED = 3  # settings of a group in a message
 
 
 def setting(
@@ -150,7 +151,8 @@ def _build(cls: type[T], tree: dict[str, Any], prefix: str, source: _Source) -> 
             raise InputError(where, f"unknown setting {name!r}", expected)
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
-                raise InputError(where, f"{name} is {_short.repr(value)}", "a group of settings")
+                some = ", ".join(f"{name}.{one.name}" for one in dataclasses.fields(hints[key])[:_NAMED])
+                raise InputError(where, f"{name} is {_short.repr(value)}", f"a group of settings, such as {some}")
             values[key] = _build(hints[key], value, f"{name}.", source)
         else:
             values[key] = _checked(value, hints[key], fields[key].metadata, where, name)

@@ -63,21 +63,25 @@ def _check_agent(agent: AgentSettings, users: UsersSettings) -> None:
 
 
 def _check_candidates(agent: AgentSettings, pretrain: PretrainSettings, adapt: AdaptSettings) -> None:
-    if not agent.candidates:
+    few = agent.candidates
+    if not few.count:
         return
     masked = agent.history if agent.mask_recent < 0 else agent.mask_recent
-    if agent.candidates_popular <= masked:
-        problem = f"is {agent.candidates_popular}, and {masked} items may be masked in a state"
-        raise InputError("agent.candidates_popular", problem, f"at least {masked + 1}")
+    if few.popular <= masked:
+        problem = f"is {few.popular}, and {masked} items may be masked in a state"
+        raise InputError("agent.candidates.popular", problem, f"at least {masked + 1}")
     if agent.exploration == "epsilon_greedy":
-        problem = "is epsilon_greedy, whose uniform items are of the whole catalogue, and agent.candidates is set"
-        raise InputError("agent.exploration", problem, "categorical, with agent.candidates_epsilon; or greedy")
+        problem = "is epsilon_greedy, whose uniform items are of the whole catalogue, and agent.candidates.count is set"
+        raise InputError("agent.exploration", problem, "categorical, with agent.candidates.epsilon; or greedy")
     if pretrain.mode == "live":
-        problem = "is live, whose proposals are of the whole catalogue, and agent.candidates is set"
-        raise InputError("pretrain.mode", problem, "table, or agent.candidates=0")
+        problem = "is live, whose proposals are of the whole catalogue, and agent.candidates.count is set"
+        raise InputError("pretrain.mode", problem, "table, or agent.candidates.count=0")
+    if adapt.critic == "train_world":
+        problem = "is train_world, whose critic is of a policy over all items, and agent.candidates.count is set"
+        raise InputError("adapt.critic", problem, "none, or agent.candidates.count=0")
     if adapt.alpha.by == "session":
-        problem = "is session, which needs the policies' probabilities over all items, and agent.candidates is set"
-        raise InputError("adapt.alpha.by", problem, "step, or agent.candidates=0")
+        problem = "is session, which needs probabilities of all items, and agent.candidates.count is set"
+        raise InputError("adapt.alpha.by", problem, "step, or agent.candidates.count=0")
 
 
 def _check_vectors(vectors: str, judge: JudgeSettings) -> None:

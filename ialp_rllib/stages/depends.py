@@ -79,7 +79,9 @@ def pretrain_needs(settings: Settings) -> tuple[str, ...]:
 def agent_settings(agent: AgentSettings, settings: Settings) -> dict[str, Any]:
     """What training depends on of the agent: of an index only where there are candidates."""
     values = asdict(by_content(agent, settings))
-    return {name: value for name, value in values.items() if agent.candidates or not name.startswith("candidates")}
+    if not agent.candidates.count:
+        del values["candidates"]
+    return values
 
 
 def pretrain_settings(settings: Settings) -> list[Any]:
@@ -106,4 +108,5 @@ def joint_settings(settings: Settings) -> list[Any]:
 
 def _network(settings: Settings) -> dict[str, Any]:
     known = by_content(settings.agent, settings)
-    return {name: getattr(known, name) for name in _NETWORK}
+    few = {"candidates": known.candidates} if known.candidates.count else {}
+    return {**{name: getattr(known, name) for name in _NETWORK}, **few}

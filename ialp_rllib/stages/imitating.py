@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
-from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.features import features
 from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
+from ialp_rllib.agent.policy.retrieval import Retrieval
 from ialp_rllib.agent.policy.saved import WEIGHTS, save_policy
 from ialp_rllib.agent.policy.sources import NextItems
 from ialp_rllib.agent.policy.tempering import best_temperature, divide_logits, sampled_returns
@@ -42,14 +42,10 @@ def network_of(settings: Settings, catalogue: Catalogue) -> NetworkConfig:
     return NetworkConfig.from_model_config(known, catalogue.n_items)
 
 
-def candidates_of(settings: Settings, catalogue: Catalogue, net: ActorCritic) -> Candidates | None:
-    """The candidates of a policy with the networks ``net``; None: it acts on all items."""
-    agent = settings.agent
-    if not agent.candidates:
-        return None
-    found = Candidates(catalogue.n_items, agent.dim, agent, popularity(catalogue))
-    found.own.take(net.policy)
-    return found
+def retrieval_of(settings: Settings, catalogue: Catalogue) -> Retrieval | None:
+    """Where the candidates of a policy are from that has just been trained; None: it acts on all items."""
+    few = settings.agent.candidates
+    return Retrieval(few, popularity(catalogue)) if few.count else None
 
 
 class Learner(Protocol):
@@ -101,20 +97,21 @@ def temper(
     world: World | None,
     settings: ImitationSettings,
     seed: int,
-    candidates: Candidates | None = None,
+    retrieval: Retrieval | None = None,
 ) -> dict[str, Any]:
     """Divide the actor's logits by the temperature that ``world`` chooses; without a world, or a choice, by the first.
 
     Args:
         world: the validation world.
         seed: of the episodes.
-        candidates: of a policy that acts on candidates, else None.
+        retrieval: of a policy that acts on candidates, else None.
 
     Returns:
         ``temperature`` and ``temperatures``, the returns that it was chosen by.
     """
     choices, returns = settings.temperatures, []
     if world is not None and len(choices) > 1:
+        candidates = None if retrieval is None else retrieval.candidates(net.policy)
         returns = sampled_returns(net.policy, world, choices, settings.episodes, seed, candidates)
     temperature = best_temperature(returns) if returns else choices[0]
     divide_logits(net.policy, temperature)
@@ -128,15 +125,23 @@ def leave(
     catalogue: Catalogue,
     method: str,
     curve: list[dict[str, Any]],
+    retrieval: Retrieval | None = None,
 ) -> None:
     """Write the policy and its learning curve, and take away what the training needed."""
     write_atomic(folder / "curves.parquet", partial(pq.write_table, run_table(curve, RUN_CURVES)))
-    save_networks(folder, net, network, catalogue, method)
+    save_networks(folder, net, network, catalogue, method, retrieval)
     Checkpoints(folder, "").remove()
     (folder / PROGRESS).unlink(missing_ok=True)
 
 
-def save_networks(folder: Path, net: ActorCritic, network: NetworkConfig, catalogue: Catalogue, method: str) -> None:
+def save_networks(
+    folder: Path,
+    net: ActorCritic,
+    network: NetworkConfig,
+    catalogue: Catalogue,
+    method: str,
+    retrieval: Retrieval | None = None,
+) -> None:
     """Write an actor with its critic as a policy that others start from."""
     save_policy(
         folder,
@@ -147,6 +152,7 @@ def save_networks(folder: Path, net: ActorCritic, network: NetworkConfig, catalo
         module="ialp_rllib.agent.rllib.modules:ActorCriticModule",
         item_ids=catalogue.item_ids,
         user_ids=catalogue.user_ids,
+        retrieval=retrieval,
     )
 
 

@@ -22,6 +22,7 @@ from ialp_rllib.agent.policy.references import train_model
 from ialp_rllib.agent.policy.sources import ModelTargets
 from ialp_rllib.agent.policy.tempering import greedy_return
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves
@@ -33,6 +34,7 @@ from ialp_rllib.stages.imitating import (
     network_of,
     points,
     read_networks,
+    retrieval_of,
     run_seeds,
     temper,
     train_resumable,
@@ -104,9 +106,10 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
         best = max(range(len(parts)), key=lambda index: tried[index]["return"])
         net = read_networks(parts[best].folder, network)
         world = make_world(run.catalogue, settings.users, "valid", run.root / "users")
-        chosen = temper(net, world, settings.joint, settings.evaluate.seed)
+        retrieval = retrieval_of(settings, run.visible)
+        chosen = temper(net, world, settings.joint, settings.evaluate.seed, retrieval)
         curve = read_curves(parts[best].folder / "curves.parquet").to_pylist()
-        leave(folder, net, network, run.catalogue, "ialp_log", curve)
+        leave(folder, net, network, run.catalogue, "ialp_log", curve, retrieval)
         for part in parts:
             part.remove()
         if not any((folder / CHOICES).iterdir()):
@@ -175,19 +178,21 @@ def learn(
     if part.up_to_date():
         return part
     folder, began = part.open(), time.perf_counter()
-    learner = Imitation(network, list(sources), joint, settings.agent, seed)
+    learner = Imitation(network, list(sources), joint, settings.agent, seed, popularity(run.visible))
     checkpoints = Checkpoints(folder, part.fingerprint)
     times = train_resumable(learner, checkpoints, joint.epochs, stage.folder)
     net = learner.result()
     world = make_world(run.catalogue, settings.users, "valid", run.root / "users")
+    retrieval = retrieval_of(settings, run.visible)
+    candidates = None if retrieval is None else retrieval.candidates(net.policy)
     facts = {
         "judge_weight": pair[0],
         "model_weight": pair[1],
-        "return": greedy_return(net.policy, world, joint.episodes, settings.evaluate.seed),
+        "return": greedy_return(net.policy, world, joint.episodes, settings.evaluate.seed, candidates),
         **what_it_took(learner, times),
         "warnings": checkpoints.warnings,
     }
-    leave(folder, net, network, run.catalogue, "ialp_log", points(learner, times))
+    leave(folder, net, network, run.catalogue, "ialp_log", points(learner, times), retrieval)
     part.finish(facts, time.perf_counter() - began)
     return part
 

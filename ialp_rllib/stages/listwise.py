@@ -17,15 +17,16 @@ from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.imitation import Imitation, Lesson
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.sources import Listwise
+from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels, read_soft_labels
 from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import fingerprint
 from ialp_rllib.stages.imitating import (
-    candidates_of,
     leave,
     network_of,
     points,
+    retrieval_of,
     temper,
     train_resumable,
     what_it_took,
@@ -59,15 +60,15 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
     lessons, modelled = judge_lessons(run, network, listwise.held_out, seed)
     if settings.pretrain.source == "lea":
         lessons = [recommender_lesson(run, network, seed)]
-    learner = Imitation(network, lessons, listwise, settings.agent, seed)
+    learner = Imitation(network, lessons, listwise, settings.agent, seed, popularity(run.visible))
     checkpoints = Checkpoints(folder, part.fingerprint)
     times = train_resumable(learner, checkpoints, listwise.epochs, stage.folder)
     net = learner.result()
     validates = len(listwise.temperatures) > 1 and len(run.catalogue.valid_users) > 0
     world = make_world(run.catalogue, settings.users, "valid", run.root / "users") if validates else None
-    candidates = candidates_of(settings, run.visible, net)
-    chosen = temper(net, world, listwise, settings.evaluate.seed, candidates)
-    leave(folder, net, network, run.catalogue, "ialp", points(learner, times))
+    retrieval = retrieval_of(settings, run.visible)
+    chosen = temper(net, world, listwise, settings.evaluate.seed, retrieval)
+    leave(folder, net, network, run.catalogue, "ialp", points(learner, times), retrieval)
     facts = {
         "rows": len(lessons[0].train),
         "held_out_rows": len(lessons[0].held_out),

@@ -13,6 +13,7 @@ from ialp_rllib.agent.policy.imitation import Imitation, Lesson
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.sources import NextItems
 from ialp_rllib.catalogue import Catalogue
+from ialp_rllib.catalogue.popularity import popularity
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
@@ -22,6 +23,7 @@ from ialp_rllib.stages.imitating import (
     logged_items,
     network_of,
     points,
+    retrieval_of,
     run_seeds,
     temper,
     train_resumable,
@@ -79,13 +81,15 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
         began, cpu = time.perf_counter(), time.process_time()
         network, warm = network_of(settings, run.catalogue), settings.warm
         train, held_out = next_items(run.catalogue, network)
-        learner = Imitation(network, [Lesson("log", train, held_out)], warm, settings.agent, seed)
+        lesson, counts = Lesson("log", train, held_out), popularity(run.catalogue)
+        learner = Imitation(network, [lesson], warm, settings.agent, seed, counts)
         checkpoints = Checkpoints(folder, stage.fingerprint)
         times = train_resumable(learner, checkpoints, warm.epochs)
         net = learner.result()
         world = make_world(run.catalogue, settings.users, "valid", run.root / "users")
-        chosen = temper(net, world, warm, settings.evaluate.seed)
-        leave(folder, net, network, run.catalogue, "warm", points(learner, times))
+        retrieval = retrieval_of(settings, run.catalogue)
+        chosen = temper(net, world, warm, settings.evaluate.seed, retrieval)
+        leave(folder, net, network, run.catalogue, "warm", points(learner, times), retrieval)
         facts = {
             "seed": seed,
             "rows": len(train),

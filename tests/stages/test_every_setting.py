@@ -142,8 +142,8 @@ def test_methods_change_the_stage_that_runs_them() -> None:
 
 def test_settings_of_candidates_count_where_there_are_candidates() -> None:
     methods = "adapt.methods=[a2c, ialp]"
-    without, some = (load("sample", [methods, f"agent.candidates={count}"]) for count in (0, 50))
-    names = [info.name for info in describe() if info.name.startswith("agent.candidates_")]
+    without, some = (load("sample", [methods, f"agent.candidates.count={count}"]) for count in (0, 50))
+    names = [info.name for info in describe() if info.name.startswith("agent.candidates.")]
     for info in (one for one in describe() if one.name in names):
         value = other_value(info, info.default)
         assert prints(changed(without, info.name, value)) == prints(without), "nothing is run again"

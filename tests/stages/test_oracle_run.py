@@ -89,7 +89,7 @@ def test_answers_are_in_the_state_online_but_not_in_pretraining(
 
 @pytest.mark.slow
 def test_pretraining_and_going_online_on_candidates(ray_session: None, run: RunFolder, tmp_path: Path) -> None:
-    chosen = ("agent.candidates=40", "agent.candidates_rebuild=4", "evaluate.episodes=20")
+    chosen = ("agent.candidates.count=40", "agent.candidates.rebuild=4", "evaluate.episodes=20")
     settings = load("sample", small(*chosen, "pretrain.listwise.temperatures=[0.3, 1.0]"))
     before = Stage(run.root / "pretrain" / "seed-0", "pretrain", "", ("**",))
     pretrain.train_job(settings, str(run.root), before, 0, None)

@@ -1,157 +1,30 @@
 r"""Candidates of a policy over a large catalogue: which items it chooses among in a state, and what else it may draw.
 
-With ``agent.candidates`` K the candidates are part of the policy, they do not approximate another one:
+With ``agent.candidates.count`` K the candidates are part of the policy, they do not approximate another one:
 
 .. math:: \pi(a|s) = (1 - \epsilon)\,\mathrm{softmax}_{C(s)}(\mathrm{logits})_a + \epsilon\,q_s(a)
 
 C(s) are the K items of the highest inner product of the state's vector with item vectors that are frozen between two
-rebuilds of the index, and the most popular items. :math:`q_s(a) \propto \max(\mathrm{popularity}_a, 1)^{0.75}` over all
-items. Items that may not be recommended are in neither. A mixture has one C(s): half of it by the index of each part.
+rebuilds of the index (:mod:`.snapshots`), and the most popular items. :math:`q_s(a) \propto
+\max(\mathrm{popularity}_a, 1)^{0.75}` over all items. Items that may not be recommended are in neither. A mixture has
+one C(s): half of it by the index of each part.
 """
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ialp_rllib.agent.policy.exploration import sample
+from ialp_rllib.agent.policy.index import Index, make_index
 from ialp_rllib.agent.policy.networks import Policy
-from ialp_rllib.errors import InputError
-from ialp_rllib.settings import AgentSettings
-
-_BLOCK = 65_536  # items that are scored together
-_POWER = 0.75  # of popularity (Mikolov et al. 2013, negative sampling)
-_PER_LIST = 40  # vectors per list that k-means of the index is trained on
-
-
-class Index(Protocol):
-    """Finds items by inner product."""
-
-    def search(self, query: Tensor, count: int) -> Tensor:
-        """The best ``count`` items of each query, ``(B, d)`` -> ``(B, count) int64``; -1 where none is left."""
-
-
-class ExactIndex:
-    """Scores all items, by blocks.
-
-    Args:
-        vectors: ``(I, d)``.
-        bias: ``(I,)``, added to the inner products.
-    """
-
-    def __init__(self, vectors: Tensor, bias: Tensor) -> None:
-        self._vectors, self._bias = vectors, bias
-
-    def search(self, query: Tensor, count: int) -> Tensor:
-        values, items = query.new_empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.int64)
-        items = items.to(query.device)
-        for start in range(0, len(self._bias), _BLOCK):
-            stop = start + _BLOCK
-            scores = torch.addmm(self._bias[start:stop], query, self._vectors[start:stop].T)
-            top = scores.topk(min(count, scores.shape[1]), 1)
-            values, items = torch.cat([values, top.values], 1), torch.cat([items, top.indices + start], 1)
-            best = values.topk(min(count, values.shape[1]), 1)
-            values, items = best.values, items.gather(1, best.indices)
-        return items
-
-
-class FaissIndex:
-    """An inverted file of faiss: scores the items of the lists that are nearest to the query.
-
-    Args:
-        vectors, bias: as of :class:`ExactIndex`; the bias is one more dimension.
-        probes: lists that are searched.
-    """
-
-    def __init__(self, vectors: Tensor, bias: Tensor, probes: int) -> None:
-        self._faiss = load_faiss()
-        count, dim = vectors.shape
-        lists = 1 << max(0, round(math.log2(count) / 2))
-        metric = self._faiss.METRIC_INNER_PRODUCT
-        self._index = self._faiss.index_factory(dim + 1, f"IVF{lists},Flat", metric)
-        self._index.cp.min_points_per_centroid = 1
-        self._set_threads()
-        rows = np.random.default_rng(0).permutation(count)[: _PER_LIST * lists]
-        self._index.train(_joined(vectors, bias, torch.from_numpy(rows).to(bias.device)))
-        for start in range(0, count, _BLOCK):
-            self._index.add(_joined(vectors, bias, slice(start, start + _BLOCK)))
-        self._index.nprobe = min(probes, lists)
-
-    def _set_threads(self) -> None:
-        self._faiss.omp_set_num_threads(torch.get_num_threads())
-
-    def search(self, query: Tensor, count: int) -> Tensor:
-        self._set_threads()
-        whole = torch.cat([query, torch.ones_like(query[:, :1])], 1)
-        _, items = self._index.search(whole.cpu().numpy(), count)
-        return torch.from_numpy(items).to(query.device)
-
-
-def _joined(vectors: Tensor, bias: Tensor, rows: Any) -> np.ndarray:
-    return torch.cat([vectors[rows], bias[rows, None]], 1).cpu().numpy()
-
-
-def load_faiss() -> Any:
-    """The module faiss.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        problem = f"is faiss, which cannot be imported ({error})"
-        raise InputError("agent.candidates_index", problem, 'exact, or pip install "ialp-rllib[ann]"') from error
-    return faiss
-
-
-def make_index(vectors: Tensor, bias: Tensor, agent: AgentSettings) -> Index:
-    """The index that ``agent.candidates_index`` names."""
-    if agent.candidates_index == "exact":
-        return ExactIndex(vectors, bias)
-    return FaissIndex(vectors, bias, agent.candidates_probes)
-
-
-class Snapshot(nn.Module):
-    """Item vectors and biases of an actor as they were at one time, and their index.
-
-    Attributes:
-        vectors: ``(I, d)``.
-        bias: ``(I,)``.
-        tag: CRC-32 of both: the version of the index.
-    """
-
-    def __init__(self, n_items: int, dim: int, agent: AgentSettings) -> None:
-        super().__init__()
-        self._agent, self._built = agent, -1
-        self._index: Index | None = None
-        self.register_buffer("vectors", torch.zeros(n_items, dim))
-        self.register_buffer("bias", torch.zeros(n_items))
-        self.register_buffer("tag", torch.zeros((), dtype=torch.int64))
-        self.vectors: Tensor
-        self.bias: Tensor
-        self.tag: Tensor
-
-    @torch.no_grad()
-    def take(self, policy: Policy) -> None:
-        """Take over the vectors and biases of a policy's actor."""
-        self.vectors.copy_(policy.encoder.items()[:-1])
-        self.bias.copy_(policy.actor.bias[:-1])
-        parts = (tensor.cpu().numpy().data for tensor in (self.vectors, self.bias))
-        self.tag.fill_(zlib.crc32(next(parts), zlib.crc32(next(parts))))
-
-    def search(self, query: Tensor, count: int) -> Tensor:
-        """As :meth:`Index.search`, by the index of the present vectors."""
-        if self._index is None or self._built != int(self.tag):
-            self._built, self._index = int(self.tag), None  # the old one is let go first
-            self._index = make_index(self.vectors, self.bias, self._agent)
-        return self._index.search(query, count)
+from ialp_rllib.agent.policy.popular import proportions
+from ialp_rllib.agent.policy.snapshots import Snapshot
+from ialp_rllib.settings import CandidateSettings
 
 
 class Shortlist(NamedTuple):
@@ -192,24 +65,28 @@ class Candidates(nn.Module):
     Args:
         n_items: number of items, I; also the index of "no item".
         dim: of the item vectors.
-        agent: ``candidates`` and what begins with it.
+        settings: of the candidates; ``count`` above 0.
         popularity: ``(I,)`` number of interactions; None: all the same.
 
     Attributes:
         own: vectors of the learning policy, as of the last rebuild; part of its state.
+        settings: of the candidates.
+        popularity: ``(I,) float32``.
     """
 
-    def __init__(self, n_items: int, dim: int, agent: AgentSettings, popularity: np.ndarray | None = None) -> None:
+    def __init__(
+        self, n_items: int, dim: int, settings: CandidateSettings, popularity: np.ndarray | None = None
+    ) -> None:
         super().__init__()
-        self.n_items, self.count, self.epsilon = n_items, min(agent.candidates, n_items), agent.candidates_epsilon
-        self._agent = agent
-        self.own = Snapshot(n_items, dim, agent)
+        self.n_items, self.count, self.epsilon = n_items, min(settings.count, n_items), settings.epsilon
+        self.settings = settings
+        self.own = Snapshot(n_items, dim, settings)
         self._frozen: Index | None = None  # of the frozen part of a mixture
         counts = np.ones(n_items) if popularity is None else np.asarray(popularity, np.float64)
-        weight = np.append(np.maximum(counts, 1.0) ** _POWER, 0.0)
-        share = weight / weight.sum()
+        self.popularity = counts.astype(np.float32)
+        share = np.append(proportions(counts), 0.0)
         log = np.log(share, out=np.zeros_like(share), where=share > 0)
-        top = np.argsort(-counts, kind="stable")[: agent.candidates_popular]
+        top = np.argsort(-counts, kind="stable")[: settings.popular]
         values: dict[str, np.ndarray] = {"popular": top, "weight": share.astype(np.float32)}
         values |= {"cumulative": share[:-1].cumsum(), "weight_log": (share * log).astype(np.float32)}
         for name, array in values.items():
@@ -221,10 +98,12 @@ class Candidates(nn.Module):
         self.weight_log: Tensor
 
     @torch.no_grad()
-    def freeze(self, policy: Policy) -> None:
-        """Let half of the candidates be those of a policy that never changes; once."""
+    def freeze(self, policy: Policy, index: Index | None = None) -> None:
+        """Let half of the candidates be those of a policy that never changes; once. ``index``: its own, if there is."""
+        if index is not None:
+            self._frozen = index
         if self._frozen is None:
-            self._frozen = make_index(policy.encoder.items()[:-1], policy.actor.bias[:-1], self._agent)
+            self._frozen = make_index(policy.encoder.items()[:-1], policy.actor.bias[:-1], self.settings)
 
     @torch.no_grad()
     def shortlist(self, queries: Sequence[Tensor], masked: Tensor) -> Shortlist:

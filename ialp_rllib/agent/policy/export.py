@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ialp_rllib.agent.policy.items import Items
 from ialp_rllib.agent.policy.networks import Encoder, NetworkConfig, decode_items, masked_items
+from ialp_rllib.agent.policy.retrieval import OnCandidates
 from ialp_rllib.errors import InputError
 from ialp_rllib.storage import write_atomic, write_json
 
@@ -102,12 +103,16 @@ def export_policy(
         The file.
 
     Raises:
-        InputError: unknown format, ``k`` is out of range, or the packages that write ONNX are not installed.
+        InputError: the policy acts on candidates, unknown format, ``k`` is out of range, or the packages that write
+            ONNX are not installed.
     """
     if format not in FORMATS:
         raise InputError("format", f"is {format!r}", f"one of {', '.join(FORMATS)}")
     if not 1 <= k <= policy.network.n_items:
         raise InputError("k", f"is {k}", f"from 1 to the number of items, {policy.network.n_items}")
+    if isinstance(policy.acting, OnCandidates):
+        problem = "acts on candidates (agent.candidates), which an index of faiss or of this package finds"
+        raise InputError(policy.method, problem, "`ialp export` and `ialp serve`, or agent.candidates.count=0")
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if format == "onnx" and missing:
         raise InputError("format", f"onnx needs {' and '.join(missing)}", 'pip install "ialp-rllib[onnx]"')

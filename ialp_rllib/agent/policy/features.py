@@ -31,6 +31,6 @@ def features(settings: Settings, catalogue: Catalogue, vectors: np.ndarray | Non
         result["item_tokens"] = tokens_of(catalogue.item_texts)
     if settings.users.world == "rating" and catalogue.user_texts:
         result["user_codes"], result["user_sizes"] = catalogue.codes(catalogue.user_texts)
-    if settings.agent.candidates:
+    if settings.agent.candidates.count:
         result["popularity"] = popularity(catalogue)
     return result

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ialp_rllib.agent.policy import rows as item_rows
+from ialp_rllib.agent.policy.negatives import ItemSampler, Negatives
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
 from ialp_rllib.agent.policy.sources import Source
 from ialp_rllib.settings import AgentSettings, ImitationSettings
 
 _HELD_OUT_ROWS = 1024  # rows per forward pass without gradient
+_SAMPLE = 5  # of the seeds of this training, the one of sampled items
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ class Imitation:
         lessons: what to learn from, at least one, of positive weight.
         settings: of the training.
         agent: ``block_items`` (a larger catalogue is scored in blocks, with the same result), ``gradient_clip``, and
-            ``candidates``: above 0 only the rows of items in a batch are read, moved and decayed, where all sources
-            go by rows.
-        seed: random seed of initial weights and batches.
+            ``candidates``: with a ``count`` only the rows of items in a batch are read, moved and decayed, and as many
+            items stand for all of them (:mod:`.negatives`).
+        seed: random seed of initial weights, batches and sampled items.
+        popularity: ``(I,)``, by which items are sampled; None: all the same.
 
     Attributes:
         curve: a row per pass: ``epoch``, ``updates`` so far, ``train_loss`` and ``held_out_loss``, nats per row, and
@@ -71,12 +74,14 @@ class Imitation:
         settings: ImitationSettings,
         agent: AgentSettings,
         seed: int,
+        popularity: np.ndarray | None = None,
     ) -> None:
         self._lessons, self._settings, self._agent, self._seed = lessons, settings, agent, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._net = ActorCritic(replace(network, shared_encoder=True))
-        self._by_rows = agent.candidates > 0 and all(lesson.train.by_rows for lesson in lessons)
+        counts = np.ones(network.n_items) if popularity is None else popularity
+        self._sampler = ItemSampler(counts, agent.candidates.count) if agent.candidates.count else None
         self._optimizers = self._make_optimizers()
         self._best_weights = copy.deepcopy(self._net.state_dict())
         self.curve: list[dict[str, Any]] = []
@@ -95,14 +100,14 @@ class Imitation:
         parts = [np.array_split(order, updates) for order in orders]
         total = counted = 0.0
         for update in range(updates):
-            loss, weight = self._loss([part[update] for part in parts])
+            loss, weight = self._loss([part[update] for part in parts], self._items(len(self.curve), update))
             self._step(loss)
             total, counted = total + float(loss.detach()) * weight, counted + weight
         self._finish_pass(updates, total / counted)
 
     def _make_optimizers(self) -> list[torch.optim.Optimizer]:
         policy, settings = self._net.policy, self._settings
-        if self._by_rows:
+        if self._sampler is not None:
             named = ((f"policy.{name}", parameter) for name, parameter in policy.named_parameters())
             return item_rows.make_optimizers(named, settings.learning_rate, settings.weight_decay)
         return [torch.optim.Adam(policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)]
@@ -112,7 +117,7 @@ class Imitation:
         for optimizer in self._optimizers:
             optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if self._by_rows:
+        if self._sampler is not None:
             item_rows.clip(parameters, clip)
             item_rows.decay(parameters, self._settings.weight_decay)
         else:
@@ -120,19 +125,22 @@ class Imitation:
         for optimizer in self._optimizers:
             optimizer.step()
 
-    def _items(self) -> Tensor | None:
-        """Embeddings of all items; None: their rows are read as they are needed."""
-        return None if self._by_rows else self._net.policy.encoder.items()
+    def _items(self, *key: int) -> Tensor | Negatives:
+        """Embeddings of all items, or a sample that depends on ``key``."""
+        if self._sampler is None:
+            items: Tensor = self._net.policy.encoder.items()
+            return items
+        return self._sampler.draw(np.random.default_rng([self._seed, _SAMPLE, *key]))
 
     def _order(self, index: int, rows: int) -> np.ndarray:
         """Order of a source's rows in this pass."""
         key = [self._seed, len(self.curve), *([index] if index else [])]
         return np.random.default_rng(key).permutation(rows)
 
-    def _loss(self, parts: Sequence[np.ndarray]) -> tuple[Tensor, float]:
+    def _loss(self, parts: Sequence[np.ndarray], items: Tensor | Negatives) -> tuple[Tensor, float]:
         """Loss of an update on some rows of each source, and what these rows count."""
         weights = [lesson.weight * len(rows) for lesson, rows in zip(self._lessons, parts, strict=True)]
-        policy, whole, items = self._net.policy, sum(weights), self._items()
+        policy, whole = self._net.policy, sum(weights)
         losses = [
             weight / whole * lesson.train.losses(policy, items, rows, self._agent.block_items).mean()
             for lesson, rows, weight in zip(self._lessons, parts, weights, strict=True)
@@ -142,7 +150,7 @@ class Imitation:
 
     @torch.no_grad()
     def _held_out_losses(self) -> list[float]:
-        """Mean loss of the held-out rows of each source."""
+        """Mean loss of the held-out rows of each source; a sample is the same after each pass."""
         policy, items, means = self._net.policy, self._items(), []
         for lesson in self._lessons:
             rows = len(lesson.held_out)

@@ -15,7 +15,7 @@ from ialp_rllib.agent.policy.export import export_policy
 from ialp_rllib.agent.policy.networks import NetworkConfig, masked_items
 from ialp_rllib.errors import InputError
 
-_BLOCK = 512  # histories that are ranked at a time: bounds the memory that a large catalogue takes
+_BLOCK, _SCORES = 512, 1 << 24  # histories that are ranked at a time, and what is scored of them at most: memory
 
 
 class SavedPolicy:
@@ -96,8 +96,9 @@ class SavedPolicy:
             raise InputError("k", f"is {k}", "at least 1")
         observation, items = self._observe(histories, users, answers, indices)
         found: list[list[Any]] = []
-        for start in range(0, len(items), _BLOCK):
-            rows = slice(start, start + _BLOCK)
+        size = min(_BLOCK, max(1, _SCORES // self.network.n_items))
+        for start in range(0, len(items), size):
+            rows = slice(start, start + size)
             scores, _ = self._act(observation[rows])
             if exclude_history:
                 for row, seen in enumerate(items[rows]):

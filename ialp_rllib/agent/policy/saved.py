@@ -15,11 +15,12 @@ key             value
 ``acts``        how the policy acts on its tensors: ``softmax`` of an actor's logits, ``mixture`` of two actors (Eq.
                 14), ``q`` (epsilon-greedy on Q-values), ``scores`` (in proportion to fixed scores), ``list`` (one list
                 in the order of fixed scores), ``own``: by code of that module, which a file cannot hold, or
-                ``candidates``: on those of an index (``agent.candidates``), which is not in the file
+                ``candidates``: as ``softmax`` or, with a theta, ``mixture``, on the items that an index finds
 ``network``     the fields of :class:`ialp_rllib.agent.policy.networks.NetworkConfig`. Of ``item_tokens`` it has the
                 number of distinct tokens (null: items are known by their ids alone); of ``user_codes``, whether there
                 are any; of ``text_vectors`` their size (null or absent: none). The arrays are in
                 ``policy.safetensors``
+``candidates``  where ``acts`` is ``candidates``: the settings ``agent.candidates``
 ``items``       ids of the items, in the order of their indices
 ``users``       ids of the users, where the state knows them by their attributes; else empty
 ``weights``     size and SHA-256 of ``policy.safetensors``, by its name
@@ -28,7 +29,8 @@ key             value
 ``policy.safetensors`` holds the weights: ``policy.`` and ``critic.``, of a mixture ``theta.`` and ``alpha``, of
 Q-learning ``epsilon``; or ``scores``. Beside them the network's features: ``features.item_tokens.codes`` ``(I, T)``
 int32 and ``features.item_tokens.scale`` ``(I,)`` float32, or ``features.text_vectors`` ``(I, D)`` float32; and
-``features.user_codes`` ``(U, F)`` int32.
+``features.user_codes`` ``(U, F)`` int32. Of a policy on candidates also ``index.popularity`` ``(I,)`` float32, and
+where its index was older than the weights, ``index.vectors`` ``(I, d)`` and ``index.bias`` ``(I,)``.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ import ialp_rllib
 from ialp_rllib.agent.policy.acting import ACTS
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.recommender import SavedPolicy
+from ialp_rllib.agent.policy.retrieval import OnCandidates, Retrieval
+from ialp_rllib.agent.policy.tensors import array_of, check_finite, check_range, short
 from ialp_rllib.catalogue.features import Tokens
 from ialp_rllib.errors import InputError
 from ialp_rllib.storage import damaged_files, file_records, write_atomic, write_json
@@ -93,17 +97,19 @@ def save_policy(
     module: str = "",
     item_ids: Iterable[str] = (),
     user_ids: Iterable[str] = (),
+    retrieval: Retrieval | None = None,
 ) -> None:
     """Write ``policy.safetensors`` and ``config.json`` into ``folder``, each whole or not at all.
 
     Args:
         weights: state dict of the policy: see the module's documentation for the names.
         method: id of the method.
-        acts: a key of :data:`.acting.ACTS`, :data:`OWN` or :data:`CANDIDATES`.
+        acts: a key of :data:`.acting.ACTS`, or :data:`OWN`.
         network: sizes and features of its networks; of a fixed policy only the sizes of an observation matter.
         module: where the RLModule is, ``package.module:name``.
         item_ids: ids of the items; none: their indices.
         user_ids: ids of the users; written where ``network`` has user codes. None: their indices.
+        retrieval: of a policy that acts on candidates, ``softmax`` or ``mixture``.
     """
     arrays: dict[str, np.ndarray] = {}
     sizes: dict[str, Any] = {name: getattr(network, name) for name in (*_SIZES, *_FLAGS)}
@@ -118,7 +124,8 @@ def save_policy(
         "ialp_rllib": ialp_rllib.__version__,
         "method": method,
         "module": module,
-        "acts": acts,
+        "acts": acts if retrieval is None else CANDIDATES,
+        **({} if retrieval is None else {CANDIDATES: retrieval.config()}),
         "network": {
             **sizes,
             "item_tokens": network.item_tokens.size if network.item_tokens is not None else None,
@@ -130,6 +137,7 @@ def save_policy(
         "users": _names(user_ids, len(network.user_codes)) if network.user_codes is not None else [],
     }
     tensors = {**weights, **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}}
+    tensors |= {} if retrieval is None else retrieval.tensors()
     write_atomic(folder / WEIGHTS, lambda path: save_file(tensors, path))
     write_json(folder / CONFIG, {**config, HASH: file_records(folder, [WEIGHTS])})
 
@@ -152,18 +160,18 @@ def load_policy(folder: str | Path) -> SavedPolicy:
     if config["acts"] == OWN:
         problem = f"the policy of method {config['method']!r} acts by code of its own ({config['module']})"
         raise InputError(where, problem, "a method whose module acts as one of the package's does")
-    if config["acts"] == CANDIDATES:
-        problem = f"the policy of method {config['method']!r} acts on candidates, whose index the file does not hold"
-        raise InputError(where, problem, "a policy that was trained with agent.candidates=0")
-    if config["acts"] not in ACTS:
-        raise InputError(where, f"'acts' is {config['acts']!r}", f"one of {', '.join([*ACTS, OWN])}")
+    if config["acts"] not in (*ACTS, CANDIDATES):
+        raise InputError(where, f"'acts' is {config['acts']!r}", f"one of {', '.join([*ACTS, CANDIDATES, OWN])}")
     network = _network(config, tensors, folder)
+    mixed = any(name.startswith("theta.") for name in tensors)
     with torch.random.fork_rng(devices=[]):  # the random initial weights must not advance the caller's generator
-        acting = ACTS[config["acts"]](network)
+        acting = OnCandidates(network, mixed) if config["acts"] == CANDIDATES else ACTS[config["acts"]](network)
     expected = acting.state_dict()
     for name, tensor in expected.items():
-        _array(tensors, name, tuple(tensor.shape), tensor.dtype, folder / WEIGHTS)
+        array_of(tensors, name, tuple(tensor.shape), tensor.dtype, folder / WEIGHTS)
     acting.load_state_dict({name: tensors[name] for name in expected})
+    if isinstance(acting, OnCandidates):
+        acting.attach(Retrieval.read(config.get(CANDIDATES), tensors, network, folder / WEIGHTS))
     return SavedPolicy(config["method"], acting, network, config["items"], config["users"])
 
 
@@ -184,7 +192,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         raise InputError(str(path), f"cannot be read as safetensors ({error})", expected) from error
     for name, tensor in tensors.items():
-        _check_finite(tensor, name, path)
+        check_finite(tensor, name, path)
     return tensors
 
 
@@ -208,12 +216,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     kinds = {"method": str, "module": str, "acts": str, "network": dict, "items": list, "users": list, HASH: dict}
     for name, kind in kinds.items():
         if not isinstance(config.get(name), kind):
-            raise InputError(str(path), f"{name!r} is {_short(config.get(name))}", f"a JSON {kind.__name__}")
+            raise InputError(str(path), f"{name!r} is {short(config.get(name))}", f"a JSON {kind.__name__}")
     for name in ("items", "users"):
         if not all(isinstance(value, str) for value in config[name]) or len(set(config[name])) < len(config[name]):
             raise InputError(str(path), f"{name!r} holds something else than distinct ids", "each id once, as text")
     if set(config[HASH]) != {WEIGHTS} or not {"bytes", "sha256"} <= set(config[HASH][WEIGHTS]):
-        raise InputError(str(path), f"{HASH!r} is {_short(config[HASH])}", f"size and SHA-256 of {WEIGHTS}")
+        raise InputError(str(path), f"{HASH!r} is {short(config[HASH])}", f"size and SHA-256 of {WEIGHTS}")
     return config
 
 
@@ -225,10 +233,10 @@ def _network(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -
         raise InputError(where, f"'network' has no {', '.join(missing)}", "all fields of the network")
     for name, (low, high) in _SIZES.items():
         if type(found[name]) is not int or not low <= found[name] <= high:
-            raise InputError(where, f"{name!r} is {_short(found[name])}", f"a whole number from {low} to {high}")
+            raise InputError(where, f"{name!r} is {short(found[name])}", f"a whole number from {low} to {high}")
     for name in _FLAGS:
         if type(found[name]) is not bool:
-            raise InputError(where, f"{name!r} is {_short(found[name])}", "true or false")
+            raise InputError(where, f"{name!r} is {short(found[name])}", "true or false")
     if len(config["items"]) != found["n_items"]:
         raise InputError(where, f"'items' holds {len(config['items'])} ids", f"n_items = {found['n_items']} of them")
     if found["dim"] % found["heads"] or found["mask_recent"] > found["history"]:
@@ -244,49 +252,22 @@ def _features(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) 
     features: dict[str, Any] = {}
     if size is not None:
         if type(size) is not int or size < 0:
-            raise InputError(where, f"'item_tokens' is {_short(size)}", "null, or a number of tokens")
+            raise InputError(where, f"'item_tokens' is {short(size)}", "null, or a number of tokens")
         width = tensors[_CODES].shape[-1] if _CODES in tensors and tensors[_CODES].ndim else 0
-        codes = _array(tensors, _CODES, (rows, width), torch.int32, path)
-        _check_range(codes, size, _CODES, path)
-        scale = _array(tensors, _SCALE, (rows,), torch.float32, path)
+        codes = array_of(tensors, _CODES, (rows, width), torch.int32, path)
+        check_range(codes, size, _CODES, path)
+        scale = array_of(tensors, _SCALE, (rows,), torch.float32, path)
         features["item_tokens"] = Tokens(codes.astype(np.int64), size, scale)
     width = network.get("text_vectors")
     if width is not None:
         if type(width) is not int or width < 1:
-            raise InputError(where, f"'text_vectors' is {_short(width)}", "null, or the size of a vector")
-        features["text_vectors"] = _array(tensors, _VECTORS, (rows, width), torch.float32, path)
+            raise InputError(where, f"'text_vectors' is {short(width)}", "null, or the size of a vector")
+        features["text_vectors"] = array_of(tensors, _VECTORS, (rows, width), torch.float32, path)
     if network["user_codes"]:
         if not isinstance(sizes, list) or not all(type(count) is int and count > 0 for count in sizes):
-            raise InputError(where, f"'user_sizes' is {_short(sizes)}", "the number of values of each attribute")
-        codes = _array(tensors, _USERS, (len(config["users"]), len(sizes)), torch.int32, path)
+            raise InputError(where, f"'user_sizes' is {short(sizes)}", "the number of values of each attribute")
+        codes = array_of(tensors, _USERS, (len(config["users"]), len(sizes)), torch.int32, path)
         for column, count in enumerate(sizes):
-            _check_range(codes[:, column], count - 1, _USERS, path)
+            check_range(codes[:, column], count - 1, _USERS, path)
         features |= {"user_codes": codes.astype(np.int64), "user_sizes": sizes}
     return features
-
-
-def _array(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype, path: Path) -> np.ndarray:
-    """A tensor of this name, shape and type, as an array."""
-    expected = f"{str(dtype).removeprefix('torch.')} of shape {list(shape)}, as {CONFIG} says"
-    if name not in tensors:
-        raise InputError(str(path), f"has no tensor {name!r}", expected)
-    tensor = tensors[name]
-    if tuple(tensor.shape) != shape or tensor.dtype != dtype:
-        kind = str(tensor.dtype).removeprefix("torch.")
-        raise InputError(str(path), f"{name!r} is {kind} of shape {list(tensor.shape)}", expected)
-    array: np.ndarray = tensor.numpy()
-    return array
-
-
-def _check_finite(tensor: Tensor, name: str, path: Path) -> None:
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        raise InputError(str(path), f"{name!r} holds values that are not finite", "a policy whose training converged")
-
-
-def _check_range(codes: np.ndarray, highest: int, name: str, path: Path) -> None:
-    if ((codes < 0) | (codes > highest)).any():
-        raise InputError(str(path), f"{name!r} holds unknown codes", f"codes from 0 to {highest}")
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:100]

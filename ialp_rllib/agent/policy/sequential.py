@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ialp_rllib.agent.policy.attention import Block
 from ialp_rllib.agent.policy.convolutional import Caser, NextItNet
 from ialp_rllib.agent.policy.items import Items
-from ialp_rllib.agent.policy.networks import Block
 from ialp_rllib.catalogue.features import Tokens
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import OfflineSettings

@@ -204,14 +204,16 @@ def staleness(candidates: Candidates, policy: Policy, observation: Tensor) -> tu
     """What the index of the last rebuild still finds of the policy as it is now.
 
     Returns:
-        Coverage: the share of the best K items that it finds; mass: the share of the softmax over all items that those
-        have which it finds.
+        Coverage: the share of the best K items that it finds. Mass: the probability (softmax over all items) of those
+        that it finds, over that of the best K.
     """
     part = Part.of(policy, observation)
     logits = torch.addmm(policy.actor.bias, part.hidden, policy.encoder.items().T)[:, :-1]
     found = candidates.own.search(part.hidden, candidates.count)
-    best = logits.topk(candidates.count, 1).indices.sort(1).values
+    probs = torch.softmax(logits, 1)
+    top = probs.topk(candidates.count, 1)
+    best = top.indices.sort(1).values
     column = torch.searchsorted(best, found).clamp(max=best.shape[1] - 1)
     there = (best.gather(1, column) == found) & (found >= 0)
-    mass = torch.softmax(logits, 1).gather(1, found.clamp(min=0)) * (found >= 0)
-    return float(there.sum(1).float().mean()) / candidates.count, float(mass.sum(1).mean())
+    mass = (probs.gather(1, found.clamp(min=0)) * (found >= 0)).sum(1) / top.values.sum(1)
+    return float(there.sum(1).float().mean()) / candidates.count, float(mass.mean())

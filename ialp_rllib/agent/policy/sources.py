@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ialp_rllib.agent.policy.blockwise import policy_statistics
+from ialp_rllib.agent.policy.negatives import Negatives, log_probs
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy
 from ialp_rllib.agent.policy.shortlists import Part, item_scores
 from ialp_rllib.catalogue import Catalogue
@@ -19,24 +20,18 @@ from ialp_rllib.users.sequence import sessions_of
 
 
 class Source(Protocol):
-    """Rows to learn from: states, and what is right in each.
-
-    Attributes:
-        by_rows: whether the loss needs few items in each state, none of the others.
-    """
-
-    by_rows: ClassVar[bool]
+    """Rows to learn from: states, and what is right in each."""
 
     def __len__(self) -> int:
         """Number of rows, M."""
 
-    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
+    def losses(self, policy: Policy, items: Tensor | Negatives, rows: np.ndarray, block_items: int) -> Tensor:
         """Loss of some rows, with gradient.
 
         Args:
             policy: encoder and actor that learn.
-            items: its item embeddings, ``(I + 1, d)``: ``policy.encoder.items()``. None: a source that goes
-                ``by_rows`` reads those of the items that it names, with a sparse gradient.
+            items: its item embeddings, ``(I + 1, d)``: ``policy.encoder.items()``. Or items that stand for all of
+                them: then only the embeddings of named items are read, with a sparse gradient.
             rows: ``(B,) int``, which rows.
             block_items: a larger catalogue is scored in blocks of so many items.
 
@@ -49,7 +44,8 @@ class Source(Protocol):
 class NextItems:
     r"""Logged next items, each with what the agent observes before it: :math:`-\log \pi(x_{t+1} | x_{1:t})`.
 
-    The softmax is over the whole catalogue (SASRec as a next-item model; Kang & McAuley 2018).
+    The softmax is over the whole catalogue (SASRec as a next-item model; Kang & McAuley 2018), or over a sample of it
+    (:mod:`.negatives`).
 
     Attributes:
         observation: ``(M, 1 + L) int32``, as the environment gives it: user 0, and the session so far.
@@ -58,7 +54,6 @@ class NextItems:
 
     observation: Tensor
     item: Tensor
-    by_rows: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.item)
@@ -71,9 +66,10 @@ class NextItems:
         kept = ~(recent == item[:, None]).any(1)
         return NextItems(observations(session[kept]), torch.from_numpy(item[kept]))
 
-    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
-        items = policy.encoder.items() if items is None else items
+    def losses(self, policy: Policy, items: Tensor | Negatives, rows: np.ndarray, block_items: int) -> Tensor:
         observation, item = self.observation[rows], self.item[rows]
+        if isinstance(items, Negatives):
+            return -log_probs(Part.of(policy, observation), observation, item[:, None], items)[:, 0]
         state = policy.encoder(observation, items)
         if policy.config.n_items < block_items:
             return nn.functional.cross_entropy(policy.logits(observation, state, items), item, reduction="none")
@@ -116,7 +112,6 @@ class Listwise:
     labels: Tensor
     proposal: Tensor
     weight: Tensor
-    by_rows: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -135,9 +130,9 @@ class Listwise:
             torch.from_numpy(rows.answered / np.float32(mean)),
         )
 
-    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
+    def losses(self, policy: Policy, items: Tensor | Negatives, rows: np.ndarray, block_items: int) -> Tensor:
         observation, candidates = self.observation[rows], self.candidates[rows]
-        if items is None:
+        if isinstance(items, Negatives):
             part = Part.of(policy, observation)
             scores = item_scores(policy.actor, part.hidden, candidates, part.rows(candidates))
         else:
@@ -167,7 +162,6 @@ class ModelTargets:
     items: Tensor
     labels: Tensor
     kept: float
-    by_rows: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -195,9 +189,10 @@ class ModelTargets:
         """Some of the rows."""
         return ModelTargets(self.observation[rows], self.items[rows], self.labels[rows], self.kept)
 
-    def losses(self, policy: Policy, items: Tensor | None, rows: np.ndarray, block_items: int) -> Tensor:
-        items = policy.encoder.items() if items is None else items
+    def losses(self, policy: Policy, items: Tensor | Negatives, rows: np.ndarray, block_items: int) -> Tensor:
         observation, wanted, labels = self.observation[rows], self.items[rows].long(), self.labels[rows]
+        if isinstance(items, Negatives):
+            return -(labels * log_probs(Part.of(policy, observation), observation, wanted, items)).sum(1)
         state = policy.encoder(observation, items)
         if policy.config.n_items < block_items:
             logs = torch.log_softmax(policy.logits(observation, state, items), 1)

@@ -55,12 +55,18 @@ def sampled_returns(
 
 
 @torch.no_grad()
-def greedy_return(policy: Policy, world: World, episodes: int, seed: int) -> float:
-    """Mean return of the greedy policy."""
+def greedy_return(
+    policy: Policy, world: World, episodes: int, seed: int, candidates: Candidates | None = None
+) -> float:
+    """Mean return of the greedy policy; ``candidates``: of one that acts on candidates."""
     layout = {"history": policy.config.history, "feedback": policy.config.feedback}
 
     def act(env: Any, active: np.ndarray) -> np.ndarray:
-        items: np.ndarray = policy(torch.from_numpy(env.sim.observe())).argmax(1).numpy()
+        observation = torch.from_numpy(env.sim.observe())
+        if candidates is not None:
+            best: np.ndarray = choose(candidates, acting(candidates, policy, observation), "greedy").numpy()
+            return best
+        items: np.ndarray = policy(observation).argmax(1).numpy()
         return items
 
     returns, _ = rollout(world, act, episodes, seed, spread=True, **layout)

@@ -31,14 +31,22 @@ _FEATURES = ("item_tokens", "text_vectors", "user_codes", "user_sizes")
 
 
 def mixture_config(
-    agent: AgentSettings, schedule: AlphaSettings, network: NetworkConfig, theta: str, beta: str, seed: int = 0
+    agent: AgentSettings,
+    schedule: AlphaSettings,
+    network: NetworkConfig,
+    theta: str,
+    beta: str,
+    seed: int = 0,
+    popularity: np.ndarray | None = None,
 ) -> IALPConfig:
     """The configuration of A-iALP_ap.
 
     Args:
         theta, beta: files of the frozen policy's weights, and of those that the learning policy begins with.
+        popularity: ``(I,)``, of a policy that acts on candidates.
     """
     features = {name: getattr(network, name) for name in _FEATURES if getattr(network, name) is not None}
+    features |= {} if popularity is None else {"popularity": popularity}
     config = IALPConfig().ialp(
         agent=agent,
         module_class=MixtureModule,

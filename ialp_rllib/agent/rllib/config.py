@@ -196,9 +196,9 @@ class IALPConfig(AlgorithmConfig):
         agent = self.agent
         if agent.dim % agent.heads:
             raise InputError("agent.heads", f"is {agent.heads}", f"a divisor of agent.dim = {agent.dim}")
-        if agent.candidates and self.learns and not getattr(self.module_class, "on_candidates", False):
-            problem = f"is {agent.candidates}, and {self.module_class.__name__} learns from all items"
-            raise InputError("agent.candidates", problem, "0, or a module that learns on candidates")
+        if agent.candidates.count and self.learns and not getattr(self.module_class, "on_candidates", False):
+            problem = f"is {agent.candidates.count}, and {self.module_class.__name__} learns from all items"
+            raise InputError("agent.candidates.count", problem, "0, or a module that learns on candidates")
         super().validate()
 
     # ---- settings that RLlib has under another name
@@ -271,7 +271,7 @@ class IALPConfig(AlgorithmConfig):
             **super()._model_config_auto_includes,
             **{name: getattr(self.agent, name) for name in MODEL_SETTINGS},
             "target": self.agent.target_rate > 0,
-            "retrieval": self.agent if self.agent.candidates else None,
+            "retrieval": self.agent if self.agent.candidates.count else None,
             **self.features,
             **{name: getattr(self, name) for name in names},
             **self.options,

@@ -37,6 +37,8 @@ from ialp_rllib.agent.rllib.objectives import (
 log = logging.getLogger(__name__)
 
 _STATES = 16  # of the latest batch that say what a stale index still finds
+_BESIDE = 20  # a rebuild takes effect after this part of the period
+_MASS = 0.98  # of the best candidates' probability: what an index should find as long as it is in use
 
 
 class IALPLearner(TorchLearner):
@@ -58,7 +60,7 @@ class IALPLearner(TorchLearner):
             params = [p for n, p in named if n.startswith("policy.actor.") == (name == "actor")]
             if not params:  # a policy without trained parameters
                 continue
-            if agent.candidates:
+            if agent.candidates.count:
                 self._configure_rows(module_id, name, params, lr, named)
                 continue
             optimizer = torch.optim.Adam(params, lr=lr, fused=True)
@@ -105,7 +107,7 @@ class IALPLearner(TorchLearner):
             minibatch = {DEFAULT_MODULE_ID: {name: values[start : start + size] for name, values in columns.items()}}
             losses = self.compute_losses(fwd_out=self.module.forward_train(minibatch), batch=minibatch)
             self.apply_gradients(self.compute_gradients(losses))
-            if self.config.agent.candidates:
+            if self.config.agent.candidates.count:
                 self._keep_index(minibatch[DEFAULT_MODULE_ID][Columns.OBS])
         self._rows += count
         return {}  # see report()
@@ -164,7 +166,7 @@ class IALPLearner(TorchLearner):
         unchanged.
         """
         agent = self.config.agent
-        if agent.candidates:
+        if agent.candidates.count:
             self._move_rows()
             return
         for optimizer in self._optimizer_parameters:
@@ -203,20 +205,29 @@ class IALPLearner(TorchLearner):
                 torch._foreach_lerp_(target, online, agent.target_rate)
 
     def _keep_index(self, observation: Tensor) -> None:
-        """Rebuild the index every ``agent.candidates_rebuild`` updates, and say what the old one still found."""
-        agent, module = self.config.agent, self.module[DEFAULT_MODULE_ID].unwrapped()
-        if int(module.lag.clock) % agent.candidates_rebuild:
+        """Rebuild the index every ``agent.candidates.rebuild`` updates, and say what the old one still found.
+
+        The new one is built beside the next twentieth of the period, and takes effect after it.
+        """
+        module, period = self.module[DEFAULT_MODULE_ID].unwrapped(), self.config.agent.candidates.rebuild
+        index, at = module.candidates.own, int(module.lag.clock) % period
+        if at == 0:
+            index.begin(module.policy)
+        if not index.pending or at != period // _BESIDE:
             return
         coverage, mass = staleness(module.candidates, module.policy, observation[:_STATES])
         module.lag.coverage.fill_(coverage)
         module.lag.mass.fill_(mass)
-        module.candidates.own.take(module.policy)
+        index.swap()
+        if mass < _MASS:
+            text = "the index of agent.candidates held %.3f of the probability mass when it was replaced: lower %s"
+            log.warning(text, mass, "agent.candidates.rebuild")
 
     @cached_property
     def _target_parameters(self) -> list[tuple[list[Tensor], list[Tensor]]]:
         """Parameters of target and online networks that move at every update; cached: it takes as long as moving."""
         modules = [self.module[module_id].unwrapped() for module_id in self.module.keys()]  # noqa: SIM118
-        held = rows.TABLES if self.config.agent.candidates else ()
+        held = rows.TABLES if self.config.agent.candidates.count else ()
         pairs = []
         for module in modules:
             if module.target is not None:

@@ -91,7 +91,7 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         self.block_items = self.model_config.get("block_items", 8192)
         self.target = copy.deepcopy(net).requires_grad_(False) if self.model_config.get("target") else None
         agent, popularity = self.model_config.get("retrieval"), self.model_config.get("popularity")
-        self.candidates = Candidates(config.n_items, config.dim, agent, popularity) if agent else None
+        self.candidates = Candidates(config.n_items, config.dim, agent.candidates, popularity) if agent else None
         self.lag = Lag(config.n_items, agent.target_rate) if agent else None
         if self.candidates is not None:
             self.candidates.own.take(self.policy)

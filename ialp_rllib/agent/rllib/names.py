@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ray.tune.search.sample import Domain
 
-from ialp_rllib.settings import AgentSettings, from_dict
+from ialp_rllib.settings import AgentSettings, from_dict, to_dict
 
 # Names of RLlib -> settings of the agent that say the same; the two are kept equal.
 SHARED = {
@@ -47,9 +47,14 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def is_group(value: Any) -> bool:
+    """Whether a value is a group of settings."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of the agent, each of its type and within its range, or an :class:`InputError`."""
-    values = {name: plain(value) for name, value in settings.items()}
+    values = {name: to_dict(value) if is_group(value) else plain(value) for name, value in settings.items()}
     agent = from_dict(AgentSettings, values, "IALPConfig", "agent.")
     return {name: getattr(agent, name) for name in settings}
 

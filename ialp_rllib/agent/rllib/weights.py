@@ -13,7 +13,8 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from ialp_rllib.agent.policy.networks import NetworkConfig
-from ialp_rllib.agent.policy.saved import CANDIDATES, OWN
+from ialp_rllib.agent.policy.retrieval import Retrieval
+from ialp_rllib.agent.policy.saved import OWN
 from ialp_rllib.agent.rllib.baselines import FixedModule, QModule
 from ialp_rllib.agent.rllib.mixture import MixtureModule
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
@@ -40,12 +41,14 @@ class Acting(NamedTuple):
         module: class of the module, ``package.module:name``.
         network: sizes and features of its networks.
         weights: the trained weights, and of a mixture theta and alpha, of Q-learning epsilon.
+        retrieval: of a policy that acts on candidates; else None.
     """
 
     acts: str
     module: str
     network: NetworkConfig
     weights: dict[str, torch.Tensor]
+    retrieval: Retrieval | None = None
 
 
 def share(learners: LearnerGroup, runners: EnvRunnerGroup) -> bool:
@@ -97,12 +100,10 @@ def policy_weights(learners: LearnerGroup) -> dict[str, torch.Tensor]:
 
 def acting(learners: LearnerGroup) -> Acting:
     """The policy as it acts now, to be saved."""
-    module_class, network, on_candidates = next(iter(learners.foreach_learner(_architecture))).get()
+    module_class, network, retrieval = next(iter(learners.foreach_learner(_architecture))).get()
     acts, further = acts_as(module_class)
-    if on_candidates:
-        acts = CANDIDATES
     place = f"{module_class.__module__}:{module_class.__qualname__}"
-    return Acting(acts, place, network, _module_state(learners, (*_KEPT, *further)))
+    return Acting(acts, place, network, _module_state(learners, (*_KEPT, *further)), retrieval)
 
 
 def acts_as(module_class: type) -> tuple[str, tuple[str, ...]]:
@@ -117,18 +118,29 @@ def acts_as(module_class: type) -> tuple[str, tuple[str, ...]]:
     return OWN, ()
 
 
-def _architecture(learner: Any) -> tuple[type, NetworkConfig, bool]:
-    """Class and networks of a learner's module, and whether it acts on candidates.
+def _architecture(learner: Any) -> tuple[type, NetworkConfig, Retrieval | None]:
+    """Class and networks of a learner's module, and where its candidates are from, if it acts on some.
 
     Of a module without networks only what an observation holds.
     """
     module = learner.module[DEFAULT_MODULE_ID].unwrapped()
     policy = getattr(module, "policy", None)
     if policy is not None:
-        return type(module), policy.config, module.candidates is not None
+        return type(module), policy.config, None if module.candidates is None else _retrieval(module)
     network = NetworkConfig.from_model_config(module.model_config, int(module.action_space.n))
     plain = replace(network, item_tokens=None, text_vectors=None, user_codes=None, user_sizes=[])
-    return type(module), plain, False
+    return type(module), plain, None
+
+
+def _retrieval(module: ActorCriticModule) -> Retrieval:
+    """Where the candidates are from, without the index's vectors where they are those of the weights."""
+    found = module.candidates
+    assert found is not None
+    policy, vectors, bias = module.policy, found.own.vectors, found.own.bias
+    with torch.no_grad():
+        fresh = torch.equal(bias, policy.actor.bias[:-1]) and torch.equal(vectors, policy.encoder.items()[:-1])
+    source = Retrieval(found.settings, found.popularity)
+    return source if fresh else source._replace(vectors=vectors.cpu().clone(), bias=bias.cpu().clone())
 
 
 def _module_state(learners: LearnerGroup, prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ialp_rllib.agent.policy.blockwise import FrozenPolicy, compare_policies, mean_score, policy_statistics
-from ialp_rllib.agent.policy.candidates import Candidates, ExactIndex, FaissIndex
+from ialp_rllib.agent.policy.candidates import Candidates
+from ialp_rllib.agent.policy.index import ExactIndex, FaissIndex
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, masked_items
 from ialp_rllib.agent.policy.rows import Lag, tables_of
 from ialp_rllib.agent.policy.shortlists import (
@@ -29,12 +30,12 @@ from ialp_rllib.agent.policy.shortlists import (
 )
 from ialp_rllib.catalogue.features import tokens_of
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import AgentSettings
+from ialp_rllib.settings import CandidateSettings
 
 N, B, L = 30, 6, 5
 NETWORK = NetworkConfig(N, L, dim=8, mask_recent=2)
-AGENT = AgentSettings(dim=8, history=L, mask_recent=2, candidates=7, candidates_popular=4, candidates_epsilon=0.1)
-ALL = dataclasses.replace(AGENT, candidates=N, candidates_epsilon=0.0)
+SOME = CandidateSettings(count=7, popular=4, epsilon=0.1)
+ALL = dataclasses.replace(SOME, count=N, epsilon=0.0)
 POPULARITY = np.random.default_rng(5).integers(0, 50, N)
 
 
@@ -56,24 +57,24 @@ def observations() -> Tensor:
     return torch.cat([torch.zeros(B, 1, dtype=torch.int64), seen], 1)
 
 
-def candidates_of(net: ActorCritic, agent: AgentSettings = AGENT) -> Candidates:
-    found = Candidates(N, 8, agent, POPULARITY)
+def candidates_of(net: ActorCritic, settings: CandidateSettings = SOME) -> Candidates:
+    found = Candidates(N, 8, settings, POPULARITY)
     found.own.take(net.policy)
     return found
 
 
 def by_definition(
-    net: ActorCritic, agent: AgentSettings, theta: ActorCritic | None = None, alpha: float = 1.0
+    net: ActorCritic, settings: CandidateSettings, theta: ActorCritic | None = None, alpha: float = 1.0
 ) -> Tensor:
     """(1 - eps) softmax over C(s) + eps q, with loops over states and items."""
     observation = observations()
     nets = [net] if theta is None else [net, theta]
-    counts = [agent.candidates] if theta is None else [agent.candidates - agent.candidates // 2, agent.candidates // 2]
+    counts = [settings.count] if theta is None else [settings.count - settings.count // 2, settings.count // 2]
     raw = []
     for one in nets:
         policy, items = one.policy, one.policy.encoder.items()
         raw.append(policy.actor(policy.encoder(observation, items), items)[:, :-1].detach().numpy().astype(float))
-    popular = np.argsort(-POPULARITY, kind="stable")[: agent.candidates_popular]
+    popular = np.argsort(-POPULARITY, kind="stable")[: settings.popular]
     result = np.zeros((B, N + 1))
     for row in range(B):
         masked = set(observation[row, 1:][-2:].tolist())
@@ -84,8 +85,8 @@ def by_definition(
         softmax = [np.exp(scores[row, c]) / np.exp(scores[row, c]).sum() for scores in raw]
         mixed = softmax[0] if theta is None else alpha * softmax[0] + (1 - alpha) * softmax[1]
         q = np.array([0.0 if i in masked else max(POPULARITY[i], 1) ** 0.75 for i in range(N)])
-        result[row, :-1] = agent.candidates_epsilon * q / q.sum()
-        result[row, c] += (1 - agent.candidates_epsilon) * mixed
+        result[row, :-1] = settings.epsilon * q / q.sum()
+        result[row, c] += (1 - settings.epsilon) * mixed
     return torch.from_numpy(result)
 
 
@@ -94,7 +95,7 @@ def test_probabilities_are_those_of_the_definition(mixed: bool) -> None:
     net, theta = network(0), network(1)
     candidates = candidates_of(net)
     what = acting(candidates, net.policy, observations(), *((theta.policy, 0.3) if mixed else ()))
-    expected = by_definition(net, AGENT, theta if mixed else None, 0.3)
+    expected = by_definition(net, SOME, theta if mixed else None, 0.3)
     dense = candidates.dense(what.found, what.probs)
     torch.testing.assert_close(dense, expected.float(), atol=1e-6, rtol=0)
     torch.testing.assert_close(dense.sum(1), torch.ones(B))
@@ -104,7 +105,7 @@ def test_probabilities_are_those_of_the_definition(mixed: bool) -> None:
 
 def test_items_are_drawn_with_their_probabilities() -> None:
     net = network(0)
-    candidates, count = candidates_of(net, dataclasses.replace(AGENT, candidates_epsilon=0.4)), 20_000
+    candidates, count = candidates_of(net, dataclasses.replace(SOME, epsilon=0.4)), 20_000
     what = acting(candidates, net.policy, observations()[2:3].repeat(count, 1))
     torch.manual_seed(0)
     share = torch.bincount(choose(candidates, what, "sampled"), minlength=N + 1) / count
@@ -115,14 +116,16 @@ def test_items_are_drawn_with_their_probabilities() -> None:
 
 def test_temperature_sharpens_what_is_drawn_from_the_candidates() -> None:
     net, cold = network(0), torch.full((B,), 1e-3)
-    candidates = candidates_of(net, dataclasses.replace(AGENT, candidates_epsilon=0.0))
+    candidates = candidates_of(net, dataclasses.replace(SOME, epsilon=0.0))
     what = acting(candidates, net.policy, observations())
     assert choose(candidates, what, "sampled", cold).tolist() == choose(candidates, what, "greedy").tolist()
 
 
-def scored(net: ActorCritic, theta: ActorCritic, agent: AgentSettings, alpha: float) -> tuple[Candidates, Any, Any]:
+def scored(
+    net: ActorCritic, theta: ActorCritic, settings: CandidateSettings, alpha: float
+) -> tuple[Candidates, Any, Any]:
     observation = observations()
-    candidates = candidates_of(net, agent)
+    candidates = candidates_of(net, settings)
     part, frozen = Part.of(net.policy, observation), Part.of(theta.policy, observation)
     found = shortlist(candidates, observation, part, frozen)
     logits = part.scores(found)
@@ -161,8 +164,8 @@ def test_candidates_that_are_all_items_give_the_policy_over_all_items(shared: bo
 
 def test_statistics_are_those_of_the_probabilities() -> None:
     net, theta = network(0), network(1)
-    candidates, what, q = scored(net, theta, AGENT, 0.3)
-    probs = by_definition(net, AGENT, theta, 0.3)[:, :-1]
+    candidates, what, q = scored(net, theta, SOME, 0.3)
+    probs = by_definition(net, SOME, theta, 0.3)[:, :-1]
     everything = torch.arange(N)
     for action in everything:
         found = statistics(candidates, what, action.repeat(B), q)
@@ -198,7 +201,7 @@ def test_rows_are_those_of_the_whole_table() -> None:
 
 
 def test_the_index_finds_the_best_items_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ialp_rllib.agent.policy.candidates._BLOCK", 7)
+    monkeypatch.setattr("ialp_rllib.agent.policy.index._BLOCK", 7)
     rng = torch.Generator().manual_seed(0)
     vectors, bias, query = (torch.randn(*size, generator=rng) for size in ((N, 4), (N,), (B, 4)))
     expected = (query @ vectors.T + bias).topk(9, 1).indices
@@ -219,22 +222,50 @@ def test_faiss_finds_most_of_them() -> None:
 
 def test_without_faiss_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(InputError, match=r"(?s)agent.candidates_index.*\[ann\]"):
+    with pytest.raises(InputError, match=r"(?s)agent.candidates.index.*\[ann\]"):
         FaissIndex(torch.zeros(4, 2), torch.zeros(4), 1)
 
 
 def test_a_stale_index_says_what_it_still_finds() -> None:
     net = network(0)
-    candidates = candidates_of(net, dataclasses.replace(AGENT, candidates=4))
+    candidates = candidates_of(net, dataclasses.replace(SOME, count=4))
     coverage, mass = staleness(candidates, net.policy, observations())
     assert coverage == 1
-    logits = net.policy.actor(Part.of(net.policy, observations()).state, net.policy.encoder.items())[:, :-1].detach()
-    assert mass == pytest.approx(float(torch.softmax(logits, 1).topk(4, 1).values.sum(1).mean()), abs=1e-5)
+    assert mass == pytest.approx(1)
+    part = Part.of(net.policy, observations())
+    found = candidates.own.search(part.hidden.detach(), 4)
     with torch.no_grad():
         net.policy.actor.bias.copy_(torch.linspace(-9, 9, N + 1))
+        probs = torch.softmax(net.policy.actor(part.state, net.policy.encoder.items())[:, :-1], 1)
     after, less = staleness(candidates, net.policy, observations())
     assert after < 1
-    assert less < mass
+    assert less == pytest.approx(
+        float((probs.gather(1, found).sum(1) / probs.topk(4, 1).values.sum(1)).mean()), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("index", ["exact", "faiss"])
+def test_a_rebuild_takes_effect_when_it_is_swapped_in(index: str) -> None:
+    if index == "faiss":
+        pytest.importorskip("faiss", reason="needs the extra [ann]")
+    net, query = network(0), torch.eye(8)
+    own = candidates_of(net, dataclasses.replace(SOME, index=index, probes=100)).own
+    before = own.search(query, 5).tolist()
+    with torch.no_grad():
+        net.policy.encoder.items.id.weight.neg_()
+    own.begin(net.policy)
+    items = net.policy.encoder.items()[:-1].detach().clone()
+    expected = ExactIndex(items, net.policy.actor.bias[:-1].detach())
+    net.policy.encoder.items.id.weight.detach().zero_()  # what comes after the beginning does not count
+    assert own.pending
+    assert own.search(query, 5).tolist() == before
+    again = candidates_of(network(1), dataclasses.replace(SOME, index=index, probes=100)).own
+    again.load_state_dict(own.state_dict())
+    for one in (own, again):
+        one.swap()
+        assert not one.pending
+        assert one.tag == own.tag
+        assert one.search(query, 5).sort(1).values.tolist() == expected.search(query, 5).sort(1).values.tolist()
 
 
 def test_rows_of_a_target_follow_as_if_all_were_moved() -> None:

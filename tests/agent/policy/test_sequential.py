@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ialp_rllib.agent.policy.networks import Block
+from ialp_rllib.agent.policy.attention import Block
 from ialp_rllib.agent.policy.sequential import BASES, SequentialRecommender
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import OfflineSettings

@@ -19,7 +19,7 @@ from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.imitation import Imitation, Lesson
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.rows import TABLES
-from ialp_rllib.agent.policy.saved import CANDIDATES, load_policy, save_policy
+from ialp_rllib.agent.policy.saved import load_policy, save_policy
 from ialp_rllib.agent.policy.sources import Listwise
 from ialp_rllib.agent.policy.tempering import sampled_returns
 from ialp_rllib.agent.rllib import weights
@@ -28,11 +28,12 @@ from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.rllib.measuring import act_at
 from ialp_rllib.agent.rllib.state import restore_training, training_state
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import AlphaSettings, ImitationSettings
+from ialp_rllib.settings import AlphaSettings, CandidateSettings, ImitationSettings
 from tests.agent.small import AGENT, make_method, make_world
 
-FEW = {"candidates": 5, "candidates_popular": 4, "candidates_rebuild": 7}
-EVERY = {"candidates": 20, "candidates_epsilon": 0.0}
+SOME = CandidateSettings(count=5, popular=4, rebuild=20)
+FEW = {"candidates": SOME}
+EVERY = {"candidates": CandidateSettings(count=20, epsilon=0.0)}
 NETWORK = NetworkConfig(20, 8, dim=16, mask_recent=3)
 OPTIONS: dict[str, dict[str, Any]] = {
     "a2c": {},
@@ -86,7 +87,7 @@ def test_an_update_on_candidates_that_are_all_items_is_that_on_all_items(name: s
 def test_a_resumed_learner_is_the_same_to_the_bit(name: str, index: str, written: Callable[[Any], Any]) -> None:
     if index == "faiss":
         pytest.importorskip("faiss", reason="needs the extra [ann]")
-    few = {**FEW, "candidates_index": index, "candidates_probes": 2}
+    few = {"candidates": dataclasses.replace(SOME, index=index, probes=2)}
     whole, again = alone(name, **few), alone(name, seed=1, **few)
     if name == "aialp_ap":
         again._module.theta.load_state_dict(whole._module.theta.state_dict())  # of a file, in a run
@@ -111,7 +112,7 @@ def test_what_no_batch_touches_stays() -> None:
     session, action = one["obs"][0, 1:].tolist(), one["actions"].tolist()
     assert moved[TABLES[0]].nonzero()[:, 0].tolist() == sorted([*session, *action])
     assert moved[TABLES[2]].nonzero()[:, 0].tolist() == action
-    assert 0 < int(moved[TABLES[1]].sum()) <= FEW["candidates"] + FEW["candidates_popular"]
+    assert 0 < int(moved[TABLES[1]].sum()) <= SOME.count + SOME.popular
     probs = module.acting_probs(torch.from_numpy(one["obs"]))[0]
     assert float(probs.detach().sum()) == pytest.approx(1, abs=1e-6)
     assert (probs > 0).tolist() == [item not in session[-3:] for item in range(20)] + [False]
@@ -132,7 +133,7 @@ def test_items_are_drawn_as_from_all_items_at_any_temperature() -> None:
 
 def test_a_temperature_is_chosen_with_candidates_as_with_all_items() -> None:
     policy, chosen = alone("a2c")._module.policy, dataclasses.replace(AGENT, **EVERY)
-    candidates = Candidates(20, 16, chosen)
+    candidates = Candidates(20, 16, chosen.candidates)
     candidates.own.take(policy)
     returns = [sampled_returns(policy, make_world(), [0.1, 1.0], 12, 0, one) for one in (None, candidates)]
     assert returns[0] == returns[1]
@@ -140,7 +141,7 @@ def test_a_temperature_is_chosen_with_candidates_as_with_all_items() -> None:
 
 def test_modules_that_learn_from_all_items_refuse() -> None:
     config = IALPConfig().ialp(agent=dataclasses.replace(AGENT, **FEW), module_class=resolve(METHODS["dqn"].module))
-    with pytest.raises(InputError, match=r"agent\.candidates: is 5, and QModule learns from all items"):
+    with pytest.raises(InputError, match=r"agent\.candidates\.count: is 5, and QModule learns from all items"):
         config.validate()
 
 
@@ -162,10 +163,39 @@ def test_a_training_is_measured_saved_and_resumed(ray_session: None, name: str, 
     acting = weights.acting(whole.learner_group)
     for algorithm in (whole, again):
         algorithm.stop()
-    assert acting.acts == CANDIDATES
-    save_policy(tmp_path, acting.weights, method=name, acts=acting.acts, network=acting.network)
-    with pytest.raises(InputError, match="acts on candidates, whose index the file does not hold"):
-        load_policy(tmp_path)
+    assert acting.retrieval is not None
+    save_policy(
+        tmp_path,
+        acting.weights,
+        method=name,
+        acts=acting.acts,
+        network=acting.network,
+        retrieval=acting.retrieval,
+    )
+    assert load_policy(tmp_path).recommend([], 3, indices=True)
+
+
+@pytest.mark.parametrize(("name", "updates"), [("a2c", 0), ("aialp_ap", 1)])
+def test_a_saved_policy_acts_as_the_module_does(name: str, updates: int, tmp_path: Path) -> None:
+    """With the index that the module has, which after an update is older than its weights."""
+    learner, observation = alone(name, **FEW), torch.from_numpy(steps(20)["obs"])
+    learner.learn(steps(32 * updates))
+    module = learner._module
+    retrieval = weights._retrieval(module)
+    assert (retrieval.vectors is None) == (updates == 0)
+    tensors = {key: value.clone() for key, value in module.state_dict().items()}
+    kept = {key: value for key, value in tensors.items() if key.startswith(("policy.", "critic.", "theta.", "alpha"))}
+    acts = weights.acts_as(type(module))[0]
+    save_policy(tmp_path, kept, method=name, acts=acts, network=NETWORK, retrieval=retrieval)
+    saved = load_policy(tmp_path)
+    with torch.no_grad():
+        expected = module.acting_probs(observation)
+        actual = saved.acting(observation)[1]
+    torch.testing.assert_close(actual, expected, atol=0, rtol=0)
+    best = saved.recommend_many([row[row < 20].tolist() for row in observation.numpy()[:, 1:]], 1, indices=True)
+    assert len(best) == 20
+    with pytest.raises(InputError, match="acts on candidates"):
+        saved.export(tmp_path / "policy.pt2")
 
 
 def listwise(rows: int) -> Listwise:

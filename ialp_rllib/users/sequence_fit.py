@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,15 @@ class NextItemData:
         """Items drawn uniformly, int64 of the given shape."""
         return torch.randint(self.n_items, shape, generator=self.generator)
 
+    @cached_property
+    def _edges(self) -> Tensor:
+        """Cumulative shares of the items, ``(I,)``."""
+        weights = self.popularity**0.75
+        return (weights.cumsum(0) / weights.sum()).contiguous()
+
     def popular(self, *shape: int) -> Tensor:
         """Items drawn with probability proportional to popularity ** 0.75 (Mikolov et al. 2013), int64."""
-        weights = self.popularity**0.75
-        edges = (weights.cumsum(0) / weights.sum()).contiguous()
-        drawn = torch.searchsorted(edges, torch.rand(shape, generator=self.generator, dtype=torch.float64))
+        drawn = torch.searchsorted(self._edges, torch.rand(shape, generator=self.generator, dtype=torch.float64))
         return drawn.clamp(max=self.n_items - 1)
 
     def negatives(self, kind: str, rows: Tensor, count: int) -> Tensor:

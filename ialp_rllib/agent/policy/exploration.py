@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from ialp_rllib.agent.policy.networks import masked_items
 from ialp_rllib.errors import IalpError, InputError
+
+_PROBS = 1 << 24  # probabilities of states x items that are held at a time
+
+
+def row_blocks(rows: int, n_items: int) -> Iterator[slice]:
+    """Slices of B states, small enough for the probabilities of all items; one slice where the catalogue is small."""
+    size = max(1, _PROBS // n_items)
+    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def require_allowed(observation: Tensor, recent: int, n_items: int, k: int = 1) -> None:

@@ -15,7 +15,12 @@ from ialp_rllib.users.planning import rollout
 from ialp_rllib.users.sequence import SequenceModel, score_all, sessions_of
 from ialp_rllib.users.simulator import World
 
-_ROWS = 1024  # states whose scores of all items are held at a time
+_ROWS, _SCORES = 1024, 1 << 26  # states, and their scores of all items, that are held at a time
+
+
+def _block(n_items: int) -> int:
+    """States of a catalogue of ``n_items`` that are scored at a time."""
+    return max(1, min(_ROWS, _SCORES // n_items))
 
 
 @torch.no_grad()
@@ -32,8 +37,9 @@ def logged_targets(
     session, _ = sessions_of(catalogue, users, max(model.window, network.history))
     session = session[np.random.default_rng([seed, 2]).permutation(len(session))[:rows]]
     table, parts = model.table(), []
-    for at in range(0, len(session), _ROWS):
-        part = session[at : at + _ROWS]
+    size = _block(model.n_items)
+    for at in range(0, len(session), size):
+        part = session[at : at + size]
         scores = score_all(model, torch.from_numpy(part[:, -model.window :].astype(np.int64)), table)
         parts.append(ModelTargets.of(observations(part[:, -network.history :]), scores, temperature))
     return ModelTargets.join(parts)
@@ -44,7 +50,7 @@ def played_targets(
     model: SequenceModel, world: World, network: NetworkConfig, temperature: float, rows: int, seed: int
 ) -> ModelTargets:
     """Targets in the states of sessions that the model plays greedily in ``world``, of at most ``rows`` states."""
-    table, parts, episodes = model.table(), list[ModelTargets](), min(_ROWS, rows, len(world.users))
+    table, parts, episodes = model.table(), list[ModelTargets](), min(_block(model.n_items), rows, len(world.users))
 
     def act(env: Any, active: np.ndarray) -> np.ndarray:
         session = torch.from_numpy(env.sim.session[active][:, -model.window :].astype(np.int64))

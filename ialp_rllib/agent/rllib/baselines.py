@@ -10,7 +10,7 @@ from ray.rllib.core.columns import Columns
 from torch import Tensor
 
 from ialp_rllib.agent.policy.blockwise import MASKED
-from ialp_rllib.agent.policy.exploration import sample
+from ialp_rllib.agent.policy.exploration import row_blocks, sample
 from ialp_rllib.agent.policy.networks import Critic, NetworkConfig, Policy, mask
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from ialp_rllib.agent.rllib.outputs import BASELINE, NEXT_VALUE, Q
@@ -40,10 +40,13 @@ class FixedModule(ActorCriticModule):
         return scores / scores.sum(1, keepdim=True)
 
     def select(self, observation: Tensor, mode: str) -> Tensor:
-        probs = self.acting_probs(observation)
-        if mode == "greedy":
-            probs = (probs == probs.amax(1, keepdim=True)).to(probs.dtype)
-        return sample(probs)
+        parts = []
+        for rows in row_blocks(len(observation), self.n_items):
+            probs = self.acting_probs(observation[rows])
+            if mode == "greedy":
+                probs = (probs == probs.amax(1, keepdim=True)).to(probs.dtype)
+            parts.append(sample(probs))
+        return torch.cat(parts)
 
 
 class QModule(ActorCriticModule):

@@ -13,7 +13,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EVALUATION_RESULTS
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from torch import Tensor
 
-from ialp_rllib.agent.policy.exploration import require_allowed, require_items, sample, sharpen
+from ialp_rllib.agent.policy.exploration import require_allowed, require_items, row_blocks, sample, sharpen
 from ialp_rllib.agent.rllib.on_candidates import select
 from ialp_rllib.errors import InputError
 from ialp_rllib.results.measures import cold_share, diversity, standard_error
@@ -225,8 +225,11 @@ def act_at(module: Any, observation: Tensor, temperature: Tensor) -> Tensor:
     with torch.inference_mode():
         if getattr(module, "candidates", None) is not None:
             return require_items(select(module, observation, "sampled", temperature), module.n_items)
-        probs = sharpen(module.acting_probs(observation), temperature[:, None])
-        return require_items(sample(probs), module.n_items)
+        parts = [
+            sample(sharpen(module.acting_probs(observation[rows]), temperature[rows, None]))
+            for rows in row_blocks(len(observation), module.n_items)
+        ]
+        return require_items(torch.cat(parts), module.n_items)
 
 
 def _as_rllib(episodes: Episodes) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ialp_rllib.agent.policy.exploration import propose, sample
+from ialp_rllib.agent.policy.exploration import propose, row_blocks, sample
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
 from tests.agent.small import make_algorithm
 
@@ -62,3 +62,14 @@ def test_items_of_weight_zero_are_never_sampled(drawn: float, monkeypatch: pytes
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, drawn))
     weights = torch.tensor([[0.0, 0.2, 0.0, 0.3, 0.0], [0.0, 0.0, 7.0, 0.0, 0.0]])
     assert (weights.gather(1, sample(weights)[:, None]) > 0).all()
+
+
+def test_blocks_of_states_draw_what_all_at_once_do() -> None:
+    assert list(row_blocks(70, 300)) == [slice(0, (1 << 24) // 300)]
+    parts = list(row_blocks(70, 1_000_000))
+    assert [part.stop - part.start for part in parts[:2]] == [16, 16]
+    probs = torch.rand(70, 9, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    whole = sample(probs)
+    torch.manual_seed(1)
+    assert torch.cat([sample(probs[part]) for part in parts]).tolist() == whole.tolist()

@@ -26,7 +26,8 @@ def wanted_states(settings: Settings, catalogue: Catalogue, prompts: int) -> int
     wanted = settings.pretrain.preference_model.rows
     if wanted != AUTO:
         return wanted
-    fits = settings.pretrain.source == "judge" and settings.users.world == "sequence" and not settings.agent.candidates
+    fits = settings.pretrain.source == "judge" and settings.users.world == "sequence"
+    fits = fits and not settings.agent.candidates.count
     return PER_PROMPT * prompts if fits and catalogue.item_texts and prompts < catalogue.n_items else 0
 
 

@@ -191,6 +191,6 @@ def test_few_prompts_get_a_preference_model_by_themselves(run: RunFolder) -> Non
     assert (
         states("pretrain.preference_model.rows=60") == 60 == states("pretrain.preference_model.rows=60", prompts=9999)
     )
-    assert states("agent.candidates=50") == 0
+    assert states("agent.candidates.count=50") == 0
     assert wanted_states(load("coat"), run.catalogue, 100) == 0, "a rating world's judge knows more than texts"
     assert wanted_states(load("sample"), replace(run.catalogue, item_texts={}), 100) == 0

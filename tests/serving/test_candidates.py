@@ -20,11 +20,25 @@ FEW = CandidateSettings(count=4, popular=4, epsilon=0.1)
 RETRIEVAL = Retrieval(FEW, np.arange(N, dtype=np.float32))
 
 
+def write(folder: Path, retrieval: Retrieval | None) -> Path:
+    """An exported policy of two parts."""
+    write_artifact(
+        folder,
+        method="aialp_ap",
+        seed=0,
+        agent=AGENT if retrieval is None else dataclasses.replace(AGENT, candidates=FEW),
+        serving=SERVING,
+        network=NETWORK,
+        theta=weights(1),
+        beta=weights(2),
+        item_ids=ITEMS,
+        retrieval=retrieval,
+    )
+    return folder
+
+
 def test_an_exported_policy_on_candidates_is_served_exactly(tmp_path: Path) -> None:
-    agent = dataclasses.replace(AGENT, candidates=FEW)
-    parts = {"theta": weights(1), "beta": weights(2)}
-    options = {"network": NETWORK, "item_ids": ITEMS, "serving": SERVING}
-    write_artifact(tmp_path, method="aialp_ap", seed=0, agent=agent, retrieval=RETRIEVAL, **parts, **options)  # type: ignore[arg-type]
+    write(tmp_path, RETRIEVAL)
     artifact = read_artifact(tmp_path)
     assert artifact.retrieval is not None and artifact.retrieval.settings == FEW == artifact.agent.candidates
     policy = ServingPolicy(artifact.theta(), artifact.agent, retrieval=artifact.retrieval)
@@ -48,16 +62,7 @@ def test_an_exported_policy_on_candidates_is_served_exactly(tmp_path: Path) -> N
 
 
 def test_the_parts_of_an_export_load_as_policies_on_candidates(tmp_path: Path) -> None:
-    agent, parts = dataclasses.replace(AGENT, candidates=FEW), {"theta": weights(1), "beta": weights(2)}
-    write_artifact(
-        tmp_path, method="a", seed=0, agent=agent, serving=SERVING, network=NETWORK, retrieval=RETRIEVAL, **parts
-    )
-    artifact = read_artifact(tmp_path)
+    artifact = read_artifact(write(tmp_path, RETRIEVAL))
     assert artifact.has_beta and artifact.weights(BETA).is_file()
-    without = read_artifact(_plain(tmp_path / "plain"))
+    without = read_artifact(write(tmp_path / "plain", None))
     assert without.retrieval is None
-
-
-def _plain(folder: Path) -> Path:
-    write_artifact(folder, method="a", seed=0, agent=AGENT, serving=SERVING, network=NETWORK, theta=weights(1))
-    return folder

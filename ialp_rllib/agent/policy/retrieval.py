@@ -118,6 +118,6 @@ class OnCandidates(nn.Module):
         return self._found[0]
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        mixed = () if self.theta is None else (self.theta, self.alpha)
-        probs = probabilities(self.candidates, self.policy, observation, *mixed)
+        alpha = 1.0 if self.theta is None else self.alpha
+        probs = probabilities(self.candidates, self.policy, observation, self.theta, alpha)
         return probs, probs

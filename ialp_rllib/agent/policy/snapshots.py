@@ -90,14 +90,14 @@ class Snapshot(nn.Module):
         """As :meth:`.index.Index.search`, by the index of the vectors in effect."""
         return self.build().search(query, count)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any, **named: Any) -> None:
         """As PyTorch's; whether a rebuild has begun, and so the size of what it is from, is part of the state."""
         for name in ("next_vectors", "next_bias"):
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape != getattr(self, name).shape:
                 setattr(self, name, getattr(self, name).new_zeros(saved.shape))
         self._building = None
-        super()._load_from_state_dict(state_dict, prefix, *options)
+        super()._load_from_state_dict(state_dict, prefix, *options, **named)
 
 
 def _copies(policy: Policy) -> tuple[Tensor, Tensor]:

@@ -41,8 +41,9 @@ class PreferenceModelSettings:
     rows: int = setting(
         -1,
         "States in which the actor learns what the model prefers among all items, beside the prompts of the table; 0: "
-        "the table alone. -1: five for each answered prompt where there are fewer of these than items, else none; also "
-        "none in rating worlds, with `agent.candidates`, and where items have no text.",
+        "the table alone. -1: five for each answered prompt, up to 20,000, where there are fewer prompts than items, "
+        "else none; also none in rating worlds, with `agent.candidates`, and where items have no text. A model that "
+        "foretells held-out answers no better than chance is not used.",
         low=-1,
         high=10**8,
     )

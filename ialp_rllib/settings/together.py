@@ -76,6 +76,10 @@ def _check_candidates(agent: AgentSettings, pretrain: PretrainSettings, adapt: A
     if pretrain.mode == "live":
         problem = "is live, whose proposals are of the whole catalogue, and agent.candidates.count is set"
         raise InputError("pretrain.mode", problem, "table, or agent.candidates.count=0")
+    rows = pretrain.preference_model.rows
+    if rows > 0:
+        problem = f"is {rows}, whose states are learnt over all items, and agent.candidates.count is set"
+        raise InputError("pretrain.preference_model.rows", problem, "0, or agent.candidates.count=0")
     if adapt.critic == "train_world":
         problem = "is train_world, whose critic is of a policy over all items, and agent.candidates.count is set"
         raise InputError("adapt.critic", problem, "none, or agent.candidates.count=0")

@@ -86,8 +86,9 @@ def agent_settings(agent: AgentSettings, settings: Settings) -> dict[str, Any]:
 
 def pretrain_settings(settings: Settings) -> list[Any]:
     """What pre-training depends on."""
-    seed = settings.evaluate.seed if settings.pretrain.loss == "listwise" else None
-    return [agent_settings(settings.pretraining_agent, settings), settings.pretrain, seed]
+    listwise = settings.pretrain.loss == "listwise"
+    chosen = (settings.evaluate.seed, settings.users.world) if listwise else None
+    return [agent_settings(settings.pretraining_agent, settings), settings.pretrain, chosen]
 
 
 _NETWORK = (
@@ -103,7 +104,8 @@ def warm_settings(settings: Settings) -> list[Any]:
 
 def joint_settings(settings: Settings) -> list[Any]:
     """What the joint start depends on: as the warm start, and on how the judge's answers are generalised."""
-    return [_network(settings), settings.joint, settings.pretrain.preference_model, settings.evaluate.seed]
+    model = (settings.pretrain.preference_model, bool(settings.agent.candidates.count))
+    return [_network(settings), settings.joint, model, settings.evaluate.seed]
 
 
 def _network(settings: Settings) -> dict[str, Any]:

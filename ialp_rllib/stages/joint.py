@@ -40,7 +40,7 @@ from ialp_rllib.stages.imitating import (
     train_resumable,
     what_it_took,
 )
-from ialp_rllib.stages.listwise import judge_lessons
+from ialp_rllib.stages.listwise import judge_lessons, warnings_of
 from ialp_rllib.stages.run import CHOICES, JOB_FILES, STAGES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS
 from ialp_rllib.storage import Stage, locked
@@ -127,7 +127,7 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
             "cpu_seconds": time.process_time() - cpu,
         }
         stage.finish(facts, time.perf_counter() - began)
-    return [text for one in tried for text in one["warnings"]]
+    return [*warnings_of(modelled), *(text for one in tried for text in one["warnings"])]
 
 
 def lessons(run: RunFolder, network: NetworkConfig, seed: int, asks_model: bool) -> tuple[list[Lesson], dict[str, Any]]:

@@ -57,9 +57,10 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
     torch.set_num_threads(settings.runtime.threads)
     folder, began, cpu = part.open(), time.perf_counter(), time.process_time()
     network, listwise = network_of(settings, run.visible), settings.pretrain.listwise
-    lessons, modelled = judge_lessons(run, network, listwise.held_out, seed)
     if settings.pretrain.source == "lea":
-        lessons = [recommender_lesson(run, network, seed)]
+        lessons, modelled = [recommender_lesson(run, network, seed)], dict[str, Any]()
+    else:
+        lessons, modelled = judge_lessons(run, network, listwise.held_out, seed)
     learner = Imitation(network, lessons, listwise, settings.agent, seed, popularity(run.visible))
     checkpoints = Checkpoints(folder, part.fingerprint)
     times = train_resumable(learner, checkpoints, listwise.epochs, stage.folder)
@@ -76,7 +77,7 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
         **what_it_took(learner, times),
         **chosen,
         "cpu_seconds": time.process_time() - cpu,
-        "warnings": checkpoints.warnings,
+        "warnings": [*checkpoints.warnings, *warnings_of(modelled)],
     }
     part.finish(facts, time.perf_counter() - began)
     return part
@@ -85,7 +86,7 @@ def learn_actor(run: RunFolder, stage: Stage, seed: int) -> Stage:
 def judge_lessons(
     run: RunFolder, network: NetworkConfig, share: float, seed: int
 ) -> tuple[list[Lesson], dict[str, Any]]:
-    """What there is to learn from the judge: its table and, if asked for, a preference model of it.
+    """What there is to learn from the judge: its table, and a preference model of it where there is one.
 
     Args:
         share: of the table's sessions, drawn by ``seed``, that is held out.
@@ -100,7 +101,13 @@ def judge_lessons(
     if not states:
         return lessons, {}
     lesson, facts = preferred_lesson(run, network, table, held_out, share, seed, states)
-    return [*lessons, lesson], {"preference_model": facts}
+    return lessons + [lesson] * (lesson is not None), {"preference_model": facts}
+
+
+def warnings_of(modelled: dict[str, Any]) -> list[str]:
+    """What a user is to know of the preference model, of the facts that :func:`judge_lessons` returned."""
+    facts = modelled.get("preference_model", {})
+    return [facts["warning"]] if "warning" in facts else []
 
 
 def held_out_rows(table: SoftLabels, share: float, seed: int) -> np.ndarray:

@@ -18,7 +18,11 @@ from ialp_rllib.settings import Settings
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.vectors import item_vectors
 
-AUTO, PER_PROMPT = -1, 5
+NO_KNOWLEDGE = (
+    "the preference model foretells the judge's held-out answers no better than chance, and is not used: the texts of "
+    "the items do not tell what the judge goes by"
+)
+AUTO, PER_PROMPT, MOST = -1, 5, 20_000
 
 
 def wanted_states(settings: Settings, catalogue: Catalogue, prompts: int) -> int:
@@ -26,9 +30,8 @@ def wanted_states(settings: Settings, catalogue: Catalogue, prompts: int) -> int
     wanted = settings.pretrain.preference_model.rows
     if wanted != AUTO:
         return wanted
-    fits = settings.pretrain.source == "judge" and settings.users.world == "sequence"
-    fits = fits and not settings.agent.candidates.count
-    return PER_PROMPT * prompts if fits and catalogue.item_texts and prompts < catalogue.n_items else 0
+    fits = settings.users.world == "sequence" and not settings.agent.candidates.count and bool(catalogue.item_texts)
+    return min(MOST, PER_PROMPT * prompts) if fits and prompts < catalogue.n_items else 0
 
 
 def preferred_lesson(
@@ -39,7 +42,7 @@ def preferred_lesson(
     share: float,
     seed: int,
     states: int,
-) -> tuple[Lesson, dict[str, Any]]:
+) -> tuple[Lesson | None, dict[str, Any]]:
     """Fit a preference model to a table, and let it say what it prefers.
 
     Args:
@@ -52,14 +55,18 @@ def preferred_lesson(
         states: in which it is asked, rounded up to whole sessions.
 
     Returns:
-        The lesson, and the model's facts.
+        The lesson, or None where the model foretells held-out answers no better than one without knowledge, and the
+        model's facts.
     """
     settings, catalogue = run.settings, run.visible
     wanted, steps = settings.pretrain.preference_model, settings.distil.steps
     names = settings.catalogue.attributes or tuple(catalogue.item_texts)
     texts = {name: catalogue.item_texts[name] for name in names}
     features = text_similarities(texts, item_vectors(settings, catalogue))
-    model = PreferenceModel(table, ~held_out, features, catalogue.n_items, settings.judge.history)
+    history = min(settings.judge.history, network.history)
+    model = PreferenceModel(table, ~held_out, features, catalogue.n_items, history)
+    if not model.knows_something:
+        return None, {**model.facts, "states": 0, "warning": NO_KNOWLEDGE}
     sessions = max(2, -(-states // steps))
     users, starts = session_starts(catalogue, replace(settings.distil, sessions=sessions, seed=seed))
     rows = own_targets(model.scores, users, starts, catalogue.n_items, network, steps, wanted.temperature, seed)

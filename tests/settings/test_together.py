@@ -19,6 +19,7 @@ REFUSED = {  # settings -> words of the message
     ("agent.warmup=300", "agent.replay=200"): "agent.warmup: is 300",
     ("pretrain.mode=live",): "pretrain.loss: is listwise, which goes through a table",
     ("pretrain.preference_model.rows=9", "pretrain.loss=actor_critic"): "pretrain.preference_model.rows: is 9",
+    ("pretrain.preference_model.rows=9", "agent.candidates.count=50"): "pretrain.preference_model.rows: is 9",
     ("agent.mask_recent=-2",): "agent.mask_recent is -2",
     ("agent.dim=30", "agent.heads=4"): "agent.heads: is 4",
     ("judge.gpus=1.5",): "judge.gpus: is 1.5",

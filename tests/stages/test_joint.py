@@ -20,7 +20,7 @@ from ialp_rllib.results.schemas import read_curves
 from ialp_rllib.settings import load
 from ialp_rllib.stages import joint, pretrain
 from ialp_rllib.stages.imitating import network_of
-from ialp_rllib.stages.listwise import join_curves, judge_lessons, learn_actor
+from ialp_rllib.stages.listwise import join_curves, judge_lessons, learn_actor, warnings_of
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.preferred import wanted_states
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
@@ -194,3 +194,12 @@ def test_few_prompts_get_a_preference_model_by_themselves(run: RunFolder) -> Non
     assert states("agent.candidates.count=50") == 0
     assert wanted_states(load("coat"), run.catalogue, 100) == 0, "a rating world's judge knows more than texts"
     assert wanted_states(load("sample"), replace(run.catalogue, item_texts={}), 100) == 0
+
+
+def test_a_model_that_foretells_nothing_is_not_learnt_from(run: RunFolder) -> None:
+    blank = {name: np.full(len(values), "") for name, values in run.catalogue.item_texts.items()}
+    chosen = RunFolder(load("sample", [*SMALL, "pretrain.preference_model.rows=60"]), run.root)
+    chosen.__dict__["visible"] = replace(run.visible, item_texts=blank)
+    lessons, facts = judge_lessons(chosen, network_of(run.settings, run.visible), 0.1, 0)
+    assert [one.name for one in lessons] == ["judge"] and facts["preference_model"]["states"] == 0
+    assert "no better than chance" in warnings_of(facts)[0]

@@ -25,6 +25,8 @@ def test_a_setting_changes_the_fingerprints_of_the_stages_that_depend_on_it() ->
     assert changed("users.horizon=10") == {"users", "warm", "pretrain", "joint", "adapt", "report"}
     assert changed("distil.sessions=8") == {"distil", "pretrain", "joint", "adapt", "report"}
     assert changed("joint.judge_weight=[1]") == {"joint"}, "no method of this run starts from it"
+    assert "joint" in changed("agent.candidates.count=50"), "which has no preference model"
+    assert changed("pretrain.preference_model.weight=2") == {"pretrain", "joint", "adapt", "report"}
     assert changed("catalogue.split_seed=5") == set(STAGES)
     # Settings of online training do not invalidate pre-training.
     assert changed("agent.entropy=0.3") == changed("agent.entropy_steps=9") == {"adapt", "report"}

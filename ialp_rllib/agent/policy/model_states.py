@@ -83,6 +83,8 @@ def own_targets(
 ) -> ModelTargets:
     """Targets in the states of sessions that a model plays without a world: every second one greedily, others sampled.
 
+    A session that would be greedy as one before it, from the same first item, is sampled.
+
     Args:
         scores: of all items, ``(B, I)``, for histories ``(B, L)`` padded with I; minus infinity for items that may not
             come next.
@@ -100,12 +102,19 @@ def own_targets(
     rng, count = torch.Generator().manual_seed(seed), len(starts)
     session = np.full((count, max(network.history, steps + 1)), n_items, np.int64)
     session[:, -1] = starts
-    greedy, parts = np.arange(count) % 2 == 0, []
+    even, parts = np.arange(0, count, 2), []
+    greedy = np.zeros(count, bool)
+    greedy[even[np.unique(starts[even], return_index=True)[1]]] = True
+    size = _block(n_items)
     for _ in range(steps):
-        found = torch.from_numpy(scores(session))
-        parts.append(ModelTargets.of(observations(session[:, -network.history :], users), found, temperature))
-        drawn = torch.multinomial(torch.softmax(found / temperature, 1), 1, generator=rng)[:, 0]
-        chosen = np.where(greedy, found.argmax(1).numpy(), drawn.numpy())
-        session = np.concatenate([session[:, 1:], chosen[:, None]], 1)
+        chosen = []
+        for at in range(0, count, size):
+            part = session[at : at + size]
+            found = torch.from_numpy(scores(part))
+            seen = observations(part[:, -network.history :], users[at : at + size])
+            parts.append(ModelTargets.of(seen, found, temperature))
+            drawn = torch.multinomial(torch.softmax(found / temperature, 1), 1, generator=rng)[:, 0]
+            chosen.append(np.where(greedy[at : at + size], found.argmax(1).numpy(), drawn.numpy()))
+        session = np.concatenate([session[:, 1:], np.concatenate(chosen)[:, None]], 1)
     order = np.arange(count * steps).reshape(steps, count).T.ravel()
     return ModelTargets.join(parts).take(order)

@@ -66,16 +66,14 @@ def same_value(values: np.ndarray) -> Scorer:
         values: ``(I,) str``.
     """
     distinct, code = np.unique(values.astype(str), return_inverse=True)
-    empty = np.flatnonzero(distinct == "")
-    code = np.append(code, len(distinct))  # of the padding
-    shape = len(distinct) + 1
+    code = np.append(np.where(distinct[code] == "", -1, code), -1)  # -1: no value, and the padding
 
     def scores(history: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        row = np.broadcast_to(np.arange(len(history))[:, None], history.shape)
-        flat = row.ravel() * shape + code[history].ravel()
-        counts = np.bincount(flat, minlength=len(history) * shape).reshape(-1, shape).astype(np.float64)
-        counts[:, [*empty, shape - 1]] = 0.0
-        return np.take_along_axis(counts, code[candidates], 1) / _lengths(history, len(values))
+        known, wanted = code[history], code[candidates]
+        found = np.zeros(candidates.shape)
+        for place in range(history.shape[1]):
+            found += (known[:, place, None] == wanted) & (wanted >= 0)
+        return found / _lengths(history, len(values))
 
     return scores
 

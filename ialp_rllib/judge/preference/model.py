@@ -24,7 +24,7 @@ from ialp_rllib.judge.controls.similarity import Scorer, mean_similarity, mean_w
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels
 
 _RIDGE = 1e-3  # L2 penalty on the weights of features of standard deviation 1
-_ROWS = 512  # sessions whose scores of all items are computed at a time
+_ROWS, _CELLS = 1024, 1 << 22  # most sessions, and most scores, that are computed at a time
 
 
 def text_similarities(texts: Mapping[str, np.ndarray], vectors: np.ndarray | None = None) -> dict[str, Scorer]:
@@ -74,7 +74,11 @@ class PreferenceModel:
     ) -> None:
         self._history, self._n_items = history, n_items
         recent = table.history[:, -history:]
-        every = {name: scorer(recent, table.candidates) for name, scorer in features.items()}
+        parts = [slice(at, at + _ROWS) for at in range(0, len(recent), _ROWS)]
+        every = {
+            name: np.concatenate([scorer(recent[part], table.candidates[part]) for part in parts])
+            for name, scorer in features.items()
+        }
         spread = {name: float(values[train].std()) for name, values in every.items()}
         self._features = {name: features[name] for name in features if spread[name] > 1e-9}
         labels = np.exp(log_softmax(table.logprobs - table.proposal, axis=1)).astype(np.float64)
@@ -83,15 +87,20 @@ class PreferenceModel:
         weights = _fit(scaled[train], labels[train], table.proposal[train], answered[train])
         self._weights = {name: float(w) / spread[name] for name, w in zip(self._features, weights, strict=False)}
         logs = log_softmax(scaled @ weights - table.proposal, axis=1)[~train]
-        wanted = labels[~train]
+        wanted, share = labels[~train], _share(answered[~train])
         self.facts: dict[str, Any] = {
             "weights": {name: float(w) for name, w in zip(self._features, weights, strict=False)},
             "rows": int(train.sum()),
-            "cross_entropy": float(-(wanted * logs).sum(1).mean()),
-            "entropy": float(-(wanted * np.log(np.maximum(wanted, 1e-30))).sum(1).mean()),
-            "uniform": float(-(wanted * log_softmax(-table.proposal[~train], axis=1)).sum(1).mean()),
-            "agreement": float((logs.argmax(1) == wanted.argmax(1)).mean()),
+            "cross_entropy": float(-share @ (wanted * logs).sum(1)),
+            "entropy": float(-share @ (wanted * np.log(np.maximum(wanted, 1e-30))).sum(1)),
+            "uniform": float(-share @ (wanted * log_softmax(-table.proposal[~train], axis=1)).sum(1)),
+            "agreement": float(share @ (logs.argmax(1) == wanted.argmax(1))),
         }
+
+    @property
+    def knows_something(self) -> bool:
+        """Whether it foretells held-out answers better than a model without knowledge."""
+        return bool(self._weights) and self.facts["cross_entropy"] < self.facts["uniform"]
 
     def scores(self, history: np.ndarray) -> np.ndarray:
         """Scores of all items, ``(B, I) float32``; minus infinity for those of the session.
@@ -100,11 +109,12 @@ class PreferenceModel:
             history: ``(B, L) int``, the session's items, most recent last, padded with I.
         """
         found = np.zeros((len(history), self._n_items), np.float32)
-        for at in range(0, len(history), _ROWS):
-            part = history[at : at + _ROWS]
+        size = max(1, _CELLS // self._n_items)
+        for at in range(0, len(history), size):
+            part = history[at : at + size]
             everything = np.broadcast_to(np.arange(self._n_items), (len(part), self._n_items))
             for name, weight in self._weights.items():
-                found[at : at + _ROWS] += weight * self._features[name](part[:, -self._history :], everything)
+                found[at : at + size] += weight * self._features[name](part[:, -self._history :], everything)
         row, column = np.nonzero(history < self._n_items)
         found[row, history[row, column]] = -np.inf
         return found
@@ -121,7 +131,7 @@ def _fit(features: np.ndarray, labels: np.ndarray, proposal: np.ndarray, answere
         proposal: ``(M, k)``, log probability of having been proposed.
         answered: ``(M,)``, probability that the answer is not None.
     """
-    share = answered / max(answered.sum(), 1e-9)
+    share = _share(answered)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logs = log_softmax(features @ weights - proposal, axis=1)
@@ -131,3 +141,9 @@ def _fit(features: np.ndarray, labels: np.ndarray, proposal: np.ndarray, answere
 
     found: np.ndarray = minimize(loss, np.zeros(features.shape[2]), jac=True, method="L-BFGS-B").x
     return found
+
+
+def _share(answered: np.ndarray) -> np.ndarray:
+    """What each prompt counts; where the judge answers None for certain everywhere, all the same."""
+    whole = float(answered.sum())
+    return answered / whole if whole > 0 else np.full(len(answered), 1 / max(1, len(answered)))

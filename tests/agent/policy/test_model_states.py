@@ -34,6 +34,13 @@ def test_greedy_sessions_follow_the_model_and_no_session_repeats_an_item() -> No
     again = own_targets(likes_the_next, users, starts, ITEMS, NETWORK, STEPS, 1.0, 0)
     other = own_targets(likes_the_next, users, starts, ITEMS, NETWORK, STEPS, 1.0, 1)
     assert torch.equal(found.observation, again.observation)
-    greedy = torch.arange(6) % 2 == 0
+    greedy = torch.tensor([True, False, True, False, True, False])
     assert torch.equal(sessions[greedy], other.observation.reshape(6, STEPS, 4)[greedy])
     assert not torch.equal(found.observation, other.observation), "the others are sampled"
+
+
+def test_a_start_is_played_greedily_once() -> None:
+    starts = np.array([2, 0, 2, 0])
+    found = own_targets(likes_the_next, np.arange(4), starts, ITEMS, NETWORK, STEPS, 100.0, 0)
+    first, second = (found.observation.reshape(4, STEPS, 4)[row, :, 1:].tolist() for row in (0, 2))
+    assert first == [[9, 9, 2], [9, 2, 3], [2, 3, 4], [3, 4, 5]] and second != first

@@ -101,7 +101,9 @@ def judge_lessons(
     if not states:
         return lessons, {}
     lesson, facts = preferred_lesson(run, network, table, held_out, share, seed, states)
-    return lessons + [lesson] * (lesson is not None), {"preference_model": facts}
+    if lesson is not None:
+        lessons.append(lesson)
+    return lessons, {"preference_model": facts}
 
 
 def warnings_of(modelled: dict[str, Any]) -> list[str]:

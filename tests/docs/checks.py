@@ -12,6 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import click
 import typer.main
 import yaml
 
@@ -93,7 +94,10 @@ def _check_script(arguments: list[str]) -> list[str]:
         return problems
     code = (REPOSITORY / files[0]).read_text("utf-8")
     options = [word.partition("=")[0] for word in arguments[1:] if word.startswith("--")]
-    return [f"{files[0]} has no option {option}" for option in options if f'"{option}"' not in code]
+    unknown = [option for option in options if f'"{option}"' not in code]
+    if unknown and "arguments, options = parser.parse_known_args()" in code:  # it hands them on to `ialp sweep`
+        unknown = [option for option in unknown if option not in _options(VERBS.commands["sweep"])]
+    return [f"{files[0]} has no option {option}" for option in unknown]
 
 
 def check_ialp(arguments: list[str]) -> list[str]:
@@ -252,6 +256,10 @@ def _check_mention(code: str) -> list[str]:
         if word not in command.commands:
             return [f"{path} has no verb {word!r}"] if word != "--help" else []
         command, path = command.commands[word], f"{path} {word}"
-    known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    known = _options(command)
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
     return [f"{path} has no option {option}" for option in options if option not in known]
+
+
+def _options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts} | {"--help"}

@@ -1,6 +1,6 @@
 """Scores of packed queries with transformers: side by side under a tree mask, or one by one where a model cannot.
 
-What all packs begin with is computed once (:mod:`.prefix`).
+What all packs begin with is computed once (:mod:`.prefix_cache`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from ialp_rllib.judge.engines.packing import Layout, Leaf, Pack, Reading, layout, reading, tree_mask, windows
-from ialp_rllib.judge.engines.prefix import SharedPrefix
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +42,8 @@ class PackedScorer:
     def __init__(
         self, model: Any, pad_id: int, vocabulary: int, longest: int, dtype: str, lock: threading.Lock
     ) -> None:
+        from ialp_rllib.judge.engines.prefix_cache import SharedPrefix  # here: not every process needs transformers
+
         self._model, self._pad_id, self._lock = model, pad_id, lock
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self._window, self._mixed = windows(model.config.get_text_config())

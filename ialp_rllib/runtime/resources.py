@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import ray
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.runtime.services import local
+from ialp_rllib.runtime.services import local, start
 from ialp_rllib.settings import RuntimeSettings
 
 
@@ -85,7 +85,8 @@ def _room(gpus: float, each: float) -> int:
 
 
 def _of_nodes(name: str) -> list[float]:
-    """A resource of each living node."""
+    """A resource of each living node. Where nobody has started Ray it is started here, as a first task would."""
+    start(RuntimeSettings())
     return [node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]]
 
 

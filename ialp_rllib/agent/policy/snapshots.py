@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ialp_rllib.agent.policy.index import Index, make_index
 from ialp_rllib.agent.policy.networks import Policy
-from ialp_rllib.settings import CandidateSettings
+
+if TYPE_CHECKING:  # a policy is served without the library of the settings
+    from ialp_rllib.settings import CandidateSettings
 
 
 class Snapshot(nn.Module):

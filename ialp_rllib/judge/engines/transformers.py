@@ -110,7 +110,8 @@ class TransformersEngine:
         labels = self.prompt_tokenizer.label_ids(form)
         logprobs = np.full((len(prompts), len(labels)), np.nan, np.float32)
         if self.packed.shares and len(ids) > 1:
-            return self._score(as_queries(ids), labels, logprobs, refused)
+            output = self._score(as_queries(ids), labels, logprobs, refused)
+            return output._replace(tokens=sum(map(len, ids.values())))  # of the prompts, as vLLM counts its cached ones
         planned = [[(row, ids[row]) for row in rows] for rows in self._batches(ids)]
         for batch, read in self._texts.run(planned, lambda batch: self._scores([part for _, part in batch], labels)):
             if read is None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import ray
-
 from ialp_rllib.errors import InputError
-from ialp_rllib.runtime.services import local, start
+from ialp_rllib.runtime.services import local, of_nodes
 from ialp_rllib.settings import RuntimeSettings
 
 
@@ -48,7 +46,7 @@ def require(resources: Resources) -> None:
         InputError: more GPUs than any node has; with actors, more CPUs than all nodes have.
     """
     require_gpus("runtime.learner_gpus", resources.gpus)
-    cpus, needed = sum(_of_nodes("CPU")), 1 + resources.actors
+    cpus, needed = sum(of_nodes("CPU")), 1 + resources.actors
     if resources.actors and not local() and cpus < needed:
         problem = f"is {resources.actors}: with its own a training takes {needed} CPUs, and Ray has {cpus:g}"
         expected = f"at most {max(0, int(cpus) - 1)}; more nodes must be part of the cluster before the run starts"
@@ -68,7 +66,7 @@ def require_gpus(setting: str, each: float, processes: int = 1) -> None:
     """
     if not each or local():
         return
-    nodes = _of_nodes("GPU")
+    nodes = of_nodes("GPU")
     most, fitting = max(nodes, default=0.0), sum(_room(gpus, each) for gpus in nodes)
     if fitting >= processes:
         return
@@ -82,12 +80,6 @@ def require_gpus(setting: str, each: float, processes: int = 1) -> None:
 def _room(gpus: float, each: float) -> int:
     """Processes that a node has room for: a share lies on one GPU."""
     return int(gpus) * int(1 / each + 1e-6) if each < 1 else int(gpus / each)
-
-
-def _of_nodes(name: str) -> list[float]:
-    """A resource of each living node. Where nobody has started Ray it is started here, as a first task would."""
-    start(RuntimeSettings())
-    return [node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]]
 
 
 def hold_gpu(share: float) -> None:

@@ -66,6 +66,12 @@ def stop() -> None:
     forget_token()
 
 
+def of_nodes(name: str) -> list[float]:
+    """A resource of each living node. Where nobody has started Ray it is started here, as a first task would."""
+    start(RuntimeSettings())
+    return [node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]]
+
+
 def local() -> bool:
     """Whether everything runs in this process."""
     if _in_process:
@@ -150,8 +156,9 @@ def service(
         os.environ.update(env)  # local mode ignores runtime_env
     if _in_process:
         return _Service(cls(*args, **kwargs))
-    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    most = most or 1  # a head without CPUs, whose workers are yet to come: what asks for none would run there
+    most = (
+        max(of_nodes("CPU"), default=0) or 1
+    )  # a head without CPUs, whose workers are yet to come: what asks for none would run there
     options: dict[str, Any] = {"num_cpus": min(cpus, most), "num_gpus": gpus}
     if not local():
         options |= {"runtime_env": {"env_vars": env}, "max_restarts": -1 if restarts else 0}

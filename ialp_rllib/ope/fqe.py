@@ -13,9 +13,11 @@ and no further one in training: the cost of a fit does not depend on the size of
 item is its mean logged reward among the users that a fold learns from, shrunk to the mean of all.
 
 Targets are Retrace(lambda) (Munos et al. 2016), recomputed before each pass over the log: with a policy near to the
-logging one they are returns of whole sessions, which need few passes; with another one single steps. A time limit ends
-a session, as in the returns that are estimated. The values of a session are those of the fold that has not learnt from
-its user; a fit ends when the error of held-out users among the others no longer falls.
+logging one they are returns of whole sessions, which need few passes; with another one single steps. A pass over a long
+log reads as many of its sessions, drawn anew, as its share of the updates allows: how often targets are recomputed, by
+which values come to those of the policy, does not depend on how long the log is. A time limit ends a session, as in the
+returns that are estimated. The values of a session are those of the fold that has not learnt from its user; a fit ends
+when the error of held-out users among the others no longer falls.
 """
 
 from __future__ import annotations
@@ -179,22 +181,30 @@ class _Fit:
         group = user if (user != user[0]).any() else chosen
         known = np.unique(group)
         held = np.isin(group, self._rng.permutation(known)[::_HELD_OUT]) & (len(known) > 1)
-        learns, stops = (self._rows(chosen[kept]) for kept in (~held, held))
-        rest = _to_go(self._sessions)[learns]
+        learns, stops = chosen[~held], chosen[held]
+        rest = _to_go(self._sessions)[self._rows(learns)]
         self._shift, self._scale = float(rest.mean()), max(float(rest.std()), 1e-6)
         optimizer = torch.optim.Adam(self._net.parameters(), lr=self._settings.learning_rate, fused=True)
         best, kept, worse = np.inf, copy.deepcopy(self._net.state_dict()), 0
-        goal, error = self._goals(np.concatenate([learns, stops]), len(learns))
+        held_out = self._rows(self._some(stops))
         for _ in range(self._settings.epochs):
-            self._epoch(learns, torch.from_numpy(goal[: len(learns)]).float(), optimizer)
-            goal, error = self._goals(np.concatenate([learns, stops]), len(learns))
-            if error < best:
+            rows = self._rows(self._some(learns))
+            self._pass(rows, torch.from_numpy(self._goals(rows)[0]).float(), optimizer)
+            error = self._goals(held_out)[1]
+            if error < best or not len(held_out):
                 best, kept, worse = error, copy.deepcopy(self._net.state_dict()), 0
             else:
                 worse += 1
-            if worse >= self._settings.patience or self.updates >= self._settings.updates:
+            if worse >= self._settings.patience:
                 break
         self._net.load_state_dict(kept)
+
+    def _some(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As many of the sessions ``chosen``, at random, as one pass reads, in order."""
+        most = max(self._settings.updates // self._settings.epochs, 1) * self._settings.batch
+        drawn = self._rng.permutation(chosen)
+        read = np.searchsorted(np.cumsum(self._sessions.lengths[drawn]), most, side="right")
+        return np.sort(drawn[: max(int(read), 1)])
 
     def _rows(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of some sessions, session by session."""
@@ -203,20 +213,19 @@ class _Fit:
         rows: NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(self._sessions.first[chosen] - starts, lengths)
         return rows
 
-    def _goals(self, rows: NDArray[np.int64], learnt: int) -> tuple[Floats, float]:
-        """Targets of ``rows``, in units of the fit, and the mean squared error of those after the first ``learnt``."""
+    def _goals(self, rows: NDArray[np.int64]) -> tuple[Floats, float]:
+        """Targets of ``rows``, in units of the fit, and the mean squared error of the values."""
+        if not len(rows):
+            return np.zeros(0), 0.0
         q, v = self.values(rows)
         last = np.append(self._sessions.session[rows][1:] != self._sessions.session[rows][:-1], True)
         goal = retrace(self._sessions.reward[rows], q, v, self._decisions.ratio[rows], last, self._settings.trace)
-        error = float(np.square(goal - q)[learnt:].mean()) if learnt < len(rows) else 0.0
-        return (goal - self._shift) / self._scale, error
+        return (goal - self._shift) / self._scale, float(np.square(goal - q).mean())
 
-    def _epoch(self, rows: NDArray[np.int64], goal: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def _pass(self, rows: NDArray[np.int64], goal: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """One pass over ``rows``, in random order."""
         parts = -(-len(rows) // self._settings.batch)
         for batch in np.array_split(self._rng.permutation(len(rows)), parts):
-            if self.updates >= self._settings.updates:
-                return
             head, value = self._net(self._decisions.state[rows[batch]])
             q = torch.linalg.vecdot(head, self._decisions.served[rows[batch]]) + value
             loss = (q - goal[batch]).square().mean()

@@ -18,8 +18,17 @@ class FQESettings:
         high=50,
         advanced=True,
     )
-    epochs: int = setting(12, "Passes over the log, at most.", low=1, high=1000, advanced=True)
-    updates: int = setting(1500, "Updates of one fold, at most.", low=1, high=10**7, advanced=True)
+    epochs: int = setting(
+        12, "Passes over the log, at most; targets are recomputed before each.", low=1, high=1000, advanced=True
+    )
+    updates: int = setting(
+        1500,
+        "Updates of one fold, at most. Each pass has an equal share of them, and reads only so many sessions of a long "
+        "log, drawn anew.",
+        low=1,
+        high=10**7,
+        advanced=True,
+    )
     patience: int = setting(
         2, "Passes without a lower TD error on held-out users, after which a fit ends.", low=1, high=1000, advanced=True
     )

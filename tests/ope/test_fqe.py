@@ -10,6 +10,7 @@ import torch
 
 from ialp_rllib.ope.fqe import Decisions, fit_values, folds, item_features, mean_rewards, retrace, states
 from ialp_rllib.ope.sessions import Sessions, observations
+from ialp_rllib.ope.simulate import true_return
 from ialp_rllib.ope.targets import probabilities_and_means
 from ialp_rllib.settings import FQESettings
 from tests.ope import world
@@ -60,6 +61,17 @@ def test_values_of_a_session_are_learnt_from_others() -> None:
     assert (q2[mine] == q[mine]).all() and (v2[mine] == v[mine]).all()
     assert abs((q2 - q)[~mine].mean()) > 1.0
     assert np.isfinite(q).all() and np.corrcoef(q, sessions.position)[0, 1] < -0.5  # less is left to come
+
+
+def test_targets_are_recomputed_however_long_the_log_is() -> None:
+    """Of a log that the updates could hardly read twice, values come near to those of the policy all the same."""
+    sessions = world.sessions(world.log(0.05, 4000))
+    fold = folds(sessions.user, 2, 0)
+    few = FQESettings(folds=2, epochs=15, updates=450, batch=32, learning_rate=5e-3, patience=15, trace=0.0)
+    _, v = fit_values(sessions, decisions(sessions, fold), 8, fold, few, 0)
+    true = true_return(world.make_world(), world.mixed(0.3), 4000, 3)[0]
+    print(v[sessions.first[:-1]].mean(), true, sessions.returns.mean())
+    assert v[sessions.first[:-1]].mean() == pytest.approx(true, rel=0.03)
 
 
 def test_mean_rewards_are_of_other_folds() -> None:

@@ -15,6 +15,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import BUDGETS
 from ialp_rllib.settings import load
+from ialp_rllib.settings.together import check_scenario_name
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder, needed_stages
@@ -131,6 +132,7 @@ def plan_comparison(
         for variant in combinations:
             plain = load(scenario, [*own, *variant.overrides()], allow_plugins=allow_plugins)
             name = variant.scenario_name(base)
+            check_scenario_name(name)
             if name in names:
                 raise InputError(f"scenario {scenario!r}", f"{base!r} is named twice", "every scenario once")
             if name == FOLDER:

@@ -44,8 +44,8 @@ class Variant:
         return [f"{key}={json.dumps(value)}" for key, value in self.values.items()]
 
     def scenario_name(self, scenario: str) -> str:
-        """Name of this variant of a scenario."""
-        return f"{scenario}, {self.label}" if self.values else scenario
+        """Name of this variant of a scenario, which a run of it is loaded by: without the slashes of paths."""
+        return f"{scenario}, {self.label.replace('/', '-')}" if self.values else scenario
 
 
 def variants(texts: Sequence[str]) -> list[Variant]:

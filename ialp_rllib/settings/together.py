@@ -183,6 +183,15 @@ def _check_names(scenario: str, catalogue: CatalogueSettings) -> None:
                 )
             if names.count(attribute) > 1:
                 raise InputError(f"catalogue.{name}", f"holds {attribute[:300]!r} twice", "every attribute once")
+    check_scenario_name(scenario)
+
+
+def check_scenario_name(scenario: str) -> None:
+    """Refuse names that no folder can have.
+
+    Raises:
+        InputError: it is one.
+    """
     if "/" in scenario or scenario in (".", "..") or not (scenario.isprintable() and scenario == scenario.strip()):
         raise InputError("scenario", f"is {scenario[:300]!r}", "a valid folder name, without spaces at its ends")
     if len(scenario.encode()) > _LONGEST_NAME:

@@ -8,6 +8,7 @@ from ialp_rllib.compare import plan_comparison
 from ialp_rllib.compare.variants import folder_name, reuse_finished, variants
 from ialp_rllib.errors import InputError
 from ialp_rllib.progress import Progress
+from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_stage
 
@@ -48,6 +49,19 @@ def test_a_varied_plan(tmp_path):
     assert plan.variants["coat, mask_recent=0"][0] == "coat"
     assert plan.runs["coat, mask_recent=0"].root == tmp_path / "coat-mask_recent=0"
     assert plan.runs["coat, mask_recent=0"].settings.catalogue.data == str(tmp_path)
+
+
+def test_a_varied_run_can_be_loaded(tmp_path):
+    """What a comparison leaves is exported, served and evaluated like any other run."""
+    plan = plan_comparison(["sample"], tmp_path, seeds=2, vary=["judge.model=[models/one, ../two]", "judge.seed=[0]"])
+    for run in plan.runs.values():
+        run.write_settings()
+        assert load(str(run.root / "settings.yaml")) == run.settings
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    with pytest.raises(InputError, match="bytes"):
+        plan_comparison(["sample"], tmp_path, seeds=2, vary=["judge.model=[" + 250 * "m" + "]"])
 
 
 def test_every_seed_is_tested_on_other_users(tmp_path):

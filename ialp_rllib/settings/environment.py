@@ -72,6 +72,12 @@ class EnvironmentSettings:
         "begin as what the texts say, instead of at random.",
         advanced=True,
     )
+    similar: bool = setting(
+        True,
+        "Add the similarity of state and item, times a learnt weight, to the reward (not published): what states tell "
+        "about the next item, rewards would learn from few users anew.",
+        advanced=True,
+    )
     adapters: str = setting(
         "shared",
         "One set of adapters for states and rewards, or separate ones: twice the parameters and passes.",

@@ -106,14 +106,17 @@ def augment(
     drawn = rng.integers(model.n_items, size=(*inner.shape, settings.uniform))
     for_states, for_rewards = model.hidden(kept, drawn)
     states = model.states(for_states.chain[:, 1 : length + 1])
-    indifferent = model.rewards(for_rewards.beside[inner])
+    before = states[asked]
+    indifferent = model.rewards(for_rewards.beside[inner], before, torch.from_numpy(drawn[inner]).to(before.device))
     logged = for_rewards.chain[:, 2 : inner.shape[1] + 2][inner]  # at the next item
-    known = centred_reward(model.rewards(logged)[:, None], indifferent)[:, 0]
+    chosen = torch.from_numpy(items[:, 1:][asked]).to(before.device)
+    known = centred_reward(model.rewards(logged, before, chosen)[:, None], indifferent)[:, 0]
     near = np.zeros((*inner.shape, min(settings.nearest, model.n_items)), np.int64)
     state, seen = _seen(item, some, items, asked)
-    near[inner], allowed = _nearest(model, states[asked], state, seen, near.shape[-1])
+    near[inner], allowed = _nearest(model, before, state, seen, near.shape[-1])
     states_at, rewards_at = (found.beside[inner] for found in model.hidden(kept, near, states_beside=True))
-    rewards = centred_reward(model.rewards(rewards_at), indifferent)
+    proposed = torch.from_numpy(near[inner]).to(before.device)
+    rewards = centred_reward(model.rewards(rewards_at, before, proposed), indifferent)
     best = rewards.masked_fill(~allowed, -torch.inf).argmax(1)
     every = torch.arange(len(best))
     reward = rewards[every, best].cpu().numpy()

@@ -108,8 +108,9 @@ class UserLesson:
         held = torch.from_numpy(np.arange(longest) < self._size[rows, None] - 1)
         target = torch.from_numpy(self._items[rows, 1 : longest + 1])[held].to(for_states.chain.device)
         states = self._model.states(for_states.chain[:, 1 : longest + 1][held])
-        chosen = self._model.rewards(for_rewards.chain[:, 2 : longest + 2][held])
-        return states, target, chosen, self._model.rewards(for_rewards.beside[held])
+        chosen = self._model.rewards(for_rewards.chain[:, 2 : longest + 2][held], states, target)
+        others = torch.from_numpy(self._others[rows, :longest]).to(states.device)[held]
+        return states, target, chosen, self._model.rewards(for_rewards.beside[held], states, others)
 
     def _similarity(self, states: Tensor, target: Tensor) -> Tensor:
         if self._sampled is None:

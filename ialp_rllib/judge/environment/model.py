@@ -14,6 +14,7 @@ from ialp_rllib.judge.environment.backbones import REWARDS, STATES, Backbone
 DECAY = 0.7
 """Weight of an item in a decayed mean of a history relative to the next more recent one."""
 _LOG_TEMPERATURE = 2.7  # initial; e^2.7 is about 15
+_SIMILAR = 5.0  # initial weight of a cosine in a reward: cosines of two items differ by tenths, logits by ones
 
 
 class KeptHistory(NamedTuple):
@@ -45,13 +46,21 @@ class Environment(nn.Module):
         residual: add the decayed mean of the history's item tokens to its hidden states, as long as these. A state
             then begins as what the texts say without any learning, which adapters of few users do not reach.
         separate: the backbone has adapters for states and others for rewards.
+        similar: add the similarity of state and item, times a learnt weight, to rewards. Comparisons of few users do
+            not teach hidden states at items what the similarity of states learns from all items at once.
 
     Attributes:
         width: as above.
     """
 
     def __init__(
-        self, backbone: nn.Module, tokens: Tensor, width: int, residual: bool = False, separate: bool = False
+        self,
+        backbone: nn.Module,
+        tokens: Tensor,
+        width: int,
+        residual: bool = False,
+        separate: bool = False,
+        similar: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -63,6 +72,7 @@ class Environment(nn.Module):
         self.score_head = nn.Linear(size, 1)
         self.log_temperature = nn.Parameter(torch.tensor(_LOG_TEMPERATURE))
         self.residual = nn.Parameter(torch.tensor(1.0)) if residual else None
+        self.similar = nn.Parameter(torch.tensor(_SIMILAR)) if similar else None
         # A tied LLM's last state and its input vectors live in one space: their product is its next-token logit. One
         # projection for both is a start that knows something.
         nn.init.orthogonal_(self.state_head.weight)
@@ -146,10 +156,24 @@ class Environment(nn.Module):
         vectors = self.item_tokens if items is None else self.item_tokens[items]
         return F.normalize(self.action_head(vectors), dim=-1)
 
-    def rewards(self, hidden: Tensor) -> Tensor:
-        """``(.., d)`` hidden states at items -> ``(..)`` rewards, free up to a function of the state before."""
+    def rewards(self, hidden: Tensor, states: Tensor, items: Tensor) -> Tensor:
+        """Rewards of items, free up to a function of the state before.
+
+        Args:
+            hidden: ``(N, .., d)`` hidden states at items.
+            states: ``(N, width)``, the states before these.
+            items: ``(N, ..)``, the items.
+
+        Returns:
+            ``(N, ..)``.
+        """
         found: Tensor = self.score_head(hidden)[..., 0]
-        return found
+        if self.similar is None:
+            return found
+        others = self.action_vectors(items.flatten()).view(*items.shape, self.width)
+        if self._separate:  # adapters of states learn from their own loss alone
+            states, others = states.detach(), others.detach()
+        return found + self.similar * torch.einsum("nw,n...w->n...", states, others)
 
     def trained(self) -> dict[str, Tensor]:
         """Name -> parameter that is learnt."""

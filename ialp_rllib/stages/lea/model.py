@@ -108,7 +108,11 @@ def new_environment(run: RunFolder, name: str) -> Environment:
         else:
             backbone = LLMBackbone(language_model(settings)[0], adapters)
         device = _device(settings)
-        return Environment(backbone, tokens, adapters.width, adapters.residual, separate).to(device).eval()
+        return (
+            Environment(backbone, tokens, adapters.width, adapters.residual, separate, adapters.similar)
+            .to(device)
+            .eval()
+        )
 
 
 def learnt_environment(run: RunFolder, name: str) -> Environment:

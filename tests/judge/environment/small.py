@@ -48,7 +48,9 @@ def small_environment(settings: EnvironmentSettings | None = None, kind: str = "
     for name, weight in backbone.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
-    return Environment(backbone, torch.randn(ITEMS, WIDTH), settings.width, settings.residual, separate).eval()
+    return Environment(
+        backbone, torch.randn(ITEMS, WIDTH), settings.width, settings.residual, separate, settings.similar
+    ).eval()
 
 
 def small_log(users: int = 12, seed: int = 0) -> Sequences:

@@ -89,7 +89,9 @@ def test_separate_adapters_learn_from_their_own_loss(kind: str) -> None:
     for_states, for_rewards = model.hidden(kept, candidates, states_beside=True)
     assert not torch.allclose(for_states.chain, for_rewards.chain, atol=1e-3)
     assert not torch.allclose(for_states.beside, for_rewards.beside, atol=1e-3)
-    (model.states(for_states.chain).sum() + model.rewards(for_rewards.beside).sum()).backward()
+    states, items = model.states(for_states.chain), torch.from_numpy(candidates).flatten(0, 1)
+    rewards = model.rewards(for_rewards.beside.flatten(0, 1), states[:, 1:3].flatten(0, 1), items)
+    (states.sum() + rewards.sum()).backward()
     weights = {n: w for n, w in model.backbone.named_parameters() if w.requires_grad}
     assert all(w.grad is not None and w.grad.any() for n, w in weights.items() if "bias" not in n)
     with torch.no_grad():
@@ -158,3 +160,27 @@ def test_states_with_the_mean_of_tokens_begin_as_what_the_texts_say() -> None:
         model.residual.fill_(1e4)
         chain = model.chain(model.keep([np.array([7])]))
         assert int(model.similarity(model.states(chain[:, 1])).argmax()) == 7
+
+
+@pytest.mark.parametrize("adapters", ["shared", "separate"])
+def test_rewards_know_what_the_similarity_of_states_knows(adapters: str) -> None:
+    """Where hidden states say nothing of an item, rewards differ as similarities do, by a weight that is learnt."""
+    model = small_environment(small_settings(adapters=adapters))
+    assert model.similar is not None
+    items = torch.tensor([[6, 8, 2], [1, 9, 9]])
+    for_states, for_rewards = model.hidden(model.keep([A, A + 1]), items[:, None].numpy())
+    states, hidden = model.states(for_states.chain[:, 1]), for_rewards.beside[:, 0]
+    model.score_head.weight.data.zero_()
+    rewards = model.rewards(hidden, states, items)
+    expected = torch.stack([(states[n] * model.action_vectors(items[n])).sum(1) for n in range(2)])
+    torch.testing.assert_close(rewards, model.similar * expected)
+    rewards.sum().backward()
+    assert model.similar.grad is not None and model.similar.grad != 0
+    assert (model.action_head.weight.grad is None) == (adapters == "separate")
+
+
+def test_without_similarity_rewards_are_of_hidden_states_alone() -> None:
+    model = small_environment(small_settings(similar=False))
+    hidden = torch.randn(2, 3, WIDTH)
+    found = model.rewards(hidden, torch.randn(2, 8), torch.zeros(2, 3, dtype=torch.int64))
+    torch.testing.assert_close(found, model.score_head(hidden)[..., 0])

@@ -102,7 +102,7 @@ def _search(sweep: Sweep) -> runtime.Search:
     if study.stop == "asha":
         from ialp_rllib.sweep.halving import RememberedASHA
 
-        file = sweep.out / f"rungs-{sweep.identity}.pkl"
+        file = sweep.out / f"rungs-{sweep.identity}.json"
         options = {"grace_period": sweep.grace, "max_t": sweep.total, "reduction_factor": study.reduction}
         scheduler = RememberedASHA(file, **options)
     if study.search == "optuna":

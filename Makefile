@@ -15,9 +15,10 @@ help: ## this list
 venv: ## .venv with all packages of the lock, and this project
 	@requirements/install.sh $(KIND)
 
-demo: venv ## the sample scenario, from logs to report
+demo: venv ## the sample scenario, from logs to the reports of iALP and LEA
 	$(BIN)/ialp run sample --out $(OUT)
-	@echo "The report: file://$(abspath $(OUT))/report/index.html"
+	$(BIN)/ialp lea sample --out $(OUT)
+	@echo "The reports: file://$(abspath $(OUT))/report/index.html (iALP), file://$(abspath $(OUT))/ranking/index.html (LEA)"
 
 test: venv ## the tests that take seconds
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"

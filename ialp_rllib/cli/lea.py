@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ialp_rllib.cli import console
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ialp_rllib.cli import console, crash
 from ialp_rllib.cli.run import execute
 
 
@@ -11,11 +16,51 @@ def lea(
     data: console.Data = None,
     out: console.Out = None,
     set_: console.Set = None,
+    folds: Annotated[
+        int, typer.Option(min=1, help="Run so many folds, each testing other users, and report on all together.")
+    ] = 1,
     local_mode: console.Local = False,
     verbose: console.Verbose = False,
 ) -> None:
     """Train offline recommenders with an LLM as their environment, beside baselines and controls.
 
-    Stages that are up to date are not run again. The settings are those of the group `lea`.
+    Stages that are up to date are not run again. The settings are those of the group `lea`. Folds are runs of
+    their own, in OUT/part-N; with five of them, by default, every user is tested once.
     """
-    execute(scenario, data, out, set_, local_mode, False, verbose, report="ranking")
+    if folds == 1:
+        execute(scenario, data, out, set_, local_mode, False, verbose, report="ranking")
+    else:
+        _folds(scenario, data, out, set_, folds, local_mode, verbose)
+
+
+def _folds(
+    scenario: str,
+    data: Path | None,
+    out: Path | None,
+    overrides: list[str] | None,
+    count: int,
+    local: bool,
+    verbose: bool,
+) -> None:
+    console.configure_logging(verbose)
+    crash.remember(shown=verbose or local)
+    from ialp_rllib import runtime
+    from ialp_rllib.cli.bars import Bars
+    from ialp_rllib.report.lea.write import write_ranking
+    from ialp_rllib.stages.lea.folds import folds_of
+    from ialp_rllib.stages.pipeline import run_all
+    from ialp_rllib.stages.run import needed_stages
+
+    whole = console.open_run(scenario, data, out, overrides, local)
+    runs = folds_of(whole.settings, whole.root, count)
+    try:
+        for run in runs:
+            crash.remember(run.root, shown=verbose or local)
+            with Bars(console.messages, plain=local) as bars:
+                run_all(run, bars, needed_stages(run.settings, "ranking"))
+    finally:
+        runtime.stop()
+    folder = whole.root / "ranking"
+    folder.mkdir(exist_ok=True)
+    write_ranking(runs, folder)
+    console.print_path("Report", folder / "index.html")

@@ -6,9 +6,7 @@ import dataclasses
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import Settings
-
-PART = "{part}"
-"""Stands in ``judge.model`` for the number of the part, for judges that never read the part's test users."""
+from ialp_rllib.settings.parts import of_part, parts_of
 
 
 def by_part(settings: Settings, fixed_split: bool) -> dict[str, Settings]:
@@ -25,22 +23,13 @@ def by_part(settings: Settings, fixed_split: bool) -> dict[str, Settings]:
         InputError: the test share leaves only one part.
     """
     if fixed_split or len(settings.seeds) == 1:
-        return {settings.scenario: _of_part(settings, settings.catalogue.test_part)}
-    share = settings.catalogue.test_share
-    count = int(1 / share + 1e-9)
+        return {settings.scenario: of_part(settings, settings.catalogue.test_part)}
+    share, count = settings.catalogue.test_share, parts_of(settings)
     if count < 2:
         problem = f"is {share:g}, so that there is one part of test users only"
         raise InputError("catalogue.test_share", problem, "at most 0.5, or --fixed-split")
     parts = {}
     for part in range(min(count, len(settings.seeds))):
         own = dataclasses.replace(settings, seeds=settings.seeds[part::count])
-        parts[f"{settings.scenario}, part {part}"] = _of_part(own, part)
+        parts[f"{settings.scenario}, part {part}"] = of_part(own, part)
     return parts
-
-
-def _of_part(settings: Settings, part: int) -> Settings:
-    return dataclasses.replace(
-        settings,
-        catalogue=dataclasses.replace(settings.catalogue, test_part=part),
-        judge=dataclasses.replace(settings.judge, model=settings.judge.model.replace(PART, str(part))),
-    )

@@ -182,6 +182,12 @@ class LEASettings:
     objectives: tuple[str, ...] = setting(
         ("snqn",), "Objectives with the environment: sqn, sac, snqn, sa2c.", advanced=True
     )
+    by_row: tuple[str, ...] = setting(
+        (),
+        "Settings of the group `offline` for single rows, as ROW.KEY=VALUE: `gru4rec-ce.dropout=0.5`. So each can have "
+        "those that a search chose for it.",
+        advanced=True,
+    )
     text_encoder: str = setting(
         "llm",
         "Vectors of the row text: llm (means of the LLM's input vectors), or embedding:FOLDER (a text encoder).",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.settings import LEA_ROWS, LEASettings, OfflineSettings
+from ialp_rllib.settings import LEA_ROWS, LEASettings, OfflineSettings, from_dict, to_dict
+from ialp_rllib.settings.strict_yaml import parse_yaml
 
 LLM_ENVIRONMENT, LLM_FREE = "llm", "llm_free"
 """The environment, and its control without an LLM, of the same size."""
@@ -45,6 +49,7 @@ class Row:
         base: of the recommender.
         states, rewards, actions: where they come from; empty: none, and rewards are 1. ``llm``, ``llm_free``, and of
             states ``shuffled`` (those of another sequence), ``noise`` and ``text``, of actions ``neighbour``.
+        own: settings of its recommender that differ from those of the others (``lea.by_row``).
     """
 
     name: str
@@ -54,6 +59,7 @@ class Row:
     states: str = ""
     rewards: str = ""
     actions: str = ""
+    own: tuple[tuple[str, Any], ...] = ()
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -63,7 +69,13 @@ class Row:
         return tuple(name for name in (LLM_ENVIRONMENT, LLM_FREE) if name in parts)
 
     def settings(self, offline: OfflineSettings) -> OfflineSettings:
-        """The recommender's settings."""
+        """The recommender's settings.
+
+        Raises:
+            InputError: those of its own are unknown or out of range.
+        """
+        if self.own:
+            offline = from_dict(OfflineSettings, {**to_dict(offline), **dict(self.own)}, "lea.by_row")
         le_to = "both" if self.kind == "both" else offline.le_to
         return replace(offline, objective=self.objective, base=self.base, le_to=le_to)
 
@@ -88,7 +100,31 @@ def rows_of(settings: LEASettings) -> list[Row]:
             for objective in settings.objectives:
                 name = objective if kind == "base" else f"{objective}-{kind}"
                 found.append(Row(name, kind, objective, settings.offline.base, *_PARTS[kind]))
-    return list({row.name: row for row in found}.values())
+    own = _by_row(settings.by_row, {row.name for row in found if row.objective})
+    rows = [replace(row, own=own.get(row.name, ())) for row in {row.name: row for row in found}.values()]
+    for row in rows:
+        if row.own:
+            row.settings(settings.offline)  # refuses settings that are none, before anything runs
+    return rows
+
+
+def _by_row(texts: tuple[str, ...], known: set[str]) -> dict[str, tuple[tuple[str, Any], ...]]:
+    """Name of a row -> settings of its own, of ``ROW.KEY=VALUE``."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        row, dot, key = name.rpartition(".")
+        if not equals or not dot:
+            raise InputError("lea.by_row", f"holds {text[:100]!r}", "ROW.KEY=VALUE, as gru4rec-ce.dropout=0.5")
+        if row not in known:
+            raise InputError("lea.by_row", f"names {row[:100]!r}", f"a row that is trained: {', '.join(sorted(known))}")
+        if key in ("base", "objective", "le_to"):
+            raise InputError("lea.by_row", f"sets {key} of {row}", "another setting: this one is what the row is")
+        try:
+            found.setdefault(row, {})[key] = parse_yaml(value)
+        except yaml.YAMLError as error:
+            raise InputError("lea.by_row", f"holds {text[:100]!r}", "a value as of --set") from error
+    return {row: tuple(values.items()) for row, values in found.items()}
 
 
 def environments_of(settings: LEASettings) -> tuple[str, ...]:

@@ -1,0 +1,47 @@
+"""Settings of single rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from ialp_rllib.errors import InputError
+from ialp_rllib.settings import load
+from ialp_rllib.stages.lea.rows import rows_of
+from ialp_rllib.stages.lea.specs import row_settings
+
+
+def test_a_row_has_settings_of_its_own() -> None:
+    plain = load("sample", ["lea.rows=[item_knn, ce, gru4rec, base]", "lea.offline.dropout=0.2"])
+    own = load(
+        "sample",
+        [
+            "lea.rows=[item_knn, ce, gru4rec, base]",
+            "lea.offline.dropout=0.2",
+            "lea.by_row=[gru4rec-ce.dropout=0.5, snqn.learning_rate=3e-3, gru4rec-ce.width=32]",
+        ],
+    )
+    rows = {row.name: row.settings(own.lea.offline) for row in rows_of(own.lea) if row.objective}
+    assert {name: row.dropout for name, row in rows.items()} == {"sasrec-ce": 0.2, "gru4rec-ce": 0.5, "snqn": 0.2}
+    assert rows["gru4rec-ce"].width == 32 and rows["gru4rec-ce"].base == "gru4rec"
+    assert rows["snqn"].learning_rate == 3e-3 and rows["snqn"].objective == "snqn"
+    assert row_settings(own, "sasrec-ce") == row_settings(plain, "sasrec-ce")  # is not trained again
+    assert row_settings(own, "snqn") != row_settings(plain, "snqn")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gru4rec-ce.dropout", "ROW.KEY=VALUE"),
+        ("dropout=0.5", "ROW.KEY=VALUE"),
+        ("sac.dropout=0.5", "a row that is trained: snqn"),
+        ("item_knn.dropout=0.5", "a row that is trained"),
+        ("snqn.dropuot=0.5", "dropout"),
+        ("snqn.dropout=5", "0.95"),
+        ("snqn.base=gru4rec", "another setting"),
+    ],
+)
+def test_what_no_row_has_is_refused(text: str, expected: str) -> None:
+    settings = load("sample", [("lea.rows", ["item_knn", "base"]), ("lea.by_row", [text])])
+    with pytest.raises(InputError) as error:
+        rows_of(settings.lea)
+    assert "lea.by_row" in str(error.value) and expected in str(error.value)

@@ -16,7 +16,9 @@ from ialp_rllib.settings.strict_yaml import parse_yaml
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.budgets import budgets_of
 from ialp_rllib.stages.run import STAGES, RunFolder
+from ialp_rllib.stages.users import world_stage
 from ialp_rllib.storage import Stage
+from ialp_rllib.users.worlds import SPLITS
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,18 @@ def reuse_finished(run: RunFolder, others: Sequence[RunFolder]) -> None:
             for seed in run.settings.seeds:
                 for budget in budgets_of(run.settings, method):
                     _copy_stage(job_stage(other, method, seed, budget), job_stage(run, method, seed, budget))
+
+    if not run.stage("users").up_to_date():
+        _copy_worlds(run, others)
+
+
+def _copy_worlds(run: RunFolder, others: Sequence[RunFolder]) -> None:
+    """Single worlds: the train and the validation world are the same where only the test world differs."""
+    for other, split in itertools.product(others, SPLITS):
+        source, target = world_stage(other, split), world_stage(run, split)
+        if source.fingerprint == target.fingerprint and source.up_to_date() and not target.up_to_date():
+            run.stage("users").open(keep=True)
+            target.copy_from(source)
 
 
 def _copy_stage(source: Stage, target: Stage) -> None:

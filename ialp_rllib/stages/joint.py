@@ -41,7 +41,7 @@ from ialp_rllib.stages.imitating import (
     what_it_took,
 )
 from ialp_rllib.stages.listwise import judge_lessons, warnings_of
-from ialp_rllib.stages.run import CHOICES, JOB_FILES, STAGES, RunFolder
+from ialp_rllib.stages.run import CHOICES, JOB_FILES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS
 from ialp_rllib.storage import Stage, locked
 from ialp_rllib.users.worlds import make_world
@@ -66,7 +66,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
 
 def seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
     """The part of one seed in the stage's ``folder``."""
-    before = [run.fingerprints[name] for name in STAGES["joint"].needs(run.settings)]
+    before = run.fingerprints.before("joint")
     print_ = fingerprint(before, joint_settings(run.settings), seed)
     return Stage(folder / f"seed-{seed}", f"joint seed {seed}", print_, (*JOB_FILES, f"{CHOICES}/**"))
 

@@ -28,7 +28,7 @@ from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.depends import pretrain_settings
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.listwise import join_curves, join_facts, learn_actor
-from ialp_rllib.stages.run import JOB_FILES, LISTWISE, STAGES, RunFolder
+from ialp_rllib.stages.run import JOB_FILES, LISTWISE, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, run_jobs
 from ialp_rllib.storage import Stage, locked
 
@@ -60,7 +60,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
 
 
 def _seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
-    before = [run.fingerprints[name] for name in STAGES["pretrain"].needs(run.settings)]
+    before = run.fingerprints.before("pretrain")
     print_ = fingerprint(before, pretrain_settings(run.settings), seed)
     return Stage(folder / f"seed-{seed}", f"pretrain seed {seed}", print_, (*JOB_FILES, f"{LISTWISE}/**"))
 

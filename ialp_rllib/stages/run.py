@@ -18,7 +18,7 @@ from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.catalogue.sources.read import data_folder, source_files
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.settings import Settings, fingerprint, to_dict
+from ialp_rllib.settings import Settings, UsersSettings, fingerprint, to_dict
 from ialp_rllib.stages.depends import (
     adapt_needs,
     agent_settings,
@@ -76,6 +76,7 @@ STAGES = {
         always("prepare"),
         lambda s: [s.users],
         tuple(f"{split}/{name}" for split in SPLITS for name in (*WORLD_FILES, MANIFEST)),
+        in_parts=True,
         whole_log=True,
     ),
     "warm": StageSpec(
@@ -83,6 +84,7 @@ STAGES = {
         lambda s: [*warm_settings(s), s.seeds],
         _parts("seed-*"),
         in_parts=True,
+        test_world=False,
     ),
     "tune": StageSpec(
         judge_needs(),
@@ -99,12 +101,14 @@ STAGES = {
         lambda s: [*pretrain_settings(s), s.seeds],
         (*_parts("seed-*"), f"seed-*/{LISTWISE}/**"),
         in_parts=True,
+        test_world=False,
     ),
     "joint": StageSpec(
         always("prepare", "users", "distil"),
         lambda s: [*joint_settings(s), s.seeds],
         (*_parts("seed-*"), f"seed-*/{CHOICES}/**"),
         in_parts=True,
+        test_world=False,
     ),
     "adapt": StageSpec(
         adapt_needs,
@@ -156,13 +160,28 @@ class Fingerprints:
         same = catalogue == self._settings.catalogue
         return self if same else Fingerprints(replace(self._settings, catalogue=catalogue))
 
+    @cached_property
+    def _of_other_worlds(self) -> Fingerprints:
+        users, plain = self._settings.users, UsersSettings
+        users = replace(users, test_model=plain.test_model, test_shift=plain.test_shift)
+        return self if users == self._settings.users else Fingerprints(replace(self._settings, users=users))
+
     def __getitem__(self, name: str) -> str:
         if name not in self._known:
-            spec = ALL_STAGES[name]
-            known = self._of_whole_log if spec.whole_log else self
-            before = [known[needed] for needed in spec.needs(self._settings)]
-            self._known[name] = fingerprint(name, __version__, spec.settings(self._settings), before)
+            own = ALL_STAGES[name].settings(self._settings)
+            self._known[name] = fingerprint(name, __version__, own, self.before(name))
         return self._known[name]
+
+    def before(self, name: str) -> list[str]:
+        """Of the stages that a stage reads, as far as it reads them."""
+        spec = ALL_STAGES[name]
+        known = self._of_whole_log if spec.whole_log else self
+        some = known if spec.test_world else known._of_other_worlds
+        return [(some if needed == "users" else known)[needed] for needed in spec.needs(self._settings)]
+
+    def of_world(self, split: str) -> str:
+        """Of the simulated users of one world: no other one depends on how the test world differs."""
+        return fingerprint((self if split == "test" else self._of_other_worlds)["users"], split)
 
     def all(self) -> dict[str, str]:
         """Stage -> fingerprint, of all stages."""

@@ -19,6 +19,8 @@ class StageSpec:
         files: patterns of the files that it writes, see :class:`ialp_rllib.storage.Stage`.
         in_parts: whether its folder holds parts (method, seed) that have manifests of their own.
         module: the module with its ``run`` function; empty: ``ialp_rllib.stages.NAME``.
+        test_world: whether it may read the test world. What does not is the same whatever that world is: it depends on
+            the other worlds alone.
         whole_log: whether it reads the whole log, so that it does not depend on which part of it the other stages see.
     """
 
@@ -28,3 +30,4 @@ class StageSpec:
     in_parts: bool = False
     module: str = ""
     whole_log: bool = False
+    test_world: bool = True

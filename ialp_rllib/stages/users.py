@@ -12,12 +12,13 @@ from ialp_rllib import runtime
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.errors import storage_errors
 from ialp_rllib.progress import Progress
-from ialp_rllib.settings import Settings, fingerprint
+from ialp_rllib.settings import Settings
 from ialp_rllib.stages.run import WORLD_FILES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
 from ialp_rllib.storage import Stage, locked, write_json
 from ialp_rllib.users.actions import require_items
 from ialp_rllib.users.fit import finish_worlds, fit_sequence_world, require_device, splits
+from ialp_rllib.users.worlds import SPLITS
 
 _TITLES = {"train": "Train world", "valid": "Validation world", "test": "Test world"}
 
@@ -29,13 +30,18 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     require_items(run.catalogue.n_items, settings.users.horizon, settings.agent.mask_recent, needed)
     require_device(settings.users)
     torch.set_num_threads(settings.runtime.threads)  # small models: more threads cost more than they give
-    fitted = _fit_sequence_worlds(run, folder, progress) if settings.users.world == "sequence" else {}
+    if settings.users.world == "sequence":
+        fitted = _fit_sequence_worlds(run, progress)
+    else:  # is fitted at once: what another kind of world left is not its own
+        fitted = {}
+        for path in (folder / split / name for split in SPLITS for name in WORLD_FILES):
+            path.unlink(missing_ok=True)
     return finish_worlds(run.catalogue, settings.users, folder, fitted)
 
 
-def _fit_sequence_worlds(run: RunFolder, folder: Path, progress: Progress) -> dict[str, dict[str, Any]]:
+def _fit_sequence_worlds(run: RunFolder, progress: Progress) -> dict[str, dict[str, Any]]:
     """The quality of each world's model; a model that an interrupted run has finished is not fitted again."""
-    stages = {split: _stage(run, folder, split) for split in splits(run.catalogue)}
+    stages = {split: world_stage(run, split) for split in splits(run.catalogue)}
     left = {split: stage for split, stage in stages.items() if not stage.up_to_date()}
     jobs = [(run.settings, str(run.root), stage, split) for split, stage in left.items()]
     if run.settings.runtime.local_mode:  # a debugger sees plain calls, before Ray has started
@@ -52,8 +58,9 @@ def _fit_sequence_worlds(run: RunFolder, folder: Path, progress: Progress) -> di
     return facts
 
 
-def _stage(run: RunFolder, folder: Path, split: str) -> Stage:
-    return Stage(folder / split, f"users {split}", fingerprint(run.fingerprints["users"], split), WORLD_FILES)
+def world_stage(run: RunFolder, split: str) -> Stage:
+    """The part of one sequence world."""
+    return Stage(run.root / "users" / split, f"users {split}", run.fingerprints.of_world(split), WORLD_FILES)
 
 
 def fit_job(settings: Settings, root: str, stage: Stage, split: str) -> list[str]:

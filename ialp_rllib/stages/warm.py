@@ -48,7 +48,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
 
 def seed_stage(run: RunFolder, folder: Path, seed: int) -> Stage:
     """The part of one seed in the stage's ``folder``."""
-    before = [run.fingerprints[name] for name in ("prepare", "users")]
+    before = run.fingerprints.before("warm")
     print_ = fingerprint(before, warm_settings(run.settings), seed)
     return Stage(folder / f"seed-{seed}", f"warm seed {seed}", print_, JOB_FILES)
 

@@ -11,6 +11,10 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.pipeline import run_stage
+from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.stages.users import world_stage
+from ialp_rllib.users.model_files import WEIGHTS
+from ialp_rllib.users.worlds import SPLITS
 
 
 def test_all_combinations_by_name():
@@ -133,6 +137,31 @@ def test_finished_stages_with_equal_fingerprints_are_copied(tmp_path):
     assert a2c.up_to_date() and (a2c.folder / "curves.parquet").read_text() == "a2c"
     assert not job_stage(second, "aialp_ap", 0).up_to_date()  # depends on alpha
     assert not job_stage(second, "aialp_ap", 0).folder.exists()
+
+
+def test_another_test_world_trains_nothing_anew(tmp_path):
+    """What is trained cannot depend on the test world; what is measured there, and an oracle that reads it, do."""
+    plan = plan_comparison(["sample"], tmp_path, seeds=1, methods="warm", vary=["users.test_model=[attention, gru]"])
+    prints, others = (run.fingerprints for run in plan.runs.values())
+    for name in ("warm", "tune", "distil", "pretrain", "joint"):
+        assert prints[name] == others[name]
+    assert prints["users"] != others["users"] and prints["adapt"] != others["adapt"]
+    shifted = [load("sample", ["judge.model=oracle", f"users.test_shift={shift}"]) for shift in (0, 2)]
+    one, two = (RunFolder(settings, tmp_path / "x").fingerprints for settings in shifted)
+    assert one["tune"] != two["tune"] and one["joint"] != two["joint"] and one["warm"] == two["warm"]
+
+
+def test_worlds_that_another_run_has_fitted_are_copied(tmp_path):
+    plan = plan_comparison(["sample"], tmp_path, seeds=1, methods="a2c", vary=["users.test_model=[attention, gru]"])
+    first, second = plan.runs.values()
+    for split in SPLITS:
+        world = world_stage(first, split)
+        (world.open() / WEIGHTS).write_text(split)
+        world.finish({}, 0.0)
+    reuse_finished(second, [first])
+    assert [world_stage(second, split).up_to_date() for split in SPLITS] == [split != "test" for split in SPLITS]
+    assert second.stage("users").open(keep=True) and not second.stage("users").up_to_date()
+    assert (second.root / "users" / "valid" / WEIGHTS).read_text() == "valid"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs a scenario as a job on a Ray cluster: `ray job submit` of `ialp run`, with this checkout as the working directory.
+# Runs a verb of `ialp` as a job on a Ray cluster: `ray job submit`, with this checkout as the working directory.
 #
-#   cluster/submit.sh SCENARIO --out /shared/runs/NAME [any other option of `ialp run`]
+#   cluster/submit.sh [run] SCENARIO --out /shared/runs/NAME [any other option of `ialp run`]
+#   cluster/submit.sh sweep STUDY --out /shared/runs/NAME [any other option of `ialp sweep`]; so, too: compare, lea
 #
 # Prints the log of the job. Exit code: 0 if the job succeeded, 1 if it failed, 2 if nothing was submitted.
 #   RAY_API_SERVER_ADDRESS  dashboard of the cluster (default: http://127.0.0.1:8265, the address of `ray dashboard` and `kubectl port-forward`)
@@ -39,7 +40,11 @@ case $out in /*) ;; *) refuse "--out must name an absolute path on storage that 
 for argument in "$@"; do
   case $argument in *[$'"\t\n\\']* | *'  '*) refuse "double quotes, backslashes, tabs and double spaces cannot be passed: $argument" ;; esac
 done
-command="${IALP_PYTHON:-python} -m ialp_rllib.cli run ${*@Q}"
+case $1 in
+  run | sweep | compare | lea) verb=$1 && shift ;;
+  *) verb=run ;;
+esac
+command="${IALP_PYTHON:-python} -m ialp_rllib.cli $verb ${*@Q}"
 IFS=' ' read -r -a words <<<"$command"
 
 ray=$root/.venv/bin/ray

@@ -5,7 +5,7 @@ where things run.
 """
 
 from ialp_rllib.runtime.failures import explain
-from ialp_rllib.runtime.jobs import Search, fit, run_jobs
+from ialp_rllib.runtime.jobs import Fitted, Search, fit, run_jobs
 from ialp_rllib.runtime.resources import ONE_CPU, Resources, hold_gpu, limit_memory, of_training, require_gpus
 from ialp_rllib.runtime.services import (
     DIED,
@@ -26,6 +26,7 @@ __all__ = [
     "HAS_LOCAL_MODE",
     "ONE_CPU",
     "RESTARTING",
+    "Fitted",
     "Resources",
     "Search",
     "end",

@@ -44,6 +44,18 @@ class Search(NamedTuple):
 GRID = Search()
 
 
+class Fitted(NamedTuple):
+    """What became of a trial.
+
+    Attributes:
+        config: its configuration; empty: it has reported nothing.
+        error: why it ended; None: it did not fail.
+    """
+
+    config: dict[str, Any]
+    error: BaseException | None
+
+
 def fit(
     trial: Callable[[dict[str, Any]], None],
     space: dict[str, Any],
@@ -51,8 +63,11 @@ def fit(
     *,
     search: Search = GRID,
     resources: Resources = ONE_CPU,
-) -> list[BaseException | None]:
-    """Run a Ray Tune experiment in ``folder``, or resume the one in it. Returns the error of each trial, or None.
+) -> list[Fitted]:
+    """Run a Ray Tune experiment in ``folder``, or resume the one in it. Returns what became of each trial.
+
+    The experiment is resumed as it was made: Ray Tune takes neither another ``search`` nor other ``resources`` from
+    then on. What they depend on belongs into the name of the folder.
 
     A trial whose process is lost is started again, up to :data:`TRIAL_FAILURES` times. When debugging without Ray's
     local mode, the trials run one after the other in this process: a Tune trial would be a separate process without a
@@ -96,10 +111,10 @@ def fit(
     # Ray Tune logs the traceback of every trial that fails; they are in its folder, and the caller gets the errors.
     with quiet("ray.tune", logging.CRITICAL):
         results = tuner.fit()
-    return [explain(result.error) if result.error else None for result in results]
+    return [Fitted(result.config or {}, explain(result.error) if result.error else None) for result in results]
 
 
-def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) -> list[BaseException | None]:
+def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) -> list[Fitted]:
     from ray import tune
     from ray.tune.search.variant_generator import generate_variants
 
@@ -110,7 +125,7 @@ def _fit_here(trial: Callable[[dict[str, Any]], None], space: dict[str, Any]) ->
             trial(config)
     finally:
         tune.report = reporter
-    return [None] * len(variants)
+    return [Fitted(config, None) for config in variants]
 
 
 def run_jobs(

@@ -116,6 +116,8 @@ def train_job(
     settings = budget_settings(settings, budget)
     run, equal_samples = RunFolder(settings, Path(root)), budget == "samples"
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
+        if stage.up_to_date():  # who was waited for has finished it
+            return []
         folder = stage.open()
         began = time.perf_counter()
         require_critic(run, name, seed)

@@ -90,6 +90,8 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int, judge: Pre
     """One seed, in a process of its own (a Ray task)."""
     run = RunFolder(settings, Path(root))
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
+        if stage.up_to_date():  # who was waited for has finished it
+            return []
         folder = stage.open()
         began = time.perf_counter()
         pretrain = settings.pretrain

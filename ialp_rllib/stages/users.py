@@ -68,6 +68,8 @@ def fit_job(settings: Settings, root: str, stage: Stage, split: str) -> list[str
     run = RunFolder(settings, Path(root))
     torch.set_num_threads(settings.runtime.threads)
     with locked(stage.folder, seconds=ORPHAN_SECONDS), storage_errors(stage.folder):
+        if stage.up_to_date():  # who was waited for has finished it
+            return []
         stage.open()
         began = time.perf_counter()
 

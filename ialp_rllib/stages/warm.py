@@ -77,6 +77,8 @@ def train_job(settings: Settings, root: str, stage: Stage, seed: int) -> list[st
     torch.set_num_threads(settings.runtime.threads)
     run = RunFolder(settings, Path(root))
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
+        if stage.up_to_date():  # who was waited for has finished it
+            return []
         folder = stage.open()
         began, cpu = time.perf_counter(), time.process_time()
         network, warm = network_of(settings, run.catalogue), settings.warm

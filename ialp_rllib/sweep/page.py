@@ -73,6 +73,8 @@ def remarks(sweep: Sweep, results: Results) -> list[str]:
         )
     if sweep.study.seeds < 5:
         texts.append("Fewer than five seeds: no verdict.")
+    if equal := sweep.trials - len(results.trials):
+        texts.append(f"{equal} of {sweep.trials} trials proposed the values of another one: they are one row each.")
     stopped = int(results.trials["stopped"].sum())
     if stopped:
         share = results.spent / results.total

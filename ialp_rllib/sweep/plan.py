@@ -24,6 +24,7 @@ from ialp_rllib.sweep.space import Space, corners, draw, grid, parse_space
 
 ONLINE = ("adapt", "report")
 """Stages that each trial has of its own, or that a sweep does not run; the others are shared where they are equal."""
+_MUTATING = ("pbt", "pb2", "population")
 _LONGEST = 60  # characters of a trial's values in the name of its folder
 
 
@@ -135,6 +136,14 @@ class Sweep:
         mark = fingerprint([prints[name] for name in self.shared_stages(settings)])[:12]
         return RunFolder(settings, self.out / "shared" / mark)
 
+    @cached_property
+    def experiment(self) -> Path:
+        """Folder of Ray Tune's experiment. Ray Tune resumes one as it was made: another ``concurrent``, or other
+        resources of a trial, have one of their own, whose trials find what was trained before."""
+        runtime = self.settings().runtime
+        placed = (self.study.concurrent, runtime.learner_gpus, runtime.env_runners)
+        return self.out / "tune" / (f"{self.identity}-{fingerprint(placed)[:8]}" if any(placed) else self.identity)
+
     def folder(self, values: Mapping[str, Any]) -> Path:
         """Folder of a trial."""
         variant = Variant(dict(values))
@@ -199,11 +208,24 @@ def read_study(path: Path) -> tuple[StudySettings, dict[str, str], list[str]]:
         if not isinstance(part, dict):
             raise InputError(str(path), f"{name} is {type(part).__name__}", "settings by their dotted names")
         parts[name] = part
+    for key in ("search", "stop"):
+        _refuse_mutation(f"{path}: {key}", tree.get(key))
     study = from_dict(StudySettings, tree, str(path))
     vary = {
         str(key): values if isinstance(values, str) else json.dumps(values) for key, values in parts["vary"].items()
     }
     return study, vary, [f"{key}={json.dumps(value)}" for key, value in parts["set"].items()]
+
+
+def _refuse_mutation(where: str, name: Any) -> None:
+    """Population-based training is no missing name, but left out on purpose."""
+    if str(name).lower() in _MUTATING:
+        problem = (
+            f"is {name}: population-based training changes settings while a trial trains, and copies policies between "
+            "trials. No settings would then be those of a policy, equal seeds could not be compared, and a sweep that "
+            "was killed could not go on to the same bit"
+        )
+        raise InputError(where, problem, "search: grid, random or optuna; stop: none or asha")
 
 
 def plan_sweep(
@@ -237,6 +259,8 @@ def plan_sweep(
     if path.suffix in (".yaml", ".yml") and path.is_file() and "vary" in read_yaml(path):
         study, varied, own = read_study(path)
     given = {key: value for key, value in (changes or {}).items() if value is not None}
+    for key in ("search", "stop"):
+        _refuse_mutation(key, given.get(key))
     study = from_dict(StudySettings, {**dataclasses.asdict(study), **given}, "options")
     space = parse_space([*(f"{key}={text}" for key, text in varied.items() if not _replaced(key, vary)), *vary])
     place = str(data.expanduser().resolve()) if data else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from ialp_rllib.compare.variants import Variant
 from ialp_rllib.errors import IalpError
 from ialp_rllib.results.statistics import estimates
 from ialp_rllib.sweep.plan import Sweep
-from ialp_rllib.sweep.trial import read_record
+from ialp_rllib.sweep.trial import identity_of, read_record
 
 
 class Results(NamedTuple):
@@ -36,13 +37,19 @@ class Results(NamedTuple):
     final: pd.DataFrame | None = None
 
 
-def collect(sweep: Sweep) -> Results:
+def collect(sweep: Sweep, ran: Sequence[Variant]) -> Results:
     """What the trials have left.
+
+    Args:
+        sweep: the plan.
+        ran: the trials of its search; equal ones are one row.
 
     Raises:
         IalpError: a trial has no result, or none ran to the end: a trial that did not run is no success.
     """
-    records = _records(sweep)
+    if len(ran) < sweep.trials:
+        raise IalpError(f"{sweep.trials - len(ran)} of {sweep.trials} trials did not run: the same command goes on")
+    records = _records(sweep, {variant.label: variant for variant in ran})
     rungs = pd.DataFrame(
         [
             {"trial": label, "env_steps": int(rung), "seed": seed, "value": float(value)}
@@ -76,23 +83,15 @@ def collect(sweep: Sweep) -> Results:
     return Results(trials, rungs, best, spent, sweep.trials * sweep.study.seeds * sweep.total)
 
 
-def _records(sweep: Sweep) -> dict[str, dict[str, Any]]:
-    """Label of a trial -> its record, of all trials of this sweep."""
-    if sweep.study.search == "optuna":
-        folders = sorted(path for path in (sweep.out / "trials").glob("*") if path.is_dir())
-    else:
-        folders = [sweep.folder(variant.values) for variant in sweep.variants]
+def _records(sweep: Sweep, ran: Mapping[str, Variant]) -> dict[str, dict[str, Any]]:
+    """Label of a trial -> its record. Those of an older sweep in the same folder are none of this one."""
     records, missing = {}, []
-    for folder in folders:
-        record = read_record(folder)
-        values = record.get("values", {})
-        fits = set(values) == set(sweep.space) and record.get("identity") == [
-            stage.fingerprint for stage in sweep.stages(values)
-        ]
-        if fits and record["rungs"]:
-            records[Variant(values).label] = record
-        elif sweep.study.search != "optuna":
-            missing.append(folder.name)
+    for label, variant in ran.items():
+        record = read_record(sweep.folder(variant.values))
+        if record.get("identity") == identity_of(sweep, variant.values) and record["rungs"]:
+            records[label] = record
+        else:
+            missing.append(label)
     if missing:
-        raise IalpError(f"{len(missing)} of {len(folders)} trials have no result: {', '.join(missing[:5])}")
+        raise IalpError(f"{len(missing)} of {len(ran)} trials have no result: {'; '.join(missing[:5])}")
     return records

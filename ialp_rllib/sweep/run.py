@@ -10,7 +10,7 @@ from typing import Any
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.trainer import PROGRESS
-from ialp_rllib.compare.variants import reuse_finished
+from ialp_rllib.compare.variants import Variant, reuse_finished
 from ialp_rllib.errors import IalpError, InputError
 from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings
@@ -21,7 +21,7 @@ from ialp_rllib.sweep.final import measure_again
 from ialp_rllib.sweep.plan import Sweep
 from ialp_rllib.sweep.results import Results, collect
 from ialp_rllib.sweep.space import tune_space
-from ialp_rllib.sweep.trial import METRIC, read_record, run_trial
+from ialp_rllib.sweep.trial import METRIC, read_record, run_trial, values_of
 from ialp_rllib.sweep.write import write
 
 _WATCH = 1.0  # seconds between two looks at the trials' progress
@@ -42,8 +42,8 @@ def run_sweep(sweep: Sweep, progress: Progress, *, final: bool = True) -> Result
         run_shared(sweep, progress)
         runtime.start(sweep.settings().runtime)
         with progress.stage("trials"), _watched(sweep, progress):
-            _fit(sweep)
-        results = collect(sweep)
+            ran = _fit(sweep)
+        results = collect(sweep, ran)
         if final:
             results = results._replace(final=measure_again(sweep, results.best, progress))
         write(sweep, results)
@@ -66,27 +66,28 @@ def _distinct(sweep: Sweep) -> list[Settings]:
     return [sweep.settings(variant.values) for variant in sweep.variants] or [sweep.settings()]
 
 
-def _fit(sweep: Sweep) -> None:
-    experiment = sweep.out / "tune" / sweep.identity
+def _fit(sweep: Sweep) -> list[Variant]:
+    """Run the trials. Returns those that have reported something."""
     settings = sweep.settings().runtime
 
     def trial(config: dict[str, Any]) -> None:
         run_trial(sweep, config)
 
-    errors = runtime.fit(
+    fitted = runtime.fit(
         trial,
         _space(sweep),
-        experiment,
+        sweep.experiment,
         search=_search(sweep),
         resources=runtime.of_training(settings),
     )
-    failed = [error for error in errors if error]
+    failed = [one.error for one in fitted if one.error]
     if failed:
         last = str(failed[0]).strip().splitlines()[-1]
         raise IalpError(
-            f"{len(failed)} of {len(errors)} trials failed; the first one: {last}\n"
-            f"  full errors: {experiment}/*/error.txt; the same command resumes these trials"
+            f"{len(failed)} of {len(fitted)} trials failed; the first one: {last}\n"
+            f"  full errors: {sweep.experiment}/*/error.txt; the same command resumes these trials"
         )
+    return [Variant(values_of(sweep, one.config)) for one in fitted if one.config]
 
 
 def _space(sweep: Sweep) -> dict[str, Any]:
@@ -141,8 +142,9 @@ def _watched(sweep: Sweep, progress: Progress) -> Iterator[None]:
 
 def steps_done(sweep: Sweep) -> tuple[int, int]:
     """Environment steps of all trials so far, and those of all of them if none is stopped."""
+    known = [sweep.folder(variant.values) for variant in sweep.variants]
     done = 0
-    for folder in (sweep.out / "trials").glob("*"):
+    for folder in known or (sweep.out / "trials").glob("*"):
         rungs = [int(rung) for rung in read_record(folder).get("rungs", ())]
         reached = max(rungs, default=0) * sweep.study.seeds
         states = [read_json(path)["done"] for path in folder.glob(f"seed-*/{PROGRESS}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from ialp_rllib.errors import IalpError
 from ialp_rllib.results.schemas import read_measurements
 from ialp_rllib.stages.adapt import train_job
-from ialp_rllib.storage import Stage, read_json, write_json
+from ialp_rllib.storage import Stage, locked, read_json, write_json
 from ialp_rllib.sweep.plan import Sweep
 
 RECORD = "trial.json"
@@ -30,16 +31,29 @@ def run_trial(sweep: Sweep, config: Mapping[str, Any]) -> None:
     """
     from ray import tune
 
-    known = config.get("trial")
-    values = {key: _plain(config[key]) for key in sweep.space} if known is None else sweep.variants[known].values
+    values = values_of(sweep, config)
     for rung in sweep.rungs:
         tune.report({STEPS: rung, METRIC: float(np.mean(train_to(sweep, values, rung)))})
 
 
+def values_of(sweep: Sweep, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the trial with this configuration."""
+    known = config.get("trial")
+    return {key: _plain(config[key]) for key in sweep.space} if known is None else sweep.variants[known].values
+
+
 def train_to(sweep: Sweep, values: Mapping[str, Any], rung: int) -> list[float]:
-    """Train all seeds of a trial to a rung, unless its record has it. Returns the metric of each seed."""
-    settings, folder, stages = sweep.settings(values), sweep.folder(values), sweep.stages(values)
-    identity = [stage.fingerprint for stage in stages]
+    """Train all seeds of a trial to a rung, unless its record has it. Returns the metric of each seed.
+
+    A searcher may propose the same values twice: the second trial waits here for the first one, and reports the same.
+    """
+    folder = sweep.folder(values)
+    with locked(folder, seconds=math.inf):
+        return _train_to(sweep, values, rung, folder)
+
+
+def _train_to(sweep: Sweep, values: Mapping[str, Any], rung: int, folder: Path) -> list[float]:
+    settings, stages, identity = sweep.settings(values), sweep.stages(values), identity_of(sweep, values)
     record = read_record(folder)
     if record.get("identity") != identity:
         record = {"values": dict(values), "identity": identity, "rungs": {}}
@@ -52,6 +66,12 @@ def train_to(sweep: Sweep, values: Mapping[str, Any], rung: int) -> list[float]:
         write_json(folder / RECORD, record)
     reported: list[float] = record["rungs"][str(rung)]
     return reported
+
+
+def identity_of(sweep: Sweep, values: Mapping[str, Any]) -> list[str]:
+    """What a trial's record is of: the sweep, since its rungs and metric differ from those of another, and training
+    runs."""
+    return [sweep.identity, *(stage.fingerprint for stage in sweep.stages(values))]
 
 
 def _end(sweep: Sweep) -> int:

@@ -6,6 +6,7 @@ import copy
 import functools
 import operator
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -206,7 +207,7 @@ def test_scripts_are_valid_and_executable(script: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "cluster/submit.sh SCENARIO"),
+        ([], "cluster/submit.sh [run] SCENARIO"),
         (["sample"], "--out must name an absolute path"),
         (["sample", "--out", "runs/sample"], "--out must name an absolute path"),
         (["sample", "--out=/shared/x", "--set", 'judge.platform="a shop"'], "double quotes"),
@@ -216,6 +217,31 @@ def test_submit_rejects_arguments_that_would_be_lost_or_changed(arguments: list[
     done = subprocess.run([CLUSTER / "submit.sh", *arguments], capture_output=True, text=True)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["sample"], ["run", "sample"]),
+        (["run", "sample"], ["run", "sample"]),
+        (["sweep", "a study.yaml"], ["sweep", "a study.yaml"]),
+        (["compare", "sample", "coat"], ["compare", "sample", "coat"]),
+        (["lea", "sample"], ["lea", "sample"]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_first_word_of_a_job_is_the_verb(arguments: list[str], expected: list[str], tmp_path: Path) -> None:
+    """With a `ray` that hands the command to a shell, as the cluster does, where `python` prints its arguments."""
+    (tmp_path / "ray").write_text('#!/bin/bash\nwhile [ "$1" != -- ]; do shift; done; shift; eval "$*"\n')
+    (tmp_path / "python").write_text("#!/bin/bash\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "cluster").mkdir()
+    script = shutil.copy(CLUSTER / "submit.sh", tmp_path / "cluster")
+    for name in ("ray", "python"):
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    command = [script, *arguments, "--out", "/shared/x"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["-m", "ialp_rllib.cli", *expected, "--out", "/shared/x"]
 
 
 def test_rayservice_serves_what_exists_on_the_claim_of_the_job(rayjob: dict[str, Any]) -> None:

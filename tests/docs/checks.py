@@ -77,7 +77,8 @@ def check_command(words: list[str]) -> list[str]:
     if program == "ialp":
         return check_ialp(arguments)
     if program == "cluster/submit.sh":
-        return check_ialp(["run", *arguments])
+        verbs = ("run", "sweep", "compare", "lea")
+        return check_ialp(arguments if arguments[:1] and arguments[0] in verbs else ["run", *arguments])
     if program == "make":
         return [f"make has no target {word!r}" for word in arguments if "=" not in word and word not in TARGETS]
     if program in ("python", "pytest", "mkdocs"):

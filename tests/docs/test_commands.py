@@ -76,6 +76,7 @@ def test_a_wrong_command_is_noticed(text: str, problem: str) -> None:
         "PYTHONPATH=tests/agent ialp run sample --set 'adapt.plugins=[soft_q]' --set 'adapt.methods=[soft_q]'",
         "ialp compare coat --data coat=DIR --set coat:judge.model=FOLDER --vary 'adapt.alpha.steps=[5000, 15000]'",
         "cluster/submit.sh sample --out /shared/runs/sample",
+        "cluster/submit.sh sweep tune_experiments/alpha/study.yaml --out /shared/runs/alpha --stop asha",
         "PYTHON=python3.12 make venv",
     ],
 )

@@ -131,5 +131,7 @@ def test_a_trial_whose_process_is_killed_once_is_run_again(ray_session: None, tm
         tune.report({"done": config["number"]})
 
     space = {"folder": str(tmp_path), "number": tune.grid_search([0, 1])}
-    assert runtime.fit(trial, space, tmp_path / "experiment") == [None, None]
+    assert runtime.fit(trial, space, tmp_path / "experiment") == [
+        runtime.Fitted({"folder": str(tmp_path), "number": number}, None) for number in (0, 1)
+    ]
     assert (tmp_path / "died-0").exists()

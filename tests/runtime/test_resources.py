@@ -111,13 +111,13 @@ folder = Path(sys.argv[1])
 start_here(num_cpus=6, num_gpus=2, log_to_driver=False)
 half = runtime.Resources(gpus=0.5)
 jobs = runtime.run_jobs(visible, [(str(folder / "jobs"),)] * 4, resources=half)
-errors = runtime.fit(trial, {"x": tune.grid_search([1, 2])}, folder / "tune", resources=runtime.Resources(0.5, 1))
+fitted = runtime.fit(trial, {"x": tune.grid_search([1, 2])}, folder / "tune", resources=runtime.Resources(0.5, 1))
 refused = ""
 try:
     runtime.run_jobs(visible, [(str(folder),)], resources=runtime.Resources(gpus=3))
 except Exception as error:
     refused = str(error)
-print(json.dumps({"jobs": jobs, "errors": list(map(str, errors)), "refused": refused}))
+print(json.dumps({"jobs": jobs, "errors": [str(one.error) for one in fitted], "refused": refused}))
 """
 
 

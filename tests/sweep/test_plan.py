@@ -106,3 +106,25 @@ def test_a_plan_reaches_other_processes_and_knows_itself(tmp_path: Path) -> None
     assert plan(tmp_path, *ALPHA, concurrent=1).identity == sweep.identity
     assert plan(tmp_path, *ALPHA, seeds=4).identity != sweep.identity
     assert plan(tmp_path, ALPHA[0]).identity != sweep.identity
+
+
+def test_what_ray_tune_cannot_change_later_begins_another_experiment(tmp_path: Path) -> None:
+    """Ray Tune resumes an experiment with the side by side and the resources that it began with."""
+    first = plan(tmp_path, *ALPHA)
+    more = [plan(tmp_path, *ALPHA, concurrent=1), plan(tmp_path, *ALPHA, concurrent=2)]
+    more.append(plan(tmp_path, *ALPHA, overrides=("runtime.env_runners=1",)))
+    more.append(plan(tmp_path, *ALPHA, overrides=("runtime.learner_gpus=0.5",)))
+    assert len({sweep.experiment for sweep in [first, *more]}) == 5
+    assert {sweep.identity for sweep in more} == {first.identity}  # their trials go on with what was trained
+    assert first.experiment == plan(tmp_path, *ALPHA).experiment == first.out / "tune" / first.identity
+
+
+@pytest.mark.parametrize("name", ["pbt", "PB2"])
+def test_population_based_training_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
+    for key in ("search", "stop"):
+        with pytest.raises(InputError, match="changes settings while a trial trains"):
+            plan(tmp_path, *ALPHA, **{key: name})
+    study = tmp_path / "study.yaml"
+    study.write_text(f"vary: {{agent.gamma: [0.5, 0.9]}}\nstop: {name}\n")
+    with pytest.raises(InputError, match=rf"study\.yaml: stop: is {name}: population-based training"):
+        plan_sweep(str(study), tmp_path / "out")

@@ -81,6 +81,8 @@ def train_job(settings: Settings, root: str, stage: Stage, row: Row, seed: int) 
     torch.set_num_threads(settings.runtime.threads)
     run = RunFolder(settings, Path(root))
     with locked(stage.folder, seconds=ORPHAN_SECONDS):
+        if stage.up_to_date():  # who was waited for has finished it
+            return []
         folder = stage.open()
         began, cost = time.perf_counter(), Cost()
         split, warnings, facts = split_of(run), list[str](), dict[str, Any]()

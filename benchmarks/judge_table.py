@@ -3,7 +3,7 @@
     python benchmarks/judge_table.py industry --data DIR [--judges popularity tfidf embedding:FOLDER tiny MODEL ...]
         [--answers likelihood yes_no] [--prompts 500] [--set judge.dtype=bfloat16 ...] [--gpu]
 
-A judge is a value of `judge.model`, `oracle` and `ratings` excepted; a tuned one is RUN/tune/merged. LLMs are asked by
+A judge is a value of `judge.model`, `oracle` excepted; a tuned one is RUN/tune/merged. LLMs are asked by
 the transformers engine in this process, without Ray, once per form in `--answers`; forms other than `letter` and the
 controls are calibrated on one half of the validation users. All are asked the same prompts of the other half, each of
 which contains the true next item: accuracy is the fraction in which it gets the highest score of the k candidates, with
@@ -30,9 +30,10 @@ from ialp_rllib.judge.choosing import choose_form
 from ialp_rllib.judge.controls.control import make_control
 from ialp_rllib.judge.examples import Examples, draw_examples
 from ialp_rllib.judge.judge import local_judge
+from ialp_rllib.judge.oracle.oracle import make_ratings_judge
 from ialp_rllib.judge.protocol import PreferenceJudge
 from ialp_rllib.results.statistics import wilson
-from ialp_rllib.settings import LETTER, LIKELIHOOD, LLM, YES_NO, Settings, load, parse_judge_model
+from ialp_rllib.settings import LETTER, LIKELIHOOD, LLM, RATINGS, YES_NO, Settings, load, parse_judge_model
 
 NEGATIVES = ("uniform", "popular")
 
@@ -60,9 +61,17 @@ def drawn(catalogue: Catalogue, settings: Settings, n: int) -> dict[str, Example
 def made(
     settings: Settings, catalogue: Catalogue, model: str, answers: list[str]
 ) -> Iterator[tuple[str, PreferenceJudge]]:
-    """A judge in each answer form, calibrated, one after the other; a control has none."""
+    """A judge in each answer form, calibrated, one after the other; one that is no LLM has none.
+
+    Raises:
+        InputError: ``model`` is none that can be asked here: an oracle, or an LLM or encoder that is not there.
+    """
     judge, attributes = replace(settings.judge, model=model), settings.catalogue.attributes
-    if parse_judge_model(model).kind != LLM:
+    kind = parse_judge_model(model).kind
+    if kind == RATINGS:
+        yield "", make_ratings_judge(judge, catalogue.visible())
+        return
+    if kind != LLM:
         yield "", make_control(judge, model, catalogue, attributes)
         return
     for answer in answers:

@@ -5,8 +5,10 @@
 FOLDER is the output of `ialp compare SCENARIO --vary 'judge.model=[...]' --vary 'catalogue.log_users=[0, ..., -1]'`
 (docs/results/log-size.md gives the command). For every judge, the policy that learnt from it without a log is set
 beside the warm start: per seed, the number of users whose logs the warm start needs for the same return, with straight
-lines in the logarithm of that number between the sizes that were run. Tables are markdown; intervals are 95% t
-intervals over seeds.
+lines in the logarithm of that number between the sizes that were run. Then the differences, seed by seed (each seed is
+tested on the same users): log and judge together less the log alone at each size; and, without a log, the first judge
+alone less each other one, which may be a control (`tfidf`, `embedding:FOLDER`) in the same FOLDER or another one
+(`--controls FOLDER`). Tables are markdown; intervals are 95% t intervals over seeds.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import pyarrow.parquet as pq
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.compare.page.figures import as_file
 from ialp_rllib.report.kit import svg
-from ialp_rllib.results.statistics import mean_interval
+from ialp_rllib.results.statistics import contrasts, mean_interval
 
 VARIED = re.compile(r", model=(?P<judge>.+), log_users=(?P<users>-?\d+)$")
 NO_JUDGE = ("random", "popularity", "best_list", "warm")
@@ -102,6 +104,28 @@ def worth(table: pd.DataFrame, everybody: int) -> str:
     return "\n".join(lines)
 
 
+def differences(table: pd.DataFrame, everybody: int) -> str:
+    """Paired differences of returns: both less the log alone, by size; the first judge alone less each other one."""
+    returns = table.set_index(["method", "judge", "users", "seed"])["return"].sort_index()
+    judges = table.loc[table["method"] == "ialp", "judge"].unique()
+    known, pairs = set(returns.index.droplevel("seed")), []
+    for judge, users in table.loc[table["method"] == "ialp_log", ["judge", "users"]].drop_duplicates().to_numpy():
+        if users:
+            title = f"both (iALP+log), {judge}, less log alone: {size_title(users, everybody)} users"
+            pairs.append((title, ("ialp_log", judge, users), ("warm", "", users)))
+    pairs += [(f"{judges[0]} less {other}, no log", ("ialp", judges[0], 0), ("ialp", other, 0)) for other in judges[1:]]
+    lines = ["| | difference of R | seeds |", "|---|---|---|"]
+    for title, one, other in pairs:
+        if not {one, other} <= known:
+            continue
+        both = pd.concat([returns.loc[one], returns.loc[other]], axis=1, join="inner").to_numpy(float)
+        if not len(both):
+            continue
+        found = contrasts([(both[:, 0], both[:, 1])], users_vary=True).difference[0]
+        lines.append(f"| {title} | {found[0]:+.1f} [{found[1]:.1f}, {found[2]:.1f}] | {len(both)} |")
+    return "\n".join(lines)
+
+
 def figure(table: pd.DataFrame, everybody: int, file: Path) -> None:
     """Mean returns over the number of logged users; what needs no log is a level."""
     with matplotlib.rc_context({**svg.STYLE, "axes.grid.axis": "both"}):
@@ -129,14 +153,19 @@ def figure(table: pd.DataFrame, everybody: int, file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="output of ialp compare")
+    parser.add_argument("--controls", type=Path, help="output of ialp compare with other judges, at log_users=0")
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     everybody = train_users(options.folder)
     table = read(options.folder, everybody)
+    if options.controls:
+        others = read(options.controls, everybody)
+        table = pd.concat([table, others[others["judge"] != ""]], ignore_index=True)
     print(f"Return of the greedy policy before any online step, by users whose logs are seen (all: {everybody:,})\n")
     print(cells(table, "return", 1, everybody), "\n\nEffective number of items recommended\n", sep="\n")
     print(cells(table, "items", 0, everybody), "\n\nUsers whose logs are worth what the judge is worth\n", sep="\n")
-    print(worth(table, everybody))
+    print(worth(table, everybody), "\n\nDifferences, seed by seed\n", sep="\n")
+    print(differences(table, everybody))
     if options.figure:
         figure(table, everybody, options.figure)
 

@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 
 from ialp_rllib import runtime
-from ialp_rllib.agent.methods import method
+from ialp_rllib.agent.methods import has_critic, method
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.schemas import read_curves, read_measurements
 from ialp_rllib.settings import Settings, load
 from ialp_rllib.stages.adapt import job_stage, train_job
-from ialp_rllib.stages.critic import critic_stage, has_critic
+from ialp_rllib.stages.critic import critic_stage
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder, needed_stages
 from ialp_rllib.storage import Stage

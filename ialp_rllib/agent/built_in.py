@@ -16,7 +16,7 @@ def _popularity(settings: Settings, catalogue: Catalogue, root: Path) -> dict[st
 
 
 _GOES_ON = ("adapt.rollout_steps", "adapt.offline_share")  # of methods that go online with a policy made before
-_CRITIC = ("adapt.critic", "adapt.critic_steps")  # of those whose policy has read the log
+_CRITIC = ("adapt.critic", "adapt.critic_steps", "adapt.offline_from")  # of those whose policy has read the log
 
 ENTRIES = {
     "random": Method(

@@ -24,6 +24,7 @@ __all__ = [
     "OWN_SETTINGS",
     "Method",
     "chosen_methods",
+    "has_critic",
     "load_plugins",
     "method",
     "options",
@@ -58,7 +59,7 @@ def chosen_methods(settings: Settings) -> dict[str, Method]:
 
     Raises:
         InputError: one of them is unknown, or cannot be run in the world of these settings, or learns from a log of
-            which it may see nothing.
+            which it may see nothing, or from transitions of its start that there are not.
     """
     chosen = {name: method(name) for name in settings.adapt.methods}
     for name, spec in chosen.items():
@@ -78,7 +79,35 @@ def chosen_methods(settings: Settings) -> dict[str, Method]:
         if knows_all and (settings.catalogue.log_users >= 0 or settings.catalogue.cold_items):
             problem = f"is train_world, whose users know the whole log, of which {name!r} may see a part"
             raise InputError("adapt.critic", problem, "none, or catalogue.log_users=-1 and catalogue.cold_items=0")
+    _require_offline(settings, chosen)
     return chosen
+
+
+def _require_offline(settings: Settings, chosen: dict[str, Method]) -> None:
+    """Refuse a share of transitions of the start for methods that have none."""
+    adapt = settings.adapt
+    if not adapt.offline_share or adapt.rollout_steps:
+        return
+    without = [
+        name
+        for name, spec in chosen.items()
+        if "adapt.offline_share" in spec.settings
+        and not ("adapt.offline_from" in spec.settings and adapt.offline_from == "log")
+        and not (has_critic(settings, spec) and adapt.critic == "train_world")
+    ]
+    if without:
+        problem = f"is {adapt.offline_share:g}, and there are no transitions of the start of {', '.join(without)}"
+        expected = "adapt.rollout_steps above 0, or adapt.methods without them; or 0"
+        raise InputError("adapt.offline_share", problem, expected)
+
+
+def has_critic(settings: Settings, spec: Method) -> bool:
+    """Whether a method goes online with a critic that was learnt before (``adapt.critic``).
+
+    Not if its learning policy starts from random weights: the critic belongs to the encoder of the start.
+    """
+    random = spec.mixture and settings.adapt.beta_init == "random"
+    return settings.adapt.critic != "none" and "adapt.critic" in spec.settings and not random
 
 
 def register(name: str, entry: Method) -> None:

@@ -71,7 +71,7 @@ class LLMJudge:
         frame: int | None = None,
         users: np.ndarray | None = None,
     ) -> Answers:
-        """See :meth:`.PreferenceJudge.answer`. ``users`` is ignored: the prompt contains nothing about the user."""
+        """See :meth:`.PreferenceJudge.answer`. Of ``users`` the prompt says what ``judge.profile`` shows."""
         return self.collect(self.submit(history, candidates, frame, users))
 
     def submit(
@@ -83,7 +83,7 @@ class LLMJudge:
     ) -> PendingAnswers:
         """See :meth:`.PreferenceJudge.submit`."""
         self.answer_form.prepare(candidates, frame, self._ask)
-        prompts = self.answer_form.build(history, candidates, frame)
+        prompts = self.answer_form.build(history, candidates, frame, users)
         return self._submit(prompts)._replace(history=history, candidates=candidates, frame=frame)
 
     def _ask(self, prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +172,7 @@ class LLMJudge:
         Raises:
             InputError: all of them were refused.
         """
-        pending = self.submit(examples.history, examples.candidates)
+        pending = self.submit(examples.history, examples.candidates, users=examples.user)
         refused = self._fetch(pending)
         _, without = self.answer_form.read(pending.logprobs, refused, examples.candidates, None)
         if without.all():

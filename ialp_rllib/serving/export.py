@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from ialp_rllib.agent.method import Method
-from ialp_rllib.agent.methods import method
+from ialp_rllib.agent.methods import has_critic, method
 from ialp_rllib.agent.policy.retrieval import Retrieval
 from ialp_rllib.agent.policy.saved import WEIGHTS, SavedPolicy, load_policy, read_weights
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.serving.artifact import Artifact, read_artifact, write_artifact
 from ialp_rllib.settings import Settings, load, to_dict
-from ialp_rllib.stages.critic import critic_folder, has_critic
+from ialp_rllib.stages.critic import critic_folder
 from ialp_rllib.stages.run import SETTINGS, RunFolder
 from ialp_rllib.storage import require_intact
 from ialp_rllib.users.worlds import require_truth

@@ -33,6 +33,7 @@ from ialp_rllib.settings.judge import (
     JudgeSettings,
     LikelihoodSettings,
     OracleSettings,
+    ProfileSettings,
 )
 from ialp_rllib.settings.judge_model import (
     CONTROLS,
@@ -113,6 +114,7 @@ __all__ = [
     "PGSettings",
     "PatienceSettings",
     "PretrainSettings",
+    "ProfileSettings",
     "PublishedSettings",
     "RuntimeSettings",
     "SegmentsSettings",

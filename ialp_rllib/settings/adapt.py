@@ -122,12 +122,18 @@ class AdaptSettings:
         "none",
         "What the critic of a policy that starts from the log knows before the first online step. none: nothing, its "
         "weights are random. train_world: the value of that policy, from `critic_steps` steps that it plays, frozen, "
-        "in the train world. They are no online steps, but the online users answer as those of that world do.",
-        choices=("none", "train_world"),
+        "in the train world. They are no online steps, but the online users answer as those of that world do. log: the "
+        "value of what was logged, from `critic_steps` transitions of the visible log; their reward is the log's "
+        "rating, or where it has none the answer of the train world's user model.",
+        choices=("none", "train_world", "log"),
         advanced=True,
     )
     critic_steps: int = setting(
-        20_000, "Steps in the train world that a critic is learnt from (critic train_world).", low=64, advanced=True
+        20_000,
+        "Steps in the train world, or transitions of the log, that a critic is learnt from; transitions of the log "
+        "that are mixed in (offline_from log).",
+        low=64,
+        advanced=True,
     )
     rollout_steps: int = setting(
         0,
@@ -139,10 +145,19 @@ class AdaptSettings:
     )
     offline_share: float = setting(
         0.0,
-        "Share of each batch from transitions of the policy that a method started from: those that its critic was "
-        "learnt from, else those of the `rollout_steps`; 0: all transitions are in one buffer.",
+        "Share of each batch from transitions that there were before (`offline_from`); 0: all transitions are in one "
+        "buffer.",
         low=0.0,
         high=0.99,
+        advanced=True,
+    )
+    offline_from: str = setting(
+        "start",
+        "Which transitions `offline_share` mixes in. start: those of the policy that a method started from, which its "
+        "critic was learnt from (critic train_world), else those of the `rollout_steps`. log: `critic_steps` "
+        "transitions of the visible log, with rewards as of critic log; methods that have not read the log mix in "
+        "those of the start.",
+        choices=("start", "log"),
         advanced=True,
     )
     checkpoint_every: int = setting(10_000, "Environment steps between checkpoints.", low=1, advanced=True)

@@ -67,7 +67,8 @@ class AgentSettings:
     )
     entropy_steps: int = setting(
         0,
-        "Environment steps over which the coefficient changes linearly from `entropy` to `entropy_end`; 0: constant.",
+        "Environment steps over which the coefficient changes linearly from `entropy` to `entropy_end`, counted from "
+        "the end of `adapt.rollout_steps`; 0: constant.",
         low=0,
         advanced=True,
     )
@@ -88,8 +89,17 @@ class AgentSettings:
     )
     anchor_steps: int = setting(
         0,
-        "Environment steps over which `anchor` falls linearly to 0; 0: constant.",
+        "Environment steps over which `anchor` falls linearly to 0, counted from the end of `adapt.rollout_steps`; 0: "
+        "constant.",
         low=0,
+        advanced=True,
+    )
+    calibration: float = setting(
+        0.0,
+        "Weight of the calibrated conservative term of the critic (Cal-QL) online, on transitions that carry a return: "
+        "those that `adapt.offline_share` mixes in from the critic's own or from the log. 0: none.",
+        low=0.0,
+        high=1000.0,
         advanced=True,
     )
     actor_lr: float = setting(1e-4, "Learning rate (Adam) of the actor head.", low=1e-7, high=1.0)

@@ -70,6 +70,28 @@ class LikelihoodSettings:
 
 
 @dataclass(frozen=True)
+class ProfileSettings:
+    """What the prompt of an LLM says of the user, beside the history."""
+
+    shows: str = setting(
+        "none",
+        "none: nothing, as published. attributes: the user's attributes. ratings: attributes, and items that the user "
+        "rated high and low in the visible log (`min_rating` divides them); where the log of a user is not visible, "
+        "the attributes. Judges that are no LLM do not read it.",
+        choices=("none", "attributes", "ratings"),
+        advanced=True,
+    )
+    items: int = setting(
+        5,
+        "Most items that a profile names as liked, and as disliked: those of the highest and the lowest ratings, of "
+        "equal ones the latest.",
+        low=1,
+        high=1000,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True)
 class JudgeSettings:
     """The judge, which plays the user: an LLM, or an oracle."""
 
@@ -190,6 +212,7 @@ class JudgeSettings:
     seed: int = setting(
         0, "Random seed of tuning prompts, audit prompts, and the oracle's errors.", low=0, advanced=True
     )
+    profile: ProfileSettings = group(ProfileSettings)
     likelihood: LikelihoodSettings = group(LikelihoodSettings)
     tune: TuneSettings = group(TuneSettings)
     oracle: OracleSettings = group(OracleSettings)

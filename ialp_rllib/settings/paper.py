@@ -86,6 +86,7 @@ PAPER = (
     PaperValue("agent.advantage_clip", 0.0, "Eqs. 6, 9", "The TD error is not clipped."),
     PaperValue("agent.entropy", 0.0, "Eq. 10", "The loss has no entropy bonus."),
     PaperValue("agent.entropy_steps", 0, "Eq. 10", "The loss has no entropy bonus, at no time."),
+    PaperValue("agent.calibration", 0.0, "Eq. 8", "The critic has no conservative term."),
     PaperValue(
         "agent.anchor", 0.0, "Eqs. 12, 13", "Nothing holds the learning policy to the one that it started from."
     ),
@@ -107,6 +108,7 @@ PAPER = (
     ),
     PaperValue("judge.candidates", 10, "Table 1", "The judge chooses among 10 candidates."),
     PaperValue("judge.answer", "letter", "Table 1", "The judge names the letter of a candidate."),
+    PaperValue("judge.profile.shows", "none", "Table 1", "Of the user the prompt holds the history alone."),
     PaperValue("judge.orders", 1, "Eqs. 2, 3", "The judge is asked once per step."),
     PaperValue("judge.calibrate_letters", False, "Eqs. 2, 3", "The judge's answer is taken as it is."),
     PaperValue("judge.tune.enabled", True, "experiments", "The judge is tuned on logged interactions."),
@@ -133,9 +135,7 @@ PAPER = (
         "The learning policy starts as a copy of the pre-trained one (in section 5.4 at random).",
         also=("random",),
     ),
-    PaperValue(
-        "adapt.critic", "none", "Algorithm 2", "No critic is learnt in a simulator before the first online step."
-    ),
+    PaperValue("adapt.critic", "none", "Algorithm 2", "No critic is learnt from users before the first online step."),
     PaperValue("adapt.rollout_steps", 0, "Algorithm 2", "The policy learns from the first online steps on."),
     PaperValue("adapt.offline_share", 0.0, "Algorithm 2", "One replay buffer, which starts empty."),
     PaperValue(

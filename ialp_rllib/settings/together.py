@@ -38,7 +38,7 @@ def check_together(
     _check_vectors(agent.item_vectors, judge)
     _check_candidates(agent, pretrain, adapt)
     _check_pretraining(pretrain)
-    _check_methods(seeds, adapt, agent.exploration)
+    _check_methods(seeds, adapt, agent)
     _check_names(scenario, catalogue)
     hidden = users.deepfm.hidden
     if len(hidden) > _MOST_LAYERS:
@@ -80,8 +80,11 @@ def _check_candidates(agent: AgentSettings, pretrain: PretrainSettings, adapt: A
     if rows > 0:
         problem = f"is {rows}, whose states are learnt over all items, and agent.candidates.count is set"
         raise InputError("pretrain.preference_model.rows", problem, "0, or agent.candidates.count=0")
-    if adapt.critic == "train_world":
-        problem = "is train_world, whose critic is of a policy over all items, and agent.candidates.count is set"
+    if agent.calibration:
+        problem = f"is {agent.calibration:g}, whose term is over all items, and agent.candidates.count is set"
+        raise InputError("agent.calibration", problem, "0, or agent.candidates.count=0")
+    if adapt.critic != "none":
+        problem = f"is {adapt.critic}, whose critic is of a policy over all items, and agent.candidates.count is set"
         raise InputError("adapt.critic", problem, "none, or agent.candidates.count=0")
     if adapt.alpha.by == "session":
         problem = "is session, which needs probabilities of all items, and agent.candidates.count is set"
@@ -138,25 +141,30 @@ def _check_pretraining(pretrain: PretrainSettings) -> None:
         raise InputError("pretrain.preference_model.rows", problem, "0, or pretrain.loss=listwise and source=judge")
 
 
-def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings, exploration: str) -> None:
+def _check_methods(seeds: tuple[int, ...], adapt: AdaptSettings, agent: AgentSettings) -> None:
     _require_distinct("seeds", seeds, "seed", least=1)
     _require_distinct("adapt.methods", adapt.methods, "method", least=1)
     _require_distinct("adapt.plugins", adapt.plugins, "module")
     _require_distinct("adapt.budgets", adapt.budgets, "budget", least=1)
     if "samples" not in adapt.budgets:
         raise InputError("adapt.budgets", "leaves out samples, which all tables are made of", "[samples, updates]")
-    if adapt.offline_share and adapt.critic == "none" and not adapt.rollout_steps:
+    played = adapt.critic == "train_world" or adapt.rollout_steps or adapt.offline_from == "log"
+    if adapt.offline_share and not played:
         problem = f"is {adapt.offline_share:g}, and there are no transitions of the start to draw from"
-        raise InputError(
-            "adapt.offline_share", problem, "0, or adapt.rollout_steps above 0, or adapt.critic=train_world"
-        )
+        expected = "0, or adapt.rollout_steps above 0, adapt.critic=train_world, or adapt.offline_from=log"
+        raise InputError("adapt.offline_share", problem, expected)
+    returns = adapt.offline_share and (adapt.critic == "train_world" or adapt.offline_from == "log")
+    if agent.calibration and not returns:
+        problem = f"is {agent.calibration:g}, and no transition that batches mix in carries a return"
+        expected = "0, or adapt.offline_share above 0 with adapt.critic=train_world or adapt.offline_from=log"
+        raise InputError("agent.calibration", problem, expected)
     alpha = adapt.alpha
     if alpha.shape != "constant" and alpha.start > alpha.end:
         problem = f"is {alpha.start:g}: alpha would fall, from the learning policy back to the pre-trained one"
         raise InputError("adapt.alpha.start", problem, f"at most adapt.alpha.end = {alpha.end:g}, or shape constant")
-    if alpha.by == "session" and exploration != "categorical":
+    if alpha.by == "session" and agent.exploration != "categorical":
         problem = "is session, which is drawn from the probabilities of the two policies"
-        raise InputError("adapt.alpha.by", problem, f"step, or agent.exploration=categorical, not {exploration}")
+        raise InputError("adapt.alpha.by", problem, f"step, or agent.exploration=categorical, not {agent.exploration}")
 
 
 def _require_distinct(name: str, values: Sequence[Any], noun: str, least: int = 0) -> None:

@@ -12,7 +12,7 @@ from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judge_played import JudgePlayedVectorEnv
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
-from ialp_rllib.agent.methods import OWN_SETTINGS, chosen_methods, method, options, resolve
+from ialp_rllib.agent.methods import OWN_SETTINGS, chosen_methods, has_critic, method, options, resolve
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.catalogue.popularity import popularity
@@ -22,7 +22,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.budgets import budget_settings, budgets_of
 from ialp_rllib.stages.content import plugin_content
-from ialp_rllib.stages.critic import TRANSITIONS, critic_folder, has_critic, require_critic
+from ialp_rllib.stages.critic import critic_folder, offline_file, require_critic
 from ialp_rllib.stages.depends import agent_settings, joint_settings, pretrain_settings, warm_settings
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
@@ -177,14 +177,15 @@ def method_config(
     place = critic_folder(root, spec.start, seed) if critic else root / spec.start / f"seed-{seed}"
     theta = str(place / "policy.safetensors") if spec.start else ""
     goes_on = "adapt.rollout_steps" in spec.settings  # from a policy that was made before, so that there are its steps
+    offline = offline_file(root, settings, spec, seed) if goes_on else ""
     start = theta if not spec.mixture or adapt.beta_init == "theta" else ""
     config.ialp(
         learns=spec.learns,
         start_weights=start,
         theta_weights=theta if spec.mixture else "",
         rollout_steps=adapt.rollout_steps if goes_on else 0,
-        offline_share=adapt.offline_share if goes_on and (critic or adapt.rollout_steps) else 0.0,
-        offline=str(place / TRANSITIONS) if critic else "",
+        offline_share=adapt.offline_share if offline or (goes_on and adapt.rollout_steps) else 0.0,
+        offline=offline,
         module_class=resolve(spec.module),
         objective=resolve(spec.objective),
         buffer_class=resolve(spec.buffer),

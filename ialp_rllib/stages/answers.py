@@ -14,7 +14,7 @@ from ialp_rllib.storage import read_json, write_json
 ANSWER = "answer.json"
 _FIELDS = (
     *("answer", "likelihood", "dtype", "chat_template", "candidates", "history", "platform", "item_noun", "frame"),
-    *("orders", "calibrate_letters", "max_length", "min_rating", "seed"),
+    *("orders", "calibrate_letters", "max_length", "min_rating", "seed", "profile"),
 )
 
 

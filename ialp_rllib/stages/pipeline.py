@@ -17,6 +17,7 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.stages.judges import close_kept
 from ialp_rllib.stages.lea.specs import LEA_STAGES
 from ialp_rllib.stages.run import ALL_STAGES, RunFolder, needed_stages
+from ialp_rllib.stages.suited import require_suited
 from ialp_rllib.storage import locked
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ def run_all(run: RunFolder, progress: Progress, names: Iterable[str] = ()) -> No
 def _run_stages(run: RunFolder, progress: Progress, names: list[str]) -> None:
     if "tune" in names and not run.stage("tune").up_to_date():
         check_model(run.settings.judge)  # before Ray is started and the stages before it have taken their time
+    if "prepare" not in names and run.stage("prepare").up_to_date():
+        require_suited(run, names)
     asks = {"tune", "pretrain" if run.settings.pretrain.mode == "live" else "distil"}
     try:
         for index, name in enumerate(names):
@@ -74,5 +77,7 @@ def _run_stages(run: RunFolder, progress: Progress, names: list[str]) -> None:
             if asks.isdisjoint(names[index:]):
                 close_kept(run)
             run_stage(run, name, progress)
+            if name == "prepare":
+                require_suited(run, names[index + 1 :])
     finally:
         close_kept(run)

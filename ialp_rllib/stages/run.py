@@ -54,6 +54,9 @@ JOB_FILES = (
 WORLD_FILES = (WEIGHTS, CONFIG, "progress.json")
 """What fitting one world's user model writes, see :mod:`ialp_rllib.users.model_files`."""
 
+TRANSITIONS = "transitions.safetensors"
+"""File, in the parts of stage ``adapt``, of what a critic was learnt from, and of the log that batches mix in."""
+
 LISTWISE = "listwise"
 """Folder, in that of a seed of stage ``pretrain``, of the actor while the critic is still trained."""
 
@@ -113,7 +116,11 @@ STAGES = {
     "adapt": StageSpec(
         adapt_needs,
         lambda s: [agent_settings(s.agent, s), s.adapt, s.evaluate, s.seeds, *own_settings(s)],
-        (*_parts("*/seed-*"), *_parts("*/updates/seed-*"), "critic-*/seed-*/transitions.safetensors"),
+        (
+            *_parts("*/seed-*"),
+            *_parts("*/updates/seed-*"),
+            *(f"{of}/seed-*/{TRANSITIONS}" for of in ("critic-*", "log")),
+        ),
         in_parts=True,
     ),
     "report": StageSpec(

@@ -45,6 +45,8 @@ def test_each_changed_setting_appears(row: PaperValue) -> None:
         overrides.append("agent.mask_recent=3")
     if row.setting == "adapt.offline_share":
         overrides.append("adapt.rollout_steps=100")  # there must be something to draw from
+    if row.setting == "agent.calibration":
+        overrides += ["adapt.critic=train_world", "adapt.offline_share=0.5"]  # there must be returns
     if row.setting == "pretrain.loss":
         overrides.append("pretrain.mode=table")  # as listwise needs it
     if row.setting == "pretrain.preference_model.rows":

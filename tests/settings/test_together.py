@@ -29,6 +29,8 @@ REFUSED = {  # settings -> words of the message
     ('judge.model=""',): "judge.model: is empty",
     ("agent.candidates.popular=7", "agent.candidates.count=9"): "popular: is 7, and 21 items may be masked",
     ("adapt.critic=train_world", "agent.candidates.count=9"): "adapt.critic: is train_world",
+    ("agent.calibration=1", "agent.candidates.count=9"): "agent.calibration: is 1",
+    ("adapt.critic=log", "agent.candidates.count=9"): "adapt.critic: is log",
     ("agent.exploration=epsilon_greedy", "agent.candidates.count=9"): "agent.exploration: is epsilon_greedy",
     ("adapt.alpha.by=session", "agent.candidates.count=9"): "adapt.alpha.by: is session",
     ("pretrain.mode=live", "pretrain.loss=actor_critic", "agent.candidates.count=9"): "pretrain.mode: is live",

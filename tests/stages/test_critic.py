@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
-from ialp_rllib.agent.methods import chosen_methods, method
+from ialp_rllib.agent.methods import chosen_methods, has_critic, method
 from ialp_rllib.agent.policy.balanced import read_transitions
 from ialp_rllib.agent.rllib.modules import load_weights
 from ialp_rllib.errors import InputError
@@ -17,9 +18,10 @@ from ialp_rllib.progress import Progress
 from ialp_rllib.settings import load
 from ialp_rllib.stages import warm
 from ialp_rllib.stages.adapt import job_stage, method_config
-from ialp_rllib.stages.critic import critic_folder, critic_stage, has_critic, require_critic
+from ialp_rllib.stages.critic import critic_folder, critic_stage, log_folder, require_critic
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.stages.suited import require_suited
 from ialp_rllib.stages.training import ENV, env_config
 from ialp_rllib.users.sequence import load_sequence, make_model, save_sequence
 
@@ -99,8 +101,69 @@ def test_who_has_a_critic(run: RunFolder) -> None:
         ):
             chosen_methods(load("sample", [*SMALL, change]))
         chosen_methods(load("sample", [*SMALL, change, "adapt.methods=[warm, aialp_ap]"]))
+    share = [*SMALL, "adapt.rollout_steps=0"]
+    chosen_methods(load("sample", share))
+    for methods, named, change in (
+        ("[warm_ft, aialp_ft, aialp_ap, a2c]", "aialp_ft, aialp_ap", ""),
+        ("[warm_ft, warm_ap]", "warm_ap", "adapt.beta_init=random"),
+    ):
+        changes = [*share, f"adapt.methods={methods}", *([change] if change else [])]
+        with pytest.raises(InputError, match=rf"adapt\.offline_share: is 0\.5, .* of the start of {named}\n"):
+            chosen_methods(load("sample", changes))
     with pytest.raises(InputError, match=r"adapt\.offline_share: is 0\.5, and there are no transitions"):
         load("sample", ["adapt.offline_share=0.5"])
+
+
+def test_a_critic_of_the_log_and_logged_transitions_in_the_batches(run: RunFolder) -> None:
+    change = ("adapt.critic=log", "adapt.offline_from=log", "adapt.rollout_steps=0")
+    other = RunFolder(load("sample", [*SMALL, *change]), run.root)
+    require_critic(other, "warm_ft", 0)
+    stage = critic_stage(other, "warm", 0)
+    manifest, rows = stage.manifest(), read_transitions(stage.folder / "transitions.safetensors")
+    assert manifest is not None and manifest["facts"]["rows"] == len(rows["actions"]) >= 640
+    assert not rows["terminateds"].any() and "truncateds" not in rows
+    config = method_config(other.settings, run.catalogue, run.root, "warm_ft", 0)
+    assert config.offline == str(stage.folder / "transitions.safetensors") and config.offline_share == 0.5
+    assert not (run.root / "adapt" / "log").exists(), "the critic's own are the same"
+    for critic, start in (("none", run.root / "warm" / "seed-0"), ("train_world", critic_folder(run.root, "warm", 0))):
+        mixed = RunFolder(load("sample", [*SMALL, *change, f"adapt.critic={critic}"]), run.root)
+        require_critic(mixed, "warm_ft", 0)
+        config = method_config(mixed.settings, run.catalogue, run.root, "warm_ft", 0)
+        assert config.offline == str(log_folder(run.root, 0) / "transitions.safetensors")
+        assert config.start_weights == str(start / "policy.safetensors")
+        again = read_transitions(Path(config.offline))
+        assert all(np.array_equal(again[name], rows[name]) for name in rows if name != "returns")
+        assert np.isfinite(again["returns"]).all() and again["returns"].shape == rows["returns"].shape
+    played = [*SMALL, *change, "adapt.offline_from=start", "adapt.rollout_steps=64"]
+    config = method_config(load("sample", played), run.catalogue, run.root, "warm_ft", 0)
+    assert (config.offline, config.offline_share, config.rollout_steps) == ("", 0.5, 64)
+    config = method_config(load("sample", [*played, "adapt.offline_from=log"]), run.catalogue, run.root, "aialp_ft", 0)
+    assert config.offline == "", "has not read the log"
+    with pytest.raises(InputError, match=r"adapt\.offline_share: is 0\.5, and there are no transitions of the start"):
+        load("sample", [*SMALL, *change, "adapt.offline_from=start"])
+
+
+def test_a_conservative_term_needs_returns() -> None:
+    share = "adapt.offline_share=0.5"
+    for changes in ((), (share, "adapt.rollout_steps=64"), ("adapt.critic=log",)):
+        with pytest.raises(InputError, match=r"agent\.calibration: is 1, and no transition that batches mix in"):
+            load("sample", ["agent.calibration=1", *changes])
+    for change in ("adapt.critic=train_world", "adapt.offline_from=log"):
+        load("sample", ["agent.calibration=1", share, change])
+
+
+def test_a_part_of_a_log_without_ratings_has_no_rewards(run: RunFolder) -> None:
+    settings = load("sample", [*SMALL, "adapt.critic=log", "catalogue.log_users=30"])
+    part = RunFolder(settings, run.root)
+    part.__dict__["catalogue"] = dataclasses.replace(run.catalogue, hidden_users=run.catalogue.train_users[30:])
+    with pytest.raises(InputError, match=r"adapt\.critic: is log, which has no ratings, and the user model"):
+        require_suited(part, ["adapt"])
+    require_suited(part, ["distil"])
+    rated = np.full(len(run.catalogue.rating), 3, np.float32)
+    rated_part = dataclasses.replace(part.catalogue, rating=rated)
+    other = RunFolder(settings, run.root)
+    other.__dict__["catalogue"] = rated_part
+    require_suited(other, ["adapt"])
 
 
 def test_what_a_critic_depends_on(run: RunFolder) -> None:

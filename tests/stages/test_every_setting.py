@@ -93,7 +93,8 @@ def prints(settings: Settings) -> dict[str, str]:
 
 
 def base(model: str) -> Settings:
-    return load("sample", [f"judge.model={model}", f"adapt.methods=[{', '.join(METHODS)}]"])
+    # With rollouts there is something to draw an adapt.offline_share from.
+    return load("sample", [f"judge.model={model}", f"adapt.methods=[{', '.join(METHODS)}]", "adapt.rollout_steps=64"])
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from ialp_rllib.catalogue.split import split_users
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.prompt.builder import PromptBuilder
+from ialp_rllib.judge.prompt.profiles import Profiles
 from ialp_rllib.judge.tiny.log import TrainLog
 from ialp_rllib.judge.tiny.tokenizer import catalogue_tokenizer
 from ialp_rllib.judge.tuning.data import tuning_data
@@ -27,6 +28,7 @@ from ialp_rllib.settings import (
     DeepFMSettings,
     DistanceSettings,
     DistilSettings,
+    ProfileSettings,
     UsersSettings,
     load,
 )
@@ -78,12 +80,16 @@ def learnt_from(catalogue: Catalogue) -> dict[str, Any]:
     """What agent, judge, tuning and distillation read of a catalogue."""
     judge, view, log = small_judge(interactions=30), catalogue.visible(), TrainLog(catalogue)
     tokens = tokens_of(judge, catalogue)
+    shown = dataclasses.replace(judge, min_rating=3.0, profile=ProfileSettings(shows="ratings"))
+    profiles = [Profiles(one, shown, catalogue.item_ids).texts(np.arange(USERS), USERS) for one in (catalogue, view)]
+    assert profiles[0] == profiles[1] and all(text.startswith("age: a") for text in profiles[0])
     tokenizer = catalogue_tokenizer(view, ("genre",), [PromptBuilder(view, judge)])
     return {
         "view": (view.user, view.item, view.rating, view.split, view.train_users),
         "popularity": (popularity(catalogue),),
         "tiny log": (log.user, log.item, log.first),
         "tiny tokenizer": tuple(np.array(sorted(tokenizer.get_vocab().items()))),
+        "profiles": (np.array(profiles[0]),),
         "tuning": (np.array(tuning_data(judge, catalogue, tokens).fingerprint),),
         "starts": session_starts(catalogue, DistilSettings()),
     }

@@ -1,8 +1,9 @@
 """Balanced replay: a share of every batch comes from the policy that a training started from.
 
 Online, the transitions of the start are soon a small part of a common buffer, and what the critic knew of its states is
-forgotten. Here they have a buffer of their own (Ball et al. 2023, "RLPD": half of each batch; Lee et al. 2021,
-"Off2OnRL").
+forgotten. Here they have a buffer of their own, as the offline data of Ball et al. 2023 ("RLPD": half of each batch)
+and Lee et al. 2021 ("Off2OnRL") have. What these mix in was logged by others; here it is steps that the policy of the
+start plays itself, in a simulator or online.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ialp_rllib.agent.policy.replay import ColumnarReplay, TransitionBuffer, Transitions
+from ialp_rllib.agent.policy.trajectories import RETURNS
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AgentSettings
 
@@ -57,7 +59,10 @@ class BalancedReplay:
         return self.online.updates_due(agent) if self._online_rows else 0
 
     def sample(self, count: int) -> Transitions:
-        """Sample ``count`` transitions; each is one of the start's with probability ``share``."""
+        """Sample ``count`` transitions; each is one of the start's with probability ``share``.
+
+        Where these carry returns, those of the others are NaN.
+        """
         if not self.start.size:
             return self.online.sample(count)
         from_start = self._rng.random(count) < self.share
@@ -66,7 +71,8 @@ class BalancedReplay:
         batch: Transitions = {}
         for rows, buffer, number in parts:
             for name, values in buffer.sample(number).items():
-                batch.setdefault(name, np.zeros((count, *values.shape[1:]), values.dtype))[rows] = values
+                unknown = np.nan if name == RETURNS else 0
+                batch.setdefault(name, np.full((count, *values.shape[1:]), unknown, values.dtype))[rows] = values
         return batch
 
     def get_state(self, rows: bool = True) -> dict[str, Any]:

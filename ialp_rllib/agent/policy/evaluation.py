@@ -1,7 +1,7 @@
 r"""Policy evaluation: the critic of a policy that starts without one, learnt from rollouts of that very policy.
 
 A policy that was made without reward (from a log, or by imitation of a judge) has a critic of random weights. Online,
-its first updates follow the errors of that critic, and what was learnt before is lost (Nakamoto et al. 2023, "Cal-QL").
+its first updates follow the errors of that critic, and what was learnt before is lost.
 Here the frozen policy plays some steps in a world, and the heads of the critic are fitted to the returns:
 
 .. math:: \min_Q \; (Q(s_t, a_t) - G_t)^2 + c\,\mathrm{E}_{a \sim U} \max(Q(s_t, a) - V(s_t), 0)^2
@@ -11,7 +11,9 @@ last state) and :math:`V(s) = \mathrm{E}_{a \sim \pi} Q(s, a)`, without gradient
 policy does not recommend, drawn uniformly: no sample bounds what a network says of them. It pushes their value down to
 that of the policy itself, and no further: above it the actor would run to items that nobody has tried; a penalty
 without that floor, as in CQL, makes everything that was not tried look worse than it is, and the first honest online
-returns would then be unlearned. The floor is that of Cal-QL, :math:`\max(Q(s, a), V^\mu(s))`.
+returns would then be unlearned. Cal-QL (Nakamoto et al. 2023) has a floor for the same reason, but another one:
+there it is the Monte Carlo return of the logged behaviour, and the term stays in the loss online. Here it is the
+critic's own value of the policy, and the term is of this fit alone.
 
 The encoder stays as it is, so that the policy does not change; all that is trained are the heads, on states that are
 encoded once.
@@ -42,35 +44,50 @@ _BLOCK = 1024  # states that are scored together
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Steps of N environment slots, T each, slot by slot in time: M = N x T rows.
+    """Steps of a policy in sessions, one after the other, each in time: M rows.
 
     Attributes:
         columns: transitions, see :mod:`ialp_rllib.agent.policy.replay`.
-        steps: T.
+        ends: ``(M,) bool``, rows after which nothing of the same session follows.
     """
 
     columns: Transitions
-    steps: int
+    ends: np.ndarray
+
+    @staticmethod
+    def of_slots(columns: Transitions, steps: int) -> Rollouts:
+        """Rollouts of environment slots, ``steps`` rows each, slot by slot."""
+        last = np.arange(len(columns["rewards"])) % steps == steps - 1
+        return Rollouts(columns, np.asarray(columns["terminateds"] | columns["truncateds"], bool) | last)
+
+    @property
+    def cut(self) -> np.ndarray:
+        """Indices of the rows after which a session would have gone on, and is not known to."""
+        return np.flatnonzero(self.ends & ~np.asarray(self.columns["terminateds"], bool))
 
     def returns(self, values: np.ndarray, gamma: float) -> np.ndarray:
         """Discounted returns :math:`G_t` of the rest of each episode, ``(M,) float32``.
 
         Args:
-            values: ``(M,)``, the value of the state after each row, used where an episode was cut short: by the step
-                limit, or by the last step of its slot.
+            values: ``(M,)``, the value of the state after each row, used where a session was cut short: by the step
+                limit, or because no further step of it is known.
             gamma: discount factor.
         """
-        terminated, truncated, reward, value = (
-            np.asarray(array, np.float64).reshape(-1, self.steps).T
-            for array in (self.columns["terminateds"], self.columns["truncateds"], self.columns["rewards"], values)
-        )
-        found = np.zeros_like(reward)
-        after = value[-1]
-        for step in reversed(range(self.steps)):
-            after = np.where(truncated[step] > 0, value[step], after)
-            found[step] = reward[step] + gamma * (1 - terminated[step]) * after
-            after = found[step]
-        return found.T.reshape(-1).astype(np.float32)
+        terminated = np.asarray(self.columns["terminateds"], np.float64)
+        found = np.asarray(self.columns["rewards"], np.float64).copy()
+        ends = np.flatnonzero(self.ends)
+        found[ends] += gamma * (1 - terminated[ends]) * np.asarray(values, np.float64)[ends]
+        left = ends[np.searchsorted(ends, np.arange(len(found)))] - np.arange(len(found))  # rows of the session to come
+        order = np.argsort(left, kind="stable")
+        for rows in np.split(order, np.cumsum(np.bincount(left)))[1:-1]:  # all sessions at once, from their ends
+            found[rows] += gamma * found[rows + 1]
+        return found.astype(np.float32)
+
+    def mean_value(self, gamma: float) -> float:
+        """The one value of all states that agrees with the returns that it gives to sessions that were cut short."""
+        count = len(self.ends)
+        nothing, one = (float(self.returns(np.full(count, value), gamma).mean()) for value in (0.0, 1.0))
+        return nothing / (1 - min(one - nothing, gamma))
 
 
 @torch.no_grad()
@@ -98,7 +115,7 @@ def roll_out(net: ActorCritic, world: World, steps: int, seed: int) -> Rollouts:
             )
             observation = after
     columns = {name: np.stack([row[name] for row in rows], 1) for name in rows[0]}
-    return Rollouts({name: array.reshape(-1, *array.shape[2:]) for name, array in columns.items()}, len(rows))
+    return Rollouts.of_slots({name: array.reshape(-1, *array.shape[2:]) for name, array in columns.items()}, len(rows))
 
 
 class PolicyEvaluation:
@@ -106,9 +123,12 @@ class PolicyEvaluation:
 
     Args:
         net: its policy stays as it is; its critic is replaced by one of new random weights.
-        rollouts: of this policy.
+        rollouts: of this policy; or the sessions of a log, whose returns are those of what was recommended then.
         agent: ``gamma``, ``critic_lr``, ``gradient_clip``, ``block_items``.
         seed: random seed of the critic's weights and of the batches.
+
+    Attributes:
+        returns: ``(M,) float32``, what the critic was fitted to in the last pass of :meth:`fit`.
     """
 
     def __init__(self, net: ActorCritic, rollouts: Rollouts, agent: AgentSettings, seed: int) -> None:
@@ -143,14 +163,13 @@ class PolicyEvaluation:
         """Fit the critic. Returns facts: rows, mean return and value, and the share of the returns' variance left."""
         critic, columns = self._net.critic, self._rollouts.columns
         optimizer = torch.optim.Adam(critic.parameters(), lr=self._agent.critic_lr, fused=True)
-        cut = np.flatnonzero(
-            columns["truncateds"] | (np.arange(len(self._action)) % self._rollouts.steps == self._rollouts.steps - 1)
-        )
-        after = np.full(len(self._action), self._mean_value(), np.float32)
+        cut = self._rollouts.cut
+        after = np.full(len(self._action), self._rollouts.mean_value(self._agent.gamma), np.float32)
         for number in range(_PASSES):
             if number:
                 after[cut] = self._values(columns["new_obs"][cut], self._after[cut]).numpy()
-            goal = torch.from_numpy(self._rollouts.returns(after, self._agent.gamma))
+            self.returns = self._rollouts.returns(after, self._agent.gamma)
+            goal = torch.from_numpy(self.returns)
             if not number:
                 self._begin_at(goal.mean())
             value = self._values(columns["obs"], self._state)
@@ -168,14 +187,6 @@ class PolicyEvaluation:
             "mean_value": float(self._values(columns["obs"], self._state).mean()),
             "unexplained": float((q - goal).square().mean() / goal.var()),
         }
-
-    def _mean_value(self) -> float:
-        """The one value of all states that agrees with the returns that it gives to episodes that were cut short."""
-        nothing, one = (
-            float(self._rollouts.returns(np.full(len(self._action), value), self._agent.gamma).mean())
-            for value in (0.0, 1.0)
-        )
-        return nothing / (1 - min(one - nothing, self._agent.gamma))
 
     @torch.no_grad()
     def _begin_at(self, mean: Tensor) -> None:

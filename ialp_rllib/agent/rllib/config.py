@@ -24,7 +24,7 @@ from ialp_rllib.settings import AgentSettings
 # Settings of the agent that are passed to the module in ``model_config``, under the same names.
 MODEL_SETTINGS = (
     *("history", "feedback", "dim", "blocks", "heads", "mask_recent", "shared_encoder", "dueling"),
-    *("advantage", "bootstrap", "block_items", "exploration", "epsilon", "anchor"),
+    *("advantage", "bootstrap", "block_items", "exploration", "epsilon", "anchor", "calibration"),
 )
 
 

@@ -27,12 +27,7 @@ from torch import Tensor
 from ialp_rllib.agent.policy import rows
 from ialp_rllib.agent.policy.shortlists import staleness
 from ialp_rllib.agent.rllib import private
-from ialp_rllib.agent.rllib.objectives import (
-    ANCHOR_COEFFICIENT,
-    ENTROPY_COEFFICIENT,
-    anchor_coefficient,
-    entropy_coefficient,
-)
+from ialp_rllib.agent.rllib.objectives import coefficients
 
 log = logging.getLogger(__name__)
 
@@ -134,11 +129,7 @@ class IALPLearner(TorchLearner):
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         steps = int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
-        agent, n_items = self.config.agent, self.module[DEFAULT_MODULE_ID].unwrapped().n_items
-        self._coefficients = {
-            ENTROPY_COEFFICIENT: torch.tensor(entropy_coefficient(agent, steps, n_items)),
-            ANCHOR_COEFFICIENT: torch.tensor(anchor_coefficient(agent, steps)),
-        }
+        self._coefficients = coefficients(self.config, steps, self.module[DEFAULT_MODULE_ID].unwrapped().n_items)
         for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is not a mapping)
             self.module[module_id].unwrapped().before_update(steps)
 

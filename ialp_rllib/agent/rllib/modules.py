@@ -19,13 +19,15 @@ from ialp_rllib.agent.policy.blockwise import (
     mean_score,
     policy_statistics,
 )
+from ialp_rllib.agent.policy.calibrated import conservative_term
 from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.exploration import act, propose, require_allowed, require_items
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig, Policy
 from ialp_rllib.agent.policy.rows import Lag
 from ialp_rllib.agent.policy.saved import read_weights
+from ialp_rllib.agent.policy.trajectories import RETURNS
 from ialp_rllib.agent.rllib import on_candidates
-from ialp_rllib.agent.rllib.outputs import DIVERGENCE, NEXT_VALUE, VALUE, Q
+from ialp_rllib.agent.rllib.outputs import CONSERVATIVE, DIVERGENCE, NEXT_VALUE, VALUE, Q
 from ialp_rllib.errors import InputError
 
 
@@ -170,6 +172,10 @@ class ActorCriticModule(TorchRLModule, InferenceOnlyAPI):
         )
         # The state value is equal for all items, so it does not contribute to the policy gradient.
         statistics[VALUE] = statistics[VALUE] + state_value.detach()
+        if self.model_config.get("calibration") and RETURNS in batch:
+            statistics[CONSERVATIVE] = conservative_term(
+                q, state_value, action, batch[RETURNS], self.n_items, size=self.block_items
+            )
         return {Q: q.gather(action) + state_value, NEXT_VALUE: next_value, **statistics}
 
     @property

@@ -19,6 +19,7 @@ from ialp_rllib.agent.policy import losses
 from ialp_rllib.agent.policy.trajectories import RETURNS
 from ialp_rllib.agent.rllib.outputs import (
     BASELINE,
+    CONSERVATIVE,
     DIFFERENCE,
     DIVERGENCE,
     ENTROPY,
@@ -41,8 +42,9 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[T
 
     Eq. 10 has neither the entropy bonus nor the anchor. ``config.agent.advantage`` selects the form of :math:`L_A`. The
     metrics are ``actor_loss``, ``critic_loss``, ``entropy``; if the learning policy is held to its start the mean
-    ``divergence`` from it; and if the module compares pi_theta and pi_beta the mean ``gain`` of the batch
-    (:func:`ialp_rllib.agent.policy.losses.gain`).
+    ``divergence`` from it; if the batch has returns and ``agent.calibration`` is set the term ``conservative``
+    (:mod:`ialp_rllib.agent.policy.calibrated`); and if the module compares pi_theta and pi_beta the mean ``gain`` of
+    the batch (:func:`ialp_rllib.agent.policy.losses.gain`).
     """
     agent = config.agent
     target = td_target(config, batch, out)
@@ -59,6 +61,9 @@ def actor_critic(config: Any, batch: dict[str, Tensor], out: Outputs) -> tuple[T
     if DIVERGENCE in out:
         metrics["divergence"] = out[DIVERGENCE].mean()
         loss = loss + out.get(ANCHOR_COEFFICIENT, agent.anchor) * metrics["divergence"]
+    if CONSERVATIVE in out:
+        metrics["conservative"] = out[CONSERVATIVE]
+        loss = loss + agent.calibration * out[CONSERVATIVE]
     if DIFFERENCE in out:
         with torch.no_grad():
             metrics["gain"] = losses.gain(out[DIFFERENCE], out[RATIO], out[Q], target).mean()
@@ -92,12 +97,27 @@ def _entropy_coefficient(config: Any, out: Outputs) -> Tensor | float:
     return out.get(ENTROPY_COEFFICIENT, config.agent.entropy)
 
 
+def coefficients(config: Any, env_steps: int, n_items: int) -> dict[str, Tensor]:
+    """Coefficients of entropy and anchor at an update. Their clocks begin when learning does, as that of alpha.
+
+    Args:
+        config: ``agent``, and ``rollout_steps``, the environment steps before the first update.
+        env_steps: number of environment steps sampled so far, those before the first update included.
+        n_items: size of the catalogue, |A|.
+    """
+    since = max(0, env_steps - config.rollout_steps)
+    return {
+        ENTROPY_COEFFICIENT: torch.tensor(entropy_coefficient(config.agent, since, n_items)),
+        ANCHOR_COEFFICIENT: torch.tensor(anchor_coefficient(config.agent, since)),
+    }
+
+
 def entropy_coefficient(agent: AgentSettings, env_steps: int, n_items: int) -> float:
     """Coefficient of the entropy in nats: linear from ``entropy`` to ``entropy_end``, or constant.
 
     Args:
         agent: ``entropy_steps``, the environment steps of the change, and ``entropy_unit``, of both values.
-        env_steps: number of environment steps sampled so far.
+        env_steps: number of environment steps since learning began.
         n_items: size of the catalogue, |A|.
     """
     unit = math.log(max(n_items, 2)) if agent.entropy_unit == "log_items" else 1.0
@@ -109,7 +129,7 @@ def anchor_coefficient(agent: AgentSettings, env_steps: int) -> float:
     """Coefficient of the KL to the policy of the start: constant, or linear to 0 over ``anchor_steps``.
 
     Args:
-        env_steps: number of environment steps sampled so far.
+        env_steps: number of environment steps since learning began.
     """
     return agent.anchor * (max(1 - env_steps / agent.anchor_steps, 0.0) if agent.anchor_steps else 1.0)
 

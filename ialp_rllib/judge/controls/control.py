@@ -23,7 +23,7 @@ from ialp_rllib.judge.controls.similarity import (
 from ialp_rllib.judge.engines.vectors import centred, encoder_content, text_vectors
 from ialp_rllib.judge.forms.calibration import fit_temperature
 from ialp_rllib.judge.oracle.oracle import OracleJudge
-from ialp_rllib.settings import EMBEDDING, POPULARITY, TFIDF, JudgeSettings, OracleSettings, fingerprint
+from ialp_rllib.settings import CONTROLS, EMBEDDING, POPULARITY, TFIDF, JudgeSettings, OracleSettings, fingerprint
 from ialp_rllib.settings.judge_model import parse_judge_model
 
 CALIBRATION_PROMPTS = 1000
@@ -87,9 +87,12 @@ def make_control(
         attributes: item attributes that describe an item; empty: all.
 
     Raises:
-        InputError: the encoder's folder cannot be used, items have no text, or there are too few validation users.
+        InputError: ``model`` is no control; the encoder's folder cannot be used, items have no text, or there are too
+            few validation users.
     """
     kind, folder = parse_judge_model(model)
+    if kind not in CONTROLS:
+        raise InputError(f"judge.model {model}", "is no control judge", "embedding:FOLDER, tfidf or popularity")
     texts = {name: catalogue.item_texts[name] for name in attributes or catalogue.item_texts}
     if kind != POPULARITY and not texts:
         raise InputError(f"judge.model {model}", "items have no text", "catalogue.attributes, or `popularity`")

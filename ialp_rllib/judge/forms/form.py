@@ -45,12 +45,14 @@ class AnswerForm(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the wording and the items' texts."""
+        """Identifies the wording, the items' texts and the users' profiles."""
 
     def prepare(self, candidates: np.ndarray, frame: int | None, ask: Ask) -> None:
         """Ask once what the answers to later queries need: prior of the letters, likelihood of the texts alone."""
 
-    def build(self, history: np.ndarray, candidates: np.ndarray, frame: int | None) -> Sequence[Prompt]:
+    def build(
+        self, history: np.ndarray, candidates: np.ndarray, frame: int | None, users: np.ndarray | None = None
+    ) -> Sequence[Prompt]:
         """``B * m`` prompts, those of a query one after the other. Arguments: see :meth:`.PreferenceJudge.answer`."""
 
     def read(

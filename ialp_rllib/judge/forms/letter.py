@@ -68,10 +68,13 @@ class LetterForm:
         outputs, _ = ask(self._builder(None).build(history, shown))
         self._prior = letters.letter_prior(outputs)
 
-    def build(self, history: np.ndarray, candidates: np.ndarray, frame: int | None) -> list[str]:
+    def build(
+        self, history: np.ndarray, candidates: np.ndarray, frame: int | None, users: np.ndarray | None = None
+    ) -> list[str]:
         """See :meth:`.AnswerForm.build`."""
         shown = candidates[:, self._orders].reshape(-1, candidates.shape[1])  # the m orders of a row are consecutive
-        return self._builder(frame).build(np.repeat(history, len(self._orders), 0), shown)
+        users = None if users is None else np.repeat(users, len(self._orders))
+        return self._builder(frame).build(np.repeat(history, len(self._orders), 0), shown, users)
 
     def read(
         self, outputs: np.ndarray, refused: np.ndarray, candidates: np.ndarray, frame: int | None

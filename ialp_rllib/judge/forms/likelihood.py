@@ -85,9 +85,11 @@ class LikelihoodForm:
             outputs, _ = ask(self._builder(frame).alone(new))
             self._of_texts(frame)[new], asked[new] = outputs[:, 0], True
 
-    def build(self, history: np.ndarray, candidates: np.ndarray, frame: int | None) -> list[PackedQuery]:
+    def build(
+        self, history: np.ndarray, candidates: np.ndarray, frame: int | None, users: np.ndarray | None = None
+    ) -> list[PackedQuery]:
         """See :meth:`.AnswerForm.build`."""
-        return self._builder(frame).build(history, candidates)
+        return self._builder(frame).build(history, candidates, users)
 
     def read(
         self, outputs: np.ndarray, refused: np.ndarray, candidates: np.ndarray, frame: int | None

@@ -55,9 +55,11 @@ class YesNoForm:
     def prepare(self, candidates: np.ndarray, frame: int | None, ask: Ask) -> None:
         """Nothing is needed."""
 
-    def build(self, history: np.ndarray, candidates: np.ndarray, frame: int | None) -> list[PackedQuery]:
+    def build(
+        self, history: np.ndarray, candidates: np.ndarray, frame: int | None, users: np.ndarray | None = None
+    ) -> list[PackedQuery]:
         """See :meth:`.AnswerForm.build`."""
-        return self._builder(frame).build(history, candidates)
+        return self._builder(frame).build(history, candidates, users)
 
     def read(
         self, outputs: np.ndarray, refused: np.ndarray, candidates: np.ndarray, frame: int | None

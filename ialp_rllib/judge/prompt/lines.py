@@ -28,6 +28,7 @@ _QUESTIONS = (
     "The history lists what they picked, newest at the end. Every line has the form {fields}. "
     "Is the candidate picked next? Say yes or no.\n",
 )
+_ABOUT = "About the user:\n"
 YES, NO = " yes", " no"
 SAMPLE_QUESTION = PackedQuery("### Candidate\n", (f"- {NONE}\n{RESPONSE}{CUE}",), (YES, NO))  # ends as all of them do
 
@@ -40,40 +41,42 @@ class LineBuilder:
 
     Args:
         catalogue: ``item_texts`` describe the items.
-        judge: ``platform``, ``item_noun``, ``history`` (maximum number of items shown, the most recent ones) and
-            ``frame`` are used.
+        judge: ``platform``, ``item_noun``, ``history`` (maximum number of items shown, the most recent ones),
+            ``profile`` and ``frame`` are used.
         attributes: names of the item attributes shown, in order; empty: all.
 
     Attributes:
-        head: the heading of the list, with which every prompt begins.
+        head: the heading of the list, with which every prompt begins that says nothing of the user.
         lines: ``(I,)`` the line of each item, with its line break.
 
     Raises:
-        InputError: the catalogue does not have one of the attributes.
+        InputError: as of :class:`.builder.PromptBuilder`.
     """
 
     def __init__(self, catalogue: Catalogue, judge: JudgeSettings, attributes: tuple[str, ...] = ()) -> None:
-        base = PromptBuilder(catalogue, judge, attributes)
+        base = self._base = PromptBuilder(catalogue, judge, attributes)
         self.n_history, self.pad = base.n_history, base.pad
         self.head = _HEADS[judge.frame].format(platform=judge.platform, noun=judge.item_noun)
         self.lines = np.array([f"- {text.strip()[1:-1]}\n" for text in base.item_texts], object)  # without its brackets
 
     @property
     def fingerprint(self) -> str:
-        """Identifies heading, lines and the maximum history length."""
-        return fingerprint("likelihood", self.head, self.n_history, self.lines.tolist())
+        """Identifies heading, lines, the maximum history length and the users' profiles."""
+        found = fingerprint("likelihood", self.head, self.n_history, self.lines.tolist())
+        return self._base.with_profiles(found)
 
     def prefix(self, items: np.ndarray) -> str:
         """Heading and history: ``items`` ``(L,)``, most recent last; ``pad`` entries are skipped at any position."""
         return self.head + "".join(self.lines[items[items != self.pad][-self.n_history :]])
 
-    def build(self, history: np.ndarray, candidates: np.ndarray) -> list[PackedQuery]:
-        """One query per row: ``history`` ``(B, L)`` and ``candidates`` ``(B, k)`` items."""
-        rows = zip(history, candidates, strict=True)
-        return [PackedQuery(self.prefix(items), tuple(self.lines[options])) for items, options in rows]
+    def build(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None = None) -> list[PackedQuery]:
+        """One query per row: ``history`` ``(B, L)`` and ``candidates`` ``(B, k)`` items; of ``users`` ``(B,)``."""
+        who = self._base.profiles_of(users, candidates, head=_ABOUT)
+        rows = zip(history, candidates, who, strict=True)
+        return [PackedQuery(user + self.prefix(items), tuple(self.lines[options])) for items, options, user in rows]
 
     def alone(self, items: np.ndarray) -> list[PackedQuery]:
-        """The items ``(n,)`` without any history, one query each."""
+        """The items ``(n,)`` without any history or user, one query each."""
         return [PackedQuery(self.head, (self.lines[item],)) for item in items]
 
 
@@ -95,13 +98,15 @@ class QuestionBuilder:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies wording, item texts and the maximum history length."""
-        return fingerprint("yes_no", self.frame, self._base.n_history, self._lines.tolist())
+        """Identifies wording, item texts, the maximum history length and the users' profiles."""
+        found = fingerprint("yes_no", self.frame, self._base.n_history, self._lines.tolist())
+        return self._base.with_profiles(found)
 
-    def build(self, history: np.ndarray, candidates: np.ndarray) -> list[PackedQuery]:
-        """One query per row: ``history`` ``(B, L)`` and ``candidates`` ``(B, k)`` items."""
-        queries, head = [], self.frame + self._base.history_head
-        for items, options in zip(history, candidates, strict=True):
+    def build(self, history: np.ndarray, candidates: np.ndarray, users: np.ndarray | None = None) -> list[PackedQuery]:
+        """One query per row: ``history`` ``(B, L)`` and ``candidates`` ``(B, k)`` items; of ``users`` ``(B,)``."""
+        queries, who = [], self._base.profiles_of(users, candidates)
+        for items, options, user in zip(history, candidates, who, strict=True):
+            head = self.frame + user + self._base.history_head
             past = "".join(self._lines[items[items != self._base.pad][-self._base.n_history :]]) or f"- {NONE}\n"
             behind = tuple(f"{line}{RESPONSE}{CUE}" for line in self._lines[options])
             queries.append(PackedQuery(f"{head}{past}### Candidate\n", behind, (YES, NO)))

@@ -190,7 +190,7 @@ def _prompts(
 ) -> tuple[Lessons, list[str]]:
     judge = source.judge
     builder = PromptBuilder(source.catalogue, judge, source.attributes)
-    history, candidates, label, _ = draw_examples(
+    history, candidates, label, drawn = draw_examples(
         source.catalogue,
         users,
         n,
@@ -200,7 +200,7 @@ def _prompts(
         history=judge.history,
         min_rating=judge.min_rating,
     )
-    ids, reasons = tokenizer.encode_fitting(builder.build(history, candidates))
+    ids, reasons = tokenizer.encode_fitting(builder.build(history, candidates, drawn, learnt_from=True))
     answers = np.array(tokenizer.labels)[label[np.array(list(ids), int)]]
     return LabelledPrompts(list(ids.values()), answers), list(reasons.values())
 

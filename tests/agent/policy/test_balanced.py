@@ -36,6 +36,16 @@ def test_the_first_rows_are_the_start_and_have_their_share_of_a_batch() -> None:
     assert (batch["obs"] == batch["actions"][:, None]).all() and (batch["rewards"] == batch["actions"]).all()
 
 
+def test_returns_are_known_of_the_start_alone() -> None:
+    start = {**rows(0, 50), "returns": np.arange(50, dtype=np.float32)}
+    replay = BalancedReplay(ColumnarReplay(100), 0.5, start, 0, 0)
+    replay.add(rows(100, 60))
+    batch = replay.sample(200)
+    known = batch["actions"] < 50
+    assert 0 < known.sum() < 200 and np.isnan(batch["returns"][~known]).all()
+    assert (batch["returns"][known] == batch["actions"][known]).all()
+
+
 def test_given_transitions_are_the_start_and_no_part_of_a_checkpoint() -> None:
     replays = [BalancedReplay(ColumnarReplay(100, seed), 0.5, rows(0, 50), 30, seed) for seed in (3, 9)]
     replays[0].add(rows(100, 60))

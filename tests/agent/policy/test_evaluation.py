@@ -45,7 +45,7 @@ def test_returns_are_those_of_an_explicit_loop() -> None:
         rng.random(ended.shape),
     )
     columns = {"rewards": reward, "terminateds": terminated, "truncateds": ended & ~terminated}
-    found = Rollouts({k: v.reshape(-1) for k, v in columns.items()}, steps).returns(value.reshape(-1), gamma)
+    found = Rollouts.of_slots({k: v.reshape(-1) for k, v in columns.items()}, steps).returns(value.reshape(-1), gamma)
     for slot in range(slots):
         for step in range(steps):
             expected, discount = 0.0, 1.0

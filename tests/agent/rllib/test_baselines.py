@@ -11,9 +11,12 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.agent.rllib.objectives import (
+    ANCHOR_COEFFICIENT,
     ENTROPY_COEFFICIENT,
     anchor_coefficient,
+    coefficients,
     entropy_coefficient,
     q_learning,
     reinforce,
@@ -108,6 +111,16 @@ def test_anchor_coefficient_schedule() -> None:
     assert anchor_coefficient(held, 0) == anchor_coefficient(held, 10**9) == 0.4
     decaying = dataclasses.replace(held, anchor_steps=1000)
     assert [anchor_coefficient(decaying, steps) for steps in (0, 500, 1000, 5000)] == [0.4, 0.2, 0.0, 0.0]
+
+
+def test_clocks_of_coefficients_begin_after_the_rollouts() -> None:
+    agent = dataclasses.replace(AGENT, anchor=0.4, anchor_steps=1000, entropy=0.3, entropy_end=0.1, entropy_steps=1000)
+    late, at_once = (IALPConfig().ialp(agent=agent, rollout_steps=steps) for steps in (1000, 0))
+    for steps, anchor, entropy in ((0, 0.4, 0.3), (500, 0.2, 0.2), (1000, 0.0, 0.1)):
+        for config in (late, at_once):
+            found = coefficients(config, config.rollout_steps + steps, 20)
+            assert float(found[ANCHOR_COEFFICIENT]) == pytest.approx(anchor)
+            assert float(found[ENTROPY_COEFFICIENT]) == pytest.approx(entropy)
 
 
 def test_entropy_coefficient_schedule() -> None:

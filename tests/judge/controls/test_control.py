@@ -39,6 +39,12 @@ def test_words_and_their_vectors_know_the_users_of_the_sample(sample, catalogue,
     assert accuracy(control(sample, catalogue, f"embedding:{encoder}"), catalogue) > 0.17
 
 
+@pytest.mark.parametrize("model", ["ratings", "oracle", "tiny"])
+def test_what_is_no_control_is_refused_and_answers_under_no_other_name(sample, catalogue, model: str) -> None:
+    with pytest.raises(InputError, match=rf"judge\.model {model}: is no control judge"):
+        control(sample, catalogue, model)
+
+
 def test_popularity_prefers_what_the_visible_log_holds_most_of(sample, catalogue) -> None:
     judge = control(sample, catalogue, "popularity")
     candidates = np.random.default_rng(0).integers(0, catalogue.n_items, (50, 10)).astype(np.int32)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +49,12 @@ def test_it_ranks_items_for_users_without_ratings_by_their_attributes(rated: Cat
         assert np.mean(pairs) > least
     known = np.isin(rated.user, rated.train_users) & (rated.split == 0)
     assert fitted.facts["ratings"] == known.sum() and fitted.facts["users"] == USERS - TEST
+
+
+def test_the_table_of_judges_asks_it_under_its_own_name(rated: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "benchmarks"))
+    [(form, judge)] = import_module("judge_table").made(load("coat"), rated, "ratings", ["letter", "likelihood"])
+    assert (form, judge.info()["engine"]) == ("", "ratings")
 
 
 def test_nothing_of_the_test_users_and_no_test_rating_has_a_part_in_it(rated: Catalogue) -> None:

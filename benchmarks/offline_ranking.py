@@ -28,7 +28,7 @@ import ialp_rllib
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.neighbours import VSKNN, ItemKNN, Popularity
-from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
+from ialp_rllib.agent.policy.offline import WITHOUT_Q, NetworkScorer, OfflineTraining
 from ialp_rllib.agent.policy.sequential import BASES
 from ialp_rllib.catalogue.ranking_split import RankingSplit, Scorer, held_out_users, leave_one_out, rank_cases
 from ialp_rllib.catalogue.sources.read import read_source
@@ -108,7 +108,7 @@ def rows_of(name: str, split: RankingSplit, options: Any, part: int, seed: int) 
     print(f"{name}, part {part}, seed {seed}: {how}", flush=True)
     net = training.result()
     yield name, measure(NetworkScorer(net), split, seconds)
-    if settings.objective != "ce":
+    if settings.objective not in WITHOUT_Q:
         yield f"{name}, Q head", measure(NetworkScorer(net, "q"), split, seconds)
 
 

@@ -22,6 +22,13 @@ from ialp_rllib.settings import OfflineSettings
 
 CHOSEN_BY = "NDCG@10"
 """The measure on the validation cases by which training stops."""
+WITHOUT_Q = ("ce", "eval")
+"""Objectives that give the Q head no loss."""
+
+
+def ranking_head(settings: OfflineSettings) -> str:
+    """The head that ranks, and by which training stops: ``ranked_by``, where it is learnt; else the softmax."""
+    return "supervised" if settings.objective in WITHOUT_Q else settings.ranked_by
 
 
 class NetworkScorer:
@@ -101,7 +108,7 @@ class OfflineTraining:
             width = 0 if states is None else states.shape[1]
             self._net = SequentialRecommender(split.n_items, settings, width, tokens)
         self._target: SequentialRecommender | None = None
-        if settings.objective not in ("ce", "eval"):
+        if settings.objective not in WITHOUT_Q:
             self._target = copy.deepcopy(self._net).eval().requires_grad_(False)
         self._optimizer = torch.optim.Adam(
             self._net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -176,7 +183,7 @@ class OfflineTraining:
             slow.lerp_(own, self._settings.target_rate)
 
     def _validate(self) -> None:
-        scorer = NetworkScorer(self._net, self._settings.ranked_by, self._valid_states)
+        scorer = NetworkScorer(self._net, ranking_head(self._settings), self._valid_states)
         rank = rank_cases(scorer, self._split.valid, self._split.n_items, self._masks_seen)
         found = ranking_measures(rank)[CHOSEN_BY]
         highest = max((row[CHOSEN_BY] for row in self.curve if row[CHOSEN_BY] is not None), default=-1.0)

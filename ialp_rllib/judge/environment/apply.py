@@ -54,11 +54,12 @@ class Said(NamedTuple):
 
     Attributes:
         row: ``(N,) int64``.
-        states: ``(N, width) float16``, of length sqrt(width).
+        states: ``(N, width) float16``, of length sqrt(width); of width 0 where none was asked for.
         rewards: ``(N,) float32`` of the next item, in (0, 1); NaN where the sequence ends.
         actions: ``(N,) int64``, the augmented action; -1: none.
         action_rewards: ``(N,) float32``; 0 where there is none.
         action_states: ``(N, width) float16``, the state after the augmented action; means nothing where there is none.
+        indifferent: ``(N,) float32``, what rewards are relative to, before the sigmoid; NaN where none was asked for.
     """
 
     row: np.ndarray
@@ -67,6 +68,7 @@ class Said(NamedTuple):
     actions: np.ndarray
     action_rewards: np.ndarray
     action_states: np.ndarray
+    indifferent: np.ndarray
 
 
 @torch.no_grad()
@@ -129,13 +131,45 @@ def augment(
         np.full(len(row), -1),
         np.zeros(len(row), np.float32),
         np.zeros((len(row), states.shape[-1]), np.float16),
+        np.full(len(row), np.nan, np.float32),
     )
     place = asked[held]
+    said.indifferent[place] = indifferent.mean(1).cpu().numpy()
     said.rewards[place] = known.cpu().numpy()
     said.actions[place] = np.where(good, action, -1)
     said.action_rewards[place] = np.where(good, reward, 0)
     said.action_states[place] = _half(model.states(states_at[every, best]))
     return said
+
+
+@torch.no_grad()
+def rate_actions(model: Environment, item: np.ndarray, some: Windows, actions: np.ndarray, base: np.ndarray) -> Said:
+    """What the environment says about actions that are not its own: their rewards and the states after them.
+
+    Args:
+        model: in evaluation mode.
+        item: ``(M,)`` the log.
+        some: windows of it.
+        actions: ``(M,)``, an item after each row of the log; -1: none.
+        base: ``(M,)``, what rewards are relative to there (:attr:`Said.indifferent`); a number where there is an
+            action.
+    """
+    kept = model.keep([item[a:b] for a, b in zip(some.first, some.stop, strict=True)])
+    length = int((some.stop - some.first).max())
+    row, held = _rows(some, length)
+    given = np.full(held.shape, -1)
+    given[held] = actions[row]
+    asked = given >= 0
+    for_states, for_rewards = model.hidden(kept, np.maximum(given, 0)[:, :, None], states_beside=True)
+    before = model.states(for_states.chain[:, 1 : length + 1][asked])
+    chosen = torch.from_numpy(given[asked]).to(before.device)
+    rewards = model.rewards(for_rewards.beside[asked][:, 0], before, chosen).float()
+    relative = torch.from_numpy(base[row][asked[held]])[:, None].to(before.device)
+    after = np.zeros((len(row), model.width), np.float16)
+    after[asked[held]] = _half(model.states(for_states.beside[asked][:, 0]))
+    reward, nothing = np.zeros(len(row), np.float32), np.full(len(row), np.nan, np.float32)
+    reward[asked[held]] = centred_reward(rewards[:, None], relative)[:, 0].cpu().numpy()
+    return Said(row, after[:, :0], nothing, given[held], reward, after, nothing)
 
 
 def _rows(some: Windows, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -50,10 +50,9 @@ def choose_users(train: Sequences, settings: EnvironmentSettings, seed: int) -> 
     return Chosen(np.sort(rows[: count - held_out]), np.sort(rows[len(rows) - held_out :]))
 
 
-def recent(sequences: Sequences, rows: np.ndarray, most: int) -> list[np.ndarray]:
-    """The last ``most`` items of these sequences."""
-    ends = sequences.offsets[rows + 1]
-    starts = np.maximum(sequences.offsets[rows], ends - most)
+def whole(sequences: Sequences, rows: np.ndarray) -> list[np.ndarray]:
+    """The items of these sequences."""
+    starts, ends = sequences.offsets[rows], sequences.offsets[rows + 1]
     return [sequences.item[first:last] for first, last in zip(starts, ends, strict=True)]
 
 
@@ -83,14 +82,13 @@ def fit_environment(
         Facts: curves, the pass that was kept, and the numbers of users, transitions and trained parameters.
     """
     negatives = Negatives(train.popularity(model.n_items))
-    histories = {
-        part: recent(train, rows, settings.history + 1) for part, rows in zip(Chosen._fields, chosen, strict=True)
-    }
+    interacted = {part: whole(train, rows) for part, rows in zip(Chosen._fields, chosen, strict=True)}
+    histories = {part: [items[-settings.history - 1 :] for items in found] for part, found in interacted.items()}
     kept = {part: KeptHistories(model, items) for part, items in histories.items()}
 
     def lesson(part: str, *draw: int) -> UserLesson:
         rng = np.random.default_rng([seed, *draw])
-        return UserLesson(model, histories[part], kept[part], negatives, settings, rng)
+        return UserLesson(model, histories[part], interacted[part], kept[part], negatives, settings, rng)
 
     held_out = lesson("held_out", 5) if len(chosen.held_out) else None
     course = Course(lambda epoch: lesson("learnt", 3, epoch), held_out, settings="lea.environment")

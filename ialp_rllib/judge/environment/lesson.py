@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ialp_rllib.judge.environment.losses import preference_losses, similarity_losses
+from ialp_rllib.judge.environment.losses import preference_losses, right, similarity_losses
 from ialp_rllib.judge.environment.model import Environment, KeptHistory
 from ialp_rllib.judge.environment.negatives import Negatives
 from ialp_rllib.settings import EnvironmentSettings
 
 KEPT_BYTES = 2 << 30
 """Memory for what the lower layers leave of histories; of further histories it is computed in every pass."""
+
+
+def padded(histories: Sequence[np.ndarray]) -> np.ndarray:
+    """Histories as ``(B, T) int64``, padded with -1 on the right."""
+    found = np.full((len(histories), max(map(len, histories))), -1)
+    for row, items in zip(found, histories, strict=True):
+        row[: len(items)] = items
+    return found
 
 
 class KeptHistories:
@@ -45,11 +55,12 @@ class UserLesson:
     """Sequences of users with items that they did not choose: see :class:`ialp_rllib.judge.tuning.lesson.Lesson`.
 
     The loss of a transition is L_sm + L_rm (:mod:`.losses`); "right" is the fraction of its comparisons that the
-    reward gets right.
+    reward gets right, a tie counting half.
 
     Args:
         model: the environment.
         histories: item arrays of at least two items each.
+        interacted: all items of the same users, of which a history holds the last ones: none is a negative.
         kept: their unchanging part.
         negatives: draws items.
         settings: ``negatives``, ``all_items`` and ``sampled_items`` are used.
@@ -60,6 +71,7 @@ class UserLesson:
         self,
         model: Environment,
         histories: list[np.ndarray],
+        interacted: list[np.ndarray],
         kept: KeptHistories,
         negatives: Negatives,
         settings: EnvironmentSettings,
@@ -67,11 +79,9 @@ class UserLesson:
     ) -> None:
         self._model, self._kept = model, kept
         self._size = np.array([len(items) for items in histories])
-        self._items = np.full((len(histories), self._size.max()), -1)
-        for row, items in zip(self._items, histories, strict=True):
-            row[: len(items)] = items
+        self._items = padded(histories)
         shape = (len(histories), self._items.shape[1] - 1, settings.negatives)
-        self._others = negatives.unchosen(self._items, shape, rng)
+        self._others = negatives.unchosen(interacted, shape, rng)
         self._sampled: tuple[Tensor, Tensor] | None = None
         if negatives.n_items > settings.all_items:
             self._sampled = negatives.candidates(settings.sampled_items, rng)
@@ -92,7 +102,7 @@ class UserLesson:
         """See :class:`ialp_rllib.judge.tuning.lesson.Lesson`."""
         states, target, chosen, others = self.outputs(rows)
         loss = self._similarity(states, target) + preference_losses(chosen, others)
-        return loss.sum(), float((chosen[:, None] > others).float().mean(1).sum())
+        return loss.sum(), float(right(chosen[:, None] - others).mean(1).sum())
 
     def items(self, rows: np.ndarray) -> np.ndarray:
         """The histories of these rows, ``(B, T)``, padded with -1."""

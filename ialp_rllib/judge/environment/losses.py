@@ -18,6 +18,8 @@ Bengio & Senécal, AISTATS 2003.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,6 +43,15 @@ def preference_losses(chosen: Tensor, others: Tensor) -> Tensor:
         others: ``(N, K)`` rewards of items that were not chosen.
     """
     return -F.logsigmoid((chosen[:, None] - others).float()).mean(1)
+
+
+def right(margins: Any) -> Any:
+    """Which comparisons are right: 1, 0, or 0.5 where both items have the same reward.
+
+    Args:
+        margins: rewards of chosen items less those of others, a NumPy array or a torch tensor.
+    """
+    return 0.5 * (margins > 0) + 0.5 * (margins >= 0)
 
 
 def centred_reward(reward: Tensor, indifferent: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ catalogues.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,31 +35,29 @@ class Negatives:
         drawn = np.searchsorted(self._edges, rng.random(shape) * self._edges[-1], side="right")
         return np.minimum(drawn, self.n_items - 1)
 
-    def unchosen(self, histories: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """``(N, P, K)`` items that are not in the user's history: even columns uniform, odd ones by popularity.
+    def unchosen(
+        self, interacted: Sequence[np.ndarray], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> np.ndarray:
+        """``(N, P, K)`` items that a user has not interacted with: even columns uniform, odd ones by popularity.
 
         A uniform item alone is told from a chosen one by its popularity. Where a user knows nearly all items, one of
         his own may be left after some draws.
 
         Args:
-            histories: ``(N, T)`` items, padded with -1.
+            interacted: all items of each of the N users, also those before and after what is learnt from.
         """
+        user = np.repeat(np.arange(len(interacted)), [len(items) for items in interacted])
+        own = np.unique(user * self.n_items + np.concatenate(interacted))
         found = self.uniform(shape, rng)
         found[..., 1::2] = self.popular(found[..., 1::2].shape, rng)
         for _ in range(_REDRAWS):
-            known = self._known(found, histories)
+            known = np.isin(np.arange(len(found))[:, None, None] * self.n_items + found, own)
             if not known.any():
                 break
             again = self.uniform(shape, rng)
             again[..., 1::2] = self.popular(again[..., 1::2].shape, rng)
             found = np.where(known, again, found)
         return found
-
-    def _known(self, items: np.ndarray, histories: np.ndarray) -> np.ndarray:
-        width = self.n_items + 1
-        user = np.arange(len(items))[:, None]
-        own = np.unique(user * width + np.where(histories < 0, self.n_items, histories))
-        return np.isin(user[..., None] * width + items, own)
 
     def candidates(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Candidates of the similarity, ``(count,)``, half uniform and half by popularity, and all items' log q."""

@@ -72,7 +72,7 @@ class TokenLesson(nn.Module):
         self.register_buffer("start", vectors.to(table.device))
         self.steps = nn.Parameter(torch.zeros_like(vectors, device=table.device))
         self._ids = list(ids)
-        self._summed = 0.0
+        self._losses = np.zeros(len(self._ids))  # a pass that memory ran out in is repeated: by item, none counts twice
 
     def vectors(self) -> Tensor:
         """``(n, d)``, the vectors now."""
@@ -80,13 +80,13 @@ class TokenLesson(nn.Module):
 
     def of_pass(self, epoch: int) -> TokenLesson:
         """Itself: all passes are alike."""
-        self._summed = 0.0
+        self._losses[:] = 0.0
         return self
 
     @property
     def mean_loss(self) -> float:
         """Loss per text token of the pass so far, before its step."""
-        return self._summed / self.terms(np.arange(len(self)))
+        return float(self._losses.sum()) / self.terms(np.arange(len(self)))
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -102,13 +102,7 @@ class TokenLesson(nn.Module):
 
     def summed_loss(self, rows: np.ndarray) -> tuple[Tensor, float]:
         """Sum of -log p of the texts' tokens (nats), and how many are the most probable ones."""
-        loss, right = self.text_loss(rows, self.vectors()[torch.from_numpy(rows)])
-        self._summed += loss.item()
-        return loss, right
-
-    def text_loss(self, rows: np.ndarray, vectors: Tensor) -> tuple[Tensor, float]:
-        """The same for the texts of ``rows`` with ``(B, d)`` vectors, which may be those of other items."""
-        model = self._outside[0]
+        model, vectors = self._outside[0], self.vectors()[torch.from_numpy(rows)]
         ids = [torch.tensor(self._ids[row]) for row in rows]
         target = nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=-100).to(vectors.device)
         table = model.get_input_embeddings()
@@ -116,7 +110,9 @@ class TokenLesson(nn.Module):
         logits = model(inputs_embeds=inputs, attention_mask=(target >= 0).long(), use_cache=False).logits.float()
         held = target >= 0
         logits, target = logits[held], target[held]
-        return F.cross_entropy(logits, target, reduction="sum"), float((logits.argmax(1) == target).sum())
+        losses = F.cross_entropy(logits, target, reduction="none")
+        self._losses[rows] = np.bincount(np.nonzero(held.cpu().numpy())[0], losses.detach().cpu().numpy(), len(rows))
+        return losses.sum(), float((logits.argmax(1) == target).sum())
 
 
 class Plateau:

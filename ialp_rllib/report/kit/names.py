@@ -2,8 +2,8 @@
 
 Titles come from the registry of methods, so that the method of a plugin brings its own. On a page (:func:`titles_of`)
 they also say what a reader must know of a row: ``+l`` for a policy that was pre-trained on the judge's probabilities of
-all candidates, ``+r`` for one that was pre-trained on rejected candidates, too, and a dagger for a method whose judge
-knows the test world.
+all candidates, ``+lea`` for one that was pre-trained on the recommender of `ialp lea`, ``+r`` for one that was
+pre-trained on rejected candidates, too, and a dagger for a method whose judge knows the test world.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any
 from ialp_rllib.agent.methods import METHODS
 from ialp_rllib.settings.judge_model import ORACLE, parse_judge_model
 
-LISTWISE, REJECTED, TEST_TRUTH = "+l", "+r", " †"
+LISTWISE, LEA, REJECTED, TEST_TRUTH = "+l", "+lea", "+r", " †"
 _ABOUT = {
     LISTWISE: "+l: pre-trained on the judge's probabilities of all candidates (listwise), which is not published.",
+    LEA: "+lea: its actor is pre-trained on what the recommender of ialp lea thinks, which was trained on the log with "
+    "an LLM as environment; the critic learns from the judge's table. Not published.",
     REJECTED: "+r: pre-training also learns from the candidates that the judge rejected, which is not published.",
     TEST_TRUTH: "†: uses test truth. The judge is an oracle that knows the test world; what-if, no result.",
 }
@@ -95,8 +97,13 @@ def _marks(method: str, scenario: str) -> dict[str, str]:
         loss == "actor_critic" and _get(tree, "pretrain", "rejected", 0) > 0
         for tree, loss in zip(trees, losses, strict=True)
     ]
+    sources = [
+        loss == "listwise" and _get(tree, "pretrain", "source", "judge")
+        for tree, loss in zip(trees, losses, strict=True)
+    ]
     holds = {
-        LISTWISE: [entry.pretrained and loss == "listwise" for loss in losses],
+        LISTWISE: [entry.pretrained and source == "judge" for source in sources],
+        LEA: [entry.pretrained and source == "lea" for source in sources],
         REJECTED: [entry.pretrained and learnt for learnt in rejected],
         TEST_TRUTH: [entry.learns_from_judge and _is_oracle(_get(tree, "judge", "model", "")) for tree in trees],
     }

@@ -14,11 +14,12 @@ GLOSSARY = {
     "augmented action": "The item that the environment expects after a history, neither seen nor the logged next one.",
     "reward": "σ(r(s, a) − mean of r(s, ·) over uniform items): 0.5 is indifference. The Bradley-Terry loss leaves r "
     "free up to a function of the state.",
-    "softmax, Q": "The head that ranks. With `le_to=q` the states reach Q alone: the softmax needs no LLM to rank.",
+    "softmax, Q": "The head that ranks. With `le_to=q` the states reach Q alone: the softmax needs no LLM to rank; Q "
+    "of a row with states does.",
     "shuffled, noise, text": "Controls: leasr with the states of other sequences, with noise, or with decayed means "
     "of text vectors, untrained.",
     "reward_1, neighbour": "Controls: leasr with rewards of 1, and with item kNN's best item in the place of the "
-    "environment's action, with the mean of its rewards.",
+    "environment's action; its reward and the state after it are the environment's.",
     "llm_free": "Control: states, rewards and actions of a recurrent network over random item vectors, with as many "
     "trained parameters, the same users and the same losses.",
     "eval": "Control: cross-entropy with the prediction of the number of items read as auxiliary loss, no rewards "

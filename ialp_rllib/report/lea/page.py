@@ -18,7 +18,7 @@ from ialp_rllib.report.lea import sentences
 from ialp_rllib.report.lea.glossary import GLOSSARY
 from ialp_rllib.report.lea.tables import KNN, MASKED, MEASURE, PLAIN, Difference, Scores, best_of
 from ialp_rllib.results.ranking import BUCKETS
-from ialp_rllib.stages.lea.rows import Row
+from ialp_rllib.stages.lea.rows import LEA_KINDS, Row
 
 COLUMNS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR")
 _READ = ("scenario", "seeds", "catalogue.", "lea.")
@@ -29,21 +29,19 @@ _HEADS = {"supervised": "softmax", "q": "Q", "none": ABSENT}
 def groups_of(scores: Scores, rows: Sequence[Row]) -> dict[str, list[Difference]]:
     """The comparisons of the page, in groups; p-values are corrected within each.
 
-    ``knn`` and ``best``: LEA (leasr of the first objective) less the neighbour methods, and less the best of these and
-    of the recommenders that are trained by cross-entropy. ``base``: each row less its base. ``controls``: LEA less each
-    control.
+    ``best``: each row of LEA less the best of :data:`.BASELINES`. ``knn``: leasr of the first objective less the
+    neighbour methods. ``base``: each row less its base. ``controls``: leasr of the first objective less each control.
     """
     lea, base = lea_row(rows), {row.objective: row.name for row in rows if row.kind == "base"}
     known = scores.rows
-    groups: dict[str, list[Difference]] = {"knn": [], "best": [], "base": [], "controls": []}
+    groups: dict[str, list[Difference]] = {"best": [], "knn": [], "base": [], "controls": []}
     pairs = [(r.name, base[r.objective]) for r in rows if r.objective in base and r.kind != "base"]
     groups["base"] = scores.differences(pairs)
+    best = best_of(scores, sentences.BASELINES)
+    groups["best"] = scores.differences([(r.name, best) for r in rows if r.kind in LEA_KINDS] if best else [])
     if lea is None:
         return groups
     groups["knn"] = scores.differences([(lea.name, name) for name in KNN if name in known])
-    others = [row.name for row in rows if row.kind in (*KNN, "ce", "gru4rec")]
-    best = best_of(scores, others)
-    groups["best"] = scores.differences([(lea.name, best)] if best else [])
     kinds = sentences.CONTROLS
     controls = [r.name for r in rows if (r.kind in kinds and r.objective == lea.objective) or r.kind == "eval"]
     groups["controls"] = scores.differences([(lea.name, name) for name in controls])
@@ -51,8 +49,13 @@ def groups_of(scores: Scores, rows: Sequence[Row]) -> dict[str, list[Difference]
 
 
 def lea_row(rows: Sequence[Row]) -> Row | None:
-    """The row that the page's first sentence is about: leasr of the first objective, chosen before any result."""
+    """The row that is compared with controls: leasr of the first objective, chosen before any result."""
     return next((row for row in rows if row.kind == "leasr"), None)
+
+
+def missing_of(scores: Scores) -> list[str]:
+    """Baselines that are not among the rows."""
+    return [name for name in sentences.BASELINES if name not in scores.rows]
 
 
 def write_page(
@@ -90,7 +93,7 @@ def write_page(
     page = render_template(
         Path(__file__).with_name("lea.html.j2"),
         scenario=scenario,
-        finding=sentences.finding(lea.name if lea else None, groups["knn"], scores),
+        finding=sentences.finding(groups["best"], missing_of(scores), scores),
         evidence=[sentences.effect(base[0] if base else None), sentences.controls(groups["controls"])],
         notes=notes,
         columns=COLUMNS,
@@ -110,7 +113,7 @@ def write_page(
         reference=sentences.title("item_knn" if "item_knn" in scores.rows else scores.rows[0]),
         buckets=[(sentences.title(row), scores.by_bucket(scores.main(row), popularity)) for row in scores.rows],
         bucket_names=BUCKETS,
-        gates=sentences.gates(facts.get("tokens", {}), facts.get("environment", {}).get("llm", {})),
+        gates=sentences.gates(facts.get("tokens", {}), facts.get("environment", {})),
         environments=_environments(facts),
         costs=[_cost(stage) for stage in stages],
         settings=changed,
@@ -120,8 +123,8 @@ def write_page(
 
 
 _GROUPS = {
+    "best": "Rows of LEA less the best of item kNN, V-SKNN, GRU4Rec and SASRec",
     "knn": "LEA less the neighbour methods",
-    "best": "LEA less the best row without temporal-difference learning",
     "base": "Each row less its base",
     "controls": "LEA less its controls",
 }

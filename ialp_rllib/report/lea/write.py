@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ialp_rllib.report.lea.page import groups_of, lea_row, write_page
+from ialp_rllib.report.lea.page import groups_of, missing_of, write_page
+from ialp_rllib.report.lea.sentences import best_lea, shown
 from ialp_rllib.report.lea.tables import MASKED, PLAIN, Scores, difference_table
 from ialp_rllib.results.augmented import CASES
 from ialp_rllib.settings import Settings, to_dict
@@ -37,7 +38,7 @@ def write_ranking(runs: Sequence[RunFolder], folder: Path) -> dict[str, Any]:
         folder: for the files.
 
     Returns:
-        Whether LEA is shown to be better than the neighbour methods, and the measures of the rows.
+        Whether LEA is shown to be better than the baselines, its best row, and the measures of the rows.
     """
     settings = runs[0].settings
     cases = pa.concat_tables([_cases(run) for run in runs])
@@ -63,10 +64,10 @@ def write_ranking(runs: Sequence[RunFolder], folder: Path) -> dict[str, Any]:
         settings=to_dict(settings),
     )
     write_atomic(folder / "index.html", page)
-    lea = lea_row(rows)
+    lea = best_lea(groups["best"])
     return {
-        "better_than_knn": bool(groups["knn"]) and all(one.better for one in groups["knn"]),
-        "lea": lea.name if lea else None,
+        "better_than_baselines": shown(groups["best"], missing_of(scores)),
+        "lea": lea.row if lea else None,
         "ndcg@10": {row: scores.mean(row) for row in scores.rows},
     }
 
@@ -127,8 +128,21 @@ def notes(settings: Settings, run: RunFolder, masks_seen: bool) -> list[str]:
         found.append("Users come back to items: rows are compared without a mask of seen items.")
     if tokens.get("same_text"):
         found.append(f"{tokens['same_text']:,} items have the text of another one: their tokens are alike.")
-    if settings.lea.offline.le_to == "both":
-        found.append("`lea.offline.le_to=both`: ranking needs the LLM at serving time.")
+    return found + states_read(settings)
+
+
+def states_read(settings: Settings) -> list[str]:
+    """Which rankings need states about the users that are ranked for, by the LLM or a control: at serving time, too."""
+    offline, rows = settings.lea.offline, [row for row in rows_of(settings.lea) if row.states]
+    both = [row.name for row in rows if row.settings(offline).le_to == "both"]
+    found = []
+    if both:
+        found.append(f"`le_to=both`: ranking needs the LLM at serving time, by either head: {', '.join(both)}.")
+    alone = [row.name for row in rows if row.name not in both]
+    if alone:
+        counts = " These are the ranks that rows are compared by." if offline.ranked_by == "q" else ""
+        names = ", ".join(alone)
+        found.append(f"Ranks by their Q head need the environment's states of the test users: {names}.{counts}")
     return found
 
 

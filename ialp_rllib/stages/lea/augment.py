@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from ialp_rllib.agent.policy.transitions import EnvironmentData
 from ialp_rllib.catalogue.ranking_split import RankingSplit
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.threads import threads_for
-from ialp_rllib.judge.environment.apply import Said, Windows, augment, states_of, windows
+from ialp_rllib.judge.environment.apply import Said, Windows, augment, rate_actions, states_of, windows
 from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.augmented import AUGMENTED
@@ -32,7 +32,8 @@ from ialp_rllib.stages.lea.model import (
     sequences_of,
     split_of,
 )
-from ialp_rllib.stages.lea.rows import environments_of
+from ialp_rllib.stages.lea.neighbours import neighbour_actions, neighbour_part, read_neighbours
+from ialp_rllib.stages.lea.rows import LLM_ENVIRONMENT, NEIGHBOUR, asks_neighbours, environments_of
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import write_atomic
 
@@ -68,22 +69,79 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             found = {**_described(read_parts(stage.folder), split, learnt_from), **cost.facts()}
             stage.finish(found, time.perf_counter() - began)
         facts[name] = facts_of(stage)
+    if asks_neighbours(run.settings.lea):
+        stage = neighbour_part(run)
+        if not stage.up_to_date():
+            began, cost = time.perf_counter(), Cost()
+            found = _ask_about_neighbours(run, stage.open(), [p for p in parts if p.set == "train"], split, progress)
+            stage.finish({**found, **cost.facts()}, time.perf_counter() - began)
+        facts[NEIGHBOUR] = facts_of(stage)
     return facts
+
+
+Asking = Callable[[Environment, Part, Windows, np.random.Generator], Said]
+"""Asks an environment about some windows of a part."""
 
 
 def _ask_all(
     run: RunFolder, folder: Path, name: str, parts: list[Part], split: RankingSplit, progress: Progress
 ) -> None:
-    """Write the parts that are not there."""
+    """Write what an environment says, all about train users and states alone of the others."""
+    settings = run.settings.lea.augment
+
+    def ask(model: Environment, part: Part, some: Windows, rng: np.random.Generator) -> Said:
+        if part.set == "train":
+            return augment(model, part.item, some, settings, rng)
+        row, states = states_of(model, part.item, some)
+        nothing = np.full(len(row), np.nan, np.float32)
+        return Said(row, states, nothing, np.full(len(row), -1), np.zeros_like(nothing), states[:, :0], nothing)
+
+    _write_missing(run, folder, name, ask, parts, split, partial(progress.update, TITLES[name]))
+
+
+def _ask_about_neighbours(
+    run: RunFolder, folder: Path, parts: list[Part], split: RankingSplit, progress: Progress
+) -> dict[str, Any]:
+    """Write what the LLM's environment says about item kNN's actions; facts."""
+    settings, size = run.settings.lea, len(split.train.item)
+    actions, base = neighbour_actions(split, settings.offline.neighbours), np.full(size, np.nan, np.float32)
+    for path in sorted(augmented_part(run, LLM_ENVIRONMENT).folder.glob("part-*.parquet")):
+        table = pq.read_table(path, columns=["set", "row"]).to_pandas()
+        known = (table["set"] == "train").to_numpy()
+        base[table["row"].to_numpy()[known]] = load_file(path.with_suffix(".safetensors"))["indifferent"][known]
+
+    def ask(model: Environment, part: Part, some: Windows, rng: np.random.Generator) -> Said:
+        said = rate_actions(model, part.item, some, actions, base)
+        return said._replace(actions=np.where(said.action_rewards >= settings.augment.threshold, said.actions, -1))
+
+    title = "LLM environment about neighbours"
+    _write_missing(run, folder, LLM_ENVIRONMENT, ask, parts, split, partial(progress.update, title))
+    found = read_neighbours(run, split)
+    assert found.actions is not None and found.action_rewards is not None
+    chosen = found.actions >= 0
+    mean = float(found.action_rewards[chosen].mean()) if chosen.any() else None
+    return {"actions": int(chosen.sum()), "action_reward": mean}
+
+
+def _write_missing(
+    run: RunFolder,
+    folder: Path,
+    name: str,
+    ask: Asking,
+    parts: list[Part],
+    split: RankingSplit,
+    shown: Callable[[int, int], None],
+) -> None:
+    """Write the parts that are not there; an environment is loaded if there are any."""
     model: Environment | None = None
     for number, part in enumerate(parts):
         path = folder / f"part-{number:05d}.parquet"
         if not path.is_file():
             model = learnt_environment(run, name) if model is None else model
             with threads_for(model):
-                said = _ask(model, part, run, number)
+                said = _ask(partial(ask, model, part), part, run, number)
             _write(path, part, said, split)
-        progress.update(TITLES[name], number + 1, len(parts))
+        shown(number + 1, len(parts))
 
 
 def _parts(run: RunFolder, split: RankingSplit) -> Iterator[Part]:
@@ -99,22 +157,13 @@ def _parts(run: RunFolder, split: RankingSplit) -> Iterator[Part]:
             yield Part(name, item, windows(start[first : first + size], end[first : first + size], history))
 
 
-def _ask(model: Environment, part: Part, run: RunFolder, number: int) -> Said:
-    """All about a part; of sets that are not learnt from states alone."""
+def _ask(ask: Callable[[Windows, np.random.Generator], Said], part: Part, run: RunFolder, number: int) -> Said:
+    """All about a part, in batches of windows of similar length."""
     settings = run.settings.lea.augment
     order = np.argsort(part.windows.stop - part.windows.first, kind="stable")  # saves padding
     batches = np.array_split(order, -(-len(order) // settings.batch))
     rng = np.random.default_rng([run.settings.seeds[0], 6, number])
-    said = []
-    for rows in batches:
-        some = Windows(*(values[rows] for values in part.windows))
-        if part.set == "train":
-            said.append(augment(model, part.item, some, settings, rng))
-            continue
-        row, states = states_of(model, part.item, some)
-        none = np.full(len(row), -1)
-        nothing = np.full(len(row), np.nan, np.float32)
-        said.append(Said(row, states, nothing, none, np.zeros(len(row), np.float32), states[:, :0]))
+    said = [ask(Windows(*(values[rows] for values in part.windows)), rng) for rows in batches]
     whole = Said(*(np.concatenate(values) for values in zip(*said, strict=True)))
     order = np.argsort(whole.row, kind="stable")
     return Said(*(values[order] for values in whole))
@@ -130,7 +179,7 @@ def _write(path: Path, part: Part, said: Said, split: RankingSplit) -> None:
         start = sequences_of(cases)[0]
         of_sequence = cases.user[np.unique(cases.start, return_index=True)[1]]
         user = of_sequence[np.searchsorted(start, said.row, side="right") - 1]
-    tensors = {"states": said.states, "action_states": said.action_states}
+    tensors = {"states": said.states, "action_states": said.action_states, "indifferent": said.indifferent}
     tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items() if values.size}
     write_atomic(path.with_suffix(".safetensors"), partial(save_file, tensors))
     none = said.actions < 0

@@ -14,8 +14,9 @@ from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.environment.fit import Chosen, choose_users, fit_environment
 from ialp_rllib.judge.environment.quality import quality
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.lea.model import TITLES, Cost, facts_of, learnt_part, new_environment, sequences_of, split_of
+from ialp_rllib.stages.lea.model import TITLES, Cost, facts_of, learnt_part, new_environment, split_of
 from ialp_rllib.stages.lea.rows import environments_of
+from ialp_rllib.stages.lea.texts import bars_of, held_out_sequences
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
 
@@ -24,8 +25,9 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     """Learn the environments that the rows read; each is measured on the validation users, whom it has not seen.
 
     Returns:
-        By environment what :func:`.fit_environment` returns, its ``quality`` (:func:`.quality`) and its costs; and
-        ``users``, those that they were learnt from or stopped by.
+        By environment what :func:`.fit_environment` returns, its ``quality`` (:func:`.quality`) and its costs;
+        ``untrained``, what states are to be better than (:func:`.bars_of`); and ``users``, those that the environments
+        were learnt from or stopped by.
     """
     split, adapters = split_of(run), run.settings.lea.environment
     chosen = choose_users(split.train, adapters, run.settings.seeds[0])
@@ -38,7 +40,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             part.finish(found, time.perf_counter() - began)
         facts[name] = facts_of(part)
     users = [int(user) for user in split.train.user[np.concatenate(chosen)]]
-    return {**facts, "users": sorted(users)}
+    return {**facts, "untrained": bars_of(run, split), "users": sorted(users)}
 
 
 def _learn(
@@ -46,9 +48,6 @@ def _learn(
 ) -> dict[str, Any]:
     cost, adapters, seed = Cost(), run.settings.lea.environment, run.settings.seeds[0]
     model, folder = new_environment(run, name), part.open()
-    longest = adapters.history + 1
-    start, end = sequences_of(split.valid)
-    held_out = [split.valid.item[max(a, b - longest) : b] for a, b in zip(start, end, strict=True)]
     with threads_for(model), torch.random.fork_rng():
         torch.manual_seed(seed)  # dropout
         learnt = fit_environment(
@@ -61,7 +60,7 @@ def _learn(
             part.fingerprint,
             lambda done, total: progress.update(TITLES[name], done, total),
         )
-        found = quality(model, held_out, split.train.popularity(split.n_items), adapters, seed)
+        found = quality(model, held_out_sequences(split), split.train.popularity(split.n_items), adapters, seed)
     progress.update(TITLES[name], 1, 1)  # it may have stopped early
     for path in (folder / "checkpoint").glob("*.safetensors"):
         path.unlink()

@@ -7,22 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ialp_rllib.agent.policy.neighbours import ItemKNN
 from ialp_rllib.agent.policy.transitions import EnvironmentData
-from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit, Sequences
-from ialp_rllib.errors import InputError
-from ialp_rllib.judge.engines.models import resolve_model
-from ialp_rllib.judge.engines.vectors import centred, principal, text_vectors, token_vectors
+from ialp_rllib.catalogue.ranking_split import RankingSplit, Sequences
+from ialp_rllib.judge.engines.vectors import principal
 from ialp_rllib.judge.environment.fit import Chosen, choose_users
 from ialp_rllib.judge.environment.model import DECAY
 from ialp_rllib.judge.environment.quality import decayed_sums, unit
-from ialp_rllib.settings import EMBEDDING, LLM, NeighbourSettings, Settings, parse_judge_model
 from ialp_rllib.stages.lea.augment import Augmented, read_augmented
 from ialp_rllib.stages.lea.model import augmented_part, sequences_of
-from ialp_rllib.stages.lea.rows import FRESH, Row
+from ialp_rllib.stages.lea.neighbours import read_neighbours
+from ialp_rllib.stages.lea.rows import FRESH, LLM_ENVIRONMENT, LLM_FREE, NEIGHBOUR, Row
+from ialp_rllib.stages.lea.texts import encoded
 from ialp_rllib.stages.run import RunFolder
-
-_CASES = 1024  # whose scores are in memory at once
 
 
 class Inputs(NamedTuple):
@@ -122,58 +118,31 @@ def _with_actions(
     seed: int,
 ) -> EnvironmentData:
     """Augmented actions; their rewards are 1 where those of logged items are."""
-    if row.actions == "neighbour":
-        actions = neighbour_actions(split, run.settings.lea.offline.neighbours)
-        mean = _mean_reward(said, row)
-        return replace(data, actions=actions, action_rewards=np.full(len(actions), mean, np.float32))
-    source = said[row.actions].train
+    source = read_neighbours(run, split) if row.actions == NEIGHBOUR else said[row.actions].train
     assert source.actions is not None and source.action_rewards is not None
     rewards = source.action_rewards if row.rewards else np.ones(len(source.actions), np.float32)
-    after = _text_states_after(text, source) if text else _action_states(row, source, seed)
+    after = _text_states_after(text, source) if text else action_states(row, source, seed)
     return replace(data, actions=source.actions, action_rewards=rewards, action_states=after)
 
 
-def _action_states(row: Row, source: EnvironmentData, seed: int) -> np.ndarray | None:
-    """The states after the augmented actions, of the kind that the row's states are."""
+def action_states(row: Row, source: EnvironmentData, seed: int) -> np.ndarray | None:
+    """The states after the augmented actions, of the kind that the row's states are: None where it has none, or where
+    the recommender makes them by itself.
+    """
     after, rng = source.action_states, np.random.default_rng([seed, 9])
-    if after is None or row.states == row.actions:
+    if after is None or row.states in (LLM_ENVIRONMENT, LLM_FREE):
         return after
     if row.states == "shuffled":
-        return np.asarray(rng.permutation(after))
+        assert source.actions is not None
+        known, found = source.actions >= 0, after.copy()
+        found[known] = rng.permutation(after[known])  # the others are no states
+        return found
     return rng.normal(size=after.shape).astype(np.float16) if row.states == "noise" else None
-
-
-def _mean_reward(said: dict[str, Augmented], row: Row) -> float:
-    source = said[row.environments[0]].train
-    assert source.actions is not None and source.action_rewards is not None
-    chosen = source.action_rewards[source.actions >= 0]
-    return float(chosen.mean()) if len(chosen) else 1.0
-
-
-def neighbour_actions(split: RankingSplit, settings: NeighbourSettings) -> np.ndarray:
-    """The control without an LLM: item kNN's best item in each state that is neither seen nor logged next; -1: none."""
-    train = split.train
-    sequence = np.repeat(np.arange(len(train)), np.diff(train.offsets))
-    stop = np.arange(len(train.item))
-    inner = stop > train.offsets[sequence]
-    cases = Cases(train.item, train.offsets[sequence][inner], stop[inner], train.user[sequence][inner])
-    score = ItemKNN(train, split.n_items, settings)
-    actions = np.full(len(train.item), -1)
-    for first in range(0, len(cases), _CASES):
-        some = cases.of(slice(first, first + _CASES))
-        scores = score(some)
-        case, item, _ = some.histories()
-        scores[case, item] = -np.inf
-        scores[np.arange(len(some)), some.target] = -np.inf
-        best = scores.argmax(1)
-        known = scores[np.arange(len(some)), best] > 0
-        actions[some.stop - 1] = np.where(known, best, -1)
-    return actions
 
 
 def _text(run: RunFolder, split: RankingSplit) -> _Text:
     """Decayed means of text vectors over the whole history, of the LLM's states' size or smaller."""
-    vectors = principal(centred(encoded(run.settings, run)), run.settings.lea.environment.width)
+    vectors = principal(encoded(run), run.settings.lea.environment.width)
     train = _decayed(vectors, split.train.item, split.train.offsets[:-1], split.train.offsets[1:])
     valid, test = (_half(_decayed(vectors, part.item, *sequences_of(part))) for part in (split.valid, split.test))
     return _Text(vectors, train, (_half(train), valid, test))
@@ -202,18 +171,3 @@ def _decayed(vectors: np.ndarray, item: np.ndarray, start: np.ndarray, end: np.n
         items = np.where(held, item[np.minimum(place, len(item) - 1)], -1)
         found[place[held]] = decayed_sums(vectors, items)[held]
     return found
-
-
-def encoded(settings: Settings, run: RunFolder) -> np.ndarray:
-    """Vectors of the items' texts, ``(I, D) float32``, by ``lea.text_encoder``.
-
-    Raises:
-        InputError: it names no encoder, or one that cannot be used.
-    """
-    kind, folder = parse_judge_model(settings.lea.text_encoder)
-    attributes = settings.catalogue.attributes
-    if kind == EMBEDDING and folder:
-        return text_vectors(run.catalogue, folder, attributes)
-    if settings.lea.text_encoder != LLM:
-        raise InputError("lea.text_encoder", f"is {settings.lea.text_encoder}", f"{LLM}, or embedding:FOLDER")
-    return token_vectors(run.catalogue, resolve_model(settings.lea.model), attributes)

@@ -22,7 +22,8 @@ from ialp_rllib.stages.lea.specs import ADAPTER_FILES, AUGMENTED_FILES, LEA_STAG
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
 
-TOKENS = "tokens.safetensors"
+TOKENS, INITIAL = "tokens.safetensors", "initial"
+"""File of the item tokens, and the name in it of those before they learnt."""
 TITLES = {LLM_ENVIRONMENT: "LLM environment", LLM_FREE: "Control without an LLM"}
 """The environments, as progress names them."""
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.neighbours import VSKNN, ItemKNN, Popularity
-from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
+from ialp_rllib.agent.policy.offline import WITHOUT_Q, NetworkScorer, OfflineTraining
 from ialp_rllib.agent.policy.sequential import SequentialRecommender
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue.ranking_split import RankingSplit, Scorer, rank_cases
@@ -27,7 +27,8 @@ from ialp_rllib.settings import LEASettings, OfflineSettings, Settings, fingerpr
 from ialp_rllib.stages.imitating import train_resumable
 from ialp_rllib.stages.lea.inputs import Inputs, inputs_of
 from ialp_rllib.stages.lea.model import Cost, augmented_part, facts_of, split_of
-from ialp_rllib.stages.lea.rows import Row, rows_of
+from ialp_rllib.stages.lea.neighbours import neighbour_part
+from ialp_rllib.stages.lea.rows import NEIGHBOUR, Row, rows_of
 from ialp_rllib.stages.lea.specs import PART_FILES, row_settings
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
@@ -71,6 +72,7 @@ def parts_of(settings: Settings) -> list[tuple[Row, int]]:
 def part_stage(run: RunFolder, row: Row, seed: int) -> Stage:
     """The part of a row and seed."""
     before = [run.fingerprints["prepare"], *(augmented_part(run, name).fingerprint for name in row.environments)]
+    before += [neighbour_part(run).fingerprint] if row.actions == NEIGHBOUR else []
     print_ = fingerprint(before, row_settings(run.settings, row.name), seed)
     folder = run.root / "recommend" / row.name / f"seed-{seed}"
     return Stage(folder, f"recommend {row.name} seed {seed}", print_, PART_FILES)
@@ -118,7 +120,7 @@ def _trained(
     checkpoints.remove()
     both = settings.le_to == "both"
     scorers: dict[str, Scorer] = {"supervised": NetworkScorer(net, "supervised", inputs.test if both else None)}
-    if settings.objective not in ("ce", "eval"):
+    if settings.objective not in WITHOUT_Q:
         scorers["q"] = NetworkScorer(net, "q", inputs.test)
     facts = {
         "passes": len(learner.curve),

@@ -13,6 +13,8 @@ from ialp_rllib.settings.strict_yaml import parse_yaml
 
 LLM_ENVIRONMENT, LLM_FREE = "llm", "llm_free"
 """The environment, and its control without an LLM, of the same size."""
+NEIGHBOUR = "neighbour"
+"""Item kNN's items as actions: a control, and the part of stage ``augment`` about them."""
 WITHOUT_TRAINING = ("popularity", "item_knn", "vsknn")
 FRESH = "leasr_fresh"
 """`leasr` without what the environment says about the users that it was learnt from."""
@@ -31,10 +33,12 @@ _PARTS = {  # row -> states, rewards, actions
     "noise": ("noise", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "text": ("text", LLM_ENVIRONMENT, LLM_ENVIRONMENT),
     "reward_1": (LLM_ENVIRONMENT, "", LLM_ENVIRONMENT),
-    "neighbour": (LLM_ENVIRONMENT, LLM_ENVIRONMENT, "neighbour"),
+    NEIGHBOUR: (LLM_ENVIRONMENT, LLM_ENVIRONMENT, NEIGHBOUR),
     "llm_free": (LLM_FREE, LLM_FREE, LLM_FREE),
 }
-CONTROLS = ("shuffled", "noise", "text", "reward_1", "neighbour", "llm_free")
+LEA_KINDS = ("s", "r", "sr", "lea", "leasr", FRESH, "both")
+"""Rows with something that the LLM environment says, and no control in the place of it."""
+CONTROLS = ("shuffled", "noise", "text", "reward_1", NEIGHBOUR, "llm_free")
 """Rows that are `leasr` but for one part."""
 
 
@@ -69,7 +73,7 @@ class Row:
         return tuple(name for name in (LLM_ENVIRONMENT, LLM_FREE) if name in parts)
 
     def settings(self, offline: OfflineSettings) -> OfflineSettings:
-        """The recommender's settings.
+        """The recommender's settings; a Q head that learns nothing ranks nothing.
 
         Raises:
             InputError: those of its own are unknown or out of range.
@@ -77,7 +81,8 @@ class Row:
         if self.own:
             offline = from_dict(OfflineSettings, {**to_dict(offline), **dict(self.own)}, "lea.by_row")
         le_to = "both" if self.kind == "both" else offline.le_to
-        return replace(offline, objective=self.objective, base=self.base, le_to=le_to)
+        head = offline.ranked_by if self.objective in OBJECTIVES else "supervised"
+        return replace(offline, objective=self.objective, base=self.base, le_to=le_to, ranked_by=head)
 
 
 def rows_of(settings: LEASettings) -> list[Row]:
@@ -131,6 +136,11 @@ def environments_of(settings: LEASettings) -> tuple[str, ...]:
     """The environments that the rows read."""
     read = {name for row in rows_of(settings) for name in row.environments}
     return tuple(name for name in (LLM_ENVIRONMENT, LLM_FREE) if name in read)
+
+
+def asks_neighbours(settings: LEASettings) -> bool:
+    """Whether a row has item kNN's actions."""
+    return any(row.actions == NEIGHBOUR for row in rows_of(settings))
 
 
 def _check(where: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from ialp_rllib.judge.engines.vectors import encoder_content
 from ialp_rllib.settings import EMBEDDING, LLM, Settings, parse_judge_model
 from ialp_rllib.stages.content import model_content
 from ialp_rllib.stages.depends import always
-from ialp_rllib.stages.lea.rows import environments_of, rows_of
+from ialp_rllib.stages.lea.rows import asks_neighbours, environments_of, rows_of
 from ialp_rllib.stages.spec import StageSpec
 from ialp_rllib.storage import MANIFEST
 
@@ -37,14 +37,14 @@ def row_settings(settings: Settings, name: str) -> list[Any]:
     """What a row of stage ``recommend`` depends on beside the stages before it."""
     row = next(row for row in rows_of(settings.lea) if row.name == name)
     trained = row.settings(settings.lea.offline) if row.objective else settings.lea.offline.neighbours
-    return [row, trained, _encoder(settings) if row.states == "text" else ""]
+    text = (text_encoder(settings) or f"{LLM}:{_llm_content(settings)}") if row.states == "text" else ""
+    return [row, trained, text]
 
 
-def _encoder(settings: Settings) -> str:
+def text_encoder(settings: Settings) -> str:
+    """The content of ``lea.text_encoder``, where it is an encoder of texts; else empty."""
     kind, folder = parse_judge_model(settings.lea.text_encoder)
-    if kind == EMBEDDING and folder:
-        return encoder_content(folder)
-    return f"{LLM}:{_llm_content(settings)}"
+    return encoder_content(folder) if kind == EMBEDDING and folder else ""
 
 
 def _llm_content(settings: Settings) -> str:
@@ -73,20 +73,20 @@ def adapter_settings(settings: Settings) -> Any:
 LEA_STAGES = {
     "tokens": StageSpec(
         always("prepare"),
-        lambda s: [*model_settings(s), s.lea.tokens],
+        lambda s: [*model_settings(s), s.lea.tokens, "with initial ones"],
         ("tokens.safetensors", "group-*.safetensors", "checkpoint/**"),
         module="ialp_rllib.stages.lea.tokens",
     ),
     "environment": StageSpec(
         always("prepare", "tokens"),
-        lambda s: [adapter_settings(s), environments_of(s.lea)],
+        lambda s: [adapter_settings(s), environments_of(s.lea), text_encoder(s)],
         tuple(f"*/{name}" for name in (*ADAPTER_FILES, MANIFEST)),
         in_parts=True,
         module="ialp_rllib.stages.lea.environment",
     ),
     "augment": StageSpec(
         always("prepare", "tokens", "environment"),
-        lambda s: [s.lea.augment],
+        lambda s: [s.lea.augment, s.lea.offline.neighbours if asks_neighbours(s.lea) else None],
         tuple(f"*/{name}" for name in (*AUGMENTED_FILES, MANIFEST)),
         in_parts=True,
         module="ialp_rllib.stages.lea.augment",

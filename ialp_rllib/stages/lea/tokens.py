@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from ialp_rllib.judge.engines.threads import threads_for
 from ialp_rllib.judge.engines.vectors import described
-from ialp_rllib.judge.environment.tokens import encode_texts, learn_tokens
+from ialp_rllib.judge.environment.tokens import encode_texts, initial_tokens, learn_tokens
 from ialp_rllib.progress import Progress
-from ialp_rllib.stages.lea.model import TOKENS, Cost, language_model, split_of
+from ialp_rllib.stages.lea.model import INITIAL, TOKENS, Cost, language_model, split_of
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import write_atomic
 
@@ -42,7 +42,8 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             run.fingerprints["tokens"],
             lambda done, total: progress.update("Item tokens", done, total),
         )
-    write_atomic(folder / TOKENS, partial(save_file, {"tokens": tokens.contiguous()}))
+    both = {"tokens": tokens.contiguous(), INITIAL: initial_tokens(model, ids).contiguous()}
+    write_atomic(folder / TOKENS, partial(save_file, both))
     for path in folder.glob("group-*.safetensors"):
         path.unlink()
     same = len(texts) - len(set(texts))

@@ -110,6 +110,13 @@ def test_training_stops_by_validation_and_keeps_the_best_pass():
     assert ranking_measures(rank)["NDCG@10"] == pytest.approx(max(found))
 
 
+@pytest.mark.parametrize("objective", ["ce", "eval"])
+def test_a_q_head_without_a_loss_does_not_stop_the_training(objective):
+    settings = dataclasses.replace(SMALL, objective=objective, epochs=4)
+    softmax, q = (trained(dataclasses.replace(settings, ranked_by=head)) for head in ("supervised", "q"))
+    assert q.curve == softmax.curve and q.best == softmax.best
+
+
 def test_no_pass_of_the_warm_up_is_chosen():
     training = trained(dataclasses.replace(SMALL, objective="sa2c", warm_up=3, patience=1, validate_every=1))
     assert [row["NDCG@10"] is None for row in training.curve[:4]] == [True, True, True, False]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ialp_rllib.judge.environment.apply import Said, augment, states_of, windows
+from ialp_rllib.judge.environment.apply import Said, augment, rate_actions, states_of, windows
 from ialp_rllib.settings import AugmentSettings
-from tests.judge.environment.small import ITEMS, small_environment, small_log
+from tests.judge.environment.small import ITEMS, small_environment, small_log, small_settings
 
 SETTINGS = AugmentSettings()
 
@@ -72,6 +72,25 @@ def test_states_alone_are_the_same_states() -> None:
     np.testing.assert_allclose(states.astype(float), whole.states.astype(float), atol=2e-3)
     assert np.linalg.norm(states.astype(float), axis=1) == pytest.approx(8**0.5, abs=0.01)
     assert whole.action_states.shape == states.shape and whole.actions.max() < ITEMS
+
+
+@pytest.mark.parametrize("adapters", ["shared", "separate"])
+def test_given_actions_are_judged_as_its_own_are(adapters: str) -> None:
+    """The control with a neighbour's actions differs by the choice alone, not by how actions are rewarded."""
+    log = small_log()
+    model = small_environment(small_settings(adapters=adapters))
+    own = said(model=model)
+    some = windows(log.offsets[:-1], log.offsets[1:], 6)
+    actions, chosen = own.actions.copy(), own.actions >= 0
+    actions[np.flatnonzero(chosen)[::3]] = -1
+    found = rate_actions(model, log.item, some, actions, own.indifferent)
+    kept = actions >= 0
+    assert np.array_equal(found.row, own.row) and np.array_equal(found.actions, actions) and 0 < kept.sum() < len(kept)
+    np.testing.assert_allclose(found.action_rewards[kept], own.action_rewards[kept], atol=1e-5)
+    np.testing.assert_allclose(
+        found.action_states[kept].astype(float), own.action_states[kept].astype(float), atol=4e-3
+    )
+    assert not found.action_rewards[~kept].any() and np.isfinite(own.indifferent[chosen]).all()
 
 
 def test_what_was_seen_before_a_window_is_no_new_action() -> None:

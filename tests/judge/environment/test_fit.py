@@ -10,33 +10,74 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ialp_rllib.judge.environment.fit import ADAPTERS, choose_users, fit_environment, recent
+from ialp_rllib.judge.environment import quality as quality_module
+from ialp_rllib.judge.environment.fit import ADAPTERS, choose_users, fit_environment, whole
 from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
-from ialp_rllib.judge.environment.losses import preference_losses, similarity_losses
+from ialp_rllib.judge.environment.losses import preference_losses, right, similarity_losses
 from ialp_rllib.judge.environment.negatives import Negatives
-from ialp_rllib.judge.environment.quality import calibration, quality
+from ialp_rllib.judge.environment.quality import calibration, quality, untrained
+from ialp_rllib.results.ranking import ranks
 from tests.judge.environment.small import ITEMS, small_environment, small_log, small_settings
 
 
 def lesson(seed: int, model=None, **settings) -> UserLesson:
     model = model or small_environment()
     log = small_log()
-    histories = recent(log, np.arange(12), 7)
+    interacted = whole(log, np.arange(12))
+    histories = [items[-7:] for items in interacted]
     rng = np.random.default_rng(seed)
     negatives = Negatives(log.popularity(ITEMS))
-    return UserLesson(model, histories, KeptHistories(model, histories), negatives, small_settings(**settings), rng)
+    kept = KeptHistories(model, histories)
+    return UserLesson(model, histories, interacted, kept, negatives, small_settings(**settings), rng)
 
 
 def test_negatives_are_drawn_anew_and_are_no_own_items() -> None:
     one, same, other = lesson(0), lesson(0), lesson(1)
     assert np.array_equal(one._others, same._others) and not np.array_equal(one._others, other._others)
-    for row, items in enumerate(one._items):
+    sequences = whole(small_log(), np.arange(12))
+    assert max(map(len, sequences)) > one._items.shape[1]  # also of what comes before the history
+    for row, items in enumerate(sequences):
         assert not np.isin(one._others[row], items).any()
+
+
+def test_quality_leaves_out_what_a_user_has_before_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a negative of a comparison nor an item that a ranking holds; histories are the ends of sequences."""
+    rng = np.random.default_rng(0)
+    sequences = [rng.permutation(ITEMS)[: ITEMS - 4] for _ in range(3)]
+    settings = small_settings(history=4)
+    lessons, ranked = [], []
+    monkeypatch.setattr(quality_module, "UserLesson", lambda *args: lessons.append(UserLesson(*args)) or lessons[-1])
+    monkeypatch.setattr(quality_module, "ranks", lambda *args: ranked.append(args) or ranks(*args))
+    popularity = np.arange(1, ITEMS + 1)
+    found = quality(small_environment(settings), sequences, popularity, settings, 0)
+    assert found["transitions"] == 3 * 4
+    for row, items in enumerate(sequences):
+        assert not np.isin(lessons[0]._others[row], items).any()
+    untrained(sequences, popularity, {"tokens": np.eye(ITEMS)}, settings)
+    assert len(ranked) == 3
+    for _, target, (state, item) in ranked:
+        for number, true in enumerate(target):
+            sequence = next(s for s in sequences if true in s and set(item[state == number]) <= set(s))
+            assert set(item[state == number]) == set(sequence[: sequence.tolist().index(true)])
+
+
+def test_a_tie_is_half_right() -> None:
+    margins = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    assert right(margins).tolist() == right(torch.tensor(margins)).tolist() == [[1.0, 0.5], [0.0, 0.5]]
+    constant = small_environment(small_settings(similar=False))
+    torch.nn.init.zeros_(constant.score_head.weight)
+    with torch.no_grad():
+        assert lesson(0, constant, similar=False).summed_loss(np.arange(12))[1] == pytest.approx(
+            lesson(0).terms(np.arange(12)) / 2
+        )
+    found = quality(constant, whole(small_log(), np.arange(12)), np.ones(ITEMS), small_settings(), 0)
+    assert found["right_uniform"] == found["right_popular"] == 0.5
+    assert found["calibration_uniform"]["error"] == 0
 
 
 def test_half_of_the_negatives_are_popular() -> None:
     popularity = np.append(np.full(19, 1), 1000)
-    found = Negatives(popularity).unchosen(np.full((50, 1), -1), (50, 4, 2), np.random.default_rng(0))
+    found = Negatives(popularity).unchosen([np.zeros(0, np.int64)] * 50, (50, 4, 2), np.random.default_rng(0))
     assert (found[..., 1] == 19).mean() > 0.9 and (found[..., 0] == 19).mean() < 0.2
 
 
@@ -138,10 +179,9 @@ def test_calibration_of_comparisons() -> None:
 @pytest.mark.slow
 def test_quality_of_what_is_learnt(tmp_path: Path) -> None:
     log = small_log(40, seed=1)
-    histories = recent(log, np.arange(40), 7)
-    before = quality(small_environment(), histories, log.popularity(ITEMS), small_settings(), 0)
+    sequences = whole(log, np.arange(40))
+    before = quality(small_environment(), sequences, log.popularity(ITEMS), small_settings(), 0)
     model, _ = learn(tmp_path, epochs=9)
-    after = quality(model, histories, log.popularity(ITEMS), small_settings(), 0)
+    after = quality(model, sequences, log.popularity(ITEMS), small_settings(), 0)
     assert after["state"]["NDCG@10"] > before["state"]["NDCG@10"] + 0.1
     assert after["right_uniform"] > before["right_uniform"] + 0.1 and after["transitions"] == after["state"]["n"]
-    assert after["popularity"] == before["popularity"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ialp_rllib.judge.environment import tokens
-from ialp_rllib.judge.environment.tokens import initial_tokens, learn_tokens
+from ialp_rllib.judge.environment.tokens import TokenLesson, initial_tokens, learn_tokens
 from ialp_rllib.settings import ItemTokenSettings
 from tests.judge.environment.small import small_llm
 
@@ -78,6 +78,29 @@ def test_without_steps_the_means_are_taken(tmp_path: Path) -> None:
     found, facts = learnt(tmp_path, settings=dataclasses.replace(SETTINGS, steps=0))
     assert torch.equal(found, initial_tokens(small_llm(), IDS))
     assert facts["trained"] == 0 and facts["nll_end"] == facts["nll_start"]
+
+
+def test_a_pass_that_memory_runs_out_in_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tuning loop repeats it with smaller batches: learning would stop elsewhere if its loss counted twice."""
+    settings = dataclasses.replace(SETTINGS, steps=3, trained=8)
+    seen: list[float] = []
+    mean_loss = TokenLesson.mean_loss.fget
+    monkeypatch.setattr(TokenLesson, "mean_loss", property(lambda lesson: seen.append(mean_loss(lesson)) or seen[-1]))
+    learnt(tmp_path / "whole", settings=settings)
+    whole = seen.copy()
+    summed_loss, calls = TokenLesson.summed_loss, []
+
+    def run_out(lesson: TokenLesson, rows: np.ndarray):
+        calls.append(len(rows))
+        if len(calls) == 2:  # after the first part of the first pass
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return summed_loss(lesson, rows)
+
+    monkeypatch.setattr(TokenLesson, "summed_loss", run_out)
+    seen.clear()
+    learnt(tmp_path / "cut", settings=settings)
+    assert max(calls[2:6]) < calls[0] and len(whole) == 3
+    assert seen == pytest.approx(whole, abs=1e-4)
 
 
 @pytest.mark.parametrize(("gain", "taken"), [(1e-6, 30), (5.0, 3)])

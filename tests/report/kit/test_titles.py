@@ -32,6 +32,18 @@ def test_a_method_that_learns_from_probabilities_says_so() -> None:
         assert "probabilities of all candidates" in method_styles(["ialp"])["ialp"].about
 
 
+def test_a_method_that_learns_from_the_recommender_of_lea_says_so() -> None:
+    """It has not learnt from the judge's probabilities."""
+    tree = settings(0.8, loss="listwise")
+    tree["pretrain"]["source"] = "lea"
+    with titles_of({"sample": tree}):
+        assert [label(name) for name in ("a2c", "ialp", "aialp_ft", "warm")] == [
+            *("A2C", "iALP+lea", "A-iALP_ft+lea", "Warm start"),
+        ]
+        about = method_styles(["ialp"])["ialp"].about
+        assert "recommender of ialp lea" in about and "probabilities" not in about
+
+
 def test_scenarios_that_differ() -> None:
     with titles_of({"a": settings(0.8), "b": settings(0.0)}):
         assert [label("ialp", name) for name in ("a", "b", "")] == ["iALP+r", "iALP", "iALP (+r)"]

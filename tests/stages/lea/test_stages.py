@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
 from ialp_rllib.agent.policy.sources import ModelTargets
+from ialp_rllib.agent.policy.transitions import EnvironmentData
 from ialp_rllib.catalogue.ranking_split import rank_cases
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.environment.fit import ADAPTERS
@@ -23,11 +24,12 @@ from ialp_rllib.results.augmented import AUGMENTED, CASES
 from ialp_rllib.settings import load
 from ialp_rllib.stages.imitating import network_of
 from ialp_rllib.stages.lea import augment, environment
-from ialp_rllib.stages.lea.inputs import inputs_of, neighbour_actions
+from ialp_rllib.stages.lea.inputs import action_states, inputs_of
 from ialp_rllib.stages.lea.lesson import recommender_lesson
 from ialp_rllib.stages.lea.model import learnt_part, sequences_of, split_of
+from ialp_rllib.stages.lea.neighbours import neighbour_actions
 from ialp_rllib.stages.lea.recommend import RANKS, load_recommender, part_stage, train_job
-from ialp_rllib.stages.lea.rows import environments_of, rows_of
+from ialp_rllib.stages.lea.rows import Row, environments_of, rows_of
 from ialp_rllib.stages.run import RunFolder, needed_stages
 from tests.stages.lea.small import recommended, small_lea, until
 
@@ -59,6 +61,11 @@ def test_what_the_environments_leave(asked: RunFolder) -> None:
     assert learnt["llm"]["quality"]["transitions"] == len(split.valid)
     said = asked.facts("augment")["llm"]
     assert 0 < said["reward_quantiles"][0] < said["reward_quantiles"][2] < 1
+    assert set(learnt["untrained"]) == {"popularity", "tokens"}
+    assert all(found["n"] == len(split.valid) for found in learnt["untrained"].values())
+    kept = load_file(asked.root / "tokens" / "tokens.safetensors")
+    learnt_items = (kept["tokens"] != kept["initial"]).any(1)  # the bar is what they were before
+    assert kept["tokens"].shape == kept["initial"].shape and int(learnt_items.sum()) == 20
     token = asked.facts("tokens")
     assert token["trained"] == 20 and token["nll_end"] < token["nll_start"] and token["same_text"] > 0
 
@@ -104,6 +111,33 @@ def test_without_the_users_of_the_environment(asked: RunFolder) -> None:
         one, other = getattr(fresh, name), getattr(plain, name)
         assert one.dtype == other.dtype and np.array_equal(one[~own], other[~own]), name
     assert not fresh.states[own].any() and (fresh.actions[own] == -1).all() and len(np.unique(fresh.rewards[own])) == 1
+
+
+def test_states_after_actions_are_shuffled_among_actions() -> None:
+    """Rows without an action hold zeros, which are no states: they must not come to stand after an action."""
+    actions = np.where(np.arange(60) % 3 == 0, -1, np.arange(60))
+    after = np.where(actions[:, None] >= 0, np.arange(1, 61)[:, None], 0).astype(np.float16)
+    source = EnvironmentData(actions=actions, action_states=after)
+    found = action_states(Row("snqn-shuffled", "shuffled", states="shuffled", actions="llm"), source, 0)
+    assert found is not None and not found[actions < 0].any() and found[actions >= 0].all()
+    assert np.array_equal(np.sort(found[:, 0]), np.sort(after[:, 0])) and not np.array_equal(found, after)
+
+
+def test_the_row_neighbour_is_leasr_but_for_the_choice_of_actions(asked: RunFolder) -> None:
+    """The environment says how good a neighbour is and what the state after it is, as it does of its own actions."""
+    split = split_of(asked)
+    rows = {row.kind: row for row in rows_of(asked.settings.lea)}
+    own, other = (inputs_of(asked, rows[kind], split, 0).train for kind in ("leasr", "neighbour"))
+    assert own is not None and other is not None
+    for name in ("states", "rewards"):
+        assert np.array_equal(getattr(own, name), getattr(other, name)), name
+    assert np.array_equal(other.actions, neighbour_actions(split, asked.settings.lea.offline.neighbours))
+    known = other.actions >= 0
+    assert len(np.unique(other.action_rewards[known])) > 10 and other.action_states[known].any(1).all()
+    same = known & (own.actions == other.actions)
+    assert 0 < same.sum() < known.sum()
+    np.testing.assert_allclose(own.action_rewards[same], other.action_rewards[same], atol=1e-3)
+    np.testing.assert_allclose(own.action_states[same].astype(float), other.action_states[same], atol=0.02)
 
 
 def test_neighbours_as_actions_are_new_items(asked: RunFolder) -> None:
@@ -183,9 +217,11 @@ def test_the_report(asked: RunFolder) -> None:
     run.stage("recommend").finish({"masks_seen": True, "cases": len(split_of(run).test)}, 0.0)
     folder = run.stage("ranking").open()
     facts = ranking.run(run, folder, Progress())
-    assert facts["lea"] == "snqn-leasr" and set(facts["ndcg@10"]) == {row.name for row in rows_of(run.settings.lea)}
+    assert facts["lea"] == "snqn-leasr" and not facts["better_than_baselines"]
+    assert set(facts["ndcg@10"]) == {row.name for row in rows_of(run.settings.lea)}
     page = (folder / "index.html").read_text()
     assert "kNN" in page.split('class="finding">')[1].split("</p>")[0] and "<script" not in page
+    assert "Ranks by their Q head need the environment&#39;s states of the test users: snqn-leasr, snqn-noise." in page
     groups = pq.read_table(folder / "differences.parquet").to_pandas()["group"]
     assert set(groups) == {"knn", "best", "base", "controls"}
 
@@ -225,6 +261,9 @@ def test_every_row_depends_on_its_own_settings_alone() -> None:
     before = prints()
     weights = prints("lea.offline.augmented_q=0.5")
     assert {name for name in before if before[name] == weights[name]} == {"popularity", "item_knn", "vsknn"}
+    head = prints("lea.offline.ranked_by=q")
+    assert {"sasrec-ce", "gru4rec-ce", "sasrec-eval"} < {name for name in before if before[name] == head[name]}
+    assert before["snqn"] != head["snqn"]
     adapters = prints("lea.environment.rank=4")
     same = {name for name in before if before[name] == adapters[name]}
     assert same == {"popularity", "item_knn", "vsknn", "sasrec-ce", "gru4rec-ce", "snqn", "sasrec-eval"}

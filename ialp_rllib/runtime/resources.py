@@ -6,11 +6,15 @@ on its node where they fit.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.runtime.services import local, of_nodes
+from ialp_rllib.runtime.services import growth, local, of_nodes
 from ialp_rllib.settings import RuntimeSettings
+
+log = logging.getLogger(__name__)
 
 
 class Resources(NamedTuple):
@@ -32,6 +36,10 @@ class Resources(NamedTuple):
 
 
 ONE_CPU = Resources()
+_NODES = (
+    "a node with them must be part of the cluster before the run starts, or be added by its autoscaler within "
+    "runtime.autoscaler_wait seconds"
+)
 
 
 def of_training(settings: RuntimeSettings) -> Resources:
@@ -40,21 +48,16 @@ def of_training(settings: RuntimeSettings) -> Resources:
 
 
 def require(resources: Resources) -> None:
-    """Ray would wait for ever for what no node has; a cluster that grows must have it before the run starts.
+    """Ray would wait for ever for what no node has; a cluster that grows is waited for (``runtime.autoscaler_wait``).
 
     Raises:
         InputError: more GPUs than any node has; with actors, more CPUs than all nodes have.
     """
-    require_gpus("runtime.learner_gpus", resources.gpus)
-    cpus, needed = sum(of_nodes("CPU")), 1 + resources.actors
-    if resources.actors and not local() and cpus < needed:
-        problem = f"is {resources.actors}: with its own a training takes {needed} CPUs, and Ray has {cpus:g}"
-        expected = f"at most {max(0, int(cpus) - 1)}; more nodes must be part of the cluster before the run starts"
-        raise InputError("runtime.env_runners", problem, expected)
+    _require(resources.bundles, _lacking_gpus("runtime.learner_gpus", resources.gpus) or _lacking_cpus(resources))
 
 
 def require_gpus(setting: str, each: float, processes: int = 1) -> None:
-    """Check that Ray has GPUs for all of so many processes at once.
+    """Check that Ray has GPUs for all of so many processes at once, or gets them from its autoscaler in time.
 
     Args:
         setting: name of the setting of ``each``, for the message.
@@ -64,17 +67,50 @@ def require_gpus(setting: str, each: float, processes: int = 1) -> None:
     Raises:
         InputError: it has not.
     """
-    if not each or local():
+    _require([{"GPU": each}] * processes, _lacking_gpus(setting, each, processes))
+
+
+def _require(bundles: Sequence[dict[str, float]], lacking: InputError | None) -> None:
+    """Ask the cluster's autoscaler for what is lacking: a placement group that no node can hold makes it add nodes.
+
+    Raises:
+        InputError: ``lacking``, where they have not come in time.
+    """
+    if lacking is None:
         return
+    if not growth():
+        raise lacking
+    log.warning("%s %s. Waiting up to %g s for nodes that the cluster adds.", lacking.where, lacking.problem, growth())
+    group = _group(bundles)
+    try:
+        if not group.wait(timeout_seconds=growth()):
+            expected = f"{lacking.expected}; none came within runtime.autoscaler_wait, {growth():g} s (`ray status`)"
+            raise InputError(lacking.where, lacking.problem, expected)
+    finally:
+        release(group)
+
+
+def _lacking_gpus(setting: str, each: float, processes: int = 1) -> InputError | None:
+    if not each or local():
+        return None
     nodes = of_nodes("GPU")
     most, fitting = max(nodes, default=0.0), sum(_room(gpus, each) for gpus in nodes)
     if fitting >= processes:
-        return
-    expected = "a node with GPUs must be part of the cluster before the run starts"
+        return None
     if most < each:
-        raise InputError(setting, f"is {each:g}, and the largest node of Ray has {most:g} GPUs", expected)
+        return InputError(setting, f"is {each:g}, and the largest node of Ray has {most:g} GPUs", _NODES)
     problem = f"is {each:g} for each of {processes} processes, and Ray has room for {fitting}"
-    raise InputError(setting, problem, f"fewer of them, or a smaller share; {expected}")
+    return InputError(setting, problem, f"fewer of them, or a smaller share; {_NODES}")
+
+
+def _lacking_cpus(resources: Resources) -> InputError | None:
+    if not resources.actors or local():
+        return None
+    cpus, needed = sum(of_nodes("CPU")), 1 + resources.actors
+    if cpus >= needed:
+        return None
+    problem = f"is {resources.actors}: with its own a training takes {needed} CPUs, and Ray has {cpus:g}"
+    return InputError("runtime.env_runners", problem, f"at most {max(0, int(cpus) - 1)}; {_NODES}")
 
 
 def _room(gpus: float, each: float) -> int:
@@ -111,9 +147,13 @@ def limit_memory(share: float) -> None:
 
 def placement(resources: Resources) -> Any:
     """A placement group of one job with actors: all on one node where they fit."""
+    return _group(resources.bundles)
+
+
+def _group(bundles: Sequence[dict[str, float]]) -> Any:
     from ray.util.placement_group import placement_group
 
-    return placement_group(resources.bundles, strategy="PACK")
+    return placement_group(list(bundles), strategy="PACK")
 
 
 def task_options(resources: Resources, group: Any = None) -> dict[str, Any]:

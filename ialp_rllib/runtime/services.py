@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 DIED = ray.exceptions.RayActorError  # raised by get() for a call to a service whose process died
 RESTARTING = ray.exceptions.ActorUnavailableError  # its subclass for a service that is being restarted
 HAS_LOCAL_MODE = Version(ray.__version__) < Version("2.55")  # Ray 2.55 removed ray.init(local_mode=True)
+_growth = 0.0  # seconds that the cluster may take to grow: runtime.autoscaler_wait of the latest start()
 _in_process = False  # True: services and jobs are plain calls in this process, without any Ray actor or task
 
 
@@ -29,6 +30,8 @@ def start(settings: RuntimeSettings) -> None:
         InputError: the cluster at ``settings.address`` (or ``RAY_ADDRESS``) cannot be reached, or refuses the token.
         IalpError: Ray does not start on this machine.
     """
+    global _growth
+    _growth = settings.autoscaler_wait
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray must not hide the GPU from CPU-only tasks
@@ -68,8 +71,14 @@ def stop() -> None:
 
 def of_nodes(name: str) -> list[float]:
     """A resource of each living node. Where nobody has started Ray it is started here, as a first task would."""
-    start(RuntimeSettings())
+    if not ray.is_initialized():
+        start(RuntimeSettings())
     return [node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]]
+
+
+def growth() -> float:
+    """Seconds that the cluster may take to grow; 0: it does not."""
+    return _growth
 
 
 def local() -> bool:

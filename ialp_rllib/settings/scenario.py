@@ -84,6 +84,14 @@ class RuntimeSettings:
         high=10_000,
         advanced=True,
     )
+    autoscaler_wait: float = setting(
+        0.0,
+        "Seconds to wait for nodes that the cluster's autoscaler adds when asked for GPUs or CPUs that no node has. 0: "
+        "it has no autoscaler, and what no node has is an error at once.",
+        low=0.0,
+        high=86_400.0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The part of KubeRay's and Kubernetes' schemas that the manifests use, as strict as their servers are on demand.
 
 Kubernetes drops a misspelt field without a word (`kubectl apply` only warns), so that unknown fields are errors here.
-The fields are those that KubeRay 1.5.1 and all versions since have in common.
+Names and types of fields were read off KubeRay's definitions of 1.5.1, the oldest version that the manifests are for,
+and of 1.7.0, the newest: nothing that 1.5.1 knows is gone or has another type in 1.7.0. Of what 1.7.0 added, what lies
+beside fields that the manifests use is here, too: 1.5.1 would cut it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
+
+OLDEST, NEWEST = VERSIONS = ("1.5.1", "1.7.0")
 
 TEXT, WHOLE, YES = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
 NAME = {"type": "string", "pattern": "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"}
@@ -71,59 +75,86 @@ POD = fields(
 )
 TEMPLATE = fields("spec", spec=POD)
 START = {"type": "object", "additionalProperties": TEXT}  # numbers must be quoted
-GROUP = fields(
-    "groupName minReplicas maxReplicas rayStartParams template",
-    groupName=NAME,
-    replicas=WHOLE,
-    minReplicas=WHOLE,
-    maxReplicas=WHOLE,
-    rayStartParams=START,
-    template=TEMPLATE,
-)
-CLUSTER = fields(
-    "rayVersion headGroupSpec workerGroupSpecs authOptions",
-    rayVersion=TEXT,
-    authOptions=fields("mode", mode=one_of("token", "disabled")),
-    enableInTreeAutoscaling=YES,
-    autoscalerOptions=fields(
-        version=one_of("v1", "v2"),
-        upscalingMode=one_of("Default", "Conservative", "Aggressive"),
-        idleTimeoutSeconds=WHOLE,
-        resources=RESOURCES,
-    ),
-    headGroupSpec=fields("rayStartParams template", rayStartParams=START, template=TEMPLATE),
-    workerGroupSpecs=several(GROUP),
-)
-JOB = fields(
-    "entrypoint rayClusterSpec",
-    entrypoint=TEXT,
-    submissionMode=one_of("K8sJobMode", "HTTPMode"),
-    submitterConfig=fields(backoffLimit=WHOLE),
-    backoffLimit=WHOLE,
-    shutdownAfterJobFinishes=YES,
-    ttlSecondsAfterFinished=WHOLE,
-    rayClusterSpec=CLUSTER,
-)
-SERVICE = fields("serveConfigV2 rayClusterConfig", serveConfigV2=TEXT, rayClusterConfig=CLUSTER)
+ANY_OBJECT = {"type": "object"}
+
+
+def group(version: str) -> dict[str, Any]:
+    """The specification of a group of workers."""
+    return fields(
+        "groupName minReplicas maxReplicas rayStartParams template",
+        groupName=NAME,
+        replicas=WHOLE,
+        minReplicas=WHOLE,
+        maxReplicas=WHOLE,
+        rayStartParams=START,
+        template=TEMPLATE,
+        **({"priority": {"type": "integer"}} if version == NEWEST else {}),
+    )
+
+
+def cluster(version: str) -> dict[str, Any]:
+    """The specification of a cluster, as this version of KubeRay knows it."""
+    new = version == NEWEST
+    token = {"enableK8sTokenAuth": YES, "secretName": TEXT} if new else {}
+    command = {"command": several(TEXT), "args": several(TEXT)} if new else {}
+    head = {"ingressOptions": ANY_OBJECT} if new else {}
+    return fields(
+        "rayVersion headGroupSpec workerGroupSpecs authOptions",
+        rayVersion=TEXT,
+        authOptions=fields("mode", mode=one_of("token", "disabled"), **token),
+        enableInTreeAutoscaling=YES,
+        autoscalerOptions=fields(
+            version=one_of("v1", "v2"),
+            upscalingMode=one_of("Default", "Conservative", "Aggressive"),
+            idleTimeoutSeconds=WHOLE,
+            resources=RESOURCES,
+            **command,
+        ),
+        headGroupSpec=fields("rayStartParams template", rayStartParams=START, template=TEMPLATE, **head),
+        workerGroupSpecs=several(group(version)),
+        **(dict.fromkeys(("historyServerOptions", "tlsOptions", "upgradeStrategy"), ANY_OBJECT) if new else {}),
+    )
+
+
+def job(version: str) -> dict[str, Any]:
+    """The specification of a RayJob."""
+    return fields(
+        "entrypoint rayClusterSpec",
+        entrypoint=TEXT,
+        submissionMode=one_of("K8sJobMode", "HTTPMode"),
+        submitterConfig=fields(backoffLimit=WHOLE),
+        backoffLimit=WHOLE,
+        shutdownAfterJobFinishes=YES,
+        ttlSecondsAfterFinished=WHOLE,
+        rayClusterSpec=cluster(version),
+        **({"preRunningDeadlineSeconds": WHOLE} if version == NEWEST else {}),
+    )
+
+
+def service(version: str) -> dict[str, Any]:
+    """The specification of a RayService."""
+    new = {"managedBy": TEXT, "suspend": YES} if version == NEWEST else {}
+    return fields("serveConfigV2 rayClusterConfig", serveConfigV2=TEXT, rayClusterConfig=cluster(version), **new)
+
+
 CLAIM = fields(
     "accessModes resources",
     accessModes=several(one_of("ReadWriteMany", "ReadWriteOnce")),
     resources=fields("requests", requests=fields("storage", storage=QUANTITY)),
 )
+_RAY = {("ray.io/v1", "RayJob"): job, ("ray.io/v1", "RayService"): service}
 _SPECS = {
-    ("ray.io/v1", "RayJob"): {"spec": JOB},
-    ("ray.io/v1", "RayService"): {"spec": SERVICE},
     ("v1", "PersistentVolumeClaim"): {"spec": CLAIM},
     ("v1", "ConfigMap"): {"data": {"type": "object", "additionalProperties": TEXT}},
 }
 
 
-def problems(document: dict[str, Any]) -> list[str]:
-    """What a strict server would say of a document; nothing, if it is valid."""
-    kind = document.get("apiVersion"), document.get("kind")
-    if kind not in _SPECS:
+def problems(document: dict[str, Any], version: str) -> list[str]:
+    """What a strict server with this version of KubeRay would say of a document; nothing, if it is valid."""
+    kind = str(document.get("apiVersion")), str(document.get("kind"))
+    if kind not in _SPECS and kind not in _RAY:
         return [f"unknown kind {kind}"]
-    own = _SPECS[kind]
+    own = {"spec": _RAY[kind](version)} if kind in _RAY else _SPECS[kind]
     whole = fields(" ".join(["metadata", *own]), apiVersion=TEXT, kind=TEXT, metadata=fields("name", name=NAME), **own)
     return _messages(document, whole)
 

@@ -16,7 +16,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import ialp_rllib
-from tests.cluster.kuberay import TEXT, crd_problems, problems
+from tests.cluster.kuberay import OLDEST, TEXT, VERSIONS, crd_problems, problems
 from tests.conftest import SHARED_DATA
 
 ROOT = Path(__file__).parents[2]
@@ -78,10 +78,11 @@ def gib(text: str) -> float:
     return float(text.removesuffix("Gi"))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_a_strict_server_accepts_the_manifests(name: str) -> None:
+def test_a_strict_server_accepts_the_manifests(name: str, version: str) -> None:
     for document in documents(name):
-        assert problems(document) == []
+        assert problems(document, version) == []
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -96,18 +97,24 @@ def test_kuberays_own_schemas_accept_the_manifests(name: str) -> None:
 
 
 def test_what_a_server_would_drop_or_refuse_is_found(rayjob: dict[str, Any]) -> None:
-    changes: list[tuple[str, Any]] = [
-        ("spec.rayClusterSpec.enableInTreeAutoscalling", True),
-        ("spec.rayClusterSpec.autoscalerOptions.upscalingMode", "Fast"),
-        ("spec.rayClusterSpec.headGroupSpec.rayStartParams.num-cpus", 0),  # a number where KubeRay wants a text
-        ("spec.rayClusterSpec.workerGroupSpecs", []),
-        ("metadata.name", "Ialp_sample"),
+    changes: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("spec.rayClusterSpec.enableInTreeAutoscalling", True, VERSIONS),
+        ("spec.rayClusterSpec.autoscalerOptions.upscalingMode", "Fast", VERSIONS),
+        ("spec.rayClusterSpec.headGroupSpec.rayStartParams.num-cpus", 0, VERSIONS),  # KubeRay wants a text
+        ("spec.rayClusterSpec.workerGroupSpecs", [], VERSIONS),
+        ("spec.backoffLimit", "2", VERSIONS),
+        ("spec.shutdownAfterJobFinishes", "true", VERSIONS),
+        ("metadata.name", "Ialp_sample", VERSIONS),
+        ("spec.preRunningDeadlineSeconds", 600, (OLDEST,)),  # fields that the newest has added
+        ("spec.rayClusterSpec.authOptions.secretName", "token", (OLDEST,)),
+        ("spec.rayClusterSpec.autoscalerOptions.args", ["--x"], (OLDEST,)),
     ]
-    for path, value in changes:
+    for path, value, refusing in changes:
         changed = copy.deepcopy(rayjob)
         *parents, last = path.split(".")
         functools.reduce(operator.getitem, parents, changed)[last] = value
-        assert len(problems(changed)) == 1, path
+        found = {version: len(problems(changed, version)) for version in VERSIONS}
+        assert found == {version: int(version in refusing) for version in VERSIONS}, path
 
 
 def test_a_real_schema_is_read_as_strictly(tmp_path: Path, rayjob: dict[str, Any]) -> None:

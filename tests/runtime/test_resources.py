@@ -15,7 +15,7 @@ import torch
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
-from ialp_rllib.runtime import Resources, of_training
+from ialp_rllib.runtime import Resources, of_training, services
 from ialp_rllib.settings import RuntimeSettings
 
 
@@ -38,6 +38,60 @@ def test_what_no_node_has_is_refused_at_once(ray_session: None, resources: Resou
         runtime.run_jobs(os.getpid, [()], resources=resources)
     with pytest.raises(InputError, match=message):
         runtime.fit(lambda config: None, {}, Path("nowhere"), resources=resources)
+
+
+@pytest.mark.parametrize(
+    ("resources", "setting"), [(Resources(gpus=0.5), "learner_gpus"), (Resources(actors=64), "env_runners")], ids=str
+)
+def test_what_an_autoscaler_does_not_bring_in_time_is_an_error(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch, resources: Resources, setting: str
+) -> None:
+    monkeypatch.setattr(services, "_growth", 0.0)
+    runtime.start(RuntimeSettings(autoscaler_wait=0.2))
+    with pytest.raises(
+        InputError, match=rf"runtime\.{setting}: (.|\n)*none came within runtime.autoscaler_wait, 0\.2 s"
+    ):
+        runtime.run_jobs(os.getpid, [()], resources=resources)
+    left = ray.util.placement_group_table().values()
+    assert left and all(group["state"] == "REMOVED" for group in left), "the cluster would grow for nobody"
+
+
+GROWING = """
+import json, os, threading, time
+import ray
+from ray.cluster_utils import Cluster
+from ialp_rllib import runtime
+from ialp_rllib.settings import RuntimeSettings
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False})
+os.environ["RAY_ADDRESS"] = cluster.address
+runtime.start(RuntimeSettings(autoscaler_wait=240))
+added = []
+
+def autoscaler():
+    while len(added) < 3:
+        if any(group["state"] == "PENDING" for group in ray.util.placement_group_table().values()):
+            added.append(cluster.add_node(num_cpus=2, num_gpus=1))
+        time.sleep(0.1)
+
+threading.Thread(target=autoscaler, daemon=True).start()
+runtime.require_gpus("judge.gpus", 1, 2)
+gpus = len(added)
+pids = runtime.run_jobs(os.getpid, [(), ()], resources=runtime.Resources(gpus=1, actors=5))
+print(json.dumps({"gpus": gpus, "added": len(added), "jobs": len(pids)}))
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_cluster_grows_before_the_run_starts() -> None:
+    """GPUs as declared; nodes join while a placement group waits, as an autoscaler brings them."""
+    done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"gpus": 2, "added": 3, "jobs": 2}
+    assert "Waiting up to 240 s for nodes that the cluster adds" in done.stderr
 
 
 def test_gpus_of_all_replicas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ NOTHING_AGAIN = {
     "runtime.threads",
     "runtime.env_runners",
     "runtime.learner_gpus",
+    "runtime.autoscaler_wait",
     "catalogue.memory_mb",
     "catalogue.threads",
     "judge.replicas",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -27,7 +28,7 @@ class Client:
 
         Raises:
             urllib.error.HTTPError: it was refused (4xx), or failed at every try.
-            OSError: the service cannot be reached.
+            OSError: the service cannot be reached, or its answers end in the middle: a replica died.
         """
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), self.headers)
         for left in range(self.retries, -1, -1):
@@ -35,10 +36,12 @@ class Client:
                 with urllib.request.urlopen(request, timeout=10) as answer:
                     found: dict[str, Any] = json.load(answer)
                     return found
-            except OSError as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: half an answer
                 refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
                 if refused or not left:
-                    raise
+                    if isinstance(error, OSError):
+                        raise
+                    raise ConnectionError(f"{path}: no whole answer ({error!r})") from error
                 time.sleep(0.1 * 2 ** (self.retries - left))
         raise AssertionError("the last try returns or raises")
 

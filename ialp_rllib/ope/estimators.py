@@ -46,22 +46,32 @@ class Weights:
     @property
     def clipped(self) -> float:
         """Share of the weights of all decisions that clipping cut off."""
-        total = (self.whole * self.there).sum()
-        return float(((self.whole - self.rho) * self.there).sum() / total) if total > 0 else 0.0
+        whole, rho = (_scaled(part * self.there, self.whole.max(initial=0.0)) for part in (self.whole, self.rho))
+        total = whole.sum()
+        return float((whole - rho).sum() / total) if total > 0 else 0.0
 
     @property
     def effective(self) -> float:
         """Effective sample size of the sessions, by their last weights before clipping (Kish)."""
-        last = self.whole[:, -1]
-        # relative to the largest one, since squares of large weights overflow
-        last = last / last.max() if last.max() > 0 else last
-        return float(last.sum() ** 2 / (last**2).sum()) if last.any() else 0.0
+        return float(effective(self.whole[:, -1:])[0])
 
     @property
     def largest(self) -> float:
         """Share of all last weights, before clipping, that one session has."""
-        last = self.whole[:, -1]
+        last = _scaled(self.whole[:, -1], self.whole[:, -1].max(initial=0.0))
         return float(last.max() / last.sum()) if last.any() else 1.0
+
+
+def _scaled(values: Floats, largest: Floats | float) -> Floats:
+    """Values over the largest one: sums and squares of large weights overflow."""
+    return np.divide(values, largest, out=np.zeros_like(values), where=np.greater(largest, 0))
+
+
+def effective(whole: Floats) -> Floats:
+    """Kish's effective sample size of each column of weights, ``(S, T)`` -> ``(T,)``; 0 where all are 0."""
+    scaled = _scaled(whole, whole.max(0, initial=0.0))
+    sums, squares = scaled.sum(0), (scaled**2).sum(0)
+    return np.divide(sums**2, squares, out=np.zeros_like(sums), where=squares > 0)
 
 
 def weights(target: Floats, logged: Floats, there: NDArray[np.bool_], clip: float) -> Weights:

@@ -173,7 +173,6 @@ def summarised(name: str, sessions: Sessions, found: PerSession, settings: OPESe
     difference, resampled = _intervals(pairs, user, settings)
     bound = settings.clip * weights.there.shape[1]
     low, high = (bound * extreme for extreme in (min(sessions.reward.min(), 0.0), max(sessions.reward.max(), 0.0)))
-    sums, squares = weights.whole.sum(0), (weights.whole**2).sum(0)
     return Evaluation(
         name=name,
         values=values,
@@ -184,7 +183,7 @@ def summarised(name: str, sessions: Sessions, found: PerSession, settings: OPESe
         resampled=resampled,
         lowest=betting_lower(values["PDIS"], low, high, level),
         weights=weights,
-        effective=np.divide(sums**2, squares, out=np.zeros_like(sums), where=squares > 0),
+        effective=estimators.effective(weights.whole),
         unsupported=max(0.0, 1 - float(found.ratios.sum() / weights.there.sum())),
         apart=student(values["DR"] - values["FQE"], user, level) if "DR" in values else None,
         unknown=int(found.unknown.sum()),

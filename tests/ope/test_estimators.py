@@ -90,6 +90,17 @@ def test_long_sessions_neither_overflow_nor_underflow() -> None:
     assert np.isfinite(estimators.pdis(w, np.ones((3, 2000)))).all() and w.effective == pytest.approx(1.0)
 
 
+def test_weights_as_large_as_they_can_be_are_counted() -> None:
+    """Of a target that is certain of what a session showed: sums and squares of such weights overflow."""
+    whole = np.exp(np.full((50_000, 3), 700.0))
+    whole[:, 1], whole[25_000:, 2] = 0.0, 1.0
+    w = estimators.Weights(np.minimum(whole, 20.0), whole, np.ones(whole.shape, bool))
+    with np.errstate(all="raise", under="ignore"):
+        np.testing.assert_allclose(estimators.effective(whole), [50_000, 0, 25_000])
+        assert w.effective == pytest.approx(25_000) and w.largest == pytest.approx(1 / 25_000)
+        assert w.clipped == pytest.approx(1.0)
+
+
 def test_pseudo_values_have_the_spread_of_the_estimate() -> None:
     """Of a self-normalised mean: against many repetitions."""
     rng = np.random.default_rng(1)

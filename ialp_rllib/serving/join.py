@@ -5,7 +5,9 @@ Pure: rows and the time go in, transitions come out; nothing is read or written.
 - A decision counts as *shown* when feedback came for it, or when its item appears among the ``items`` of a later
   request of the session. The others (the answer was lost, the user had gone) are left out, and counted.
 - The first feedback counts. A shown decision without any gets ``default_reward`` after ``feedback_timeout``.
-- A session ends by the feedback that says so, or by silence of ``session_timeout``: then its user has left.
+- A session ends by the feedback that says so, or by silence of ``session_timeout``: then its user has left. Where the
+  user had asked for an item that was never shown, nobody knows how the session would have gone on: it was cut off
+  (``limit``), for the learner, which goes on from the state after the last shown item, as in the log.
 - A transition is complete when its reward is known and whether the session went on: a later request, or an end.
 - Of decisions at one place of a session (a retried request) one counts: the one with feedback, else the first.
 - A decision that was made after the end of its session begins another one under the same id, whatever was read first.
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ialp_rllib.agent.policy.replay import Transitions
-from ialp_rllib.results.logged import LEFT, LOGGED
+from ialp_rllib.results.logged import LEFT, LIMIT, LOGGED
 from ialp_rllib.serving.sessions import EndedSession, Session, Step, ended_session, logged_rows
 from ialp_rllib.serving.states import States
 from ialp_rllib.settings.serving import FeedbackSettings
@@ -200,7 +202,7 @@ class Joiner:
         self.counts["not_shown"] += sum(not step.shown for step in session.steps)
         self.counts["retried"] += sum(step.shown for step in session.steps) - len(chosen)
         if chosen:
-            chosen[-1].ended = chosen[-1].ended or session.ended or LEFT
+            chosen[-1].ended = chosen[-1].ended or LIMIT
             joined.sessions.append(ended_session(chosen))
             if any(step.slate for step in chosen):
                 self.counts["slates"] += len(chosen)  # the gate estimates policies that show one item at a time

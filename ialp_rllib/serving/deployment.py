@@ -17,26 +17,34 @@ from typing import Any
 import ray
 from ray import serve
 
-from ialp_rllib.errors import IalpError
+from ialp_rllib.errors import IalpError, InputError
+from ialp_rllib.serving.actor import LearnerActor, Page
 from ialp_rllib.serving.door import Door, receive
 from ialp_rllib.serving.folder import ServiceFolder, open_service
-from ialp_rllib.serving.learner import LearnerActor
 
 APPLICATION, NAMESPACE = "ialp", "ialp-serving"
 READY_SECONDS = 300.0
-"""How long the replicas may take to start."""
+"""How long the replicas, and the learner, may take to start; a learner also waits for one that was killed."""
 KEEP_ALIVE_SECONDS = 65
 """How long an idle connection stays open: longer than those of the usual load balancers, which then close first."""
 
 
-def application(arguments: dict[str, Any]) -> serve.Application:
-    """The application of a service, as Ray Serve's configurations name it (``import_path``).
+def application(arguments: dict[str, Any], page: Page | None = None) -> serve.Application:
+    """The application of a service that Ray Serve's proxies stand before; starts the learner, too.
 
     Args:
-        arguments: ``service``: the folder that ``ialp serve --prepare`` made. Starts the learner, too.
+        arguments: ``service``: the folder that ``ialp serve --prepare`` made.
+        page: writes the page of the service.
+
+    Raises:
+        InputError: the service asks for no token, but proxies listen on the network; or the learner cannot start.
     """
     folder = open_service(arguments["service"])
-    start_learner(folder.root)
+    if not folder.token():
+        problem = "is not set, but what is deployed this way can be reached from other machines"
+        expected = "--set http.token_file=FILE of `ialp serve --prepare`, and the file on each node"
+        raise InputError("http.token_file", problem, expected)
+    start_learner(folder.root, page)
     return _application(folder)
 
 
@@ -113,8 +121,17 @@ class ListeningReplica:
             self._thread.join(5)
 
 
-def start_learner(root: Path) -> Any:
-    """The learner's actor of a service; the one that runs already, if any."""
+def start_learner(root: Path, page: Page | None = None) -> Any:
+    """The learner's actor of a service; the one that runs already, if any.
+
+    Args:
+        root: folder of the service.
+        page: writes its page, where nobody else does.
+
+    Raises:
+        InputError: it cannot start: its checkpoint, or the policy, is damaged, or another one works in the folder.
+        IalpError: it does not answer.
+    """
     name = f"learner-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
     options: dict[str, Any] = {
         "name": name,
@@ -125,7 +142,15 @@ def start_learner(root: Path) -> Any:
         "max_concurrency": 4,
         "num_cpus": 0.1,
     }
-    return ray.remote(LearnerActor).options(**options).remote(str(root))
+    learner = ray.remote(LearnerActor).options(**options).remote(str(root), page)
+    try:
+        problem: IalpError | None = ray.get(learner.problem.remote(), timeout=READY_SECONDS)
+    except ray.exceptions.RayError as error:
+        problem = IalpError(f"the learner did not start: {' '.join(str(error).split())[:400]}")
+    if problem is not None:
+        ray.kill(learner)
+        raise problem
+    return learner
 
 
 def start(folder: ServiceFolder) -> tuple[Any, Door | None]:
@@ -135,8 +160,8 @@ def start(folder: ServiceFolder) -> tuple[Any, Door | None]:
         The learner's actor; with ``learn=false`` it joins, seals and guards alone. And the door, if there is no proxy.
 
     Raises:
-        InputError: the port is taken.
-        IalpError: the replicas did not start.
+        InputError: the port is taken, or the learner cannot start.
+        IalpError: the replicas, or the learner, did not start.
     """
     http = folder.settings.http
     door = None if http.proxy else Door(http.host, http.port)

@@ -8,27 +8,29 @@ limit theory"): the guard looks after every batch of sessions.
 Versions are compared by the sessions that *began* since the same moment, in every arm alike. Of those the short ones
 end first, in all arms: neither an arm's earlier sessions nor a memory that lets go of the oldest may stand against
 them.
+
+A version that cannot act is taken back by its decisions, before any session has ended: at once where its probabilities
+are not finite, and where pi_theta stands in too often.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from ialp_rllib.serving.policy import ARMS, CANARY, CONTROL, PROMOTED
-from ialp_rllib.serving.sessions import EndedSession
+from ialp_rllib.serving.ledger import Decided, Ledger, Moments
+from ialp_rllib.serving.policy import CANARY, CONTROL, NOT_FINITE, PROMOTED
 from ialp_rllib.settings.serving import GuardSettings
 
 HOLD, PROMOTE, ROLL_BACK = "hold", "promote", "roll back"
-KEPT = 5000
-"""Latest shown items of an arm and version that are remembered."""
 _FEW_ITEMS = 400  # shown items before their variety is compared
+_FEW_DECISIONS = 200  # before the share of fallbacks tells anything ...
+_COOL_DOWNS = 20  # ... and as many times the pause after one slow batch must have passed
 _FEWEST = 30  # sessions before an interval has bounds: it rests on the central limit theorem
 
 
@@ -48,33 +50,6 @@ class Interval(NamedTuple):
     low: float
     high: float
     values: int
-
-
-class Moments(NamedTuple):
-    """What remains of session returns: their number, mean, and sum of squared deviations from it."""
-
-    values: int = 0
-    mean: float = math.nan
-    deviations: float = 0.0
-
-    @staticmethod
-    def of(values: ArrayLike) -> Moments:
-        """Of ``values``, ``(n,)``."""
-        array = np.asarray(values, float)
-        return Moments(len(array), float(array.mean()), float(array.var()) * len(array)) if len(array) else Moments()
-
-    def add(self, value: float) -> Moments:
-        """With one more value (Welford 1962)."""
-        if not self.values:
-            return Moments(1, value)
-        count, off = self.values + 1, value - self.mean
-        mean = self.mean + off / count
-        return Moments(count, mean, self.deviations + off * (value - mean))
-
-    @property
-    def error(self) -> float:
-        """Standard error of the mean, of two values or more."""
-        return math.sqrt(self.deviations / (self.values - 1) / self.values)
 
 
 def interval(returns: Moments, settings: GuardSettings) -> Interval:
@@ -110,98 +85,6 @@ class Verdict(NamedTuple):
     reason: str
 
 
-class Trial:
-    """Returns of the sessions that began at ``since`` or later, by arm and version; however many, in little memory."""
-
-    def __init__(self, since: float = 0.0) -> None:
-        self.since = since
-        self._returns: dict[tuple[str, int], Moments] = {}
-
-    def add(self, session: EndedSession) -> None:
-        """Note an ended session of one version."""
-        if session.time >= self.since:
-            key = (session.arm, session.version)
-            self._returns[key] = self._returns.get(key, Moments()).add(session.reward)
-
-    def returns(self, arm: int, version: int) -> Moments:
-        """Of one arm's sessions of one version."""
-        return self._returns.get((ARMS[arm], version), Moments())
-
-    def get_state(self) -> dict[str, Any]:
-        """As plain data."""
-        return {"since": self.since, "returns": [[*key, *known] for key, known in self._returns.items()]}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that :meth:`get_state` returned."""
-        self.since = state["since"]
-        self._returns = {(arm, version): Moments(*known) for arm, version, *known in state["returns"]}
-
-
-class Ledger:
-    """The sessions that ended, by arm and version.
-
-    Attributes:
-        tried: those that began since the canary's version was published.
-        served: those that began since the promoted version was promoted.
-        counts: ended sessions by arm.
-    """
-
-    def __init__(self) -> None:
-        self.tried, self.served = Trial(), Trial()
-        self._followed: tuple[int, int | None] = (0, None)
-        self._items: dict[tuple[str, int], deque[str]] = {}
-        self.counts: Counter[str] = Counter()
-
-    def follow(self, promoted: int, canary: int | None, since: float) -> None:
-        """Compare anew where other versions are served since then: those of :class:`.versions.Current`."""
-        if self._followed == (promoted, canary):
-            return
-        if self._followed[0] != promoted:
-            self.served = Trial(since)
-        self.tried, self._followed = Trial(since), (promoted, canary)
-
-    def add(self, sessions: Iterable[EndedSession]) -> None:
-        """Note ended sessions; those of two versions, or in which pi_theta stood in, tell of no version."""
-        for session in sessions:
-            self.counts[session.arm] += 1
-            if session.version < 0 or session.fallback:
-                self.counts["mixed"] += 1
-                continue
-            for trial in (self.tried, self.served):
-                trial.add(session)
-            self._items.setdefault((session.arm, session.version), deque(maxlen=KEPT)).extend(session.items)
-
-    def items(self, arm: int, version: int | None = None) -> list[str]:
-        """Items that an arm was shown."""
-        keys = [key for key in self._items if key[0] == ARMS[arm] and version in (None, key[1])]
-        return [item for key in keys for item in self._items[key]]
-
-    def forget(self, kept: Iterable[int]) -> None:
-        """Drop the items of versions other than ``kept`` (and pi_theta)."""
-        known = {0, *kept}
-        for key in [key for key in self._items if key[1] not in known]:
-            del self._items[key]
-
-    def get_state(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "tried": self.tried.get_state(),
-            "served": self.served.get_state(),
-            "followed": list(self._followed),
-            "items": [[*key, list(items)] for key, items in self._items.items()],
-            "counts": dict(self.counts),
-        }
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that :meth:`get_state` returned."""
-        self.tried.set_state(state["tried"])
-        self.served.set_state(state["served"])
-        promoted, canary = state["followed"]
-        self._followed = promoted, canary
-        self._items = {(a, v): deque(items, KEPT) for a, v, items in state["items"]}
-        self.counts = Counter(state["counts"])
-
-
 def judge(ledger: Ledger, promoted: int, canary: int, settings: GuardSettings) -> Verdict:
     """Whether the canary's version is promoted, rolled back, or tried on.
 
@@ -209,6 +92,8 @@ def judge(ledger: Ledger, promoted: int, canary: int, settings: GuardSettings) -
         ledger: follows these versions.
         promoted, canary: versions.
     """
+    if problem := _stood_in(ledger.decided(CANARY, canary), settings):
+        return Verdict(ROLL_BACK, f"version {canary}: {problem}")
     trial = ledger.tried
     tried, now = trial.returns(CANARY, canary), trial.returns(PROMOTED, promoted)
     own, control = interval(tried, settings), interval(trial.returns(CONTROL, 0), settings)
@@ -234,9 +119,11 @@ def judge(ledger: Ledger, promoted: int, canary: int, settings: GuardSettings) -
 
 
 def judge_promoted(ledger: Ledger, promoted: int, settings: GuardSettings) -> Verdict:
-    """Whether the version that all users get is taken back: pi_theta does better."""
+    """Whether the version that all users get is taken back: it cannot act, or pi_theta does better."""
     if promoted == 0:
         return Verdict(HOLD, "pi_theta alone is served")
+    if problem := _stood_in(ledger.decided(PROMOTED, promoted), settings):
+        return Verdict(ROLL_BACK, f"version {promoted}: {problem}")
     own, control = (
         interval(ledger.served.returns(arm, version), settings) for arm, version in ((PROMOTED, promoted), (CONTROL, 0))
     )
@@ -244,6 +131,17 @@ def judge_promoted(ledger: Ledger, promoted: int, settings: GuardSettings) -> Ve
         text = f"returns {own.mean:.3g} (at most {own.high:.3g}), pi_theta at least {control.low:.3g}"
         return Verdict(ROLL_BACK, f"version {promoted} {text}")
     return Verdict(HOLD, f"version {promoted} is served")
+
+
+def _stood_in(decided: Decided, settings: GuardSettings) -> str:
+    """Why a version cannot act, in words; empty: it can, or it is too early to tell."""
+    if broken := decided.fallbacks.get(NOT_FINITE):
+        return f"its probabilities were not finite in {broken} of {decided.count} decisions"
+    early = decided.count < _FEW_DECISIONS or decided.last - decided.first < _COOL_DOWNS * settings.cool_down
+    if early or decided.share <= settings.fallbacks:
+        return ""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(decided.fallbacks.items()))
+    return f"pi_theta stood in for it in {decided.share:.0%} of {decided.count} decisions ({reasons})"
 
 
 def _variety(ledger: Ledger, canary: int) -> float:

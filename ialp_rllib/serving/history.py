@@ -100,8 +100,8 @@ class Support:
         if not self._sessions:
             return float("nan")
         rows = [row for session in self._sessions for row in session]
-        self._policy.swap(Served(version))
-        size = max(1, _ENTRIES // len(self._states.item_ids))
+        self._policy.swap(Served(self._policy.prepared(version)))
+        size = max(1, _ENTRIES // self._policy.width)
         now = np.concatenate([self._probability(rows[start : start + size]) for start in range(0, len(rows), size)])
         logged = [row[-1] for row in rows]
         with np.errstate(divide="ignore"):
@@ -116,6 +116,5 @@ class Support:
         """Probability of the item that was shown in each of N rows, ``(N,)``, by the version at hand."""
         items, answers, users, item, _ = (list(column) for column in zip(*rows, strict=True))
         seen = self._states.observe(items, answers, users)
-        probs = self._policy.probabilities(seen, np.full(len(rows), PROMOTED)).probs.numpy()
-        chosen: NDArray[np.float64] = probs[np.arange(len(rows)), [self._states.index[name] for name in item]]
-        return chosen
+        chosen = np.array([self._states.index[name] for name in item], np.int64)
+        return self._policy.choices(seen, np.full(len(rows), PROMOTED)).of(chosen)

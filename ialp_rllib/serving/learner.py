@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ialp_rllib.agent.arithmetic import training_arithmetic
 from ialp_rllib.agent.checkpoints.folder import Checkpoint
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
-from ialp_rllib.errors import IalpError, InputError
+from ialp_rllib.errors import InputError
 from ialp_rllib.serving.artifact import BETA, THETA
-from ialp_rllib.serving.folder import STATUS, ServiceFolder, open_service
-from ialp_rllib.serving.guard import PROMOTE, ROLL_BACK, Ledger, Moments, interval, judge, judge_promoted, next_alpha
+from ialp_rllib.serving.folder import STATUS, ServiceFolder
+from ialp_rllib.serving.guard import PROMOTE, ROLL_BACK, interval, judge, judge_promoted, next_alpha
 from ialp_rllib.serving.history import History, Support
 from ialp_rllib.serving.join import Joined, Joiner
-from ialp_rllib.serving.log import Tail
+from ialp_rllib.serving.ledger import Ledger, Moments
+from ialp_rllib.serving.log import Row, Tail
 from ialp_rllib.serving.policy import ARMS, CANARY, CONTROL, PROMOTED, ServingPolicy
 from ialp_rllib.serving.sealed import SealedLog
 from ialp_rllib.serving.states import States
@@ -88,7 +86,7 @@ class ServiceLearner:
         self._unsaved = self._unsaved or bool(decisions or feedback or joined.sessions)
         if self.settings.learn:
             self.learner.learn(joined.columns)
-        self._note(joined)
+        self._note(decisions, joined)
         self._guard()
         self._publish()
         now = self._clock()
@@ -135,7 +133,8 @@ class ServiceLearner:
                 "losses": {k: v for k, v in self.learner.losses.items() if v == v},
             },
             "counts": {**self.joiner.counts, "damaged": self._decisions.damaged + self._feedback.damaged},
-            "sessions": dict(self.ledger.counts),
+            "sessions": {**self.ledger.counts, **self.ledger.notes},
+            "fallbacks": self._fallbacks(),
             "arms": {name: self._arm(number) for number, name in enumerate(ARMS)},
             "points": self.history.points,
             "events": self.history.events,
@@ -152,6 +151,15 @@ class ServiceLearner:
         found = interval(Moments() if version is None else trial.returns(arm, version), self.settings.guard)
         return {name: value if math.isfinite(value) else None for name, value in found._asdict().items()}
 
+    def _fallbacks(self) -> dict[str, Any]:
+        """Where pi_theta stands in for the versions that are served: decisions, and fallbacks by reason."""
+        current, found = self.versions.current(), {}
+        for arm, version in ((CANARY, current.canary), (PROMOTED, current.promoted)):
+            if version:
+                decided = self.ledger.decided(arm, version)
+                found[ARMS[arm]] = {"version": version, "decisions": decided.count, **decided.fallbacks}
+        return found
+
     def write_status(self) -> None:
         """Leave :meth:`status` in the service's folder."""
         write_json(self._folder.root / STATUS, self.status())
@@ -159,9 +167,10 @@ class ServiceLearner:
 
     # ---- parts of a turn
 
-    def _note(self, joined: Joined) -> None:
+    def _note(self, decisions: Sequence[Row], joined: Joined) -> None:
         current = self.versions.current()
-        self.ledger.follow(current.promoted, current.canary, current.time)
+        self._follow(current)
+        self.ledger.decide(decisions)
         self.ledger.add(joined.sessions)
         self.sealed.add(joined.logged)
         self._support.add(joined.logged)
@@ -192,10 +201,22 @@ class ServiceLearner:
         if not self.versions.serve(wanted, instead_of=instead_of):
             log.info("what is served was changed by hand: %s is left to the next turn", event)
             return False
-        self.ledger.follow(wanted.promoted, wanted.canary, wanted.time)
         self.history.event(wanted.time, event)
         log.info("%s", event)
+        self._follow(wanted)
         return True
+
+    def _follow(self, current: Current) -> None:
+        """Compare by what is served now; where a version was taken back, by whom ever, unlearn what led to it."""
+        promoted, canary = self.ledger.followed
+        self.ledger.follow(current.promoted, current.canary, current.time)
+        if not self.settings.learn:
+            return
+        served = (current.promoted, current.canary)
+        if canary is not None and canary not in served:
+            self._start_over(f"version {canary} was taken back", current.promoted)
+        elif promoted and current.promoted not in (promoted, canary):
+            self._start_over(f"version {promoted} was taken back", current.promoted)
 
     def _publish(self) -> None:
         """Publish the next version where none is being tried and enough was learnt."""
@@ -207,32 +228,37 @@ class ServiceLearner:
             return
         before = self._alpha_of(current.promoted)
         alpha = next_alpha(self.learner.alpha, before, self.settings.alpha.start, self.settings.guard)
-        facts = {"env_steps": self.learner.env_steps, "updates": self.learner.updates, **self.learner.losses}
+        learner = self.learner
+        facts = {"env_steps": learner.env_steps, "updates": learner.updates, "clock": learner.clock, **learner.losses}
         try:
-            number = self.versions.publish(self.learner.weights(), alpha, facts, self._clock())
+            number = self.versions.publish(learner.weights(), alpha, facts, self._clock())
         except ValueError as error:
-            self._published_updates = self.learner.updates
-            self._start_over(str(error))
+            self._start_over(f"refused: {error}", current.promoted)
             return
         ess = self._support.effective_sample_size(self.versions.load(number, artifact.network))
         text = f"version {number} with alpha {alpha:.3g} is tried"
         if self._serve(Current(current.promoted, number, current.before, text, self._clock()), current, text):
-            self._ess, self._published_updates = ess, self.learner.updates
+            self._ess, self._published_updates = ess, learner.updates
             self.ledger.forget([current.promoted, current.before, number])
 
-    def _start_over(self, problem: str) -> None:
-        """Go on from the promoted version after what was learnt turned out not to be finite."""
-        promoted = self.versions.current().promoted
-        log.warning("%s: learning goes on from version %d", problem, promoted)
-        self.history.event(self._clock(), f"refused: {problem}; learning goes on from version {promoted}")
-        broken, self.learner = self.learner, self._new_learner()
-        self.learner.take_over(broken)
-        if promoted:
-            self.learner.set_weights(self.versions.weights(promoted))
+    def _start_over(self, problem: str, version: int) -> None:
+        """Go on from a version that is good, 0: pi_theta, with the alpha that the schedule had then.
 
-    def _new_learner(self) -> LearnerAlone:
+        What was learnt since is of no use, or users did worse with it: from the same weights the next version would be
+        as bad. What users answered is kept: it tells what was bad.
+        """
+        log.warning("%s: learning goes on from version %d", problem, version)
+        self.history.event(self._clock(), f"{problem}; learning goes on from version {version}")
+        before, self.learner = self.learner, self._new_learner(BETA if version else THETA)
+        facts = self.versions.describe(version)["facts"] if version else {"clock": 0.0}
+        self.learner.take_over(before, facts.get("clock"))
+        if version:
+            self.learner.set_weights(self.versions.weights(version))
+        self._published_updates = self.learner.updates
+
+    def _new_learner(self, part: str = BETA) -> LearnerAlone:
         artifact, seed = self._folder.artifact, self.settings.seed
-        theta, beta = str(artifact.weights(THETA)), str(artifact.weights(BETA))
+        theta, beta = str(artifact.weights(THETA)), str(artifact.weights(part))
         popularity = None if artifact.retrieval is None else artifact.retrieval.popularity
         config = mixture_config(artifact.agent, self.settings.alpha, artifact.network, theta, beta, seed, popularity)
         return LearnerAlone(config, artifact.network, seed)
@@ -256,45 +282,3 @@ class ServiceLearner:
         self._feedback = Tail(self._folder.feedback, own["cursors"]["feedback"])
         self._published_updates, self._saves, self._now = own["published_updates"], own["saves"], own["now"]
         return int(own["parts"])
-
-
-class LearnerActor:
-    """:class:`ServiceLearner` in a process of its own, which Ray restarts when it dies; works in a thread.
-
-    Args:
-        root: folder of the service.
-    """
-
-    def __init__(self, root: str) -> None:
-        self._service = ServiceLearner(open_service(root))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="learner", daemon=True)
-        self._thread.start()
-
-    def pid(self) -> int:
-        """Its process."""
-        return os.getpid()
-
-    def stop(self) -> None:
-        """Write a checkpoint and end."""
-        self._stop.set()
-        self._thread.join(60)
-
-    @training_arithmetic(1)  # of this thread
-    def _loop(self) -> None:
-        poll = self._service.settings.poll
-        try:
-            while not self._stop.is_set():
-                try:
-                    busy = self._service.turn()
-                except IalpError as error:  # a full disk, for instance: what was read is read again after a restart
-                    log.error("the learner waits: %s", error)
-                    self._stop.wait(10 * poll)
-                    os._exit(1)
-                if not busy:
-                    self._stop.wait(poll)
-            self._service.checkpoint()
-            self._service.write_status()
-        except BaseException:
-            log.exception("the learner failed and starts again from its checkpoint")
-            os._exit(1)

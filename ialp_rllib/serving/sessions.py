@@ -12,11 +12,12 @@ class EndedSession(NamedTuple):
 
     Attributes:
         arm: its arm.
-        version: the version that decided; -1: more than one did.
+        version: the one that decided first, whatever came later: what the session was meant to get.
         reward: sum of its rewards.
         items: the items that were shown.
         fallback: whether pi_theta acted in the place of the mixture in one of its steps.
         time: of its first decision, seconds.
+        mixed: whether more than one version decided.
     """
 
     arm: str
@@ -25,6 +26,7 @@ class EndedSession(NamedTuple):
     items: tuple[str, ...]
     fallback: bool
     time: float
+    mixed: bool = False
 
 
 @dataclass
@@ -172,14 +174,14 @@ class Session:
 
 def ended_session(steps: Sequence[Step]) -> EndedSession:
     """What an ended session leaves for the guard; ``steps``: those that were shown, at least one."""
-    versions = {step.version for step in steps}
     return EndedSession(
         arm=steps[0].arm,
-        version=versions.pop() if len(versions) == 1 else -1,
+        version=steps[0].version,
         reward=sum(step.reward or 0.0 for step in steps),
         items=tuple(step.item for step in steps),
         fallback=any(step.fallback for step in steps),
         time=steps[0].t,
+        mixed=any(step.version != steps[0].version for step in steps),
     )
 
 

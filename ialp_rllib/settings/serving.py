@@ -96,6 +96,15 @@ class GuardSettings:
         high=1.0,
         advanced=True,
     )
+    fallbacks: float = setting(
+        0.5,
+        "A version is rolled back where pi_theta stood in for it, since it was too slow or missing, in more than this "
+        "share of at least 200 decisions over at least 20 times `cool_down`. A version whose probabilities are not "
+        "finite is rolled back at once.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
     rise: float = setting(
         1.5,
         "Factor by which alpha may rise from the promoted version to the next: what is logged by one mixture tells "

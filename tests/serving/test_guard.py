@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,6 @@ from ialp_rllib.serving.guard import (
     HOLD,
     PROMOTE,
     ROLL_BACK,
-    Ledger,
-    Moments,
     arm_of,
     difference,
     interval,
@@ -21,6 +20,7 @@ from ialp_rllib.serving.guard import (
     judge_promoted,
     next_alpha,
 )
+from ialp_rllib.serving.ledger import Ledger, Moments
 from ialp_rllib.serving.policy import ARMS, CANARY, CONTROL, PROMOTED
 from ialp_rllib.serving.sessions import EndedSession
 from ialp_rllib.settings.serving import GuardSettings
@@ -136,6 +136,58 @@ def test_what_is_not_finite_is_taken_back() -> None:
     assert judge(ledger, 7, 8, SETTINGS).action == ROLL_BACK
 
 
+def decided(version: int, count: int, fallback: str = "", arm: str = "canary") -> list[dict[str, Any]]:
+    """Logged decisions, one a second."""
+    row = {"arm": arm, "version": version} | ({"fallback": fallback} if fallback else {})
+    return [{**row, "t": float(n)} for n in range(count)]
+
+
+def test_a_version_whose_probabilities_are_not_finite_is_taken_back_at_once() -> None:
+    """Its weights are finite, and no session of it ever shows what it would have earned."""
+    ledger = Ledger()
+    ledger.follow(7, 8, 0.0)
+    ledger.decide(decided(8, 50) + decided(7, 50, arm="promoted"))
+    assert judge(ledger, 7, 8, SETTINGS).action == HOLD
+    ledger.decide(decided(8, 1, "not finite"))
+    assert judge(ledger, 7, 8, SETTINGS) == (
+        ROLL_BACK,
+        "version 8: its probabilities were not finite in 1 of 51 decisions",
+    )
+    assert judge_promoted(ledger, 7, SETTINGS).action == HOLD
+    ledger.decide(decided(7, 1, "not finite", "promoted"))
+    assert judge_promoted(ledger, 7, SETTINGS).action == ROLL_BACK
+    ledger.follow(8, None, 9.0)  # by hand
+    assert judge_promoted(ledger, 8, SETTINGS).action == HOLD
+
+
+def test_a_version_that_is_too_slow_is_taken_back() -> None:
+    ledger = Ledger()
+    ledger.follow(7, 8, 0.0)
+    ledger.decide(decided(8, 199, "slow"))
+    assert judge(ledger, 7, 8, SETTINGS).action == HOLD
+    ledger.decide(decided(8, 1))
+    verdict = judge(ledger, 7, 8, SETTINGS)
+    assert verdict == (ROLL_BACK, "version 8: pi_theta stood in for it in 100% of 200 decisions (slow 199)")
+    assert judge(ledger, 7, 8, GuardSettings(cool_down=60.0)).action == HOLD  # one slow batch is all that there was
+    ledger.decide(decided(8, 300))
+    assert judge(ledger, 7, 8, SETTINGS).action == HOLD
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_good_version_is_not_judged_by_the_sessions_without_a_fallback(seed: int) -> None:
+    """Where pi_theta stands in for one decision in fifty, few of the long sessions of a version are without."""
+    rng, ledger = np.random.default_rng(seed), Ledger()
+    for arm, version in ((CONTROL, 0), (CANARY, 8), (PROMOTED, 7)):
+        lengths = rng.geometric(1 / 20, 3000)
+        stood_in = (rng.random(3000) > 0.98**lengths) & (version > 0)
+        ledger.add(
+            EndedSession(ARMS[arm], version, float(k), (), bool(f), 1.0) for k, f in zip(lengths, stood_in, strict=True)
+        )
+    assert ledger.notes["fallback"] > 1000
+    assert judge(ledger, 7, 8, SETTINGS).action != ROLL_BACK
+    assert judge_promoted(ledger, 7, SETTINGS).action == HOLD
+
+
 def test_an_equal_version_waits_for_its_sessions() -> None:
     ledger, rng = Ledger(), np.random.default_rng(0)
     ledger.add(sessions(PROMOTED, 7, rng.normal(30, 0.1, 4000), rng))
@@ -161,8 +213,9 @@ def test_a_ledger_survives_a_checkpoint_and_forgets() -> None:
     ledger, rng = Ledger(), np.random.default_rng(0)
     ledger.add(sessions(CANARY, 8, rng.normal(30, 5, 20), rng))
     ledger.add(sessions(CONTROL, 0, rng.normal(30, 5, 20), rng))
-    ledger.add([EndedSession("canary", -1, 5.0, (), False, 1.0), EndedSession("canary", 8, 5.0, (), True, 1.0)])
-    assert ledger.tried.returns(CANARY, 8).values == 20 and ledger.counts["mixed"] == 2
+    ledger.add([EndedSession("canary", 8, 5.0, (), True, 1.0, True)])
+    assert ledger.tried.returns(CANARY, 8).values == 21 and ledger.notes == {"mixed": 1, "fallback": 1}
+    ledger.decide(decided(8, 3, "slow"))
     ledger.follow(7, 8, 0.5)
     ledger.add(sessions(CANARY, 8, rng.normal(30, 5, 5), rng))
     other = Ledger()
@@ -172,6 +225,7 @@ def test_a_ledger_survives_a_checkpoint_and_forgets() -> None:
     assert other.tried.since == 0.5  # the same versions as before
     other.follow(7, None, 4.0)
     assert other.tried.since == 4.0 and other.served.since == 0.5
+    assert other.decided(CANARY, 8).count == 0
     other.forget([9])
     assert other.items(CANARY) == [] and len(other.items(CONTROL)) == 200
 

@@ -98,6 +98,15 @@ def test_what_was_never_shown_is_left_out() -> None:
     assert sorted(items_of(joined)) == [2, 3] and joined.logged["position"] == [0, 1]
 
 
+def test_a_session_whose_last_decision_was_never_shown_was_cut_off() -> None:
+    """Its user asked for another item, so that nobody knows of a departure: neither the learner nor the log."""
+    join = make_joiner()
+    learnt = join.add([decision("a", [0], 1), decision("lost", [0, 1], 2, t=2.0)], [answer("a")], 3)
+    assert items_of(learnt) == [1] and not learnt.columns["terminateds"][0]
+    joined = join.add([], [], 100)
+    assert not joined and joined.logged["decision"] == ["a"] and joined.logged["ended"] == ["limit"]
+
+
 def test_a_retry_that_drew_the_same_item_counts_once() -> None:
     join = make_joiner()
     rows = [decision("x", [0], 1), decision("y", [0], 1, t=1.0), decision("z", [0, 1], 3, t=2.0)]
@@ -193,7 +202,8 @@ def test_a_slate_is_learnt_from_place_by_place() -> None:
 def test_sessions_of_two_versions_and_fallbacks_are_marked() -> None:
     rows = [decision("a", [0], 1), decision("b", [0, 1], 2, version=4, fallback="slow")]
     joined = make_joiner().add(rows, [answer("a"), answer("b", ended="limit")], 1)
-    assert joined.sessions[0].version == -1 and joined.sessions[0].fallback
+    (session,) = joined.sessions
+    assert (session.version, session.mixed, session.fallback) == (3, True, True)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ialp_rllib.agent.policy.saved import read_weights
 from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
 from ialp_rllib.results.logged import check_logged
 from ialp_rllib.serving.artifact import BETA, THETA, Artifact
 from ialp_rllib.serving.folder import ServiceFolder
 from ialp_rllib.serving.learner import ServiceLearner
-from ialp_rllib.serving.versions import Versions
+from ialp_rllib.serving.versions import Current, Versions
 from ialp_rllib.settings import AlphaSettings
 from tests.serving.small import AGENT, L, N, make_artifact, make_service, play
 
@@ -179,6 +180,44 @@ def test_what_is_not_finite_is_never_published(folder: ServiceFolder) -> None:
     assert "refused" in learner.history.events[-1]["text"]
     weights = learner.learner.weights()
     assert torch.equal(weights["policy.actor.bias"], learner.versions.weights(1)["policy.actor.bias"])
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_was_taken_back_is_unlearnt(by_hand: bool, folder: ServiceFolder) -> None:
+    """By whom ever; the next version is learnt from the good one, with its alpha, and not published at once."""
+    learner = ServiceLearner(folder)
+    learner.turn()
+    learner.versions.serve(learner.versions.current()._replace(promoted=1, canary=None))
+    learner.turn()
+    good, updates = learner.learner.weights(), learner.learner.updates
+    play(folder, 30)
+    run_to_end(learner)
+    assert learner.learner.updates >= updates + 5 and learner.versions.current().canary == 2
+    assert learner.versions.describe(2)["facts"]["clock"] > learner.versions.describe(1)["facts"]["clock"] == 0
+    if by_hand:
+        learner.versions.serve(Current(1, None, 0, "rolled back, by hand", 5.0))
+        learner._follow(learner.versions.current())
+    else:
+        learner.ledger.decide([{"arm": "canary", "version": 2, "t": 0.0, "fallback": "not finite"}])
+        learner._guard()
+    assert learner.versions.current()[:2] == (1, None)
+    for name, tensor in learner.learner.weights().items():
+        assert torch.equal(tensor, good[name]), name
+    assert (learner.learner.clock, learner.learner.updates) == (0.0, learner._published_updates)
+    assert "version 2 was taken back; learning goes on from version 1" in learner.history.events[-1]["text"]
+    learner._publish()
+    assert learner.versions.numbers() == [1, 2]
+
+
+def test_after_the_first_version_was_taken_back_it_learns_from_theta(folder: ServiceFolder) -> None:
+    learner = ServiceLearner(folder)
+    learner.turn()
+    learner.versions.serve(Current(0, None, 0, "rolled back, by hand", 5.0))
+    learner.turn()
+    theta = read_weights(folder.artifact.weights(THETA))
+    assert all(torch.equal(tensor, theta[name]) for name, tensor in learner.learner.weights().items())
+    learner.turn()
+    assert learner.versions.numbers() == [1]
 
 
 def test_a_backlog_is_read_to_its_end_before_anybody_is_late(

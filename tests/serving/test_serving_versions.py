@@ -34,7 +34,7 @@ def test_the_promoted_version_is_judged_while_another_is_tried(folder: ServiceFo
     learner.ledger.add(ended("control", 0, 30) + ended("promoted", 1, 10) + ended("canary", 2, 30))
     learner._guard()
     assert learner.versions.current()[:3] == (0, None, 0) and learner.ledger.served.since == 5.0
-    assert "rolled back: version 1 returns 10" in learner.history.events[-1]["text"]
+    assert "rolled back: version 1 returns 10" in learner.history.events[-2]["text"]
 
 
 def test_what_an_operator_does_meanwhile_stays(folder: ServiceFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,11 +78,9 @@ def test_the_support_of_a_version_is_computed_in_blocks(folder: ServiceFolder, m
     version = learner.versions.load(1, folder.artifact.network)
     whole, counts = learner._support.effective_sample_size(version), []
     monkeypatch.setattr("ialp_rllib.serving.history._ENTRIES", 5 * N)
-    probabilities = learner._support._policy.probabilities
+    choices = learner._support._policy.choices
     monkeypatch.setattr(
-        learner._support._policy,
-        "probabilities",
-        lambda seen, arms: counts.append(len(seen)) or probabilities(seen, arms),
+        learner._support._policy, "choices", lambda seen, arms: counts.append(len(seen)) or choices(seen, arms)
     )
     assert learner._support.effective_sample_size(version) == pytest.approx(whole) and 0 < whole <= 1
     assert max(counts) == 5 and len(counts) > 5

@@ -96,6 +96,11 @@ class LearnerAlone:
         return float(self._module.alpha)
 
     @property
+    def clock(self) -> float:
+        """Time of the schedule, in steps."""
+        return float(self._module.clock)
+
+    @property
     def losses(self) -> dict[str, float]:
         """Metrics of the latest update; empty before the first one."""
         return {name: float(value) for name, value in self._core.latest_metrics.items()}
@@ -141,11 +146,15 @@ class LearnerAlone:
                 if source in weights and source.startswith(("policy.", "critic.")):
                     tensor.copy_(weights[source])
 
-    def take_over(self, other: LearnerAlone) -> None:
-        """Go on in the place of a learner whose weights are of no use: with its replay, counts and time of alpha."""
+    def take_over(self, other: LearnerAlone, clock: float | None = None) -> None:
+        """Go on in the place of a learner whose weights are of no use, with its replay and counts.
+
+        Args:
+            clock: time of alpha's schedule; None: the other's, or 0 where that is not finite.
+        """
         self.replay, self._waiting = other.replay, other._waiting
         self.env_steps, self.updates = other.env_steps, other.updates
-        clock = float(other._module.clock)
+        clock = other.clock if clock is None else clock
         self._module.clock.fill_(clock if math.isfinite(clock) else 0.0)
         self._module.env_steps.copy_(other._module.env_steps)
         self._module.alpha.fill_(alpha(self._module.schedule, float(self._module.clock)))

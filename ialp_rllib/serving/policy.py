@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ialp_rllib.agent.policy.candidates import Candidates
-from ialp_rllib.agent.policy.exploration import act_probabilities
 from ialp_rllib.agent.policy.losses import mixture
 from ialp_rllib.agent.policy.networks import NetworkConfig, Policy, masked_items
-from ialp_rllib.agent.policy.retrieval import Retrieval, probabilities
+from ialp_rllib.agent.policy.retrieval import Retrieval
+from ialp_rllib.agent.policy.shortlists import acting
 from ialp_rllib.errors import IalpError
+from ialp_rllib.serving.choice import GREEDY, Choice, FromAll, OnCandidates
 from ialp_rllib.settings import AgentSettings
 
 CONTROL, CANARY, PROMOTED = 0, 1, 2
@@ -60,28 +61,11 @@ class Served(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Probabilities:
-    """What a batch of B states would be shown, with what probability.
-
-    Attributes:
-        probs: ``(B, I) float64``, rows sum to one; 0 where no item may be recommended.
-        version: ``(B,) int64``, of the policy that acts.
-        alpha: ``(B,) float64``, weight of pi_beta; 0 for a fallback.
-        fallback: B reasons why pi_theta acts in the place of the mixture; empty: it does not.
-    """
-
-    probs: Tensor
-    version: NDArray[np.int64]
-    alpha: NDArray[np.float64]
-    fallback: list[str]
-
-
-@dataclass(frozen=True)
 class Acts:
     """What a batch of B states is shown: items ``(B, K) int64``, the first drawn first, -1 where a slate is shorter.
 
     ``probability``: ``(B, K) float64``, of each item at its position, given those before it; ``version``, ``alpha`` and
-    ``fallback`` as of :class:`Probabilities`.
+    ``fallback`` as of :class:`Choices`.
     """
 
     items: NDArray[np.int64]
@@ -89,6 +73,47 @@ class Acts:
     version: NDArray[np.int64]
     alpha: NDArray[np.float64]
     fallback: list[str]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a batch of B states may be shown, with what probability.
+
+    Attributes:
+        parts: numbers of states, ``(n,) int64``, and how their items are drawn; each state is in one.
+        version: ``(B,) int64``, of the policy that acts.
+        alpha: ``(B,) float64``, weight of pi_beta; 0 for a fallback.
+        fallback: B reasons why pi_theta acts in the place of the mixture; empty: it does not.
+    """
+
+    parts: list[tuple[NDArray[np.int64], Choice]]
+    version: NDArray[np.int64]
+    alpha: NDArray[np.float64]
+    fallback: list[str]
+
+    @torch.inference_mode()
+    def of(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Probability of one item per state as the first one that is shown, ``(B,)``."""
+        found = np.zeros(len(items))
+        for rows, choice in self.parts:
+            found[rows] = choice.of(torch.from_numpy(items[rows])).numpy()
+        return found
+
+    @torch.inference_mode()
+    def draw(self, slate: NDArray[np.int64], width: int, rng: torch.Generator) -> Acts:
+        """Draw ``slate`` items for each state, ``(B,)``; ``width``: of the longest slate."""
+        items = np.full((len(slate), width), -1, np.int64)
+        probability = np.zeros((len(slate), width))
+        for rows, choice in self.parts:
+            for kept, k in ((np.flatnonzero(slate[rows] == 1), 1), (np.flatnonzero(slate[rows] > 1), width)):
+                if len(kept):
+                    part = choice if len(kept) == len(rows) else choice.only(torch.from_numpy(kept))
+                    drawn, each = part.draw(k, rng)
+                    at = np.ix_(rows[kept], np.arange(drawn.shape[1]))
+                    items[at], probability[at] = drawn.numpy(), each.numpy()
+        unused = (np.arange(width) >= slate[:, None]) | (probability <= 0)
+        items[unused], probability[unused] = -1, 0.0
+        return Acts(items, probability, self.version, self.alpha, self.fallback)
 
 
 def load_version(number: int, alpha: float, weights: dict[str, Tensor], network: NetworkConfig) -> Version:
@@ -154,37 +179,43 @@ class ServingPolicy:
         found.own.build()
         return version._replace(candidates=found)
 
+    @property
+    def width(self) -> int:
+        """Numbers per state that deciding takes: items, or candidates."""
+        return self.network.n_items if self._candidates is None else self._candidates.count
+
     @torch.inference_mode()
-    def probabilities(self, observation: NDArray[np.int32], arms: NDArray[np.int64]) -> Probabilities:
-        """Probability of every item, ``(B, 1 + L)`` observations and the number of each session's arm, ``(B,)``.
+    def choices(self, observation: NDArray[np.int32], arms: NDArray[np.int64]) -> Choices:
+        """What may be shown in states ``(B, 1 + L)``, with the number of each session's arm, ``(B,)``.
 
         Raises:
             IalpError: the probabilities of pi_theta are not finite.
         """
-        served, seen = self.served, torch.from_numpy(observation)
-        if self._candidates is None:
-            probs = self._softmax(self.theta, seen, self._items)
-        else:
-            probs = probabilities(self._candidates, self.theta, seen)
-        if not bool(torch.isfinite(probs).all()):
-            raise IalpError("the probabilities of pi_theta are not finite: nothing can be served")
-        count = len(arms)
+        served, seen, count = self.served, torch.from_numpy(observation), len(arms)
         version, alpha, fallback = np.zeros(count, np.int64), np.zeros(count), [""] * count
+        theta = self._softmax(self.theta, seen, self._items) if self._candidates is None else None
+        parts: list[tuple[NDArray[np.int64], Choice]] = []
+        alone = arms == CONTROL
         for arm, one in ((PROMOTED, served.promoted), (CANARY, served.canary or served.promoted)):
             rows = np.flatnonzero(arms == arm)
-            if not len(rows) or one.number == 0:
+            if not len(rows):
                 continue
             version[rows] = one.number
-            mixed, reason = self._mixed(one, seen[rows], probs[rows])
-            if mixed is None:
+            choice, reason = self._mixed(one, seen[rows], None if theta is None else theta[rows])
+            if choice is None:
+                alone[rows] = True
                 for row in rows:
                     fallback[row] = reason
             else:
-                probs[rows], alpha[rows] = mixed, one.alpha
-        masked = masked_items(seen, self.network.mask_recent, self.network.n_items)
-        allowed = probs.scatter_(1, masked, 0.0)[:, :-1].double()
-        explored = act_probabilities(allowed, self._agent.exploration, self._agent.epsilon)
-        return Probabilities(explored, version, alpha, fallback)
+                alpha[rows] = one.alpha
+                parts.append((rows, choice))
+        if alone.any():
+            rows = np.flatnonzero(alone)
+            choice = self._alone(seen[rows], None if theta is None else theta[rows])
+            if not choice.finite():
+                raise IalpError("the probabilities of pi_theta are not finite: nothing can be served")
+            parts.append((rows, choice))
+        return Choices(parts, version, alpha, fallback)
 
     def act(
         self,
@@ -203,62 +234,49 @@ class ServingPolicy:
         Raises:
             IalpError: the probabilities of pi_theta are not finite.
         """
-        known = self.probabilities(observation, arms)
         width = min(int(slate.max(initial=1)), self.network.n_items)
-        items = np.full((len(arms), width), -1, np.int64)
-        probability = np.zeros((len(arms), width))
-        for rows, k in ((np.flatnonzero(slate == 1), 1), (np.flatnonzero(slate > 1), width)):
-            if len(rows):
-                drawn, each = draw(known.probs[rows], k, rng)
-                items[rows, :k], probability[rows, :k] = drawn.numpy(), each.numpy()
-        unused = (np.arange(width) >= slate[:, None]) | (probability <= 0)
-        items[unused], probability[unused] = -1, 0.0
-        return Acts(items, probability, known.version, known.alpha, known.fallback)
+        return self.choices(observation, arms).draw(slate, width, rng)
 
-    def _mixed(self, version: Version, seen: Tensor, theta: Tensor) -> tuple[Tensor | None, str]:
-        """Probabilities of the mixture, or None and why pi_theta acts alone."""
+    def _alone(self, seen: Tensor, theta: Tensor | None) -> Choice:
+        """pi_theta; ``theta``: its probabilities, where all items have one."""
+        if theta is not None:
+            return self._explored(seen, theta)
+        assert self._candidates is not None
+        return OnCandidates(self._candidates, acting(self._candidates, self.theta, seen), self._greedy)
+
+    def _mixed(self, version: Version, seen: Tensor, theta: Tensor | None) -> tuple[Choice | None, str]:
+        """The mixture, or None and why pi_theta acts alone; without a reason: it is meant to."""
+        if version.number == 0:
+            return None, ""
         if version.beta is None or version.items is None:
             return None, MISSING
         began = self._clock()
         if began < self._slow_until:
             return None, SLOW
-        alpha = torch.tensor(version.alpha)
-        if version.candidates is None:
-            mixed = mixture(theta, self._softmax(version.beta, seen, version.items), alpha)
+        alpha, found = torch.tensor(version.alpha), version.candidates
+        choice: Choice
+        if theta is None:
+            if found is None:
+                return None, MISSING
+            choice = OnCandidates(found, acting(found, version.beta, seen, self.theta, alpha), self._greedy)
         else:
-            mixed = probabilities(version.candidates, version.beta, seen, self.theta, alpha)
-        if not bool(torch.isfinite(mixed).all()):
+            choice = self._explored(seen, mixture(theta, self._softmax(version.beta, seen, version.items), alpha))
+        if not choice.finite():
             return None, NOT_FINITE
         if self._clock() - began > self._deadline:
             self._slow_until = self._clock() + self._cool_down
-        return mixed, ""
+        return choice, ""
+
+    def _explored(self, seen: Tensor, probs: Tensor) -> FromAll:
+        """Probabilities of all items, ``(B, I + 1)``, without masked ones, and the way to explore."""
+        masked = masked_items(seen, self.network.mask_recent, self.network.n_items)
+        allowed = probs.scatter(1, masked, 0.0)[:, :-1].double()
+        return FromAll(allowed, self._agent.exploration, self._agent.epsilon)
+
+    @property
+    def _greedy(self) -> bool:
+        return self._agent.exploration == GREEDY
 
     @staticmethod
     def _softmax(policy: Policy, seen: Tensor, items: Tensor) -> Tensor:
         return torch.softmax(policy.logits(seen, policy.encoder(seen, items), items), -1)
-
-
-def draw(probs: Tensor, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw k items per row one after the other, without replacement, and the probability of each at its position.
-
-    One item is drawn by the inverse CDF, several as the first k of an exponential race (Kool et al. 2019).
-
-    Args:
-        probs: ``(B, I) float64``, rows sum to one, or are 0.
-
-    Returns:
-        items ``(B, k) int64`` and probabilities ``(B, k) float64``, of at most I columns; 0 where no item is left.
-    """
-    k = min(k, probs.shape[1])
-    if k == 1:
-        cumulative = probs.cumsum(-1)
-        drawn = (1 - torch.rand(len(probs), 1, dtype=probs.dtype, generator=rng)) * cumulative[:, -1:]
-        items = torch.searchsorted(cumulative, drawn).clamp(max=probs.shape[1] - 1)
-        return items, probs.gather(1, items)
-    race = torch.empty_like(probs).exponential_(generator=rng)
-    items = (probs / race).topk(k, -1).indices
-    each = probs.gather(1, items)
-    # What was left before each draw, summed from the smallest part: 1 minus a sum would cancel.
-    rest = probs.scatter(1, items, 0.0).sum(1, keepdim=True)
-    left = rest + each.flip(1).cumsum(1).flip(1)
-    return items, torch.where(each > 0, each / left.clamp(min=torch.finfo(probs.dtype).tiny), each)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ialp_rllib.agent.policy.networks import ActorCritic, NetworkConfig
 from ialp_rllib.serving.artifact import Artifact, read_artifact, write_artifact
 from ialp_rllib.serving.folder import ServiceFolder, create_service
+from ialp_rllib.serving.policy import ServingPolicy
 from ialp_rllib.serving.service import Ask, Feedback, Service
 from ialp_rllib.settings import AgentSettings, AlphaSettings, to_dict
 
@@ -63,6 +64,12 @@ def make_artifact(
         level_range=level_range,
     )
     return read_artifact(folder)
+
+
+def probabilities(policy: ServingPolicy, seen: np.ndarray, arms: np.ndarray) -> np.ndarray:
+    """Probability of each item as the first one that is shown, ``(B, I)``."""
+    choices, count = policy.choices(seen, arms), policy.network.n_items
+    return np.stack([choices.of(np.full(len(seen), item)) for item in range(count)], 1)
 
 
 def make_service(root: Path) -> ServiceFolder:

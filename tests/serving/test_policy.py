@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
+from ialp_rllib.agent.policy.exploration import act_probabilities
 from ialp_rllib.agent.policy.networks import Policy
 from ialp_rllib.errors import IalpError
+from ialp_rllib.serving.choice import FromAll, draw
 from ialp_rllib.serving.policy import (
     CANARY,
     CONTROL,
@@ -19,11 +21,10 @@ from ialp_rllib.serving.policy import (
     Served,
     ServingPolicy,
     Version,
-    draw,
     load_version,
 )
 from ialp_rllib.settings import AgentSettings
-from tests.serving.small import AGENT, NETWORK, L, N, weights
+from tests.serving.small import AGENT, NETWORK, L, N, probabilities, weights
 
 
 def make_policy(agent: AgentSettings = AGENT, **options: object) -> ServingPolicy:
@@ -64,7 +65,7 @@ def chi_square(counts: np.ndarray, expected: np.ndarray) -> float:
 def test_probabilities_are_those_of_the_formula() -> None:
     policy, seen, arms = make_policy(), states(30), arms_of(30)
     policy.swap(served())
-    known = policy.probabilities(seen, arms)
+    known, probs = policy.choices(seen, arms), probabilities(policy, seen, arms)
     observation = torch.from_numpy(seen)
     theta = torch.softmax(policy.theta(observation), -1)[:, :-1].double()
     betas = {
@@ -74,20 +75,20 @@ def test_probabilities_are_those_of_the_formula() -> None:
     for row, arm in enumerate(arms):
         alpha = {CONTROL: 0.0, CANARY: 0.7, PROMOTED: 0.4}[int(arm)]
         expected = theta[row] if arm == CONTROL else (1 - alpha) * theta[row] + alpha * betas[int(arm)][row]
-        np.testing.assert_allclose(known.probs[row], expected / expected.sum(), rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(probs[row], expected / expected.sum(), rtol=1e-5, atol=1e-9)
         assert known.alpha[row] == alpha and known.version[row] == {CONTROL: 0, CANARY: 4, PROMOTED: 3}[int(arm)]
         recent = seen[row, -3:]
-        assert (known.probs[row, recent[recent < N]] == 0).all()
-    np.testing.assert_allclose(known.probs.sum(1), 1)
+        assert (probs[row, recent[recent < N]] == 0).all()
+    np.testing.assert_allclose(probs.sum(1), 1)
     assert known.fallback == [""] * 30
 
 
 def test_without_a_canary_its_sessions_get_the_promoted_version() -> None:
     policy = make_policy()
     policy.swap(Served(served().promoted))
-    assert policy.probabilities(states(3), np.full(3, CANARY)).version.tolist() == [3, 3, 3]
+    assert policy.choices(states(3), np.full(3, CANARY)).version.tolist() == [3, 3, 3]
     policy.swap(Served())
-    assert policy.probabilities(states(3), np.full(3, PROMOTED)).version.tolist() == [0, 0, 0]
+    assert policy.choices(states(3), np.full(3, PROMOTED)).version.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("mode", ["categorical", "epsilon_greedy", "greedy"])
@@ -113,7 +114,11 @@ def check_served(mode: str, count: int) -> None:
         seen, arms = states(50, number), arms_of(50)
         seen, arms = np.repeat(seen, block // 50, 0), np.repeat(arms, block // 50)
         slate = 1 + np.arange(block) % 3
-        probs = policy.probabilities(seen, arms).probs.numpy()
+        raw = torch.zeros(block, N, dtype=torch.float64)
+        for part, choice in policy.choices(seen, arms).parts:
+            assert isinstance(choice, FromAll)
+            raw[part] = choice.weights
+        probs = act_probabilities(raw, mode, 0.3).numpy()
         acts = policy.act(seen, arms, slate, rng)
         rows = np.arange(block)
         for arm, reason in zip(arms.tolist(), acts.fallback, strict=True):
@@ -121,19 +126,18 @@ def check_served(mode: str, count: int) -> None:
         np.testing.assert_allclose(acts.probability[:, 0], probs[rows, acts.items[:, 0]], rtol=1e-12)
         counts[0] += np.bincount(acts.items[:, 0], minlength=N)
         expected[0] += probs.sum(0)
-        second = rows[(slate > 1) & (acts.items[:, 1] >= 0)]  # given the first item of the slate
-        rest = probs[second].copy()
-        rest[np.arange(len(second)), acts.items[second, 0]] = 0
-        rest /= rest.sum(1, keepdims=True)
+        second = rows[slate > 1]  # as if the first item of the slate could not be shown
+        raw[rows, acts.items[:, 0]] = 0.0
+        rest = act_probabilities(raw, mode, 0.3).numpy()[second]
         np.testing.assert_allclose(
             acts.probability[second, 1], rest[np.arange(len(second)), acts.items[second, 1]], rtol=1e-6
         )
         counts[1] += np.bincount(acts.items[second, 1], minlength=N)
         expected[1] += rest.sum(0)
-        assert (acts.items[slate == 1, 1:] == -1).all()
+        assert (acts.items[slate == 1, 1:] == -1).all() and (acts.items[slate == 3, 2] >= 0).all()
     assert all(first.values()), first
     if mode == "greedy":
-        np.testing.assert_array_equal(counts[0], expected[0])
+        np.testing.assert_array_equal(counts, expected)
         return
     assert chi_square(counts[0], expected[0]) > 1e-3
     assert chi_square(counts[1], expected[1]) > 1e-3
@@ -163,15 +167,15 @@ def test_the_joint_probability_of_slates_sums_to_one() -> None:
 def test_theta_acts_where_beta_cannot() -> None:
     now = [0.0]
     policy, seen, arms = make_policy(deadline=1.0, cool_down=5.0, clock=lambda: now[0]), states(4), np.full(4, PROMOTED)
-    theta = policy.probabilities(seen, arms).probs
+    theta = probabilities(policy, seen, arms)
     policy.swap(Served(Version(7, 0.5)))
-    known = policy.probabilities(seen, arms)
+    known = policy.choices(seen, arms)
     assert known.fallback == [MISSING] * 4 and known.alpha.tolist() == [0.0] * 4 and known.version.tolist() == [7] * 4
-    assert torch.equal(known.probs, theta)
+    np.testing.assert_array_equal(probabilities(policy, seen, arms), theta)
     good = served().promoted
     assert good.items is not None
     policy.swap(Served(good._replace(items=good.items * float("nan"))))
-    assert policy.probabilities(seen, arms).fallback == [NOT_FINITE] * 4
+    assert policy.choices(seen, arms).fallback == [NOT_FINITE] * 4
 
     beta = good.beta
     assert beta is not None
@@ -181,10 +185,10 @@ def test_theta_acts_where_beta_cannot() -> None:
 
     beta.encoder.register_forward_pre_hook(slow)
     policy.swap(Served(good))
-    assert policy.probabilities(seen, arms).fallback == [""] * 4  # decided before it was known how slow it is
-    assert policy.probabilities(seen, arms).fallback == [SLOW] * 4
+    assert policy.choices(seen, arms).fallback == [""] * 4  # decided before it was known how slow it is
+    assert policy.choices(seen, arms).fallback == [SLOW] * 4
     now[0] += 6.0
-    assert policy.probabilities(seen, arms).fallback == [""] * 4
+    assert policy.choices(seen, arms).fallback == [""] * 4
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
@@ -195,7 +199,7 @@ def test_weights_that_are_not_finite_are_refused() -> None:
     policy = make_policy()
     policy._items = policy._items * float("nan")
     with pytest.raises(IalpError, match="pi_theta"):
-        policy.probabilities(states(1), np.zeros(1, np.int64))
+        policy.choices(states(1), np.zeros(1, np.int64))
 
 
 def test_a_batch_is_served_by_one_set_of_versions() -> None:
@@ -205,6 +209,6 @@ def test_a_batch_is_served_by_one_set_of_versions() -> None:
     policy.swap(one)
     assert one.promoted.beta is not None
     one.promoted.beta.encoder.register_forward_pre_hook(lambda *_: policy.swap(other))
-    known = policy.probabilities(states(9), arms_of(9))
+    known = policy.choices(states(9), arms_of(9))
     assert set(known.version.tolist()) == {0, 3, 4}
     assert policy.served is other

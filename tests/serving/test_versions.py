@@ -56,7 +56,7 @@ def test_what_cannot_be_served_is_refused_and_the_old_version_kept(tmp_path: Pat
     (tmp_path / CURRENT).write_text("{")
     assert not watcher.refresh() and "damaged" in watcher.refused
     seen = np.full((1, 1 + L), N, np.int32)
-    assert policy.probabilities(seen, np.array([PROMOTED])).version.tolist() == [1]
+    assert policy.choices(seen, np.array([PROMOTED])).version.tolist() == [1]
 
 
 def test_a_version_that_was_never_published_is_not_served(tmp_path: Path) -> None:

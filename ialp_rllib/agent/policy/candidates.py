@@ -155,14 +155,14 @@ class Candidates(nn.Module):
         masked = (found.masked == action[:, None]).any(1)
         return (self.weight[action] / found.free).masked_fill(masked, 0.0)
 
-    def draw(self, found: Shortlist, probs: Tensor) -> Tensor:
+    def draw(self, found: Shortlist, probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw one item per state: of the candidates by ``probs`` ``(B, W)``, or with epsilon from q_s. ``(B,)``."""
-        items = found.items.gather(1, sample(probs)[:, None])[:, 0]
+        items = found.items.gather(1, sample(probs, generator)[:, None])[:, 0]
         if not self.epsilon:
             return items
-        left = (torch.rand(len(items), device=items.device) < self.epsilon).nonzero()[:, 0]
+        left = (torch.rand(len(items), device=items.device, generator=generator) < self.epsilon).nonzero()[:, 0]
         while len(left):  # what is masked is drawn again
-            uniform = torch.rand(len(left), device=items.device, dtype=torch.float64)
+            uniform = torch.rand(len(left), device=items.device, dtype=torch.float64, generator=generator)
             drawn = torch.searchsorted(self.cumulative, uniform * self.cumulative[-1], right=True)
             items[left] = drawn.clamp(max=self.n_items - 1)
             left = left[(found.masked[left] == items[left, None]).any(1)]

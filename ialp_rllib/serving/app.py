@@ -61,7 +61,7 @@ class RecommendAnswer(BaseModel):
 class FeedbackRequest(_Strict):
     """A user's answer. The first one for a decision counts."""
 
-    decision: Annotated[str, Field(max_length=100)]
+    decision: Annotated[str, Field(max_length=10_000, description="The `decision` of an answer; it names its items.")]
     reward: float = Field(allow_inf_nan=False)
     ended: Literal["", "left", "limit"] = Field("", description="How the session ended with it; empty: it goes on.")
     item: Id = Field("", description="The item of a slate that it is for.")

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ialp_rllib.errors import InputError
-from ialp_rllib.serving.folder import ServiceFolder
+from ialp_rllib.serving.folder import STATUS, ServiceFolder
 from ialp_rllib.serving.guard import arm_of
 from ialp_rllib.serving.log import SegmentLog
 from ialp_rllib.serving.policy import ARMS, ServingPolicy
@@ -24,6 +25,9 @@ from ialp_rllib.serving.states import States
 from ialp_rllib.serving.versions import Versions, Watcher
 
 log = logging.getLogger(__name__)
+
+STALE_SECONDS, STALE_POLLS = 60.0, 20
+"""Silence of the learner, in seconds and beside them in turns, after which a service is degraded."""
 
 
 class Ask(NamedTuple):
@@ -88,7 +92,7 @@ class Service:
         sync: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._clock = clock
+        self._clock, self._root = clock, folder.root
         artifact, self.settings = folder.artifact, folder.settings
         self.states = States(artifact.network, artifact.item_ids, artifact.user_ids, artifact.level_range)
         guard = self.settings.guard
@@ -105,6 +109,7 @@ class Service:
         self._decisions = SegmentLog(folder.decisions, max_bytes=most, sync=sync)
         self._feedback = SegmentLog(folder.feedback, max_bytes=most, sync=sync)
         self._secret = folder.secret()
+        self._digits = len(f"{max(len(artifact.item_ids) - 1, 0):x}")
         self._rng = torch.Generator().manual_seed(seed if seed is not None else int.from_bytes(os.urandom(7), "big"))
         self.counts: Counter[str] = Counter()
         self.started = clock()
@@ -151,7 +156,9 @@ class Service:
                 answers.append(None)
                 continue
             chosen = [states.item_ids[item] for item in acts.items[n, :count]]
-            answer = Answer(self._sign(count), chosen, acts.probability[n, :count].tolist(), int(acts.version[n]))
+            answer = Answer(
+                self._sign(acts.items[n, :count]), chosen, acts.probability[n, :count].tolist(), int(acts.version[n])
+            )
             row: dict[str, Any] = {"id": answer.decision, "t": now, "request": ask.request, "session": ask.session}
             row |= {"user": ask.user, "items": items[n], "chosen": chosen, "p": answer.probabilities}
             row |= {"version": answer.version, "alpha": float(acts.alpha[n]), "arm": ARMS[arms[n]]}
@@ -171,14 +178,16 @@ class Service:
 
         Raises:
             UnknownDecision: this service did not decide that.
-            InputError: the reward is out of range, or an item of a slate is not named.
+            InputError: the reward is out of range, an item of a slate is not named, or the item was not shown.
         """
-        count = self.count_of(feedback.decision)
+        shown = self.shown(feedback.decision)
         low, high = self.settings.feedback.reward_low, self.settings.feedback.reward_high
         if not low <= feedback.reward <= high:  # a NaN is neither
             raise InputError("reward", f"is {feedback.reward}", f"from {low} to {high}")
-        if count > 1 and not feedback.item:
-            raise InputError("item", "is missing", f"the one of the {count} items that the feedback is for")
+        if len(shown) > 1 and not feedback.item:
+            raise InputError("item", "is missing", f"the one of the {len(shown)} items that the feedback is for")
+        if feedback.item and self.states.index.get(feedback.item) not in shown:
+            raise InputError("item", "was not shown by this decision", "one of the `items` of its answer")
 
     def store(self, rows: Sequence[Feedback]) -> None:
         """Log a batch of feedback; it is on the disk when this returns.
@@ -192,10 +201,11 @@ class Service:
         self.counts["feedback"] += len(rows)
 
     def health(self) -> dict[str, Any]:
-        """What the service is doing, for people and probes."""
-        current = self.watcher.current
+        """What the service is doing, for people and probes. ``degraded``: it answers, but nobody learns or guards."""
+        current, silent = self.watcher.current, self._learner_silence()
         return {
-            "status": "ok",
+            "status": "degraded" if silent > STALE_SECONDS + STALE_POLLS * self.settings.poll else "ok",
+            "learner_silent_seconds": silent,
             "pid": os.getpid(),
             "seconds": self._clock() - self.started,
             "promoted": current.promoted,
@@ -204,13 +214,24 @@ class Service:
             "counts": dict(self.counts),
         }
 
-    def _sign(self, count: int) -> str:
-        """A new decision's id, which says how many items it has, and that this service made it."""
-        name = f"{uuid.uuid4().hex}-{count}"
+    def _learner_silence(self) -> float:
+        """Seconds since the learner reported, or since this process waits for it."""
+        try:
+            reported = (self._root / STATUS).stat().st_mtime
+        except OSError:
+            reported = 0.0
+        return max(self._clock() - max(reported, self.started), 0.0)
+
+    def _sign(self, items: NDArray[np.int64]) -> str:
+        """A new decision's id, which says what it shows, ``(k,)``, and that this service made it: any replica can tell.
+
+        ``uuid-items-mac``; of each item its number, of equally many hexadecimal digits.
+        """
+        name = f"{uuid.uuid4().hex}-{''.join(f'{item:0{self._digits}x}' for item in items.tolist())}"
         return f"{name}-{self._mac(name)}"
 
-    def count_of(self, decision: str) -> int:
-        """Number of items of a decision.
+    def shown(self, decision: str) -> list[int]:
+        """Numbers of the items of a decision.
 
         Raises:
             UnknownDecision: this service did not make it.
@@ -218,7 +239,8 @@ class Service:
         name, _, mac = decision.rpartition("-")
         if not hmac.compare_digest(mac.encode("utf-8", "replace"), self._mac(name).encode()):
             raise UnknownDecision("decision", "is unknown", "the `decision` of an answer to /v1/recommend")
-        return int(name.rpartition("-")[2])
+        items, width = name.rpartition("-")[2], self._digits
+        return [int(items[start : start + width], 16) for start in range(0, len(items), width)]
 
     def _mac(self, name: str) -> str:
         data = name.encode("utf-8", "replace")

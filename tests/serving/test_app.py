@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,9 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.serving.app import build_app
 from ialp_rllib.serving.folder import ServiceFolder, create_service, open_service
 from ialp_rllib.serving.log import Tail
-from ialp_rllib.serving.service import Service
+from ialp_rllib.serving.service import Ask, Service
 from ialp_rllib.serving.versions import Current, Versions
-from tests.serving.small import ITEMS, N, make_artifact, weights
+from tests.serving.small import AGENT, ITEMS, N, make_artifact, weights
 
 TOKEN = "a-token-of-some-length"
 
@@ -99,6 +100,30 @@ def test_rewards_out_of_range_are_refused(client: TestClient, folder: ServiceFol
         assert client.post("/v1/feedback", json={"decision": decision, "reward": reward}).status_code == 422
     assert client.post("/v1/feedback", json={"decision": decision + "x", "reward": 1}).status_code == 404
     assert rows(folder.feedback) == []
+
+
+def test_feedback_on_an_item_that_was_not_shown_is_refused(client: TestClient, folder: ServiceFolder) -> None:
+    """By whichever replica: the decision's id says what it showed."""
+    other = Service(folder)
+    for k in (1, 3):
+        answer = client.post("/v1/recommend", json={"session": "s", "k": k}).json()
+        assert [ITEMS[number] for number in other.shown(answer["decision"])] == answer["items"]
+        hidden = next(item for item in ITEMS if item not in answer["items"])
+        for item in (hidden, "no item"):
+            given = {"decision": answer["decision"], "reward": 1, "item": item}
+            refused = client.post("/v1/feedback", json=given)
+            assert refused.status_code == 422 and "was not shown" in refused.json()["detail"]
+        assert rows(folder.feedback) == []
+    given = {"decision": answer["decision"], "reward": 1, "item": answer["items"][2]}
+    assert client.post("/v1/feedback", json=given).status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["greedy", "epsilon_greedy"])
+def test_a_slate_has_as_many_items_as_were_asked_for(mode: str, tmp_path: Path) -> None:
+    agent = dataclasses.replace(AGENT, exploration=mode, epsilon=0.0)
+    folder = create_service(tmp_path / "service", make_artifact(tmp_path / "policy", agent=agent))
+    (answer,) = Service(folder, sync=False).decide([Ask("s", k=4)])
+    assert answer is not None and len(set(answer.items)) == 4 and answer.probabilities == [1.0] * 4
 
 
 def test_the_token_is_asked_for_everywhere(tmp_path: Path) -> None:

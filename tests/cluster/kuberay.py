@@ -55,6 +55,7 @@ VOLUME = fields(
     name=NAME,
     persistentVolumeClaim=fields("claimName", claimName=NAME),
     configMap=fields("name", name=NAME),
+    secret=fields("secretName", secretName=NAME, defaultMode={"type": "integer", "minimum": 0, "maximum": 0o777}),
     emptyDir=fields(medium=one_of("Memory"), sizeLimit=QUANTITY),
 )
 CONTAINER = fields(

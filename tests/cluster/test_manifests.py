@@ -263,4 +263,18 @@ def test_rayservice_serves_what_exists_on_the_claim_of_the_job(rayjob: dict[str,
     for pod in pods(service):
         mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
         assert application["args"]["service"].startswith(mounts["runs"] + "/")
-        assert pod["volumes"] == pods(rayjob)[0]["volumes"]
+        assert [volume for volume in pod["volumes"] if "secret" not in volume] == pods(rayjob)[0]["volumes"]
+
+
+def test_rayservice_has_the_token_that_its_service_is_prepared_with() -> None:
+    text = (CLUSTER / "rayservice.yaml").read_text()
+    (service,) = yaml.safe_load_all(text)
+    assert yaml.safe_load(service["spec"]["serveConfigV2"])["http_options"]["host"] == "0.0.0.0"
+    path = re.search(r"--set http\.token_file=(\S+)", text)
+    made = re.search(r"create secret generic (\S+) --from-literal=(\w+)=", text)
+    assert path and made
+    for pod in pods(service):
+        (secret,) = (volume for volume in pod["volumes"] if "secret" in volume)
+        assert secret["secret"]["secretName"] == made[1] and secret["secret"]["defaultMode"] & 0o007 == 0
+        (mount,) = (m for m in pod["containers"][0]["volumeMounts"] if m["name"] == secret["name"])
+        assert path[1] == f"{mount['mountPath']}/{made[2]}"

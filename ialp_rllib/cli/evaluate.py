@@ -13,14 +13,20 @@ from ialp_rllib.cli import console
 
 if TYPE_CHECKING:
     from ialp_rllib.ope.bounds import Estimate
+    from ialp_rllib.ope.gate import Verdict
     from ialp_rllib.ope.targets import Target
     from ialp_rllib.report.ope.page import Report
     from ialp_rllib.settings import OPESettings
 
+_Named = tuple[Path, int | None]
+"""Folder of a policy, and which version of a service."""
 _COLOURS = {"pass": "green", "hold": "yellow", "refuse": "red"}
 Artifact = Annotated[
     Path,
-    typer.Option("--policy", help="A policy: folder of a trained one (RUN/adapt/METHOD/seed-N), or of `ialp export`."),
+    typer.Option(
+        "--policy",
+        help="A policy: folder of a trained one (RUN/adapt/METHOD/seed-N), of `ialp export`, or of a service.",
+    ),
 ]
 
 
@@ -32,6 +38,18 @@ def evaluate(
     against: Annotated[
         Path | None,
         typer.Option("--against", help="A policy to compare with on the same sessions. Default: the logging one."),
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--version", min=0, help="Version of the service in --policy, 0: pi_theta. Default: the one tried."
+        ),
+    ] = None,
+    against_version: Annotated[
+        int | None,
+        typer.Option(
+            "--against-version", min=0, help="Version to compare with, of the service in --against or --policy."
+        ),
     ] = None,
     alpha: Annotated[
         float | None,
@@ -64,7 +82,9 @@ def evaluate(
     settings = _settings(set_ or [])
     names = dict(_pair(text) for text in columns or [])
     with console.messages.status("Estimating"):
-        report = _evaluated(log, names, policy, against, alpha, by, fqe, settings)
+        folder = against or (policy if against_version is not None else None)
+        other = (folder, against_version) if folder is not None else None
+        report = _evaluated(log, names, (policy, version), other, alpha, by, fqe, settings)
     page = write_report(out.expanduser(), report)
     _show(report)
     console.print_path("Page", page)
@@ -94,74 +114,63 @@ def _pair(text: str) -> tuple[str, str]:
 def _evaluated(
     path: Path,
     names: dict[str, str],
-    policy: Path,
-    against: Path | None,
+    policy: _Named,
+    against: _Named | None,
     alpha: float | None,
     by: str,
     fqe: bool,
     settings: OPESettings,
 ) -> Report:
-    from ialp_rllib.ope.evaluate import compared, ended_sessions, evaluate
-    from ialp_rllib.ope.gate import decide
+    from ialp_rllib.ope.evaluate import ended_sessions
+    from ialp_rllib.ope.gate import judge_policy
     from ialp_rllib.ope.log import read_log
     from ialp_rllib.ope.sessions import sessions_of
     from ialp_rllib.report.ope.page import Report
 
-    target, part = _target(policy.expanduser(), alpha, by)
-    other = _target(against.expanduser(), None, by)[0] if against is not None else None
+    target, part = _target(*policy, alpha, by)
+    other = _target(*against, None, by)[0] if against is not None else None
     everything = sessions_of(read_log(path.expanduser(), names))
     sessions = ended_sessions(everything)
-    found = evaluate(sessions, target, settings, fqe)
-    alone = evaluate(sessions, part, settings, fqe) if part is not None else None
-    base = float(sessions.returns.mean())
-    reference = evaluate(sessions, other, settings, fqe) if other is not None else None
-    if reference is not None:
-        base, found = reference.level[reference.first].value, compared(found, reference, settings)
-        alone = compared(alone, reference, settings) if alone is not None else None
+    found = judge_policy(sessions, target, settings, part=part, other=other, fqe=fqe)
     logged = sessions.rows["alpha"].to_numpy()
     return Report(
         log=str(path),
-        evaluation=found,
-        verdict=decide(found, settings.gate, base, alone, reference),
+        evaluation=found.evaluation,
+        verdict=found.verdict,
         settings=settings,
-        against=str(against or ""),
-        base=base,
+        against=other.name if other is not None else "",
+        base=found.base,
         running=len(everything) - len(sessions),
         versions=sorted(set(sessions.rows["version"].to_pylist())),
         alphas=(float(logged.min()), float(logged.max())),
-        alone=alone,
+        alone=found.alone,
     )
 
 
-def _target(folder: Path, alpha: float | None, by: str) -> tuple[Target, Target | None]:
+def _target(
+    folder: Path, version: int | None = None, alpha: float | None = None, by: str = "step"
+) -> tuple[Target, Target | None]:
     """The policy in ``folder``, and of a mixture its learning part alone."""
-    import numpy as np
-
-    from ialp_rllib.agent.policy.saved import load_policy
     from ialp_rllib.errors import InputError
-    from ialp_rllib.ope.targets import Exploration, Ids, actor_of, actor_target, mixture_target, saved_target
-    from ialp_rllib.serving.artifact import BETA, POLICY, read_artifact
+    from ialp_rllib.ope.targets import saved_target
+    from ialp_rllib.serving.artifact import POLICY, read_artifact
+    from ialp_rllib.serving.evaluated import artifact_target, version_target
+    from ialp_rllib.serving.folder import SERVICE, open_service
+    from ialp_rllib.serving.versions import Versions
 
+    folder = folder.expanduser()
     if by not in ("step", "session"):
         raise InputError("--by", f"is {by!r}", "step or session")
+    if (folder / SERVICE).is_file():
+        service = open_service(folder)
+        current = Versions(service.root).current()
+        tried = current.promoted if current.canary is None else current.canary
+        return version_target(service, tried if version is None else version, alpha, by)
+    if version is not None:
+        raise InputError("--version", f"is given, but {folder} is no service", "the folder that `ialp serve` made")
     if not (folder / POLICY).is_file():
         return saved_target(folder, alpha, by)
-    artifact = read_artifact(folder)
-    if artifact.retrieval is not None:
-        problem = "acts on candidates (agent.candidates), of which the evaluation knows saved policies alone"
-        raise InputError(str(folder), problem, "the policy of the run: RUN/adapt/METHOD/seed-N")
-    explores = Exploration(artifact.agent.exploration, artifact.agent.epsilon)
-    names = (np.array(part, object) for part in (artifact.item_ids, artifact.user_ids))
-    ids, theta = Ids(artifact.network, *names), artifact.theta()
-    if not artifact.has_beta:
-        if alpha is not None:
-            raise InputError("--alpha", f"is given, but {folder} has no learning part", "an export with --beta run")
-        return actor_target(str(folder), ids, theta, explores), None
-    beta = actor_of(load_policy(folder / BETA))
-    assert beta is not None, "read_artifact checked that theta and beta have the same tensors"
-    settings = artifact.settings()
-    first = max(settings.alpha.start, settings.guard.least_alpha)  # of the first version that a service tries
-    return mixture_target(str(folder), ids, theta, beta, first if alpha is None else alpha, by, explores)
+    return artifact_target(read_artifact(folder), alpha, by)
 
 
 def _show(report: Report) -> None:
@@ -184,10 +193,15 @@ def _show(report: Report) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    decision = report.verdict.decision
-    for number, reason in enumerate(report.verdict.reasons):
-        head = decision if not number else " " * len(decision)
-        out.print(Text.assemble((head, _COLOURS[decision]), f"  {reason}"), soft_wrap=True)
+    show_verdict(report.verdict)
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Print what the gate says, and why."""
+    for number, reason in enumerate(verdict.reasons):
+        head = verdict.decision if not number else " " * len(verdict.decision)
+        text = Text.assemble((head, _COLOURS[verdict.decision]), f"  {reason}")
+        console.results().print(text, soft_wrap=True)
 
 
 def _ends(estimate: Estimate) -> str:

@@ -109,6 +109,21 @@ def _serve(folder: ServiceFolder, simulate: Path | None, seconds: float) -> None
         console.print_path("Page", folder.root / "index.html")
 
 
+def application(arguments: dict[str, Any]) -> Any:
+    """A prepared service with its page, as a configuration of Ray Serve names it: ``cluster/rayservice.yaml``.
+
+    Args:
+        arguments: ``service``: the folder that ``ialp serve --prepare`` made.
+
+    Raises:
+        InputError: see :func:`ialp_rllib.serving.deployment.application`.
+    """
+    from ialp_rllib.report.serving.page import write_service_page
+    from ialp_rllib.serving import deployment
+
+    return deployment.application(arguments, write_service_page)
+
+
 def _read_traffic(run: Path, folder: ServiceFolder) -> Any:
     """Simulated users, with the items of the policy."""
     from ialp_rllib.errors import InputError
@@ -193,6 +208,15 @@ def status(service: Service, verbose: console.Verbose = False) -> None:
         bounds = f"{format_number(row.low)} to {format_number(row.high)}"
         table.add_row(row.arm, format_count(row.sessions), format_number(row.mean), bounds)
     out.print(table)
+    for arm, found in state.get("fallbacks", {}).items():
+        reasons = {key: count for key, count in found.items() if key not in ("version", "decisions")}
+        if reasons:
+            text = ", ".join(f"{reason} {format_count(count)}" for reason, count in reasons.items())
+            out.print(
+                f"{arm}: pi_theta stood in for version {found['version']} in {text} of "
+                f"{format_count(found['decisions'])} decisions",
+                highlight=False,
+            )
     for event in state["events"][-5:]:
         out.print(event["text"], highlight=False)
 
@@ -200,21 +224,40 @@ def status(service: Service, verbose: console.Verbose = False) -> None:
 def promote(
     service: Service,
     version: Annotated[int | None, typer.Option("--version", help="Version. Default: the one that is tried.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Promote it where the gate says hold or refuse, too.")] = False,
+    fqe: Annotated[
+        bool, typer.Option("--fqe/--no-fqe", help="Let the gate fit critics; without: faster, and less certain.")
+    ] = True,
     verbose: console.Verbose = False,
 ) -> None:
-    """Give all users but those of the control arm a version, whatever the guard says."""
+    """Give all users but those of the control arm a version, if the off-policy gate lets it pass.
+
+    Exit status: 0 promoted, 3 the gate says hold, 4 refuse; 2: there is no such version.
+    """
     console.configure_logging(verbose)
+    from ialp_rllib.cli.evaluate import show_verdict
     from ialp_rllib.errors import InputError
+    from ialp_rllib.ope.gate import EXIT_CODES, PASS
+    from ialp_rllib.serving.evaluated import version_verdict
     from ialp_rllib.serving.folder import open_service
     from ialp_rllib.serving.versions import Current, Versions
+    from ialp_rllib.settings import OPESettings
 
-    versions = Versions(open_service(service).root)
+    folder = open_service(service)
+    versions = Versions(folder.root)
     current = versions.current()
     number = current.canary if version is None else version
     if number is None:
         raise InputError("--version", "is not given, and no version is being tried", "the number of a version")
-    wanted = Current(number, None, current.promoted, f"version {number}, by hand", time.time())
-    _serve_by_hand(versions, current, wanted)
+    versions.load(number, folder.artifact.network)
+    with console.messages.status("Asking the gate"):
+        verdict = version_verdict(folder, number, current.promoted, OPESettings(), fqe)
+    show_verdict(verdict)
+    if verdict.decision != PASS and not force:
+        console.messages.print(f"version {number} is not promoted; --force promotes it", highlight=False)
+        raise typer.Exit(EXIT_CODES[verdict.decision])
+    reason = f"version {number}, by hand (gate: {verdict.decision})"
+    _serve_by_hand(versions, current, Current(number, None, current.promoted, reason, time.time()))
     console.messages.print(f"version {number} is promoted", highlight=False)
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ialp_rllib.ope.bounds import Estimate
-from ialp_rllib.ope.evaluate import Evaluation
-from ialp_rllib.settings import GateSettings
+from ialp_rllib.ope.evaluate import Evaluation, compared, evaluate
+from ialp_rllib.ope.sessions import Sessions
+from ialp_rllib.ope.targets import Target
+from ialp_rllib.settings import GateSettings, OPESettings
 
 PASS, HOLD, REFUSE = "pass", "hold", "refuse"
 EXIT_CODES = {PASS: 0, HOLD: 3, REFUSE: 4}
@@ -31,6 +34,53 @@ class Verdict:
 
     decision: str
     reasons: tuple[str, ...]
+
+
+class Judged(NamedTuple):
+    """A policy with what was found about it.
+
+    Attributes:
+        evaluation: of the policy, with its differences to the policy that it would replace.
+        verdict: of the gate.
+        base: return of the policy that it would replace.
+        alone: of a mixture, evaluation of its learning part alone.
+    """
+
+    evaluation: Evaluation
+    verdict: Verdict
+    base: float
+    alone: Evaluation | None
+
+
+def judge_policy(
+    sessions: Sessions,
+    target: Target,
+    settings: OPESettings,
+    *,
+    part: Target | None = None,
+    other: Target | None = None,
+    fqe: bool = True,
+) -> Judged:
+    """Evaluate a policy on ended sessions, and decide about it.
+
+    Args:
+        sessions: see :func:`.evaluate.ended_sessions`.
+        target: the policy.
+        part: of a mixture, its learning part alone.
+        other: the policy that it would replace; None: the logging one.
+        fqe: whether to fit critics.
+
+    Raises:
+        InputError: see :func:`.evaluate.evaluate`.
+    """
+    found = evaluate(sessions, target, settings, fqe)
+    alone = evaluate(sessions, part, settings, fqe) if part is not None else None
+    base, reference = float(sessions.returns.mean()), None
+    if other is not None:
+        reference = evaluate(sessions, other, settings, fqe)
+        base, found = reference.level[reference.first].value, compared(found, reference, settings)
+        alone = compared(alone, reference, settings) if alone is not None else None
+    return Judged(found, decide(found, settings.gate, base, alone, reference), base, alone)
 
 
 def decide(

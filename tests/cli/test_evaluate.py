@@ -16,9 +16,12 @@ from ialp_rllib.cli.evaluate import _target
 from ialp_rllib.cli.main import app
 from ialp_rllib.errors import InputError
 from ialp_rllib.serving.artifact import read_artifact, write_artifact
+from ialp_rllib.serving.folder import ServiceFolder, create_service
 from ialp_rllib.serving.policy import PROMOTED, Served, ServingPolicy, load_version
+from ialp_rllib.serving.versions import Current, Versions
 from ialp_rllib.settings import AgentSettings
 from tests.ope import world
+from tests.serving.small import probabilities
 
 FAST = ["--set", "ope.fqe.folds=2", "--set", "ope.fqe.epochs=15", "--set", "ope.fqe.batch=128"]
 
@@ -110,11 +113,58 @@ def test_an_exported_policy_is_evaluated_as_it_acts(mode: str, has_beta: bool, t
     serving = {"alpha": {"start": 0.02}, "guard": {"least_alpha": 0.3}}
     weights = {"theta": theta, "beta": beta if has_beta else None}
     write_artifact(tmp_path, method="aialp_ap", serving=serving, **weights, **parts)
-    target, _ = _target(tmp_path, None, "step")
+    target, _ = _target(tmp_path)
     artifact, seen = read_artifact(tmp_path), np.array([[0, 12, 12, 3, 5], [0, 12, 12, 12, 12]], np.int32)
     served = ServingPolicy(artifact.theta(), agent)
     first = load_version(1, 0.3, read_weights(artifact.weights("beta")), world.NETWORK)
     served.swap(Served(first))
-    expected = served.probabilities(seen, np.full(2, PROMOTED)).probs
+    expected = torch.from_numpy(probabilities(served, seen, np.full(2, PROMOTED)))
     found = target.components[0][1].probabilities(torch.from_numpy(seen).long())
     torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> ServiceFolder:
+    """A service with two versions that are alike and one with another alpha; its log is by the first two."""
+    folder = tmp_path_factory.mktemp("service")
+    theta, beta = (
+        {f"policy.{name}": tensor for name, tensor in actor.state_dict().items()} for actor in world.actors()
+    )
+    agent = AgentSettings(dim=8, history=4, mask_recent=2)
+    parts = {"network": world.NETWORK, "item_ids": world.IDS.items.tolist(), "agent": agent, "seed": 0}
+    write_artifact(folder / "policy", method="aialp_ap", serving={}, theta=theta, **parts)
+    made = create_service(folder / "service", read_artifact(folder / "policy"), [])
+    for alpha in (0.2, 0.2, 0.7):
+        Versions(made.root).publish(beta, alpha, {})
+    Versions(made.root).serve(Current(1, 2, 0))
+    return made
+
+
+def test_a_published_version_is_evaluated_as_it_is_served(service: ServiceFolder) -> None:
+    """Its own weights and its own alpha; without a number the one that is tried."""
+    seen = np.array([[0, 12, 12, 3, 5], [0, 12, 12, 12, 12]], np.int32)
+    policy = ServingPolicy(service.artifact.theta(), service.artifact.agent)
+    for number in (0, 2, 3, None):
+        version = Versions(service.root).load(2 if number is None else number, world.NETWORK)
+        policy.swap(Served(version))
+        expected = torch.from_numpy(probabilities(policy, seen, np.full(2, PROMOTED)))
+        target, _ = _target(service.root, number)
+        found = target.components[0][1].probabilities(torch.from_numpy(seen).long())
+        torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-5)
+        assert target.name == f"{service.root}, version {version.number}"
+    with pytest.raises(InputError, match="was not published"):
+        _target(service.root, 9)
+    with pytest.raises(InputError, match="is no service"):
+        _target(service.artifact.folder, 1)
+
+
+def test_a_version_is_promoted_where_the_gate_lets_it_pass(service: ServiceFolder, inputs: tuple[str, str]) -> None:
+    service.sealed.mkdir(parents=True)
+    (service.sealed / "part-000001.parquet").write_bytes(Path(inputs[0]).read_bytes())
+    root = str(service.root)
+    code, text = run(inputs[0], "--policy", root, "--against-version", "1", "--no-fqe", "--out", f"{root}/out")
+    assert code == 0 and f"difference to {root[:5]}" in text
+    held = CliRunner().invoke(app, ["promote", root, "--version", "3", "--no-fqe"])
+    assert held.exit_code in (3, 4) and Versions(service.root).current().promoted == 1
+    done = CliRunner().invoke(app, ["promote", root, "--no-fqe"])
+    assert done.exit_code == 0 and "pass" in done.output and Versions(service.root).current().promoted == 2

@@ -129,9 +129,11 @@ def test_status_promote_and_rollback(folder: ServiceFolder) -> None:
     for number in (2, 3):
         versions.publish(weights(number), 0.1, {})
     versions.serve(Current(0, 1))
-    assert CliRunner().invoke(app, ["promote", root]).exit_code == 0
+    refused = CliRunner().invoke(app, ["promote", root])
+    assert refused.exit_code == 4 and "refuse" in refused.output and versions.current().promoted == 0  # without a log
+    assert CliRunner().invoke(app, ["promote", root, "--force"]).exit_code == 0
     assert versions.current()[:3] == (1, None, 0)
-    assert CliRunner().invoke(app, ["promote", root, "--version", "2"]).exit_code == 0
+    assert CliRunner().invoke(app, ["promote", root, "--version", "2", "--force"]).exit_code == 0
     assert versions.current()[:3] == (2, None, 1)
     assert CliRunner().invoke(app, ["rollback", root]).exit_code == 0
     assert versions.current()[:3] == (1, None, 0)

@@ -106,4 +106,7 @@ class LearnerActor:
 
 def _is_restarted() -> bool:
     """Whether Ray started this actor before."""
-    return ray.is_initialized() and bool(ray.get_runtime_context().was_current_actor_reconstructed)
+    if not ray.is_initialized():
+        return False
+    context = ray.get_runtime_context()
+    return context.get_actor_id() is not None and bool(context.was_current_actor_reconstructed)

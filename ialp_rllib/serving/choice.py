@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ialp_rllib.agent.policy.candidates import Candidates, Shortlist
+from ialp_rllib.agent.policy.candidates import Candidates
 from ialp_rllib.agent.policy.exploration import act_probabilities
 from ialp_rllib.agent.policy.shortlists import Acting, choose
 
@@ -101,7 +101,7 @@ class OnCandidates:
     def only(self, rows: Tensor) -> OnCandidates:
         """See :class:`Choice`."""
         found, probs = self.what
-        kept = Shortlist(*(part[rows] for part in found[:-1]), epsilon=found.epsilon)
+        kept = found._replace(**{name: getattr(found, name)[rows] for name in found._fields if name != "epsilon"})
         return OnCandidates(self.candidates, Acting(kept, probs[rows]), self.greedy)
 
     def finite(self) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
+import ray
 
-from ialp_rllib.errors import InputError
+from ialp_rllib.errors import IalpError, InputError
 from ialp_rllib.serving.actor import LearnerActor
 from ialp_rllib.serving.folder import STATUS, ServiceFolder, create_service
 from ialp_rllib.serving.service import STALE_POLLS, STALE_SECONDS, Service
@@ -48,9 +51,28 @@ def test_a_service_does_not_start_without_its_learner(folder: ServiceFolder, ray
 
     with pytest.raises(InputError, match=r"http\.token_file"):  # proxies would listen on the network
         application({"service": str(folder.root)})
-    (folder.artifact.folder / "policy.json").write_text("{}")
-    with pytest.raises(InputError, match=r"policy\.json"):
-        start_learner(folder.root)
+    policy = folder.artifact.folder / "policy.json"
+    whole = policy.read_text()
+    learner = start_learner(folder.root)
+    os.kill(ray.get(learner.pid.remote()), signal.SIGKILL)
+    policy.write_text("{}")  # the learner that Ray starts again tries until this is mended
+    time.sleep(20)
+    policy.write_text(whole)
+    (folder.root / STATUS).unlink(missing_ok=True)
+    deadline = time.monotonic() + 300
+    while not (folder.root / STATUS).is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    ray.kill(learner)
+    policy.write_text("{}")
+    problem: IalpError | None = None
+    while not isinstance(problem, InputError):  # the name of the killed one is free after a while
+        try:
+            start_learner(folder.root)
+        except IalpError as error:
+            problem = error
+        assert time.monotonic() < deadline
+    assert "policy" in problem.where
 
 
 def test_a_service_without_its_learner_is_degraded(folder: ServiceFolder) -> None:

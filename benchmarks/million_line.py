@@ -5,7 +5,9 @@
 
 Writes a made-up catalogue and log as Parquet (ids as numbers; 100 tastes, items of a taste by a power law, 20 events
 per user, 80% of them of its own taste), and runs the stages one by one, each in a process of its own, with a judge
-that knows popularity alone and with few prompts, passes and steps: what is measured is cost, not quality. Peak memory
+that knows popularity alone and with few prompts, passes and steps: what is measured is cost, not quality. Where
+A-iALP_ap is among the methods, it is exported, and a service answers batches of 32 sessions, in one process and
+without HTTP; milliseconds are medians of 20 batches. Peak memory
 is that of all processes of the stage together, private pages of each (Ray's included), looked at twice a second. With
 ``--out`` the folder is kept, and a stage that is up to date is not run again.
 """
@@ -13,6 +15,7 @@ is that of all processes of the stage together, private pages of each (Ray's inc
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -97,19 +100,48 @@ class Memory:
         self._thread.join()
 
 
+CLI = (sys.executable, "-c", "from ialp_rllib.cli.main import main; main()")
+
+SERVE = """
+import statistics, sys, time
+from pathlib import Path
+import numpy as np, torch
+from ialp_rllib.serving.artifact import read_artifact
+from ialp_rllib.serving.folder import create_service
+from ialp_rllib.serving.service import Ask, Service
+torch.set_num_threads(1)
+artifact = read_artifact(Path(sys.argv[1]))
+service = Service(create_service(Path(sys.argv[2]), artifact))
+rng, times = np.random.default_rng(0), []
+for turn in range(21):
+    shown = [[str(item) for item in row] for row in rng.integers(int(sys.argv[3]), size=(32, 5))]
+    asks = [Ask(f"{turn}-{n}", items) for n, items in enumerate(shown)]
+    began = time.process_time()
+    found = service.decide(asks)
+    times.append(time.process_time() - began)
+    assert all(one is not None for one in found), "not stored"
+print(f"32 sessions in {1000 * statistics.median(times[1:]):.0f} ms of processor")
+"""
+
+
 def run_stage(name: str, path: Path, out: Path, overrides: list[str]) -> tuple[float, Memory]:
     """Seconds and memory of one stage."""
-    command = [sys.executable, "-c", "from ialp_rllib.cli.main import main; main()", name, str(path), "--out", str(out)]
+    command = [*CLI, name, str(path), "--out", str(out)]
     for text in overrides:
         command += ["--set", text]
+    return run_process(name, command, out.parent)
+
+
+def run_process(name: str, command: list[str], folder: Path) -> tuple[float, Memory]:
+    """Seconds and memory of one process, whose output goes to ``folder/NAME.log``."""
     began = time.perf_counter()
-    with (out.parent / f"{name}.log").open("w") as log:
+    with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         memory = Memory(psutil.Process(process.pid))
         status = process.wait()
     memory.stop()
     if status:
-        sys.exit(f"{name} failed: see {out.parent / name}.log")
+        sys.exit(f"{name} failed: see {folder / name}.log")
     return time.perf_counter() - began, memory
 
 
@@ -128,6 +160,18 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     for name in [*stages, "adapt"]:
         seconds, memory = run_stage(name, path, folder / "run", options.overrides)
         print(f"| {name} | {seconds:.0f} | {memory.peak / 2**30:.1f} | {memory.largest / 2**30:.1f} |", flush=True)
+    if "aialp_ap" in options.methods:
+        for name in ("policy", "service"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        run, policy = str(folder / "run"), str(folder / "policy")
+        serve = [sys.executable, "-c", SERVE, policy, str(folder / "service"), str(options.items)]
+        for name, command in {
+            "export": [*CLI, "export", run, "--method", "aialp_ap", "--seed", "0", "--out", policy],
+            "serve": serve,
+        }.items():
+            seconds, memory = run_process(name, command, folder)
+            print(f"| {name} | {seconds:.0f} | {memory.peak / 2**30:.1f} | {memory.largest / 2**30:.1f} |", flush=True)
+        print((folder / "serve.log").read_text().strip().splitlines()[-1])
 
 
 def main() -> None:

@@ -76,6 +76,18 @@ ENTRIES = {
         worlds=("sequence",),
         on_candidates=True,
     ),
+    "lea": Method(
+        "LEA",
+        "the recommender of `ialp lea`, row leasr: greedy on its softmax head, or sampled from it; no LLM when it acts",
+        about="The recommender that was trained on the log with an LLM as its environment; it does not learn online.",
+        start="recommend",
+        learns=False,
+        module="ialp_rllib.agent.rllib.references:RecommenderModule",
+        data="log",
+        reference=True,
+        worlds=("sequence",),
+        on_candidates=True,
+    ),
     "judge_direct": Method(
         "Judge",
         "the judge itself as policy: an LLM by knockout over a shortlist of popular items, others over all items",

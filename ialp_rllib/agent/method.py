@@ -23,7 +23,8 @@ class Method:
         source: publication or definition of the method.
         about: one-sentence description for reports; may be empty.
         start: the stage that made the policy pi_theta that it starts from, of the same seed: ``pretrain`` (iALP, from
-            the judge), ``warm`` (from the log), ``joint`` (from both), or empty: none.
+            the judge), ``warm`` (from the log), ``joint`` (from both), or empty: none. ``recommend``: no pi_theta, but
+            the recommender of `ialp lea`, whose folder the module receives as ``model_config["recommender"]``.
         mixture: whether it acts with the mixture of a frozen pi_theta and a learning pi_beta (Eq. 14).
         learns: whether it learns online.
         judge_selects: whether the judge selects the item that is shown from k candidates of the policy, online and
@@ -66,6 +67,11 @@ class Method:
     reference: bool = False
     worlds: tuple[str, ...] = ("sequence", "rating")
     on_candidates: bool = False
+
+    @property
+    def theta(self) -> str:
+        """The stage of the policy that its networks start from, or empty."""
+        return "" if self.start == "recommend" else self.start
 
     @property
     def pretrained(self) -> bool:

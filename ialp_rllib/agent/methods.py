@@ -71,9 +71,9 @@ def chosen_methods(settings: Settings) -> dict[str, Method]:
             able = ", ".join(other for other, one in METHODS.items() if one.on_candidates)
             problem = f"is {settings.agent.candidates.count}, and method {name!r} acts or learns on all items"
             raise InputError("agent.candidates.count", problem, f"0, or adapt.methods of these alone: {able}")
-        if spec.start == "warm" and settings.catalogue.log_users == 0:
+        if spec.start in ("warm", "recommend") and settings.catalogue.log_users == 0:
             problem = f"is 0, and method {name!r} learns from the log"
-            expected = "at least 1, or adapt.methods without warm, warm_ft and warm_ap"
+            expected = "at least 1, or adapt.methods without warm, warm_ft, warm_ap and lea"
             raise InputError("catalogue.log_users", problem, expected)
         knows_all = settings.adapt.critic == "train_world" and "adapt.critic" in spec.settings
         if knows_all and (settings.catalogue.log_users >= 0 or settings.catalogue.cold_items):

@@ -15,12 +15,15 @@ _OPTIONS = {"seeds": "--seeds", "adapt.methods": "--methods", "scenario": "the a
 
 
 def default_methods(settings: Settings) -> tuple[str, ...]:
-    """All methods of this world and log without a judge online; a judge online takes many times as long."""
-    live = settings.pretrain.mode == "live"
+    """All methods of this world and log without a judge online, which takes many times as long, as do the stages of
+    `ialp lea`: its recommender is among them where policies learn from it.
+    """
+    left_out = {"joint"} if settings.pretrain.mode == "live" else set()
+    left_out |= {"recommend"} if settings.pretrain.source != "lea" else set()
     names = (
         name
         for name, spec in METHODS.items()
-        if settings.users.world in spec.worlds and not spec.judge_selects and not (live and spec.start == "joint")
+        if settings.users.world in spec.worlds and not spec.judge_selects and spec.start not in left_out
     )
     return with_log(settings, method_order(names))
 
@@ -28,7 +31,7 @@ def default_methods(settings: Settings) -> tuple[str, ...]:
 def with_log(settings: Settings, names: Iterable[str]) -> tuple[str, ...]:
     """Those of the methods that have something to learn from: without a log, none that starts from it."""
     unlogged = settings.catalogue.log_users == 0
-    return tuple(name for name in names if not (unlogged and METHODS[name].start in ("warm", "joint")))
+    return tuple(name for name in names if not (unlogged and METHODS[name].start in ("warm", "joint", "recommend")))
 
 
 def check_keys(overrides: Sequence[str], varied: Iterable[str], users_vary: bool, selecting: bool) -> set[str]:

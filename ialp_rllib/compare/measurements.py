@@ -23,6 +23,7 @@ from ialp_rllib.settings import Departure, departures, to_dict
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.budgets import budgets_of
 from ialp_rllib.stages.gather import gather, notes, versions
+from ialp_rllib.stages.lea.recommend import recommender_cpu_seconds
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import read_manifest
 
@@ -209,6 +210,8 @@ def _cost(run: RunFolder, name: str, seed: int) -> dict[str, Any]:
         row["pretrain_updates"] = offline.get("updates", np.nan)
         row["pretrain_seconds"] = offline.get("train_seconds", np.nan)
         row["cpu_seconds"] += offline_cpu
+    if METHODS[name].start == "recommend" or (METHODS[name].pretrained and run.settings.pretrain.source == "lea"):
+        row["cpu_seconds"] += recommender_cpu_seconds(run, seed)
     if METHODS[name].distilled:
         table = run.facts("distil")
         row["judge_prompts"] += table.get("prompts", 0) + offline.get("judge_prompts", 0)

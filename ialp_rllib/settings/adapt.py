@@ -83,10 +83,10 @@ class AdaptSettings:
             *("random", "popularity", "best_list", "warm", "model_greedy"),
             *("a2c", "ialp", "warm_ft", "warm_ap", "aialp_ft", "aialp_ap"),
         ),
-        "Methods to run: any of random, popularity, best_list, warm, model_greedy, judge_direct, dqn, pg, a2c, ialp, "
-        "llm_online, warm_ft, warm_ap, aialp_ft, aialp_ap, ialp_log, ialp_log_ft, ialp_log_ap, and those of `plugins`. "
-        "best_list, model_greedy, judge_direct, and those that begin with warm and ialp_log exist in sequence worlds "
-        "only.",
+        "Methods to run: any of random, popularity, best_list, warm, model_greedy, lea, judge_direct, dqn, pg, a2c, "
+        "ialp, llm_online, warm_ft, warm_ap, aialp_ft, aialp_ap, ialp_log, ialp_log_ft, ialp_log_ap, and those of "
+        "`plugins`. best_list, model_greedy, lea, judge_direct, and those that begin with warm and ialp_log exist in "
+        "sequence worlds only.",
     )
     plugins: tuple[str, ...] = setting(
         (), "Python modules that register further methods; installed, or on PYTHONPATH.", advanced=True

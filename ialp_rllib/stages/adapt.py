@@ -12,6 +12,7 @@ from ialp_rllib import runtime
 from ialp_rllib.agent import trainer
 from ialp_rllib.agent.envs.judge_played import JudgePlayedVectorEnv
 from ialp_rllib.agent.envs.judged_users import JudgedUserVectorEnv
+from ialp_rllib.agent.method import Method
 from ialp_rllib.agent.methods import OWN_SETTINGS, chosen_methods, has_critic, method, options, resolve
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.catalogue import Catalogue
@@ -25,6 +26,8 @@ from ialp_rllib.stages.content import plugin_content
 from ialp_rllib.stages.critic import critic_folder, offline_file, require_critic
 from ialp_rllib.stages.depends import agent_settings, joint_settings, pretrain_settings, warm_settings
 from ialp_rllib.stages.judges import judge_for_jobs
+from ialp_rllib.stages.lea.recommend import part_folder, part_stage
+from ialp_rllib.stages.lea.rows import served_row
 from ialp_rllib.stages.run import JOB_FILES, RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, base_config, env_config, run_jobs
 from ialp_rllib.storage import Stage, locked
@@ -80,6 +83,8 @@ def job_stage(run: RunFolder, name: str, seed: int, budget: str = "samples") -> 
     before = [run.fingerprints[stage] for stage in ("prepare", "users")]
     if method(name).pretrained:
         before += [run.fingerprints["distil"], fingerprint(pretrain_settings(settings))]
+    if method(name).start == "recommend" or (method(name).pretrained and settings.pretrain.source == "lea"):
+        before.append(part_stage(run, served_row(settings.lea), seed).fingerprint)
     if method(name).start == "warm":
         before.append(fingerprint(warm_settings(settings)))
     if method(name).start == "joint":
@@ -149,6 +154,13 @@ def train_job(
     return list(taken["warnings"])
 
 
+def _own_features(settings: Settings, view: Catalogue, root: Path, spec: Method, seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = resolve(spec.features)(settings, view, root) if spec.features else {}
+    if spec.start == "recommend":
+        found["recommender"] = str(part_folder(root, served_row(settings.lea), seed))
+    return found
+
+
 def method_config(
     settings: Settings, catalogue: Catalogue, root: Path, name: str, seed: int, judge: PreferenceJudge | None = None
 ) -> IALPConfig:
@@ -174,8 +186,8 @@ def method_config(
 
     config = base_config(settings, view, make_env)
     adapt, critic = settings.adapt, has_critic(settings, spec)
-    place = critic_folder(root, spec.start, seed) if critic else root / spec.start / f"seed-{seed}"
-    theta = str(place / "policy.safetensors") if spec.start else ""
+    place = critic_folder(root, spec.start, seed) if critic else root / spec.theta / f"seed-{seed}"
+    theta = str(place / "policy.safetensors") if spec.theta else ""
     goes_on = "adapt.rollout_steps" in spec.settings  # from a policy that was made before, so that there are its steps
     offline = offline_file(root, settings, spec, seed) if goes_on else ""
     start = theta if not spec.mixture or adapt.beta_init == "theta" else ""
@@ -190,7 +202,7 @@ def method_config(
         objective=resolve(spec.objective),
         buffer_class=resolve(spec.buffer),
         options=options(settings, spec),
-        features={**config.features, **(resolve(spec.features)(settings, view, root) if spec.features else {})},
+        features={**config.features, **_own_features(settings, view, root, spec, seed)},
         candidates=settings.judge.candidates if spec.judge_selects else 0,
         proposals=settings.pretrain.proposals,
         validation={"split": "valid"} if validates else {},

@@ -10,6 +10,7 @@ from typing import Any
 from ialp_rllib.agent.methods import chosen_methods, method, options
 from ialp_rllib.settings import RATINGS, AgentSettings, OracleSettings, Settings
 from ialp_rllib.stages.content import model_content, plugin_content
+from ialp_rllib.stages.lea.rows import served_row
 from ialp_rllib.stages.vectors import by_content
 from ialp_rllib.storage import require_intact
 
@@ -65,6 +66,8 @@ def adapt_needs(settings: Settings) -> tuple[str, ...]:
     methods = chosen_methods(settings).values()
     judge = ("tune",) if any(m.judge_online for m in methods) else ()
     starts = {m.start for m in methods} - {""}
+    if "recommend" in starts:
+        served_row(settings.lea)  # refuses what cannot act before the stages before it have run
     return ("prepare", "users", *judge, *sorted(starts))
 
 
@@ -72,7 +75,7 @@ def pretrain_needs(settings: Settings) -> tuple[str, ...]:
     """Listwise pre-training asks the validation world where there is a temperature to choose."""
     pretrain = settings.pretrain
     chooses = pretrain.loss == "listwise" and len(pretrain.listwise.temperatures) > 1
-    teacher = ("recommend",) if pretrain.source == "lea" else ()
+    teacher = ("recommend",) if pretrain.source == "lea" and served_row(settings.lea) else ()
     return ("prepare", *(("users",) if chooses else ()), "distil", *teacher)
 
 

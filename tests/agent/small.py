@@ -13,11 +13,13 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
 from ialp_rllib.agent.methods import METHODS, resolve
+from ialp_rllib.agent.policy.offline_files import save_recommender
+from ialp_rllib.agent.policy.sequential import SequentialRecommender
 from ialp_rllib.agent.rllib.algorithm import IALP
 from ialp_rllib.agent.rllib.building import build
 from ialp_rllib.agent.rllib.config import IALPConfig
 from ialp_rllib.catalogue.disk import write_catalogue
-from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings, SequenceModelSettings
+from ialp_rllib.settings import AgentSettings, DistanceSettings, DQNSettings, OfflineSettings, SequenceModelSettings
 from ialp_rllib.users.env import UserVectorEnv, World
 from ialp_rllib.users.leaving import DistanceRule, close_pairs
 from ialp_rllib.users.rewards import RatingReward
@@ -63,6 +65,14 @@ def write_user_model(root: Path, window: int = 8, items: int = 20) -> SequenceMo
     write_catalogue(catalogue, root / "prepare")
     save_sequence(model, settings, root / "users" / "train")
     return model
+
+
+def write_recommender(folder: Path, masks_seen: bool = False, items: int = 20, history: int = 5) -> None:
+    """A recommender of random weights, as a row of `ialp lea` leaves it."""
+    torch.manual_seed(0)
+    network = SequentialRecommender(items, OfflineSettings(width=8, history=history, objective="snqn"), 4)
+    torch.nn.init.normal_(network.items.id.weight)
+    save_recommender(folder, network.eval(), masks_seen, 4, np.array([f"i{n}" for n in range(items)]))
 
 
 def make_config(runners: int = 0, **options: Any) -> IALPConfig:

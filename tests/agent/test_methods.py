@@ -17,7 +17,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings import DQNSettings, PGSettings, load
 from ialp_rllib.stages.adapt import job_stage
 from ialp_rllib.stages.run import RunFolder
-from tests.agent.small import make_method, restored_and_not, write_user_model
+from tests.agent.small import make_method, restored_and_not, write_recommender, write_user_model
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -145,6 +145,9 @@ def test_masked_items_are_never_recommended(name: str, tmp_path: Path) -> None:
     if name == "model_greedy":
         write_user_model(tmp_path)
         changes["features"] = {"user_model": str(tmp_path)}
+    if name == "lea":
+        write_recommender(tmp_path)
+        changes["features"] = {"recommender": str(tmp_path)}
     algorithm = make_method(name, **changes)
     runner = algorithm.env_runner_group.local_env_runner
     if not METHODS[

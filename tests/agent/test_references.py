@@ -1,10 +1,11 @@
-"""References that read the train world's user model: the best list for everybody, and greedy on the model."""
+"""References: the best list for everybody, greedy on the train world's user model, and the recommender of LEA."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -12,16 +13,20 @@ import torch
 from ialp_rllib.agent.methods import METHODS, resolve
 from ialp_rllib.agent.policy import references
 from ialp_rllib.agent.policy.acting import in_order
+from ialp_rllib.agent.policy.offline import NetworkScorer
+from ialp_rllib.agent.policy.offline_files import load_recommender
 from ialp_rllib.agent.policy.saved import load_policy, save_policy
 from ialp_rllib.agent.rllib import weights
 from ialp_rllib.agent.rllib.algorithm import IALP
+from ialp_rllib.agent.rllib.references import RecommenderModule
+from ialp_rllib.catalogue.ranking_split import Cases
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import UsersSettings, from_dict, load
 from ialp_rllib.users import planning
 from ialp_rllib.users.sequence import SequenceModel
 from ialp_rllib.users.simulator import World
 from ialp_rllib.users.worlds import sequence_world
-from tests.agent.small import make_method, write_user_model
+from tests.agent.small import make_method, write_recommender, write_user_model
 from tests.users.small import make_catalogue
 
 HORIZON, ITEMS = 6, 20
@@ -93,6 +98,29 @@ def test_greedy_on_the_model_is_what_the_planner_plays(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'model_greedy' acts by code of its own"):
         load_policy(tmp_path)
     algorithm.stop()
+
+
+@pytest.mark.parametrize("masks_seen", [True, False])
+def test_the_recommender_of_lea_acts_as_it_ranks(tmp_path: Path, masks_seen: bool) -> None:
+    """Its softmax over what the history of the log would be, of short, long and full sessions."""
+    write_recommender(tmp_path, masks_seen)
+    config = {"recommender": str(tmp_path), "mask_recent": 1, "history": 8}
+    space = gym.spaces.MultiDiscrete([7] + [ITEMS + 1] * 8)
+    module = RecommenderModule(observation_space=space, action_space=gym.spaces.Discrete(ITEMS), model_config=config)
+    rng = np.random.default_rng(0)
+    sessions = [rng.permutation(ITEMS)[:size] for size in (1, 2, 4, 5, 6, 8)]
+    observation = torch.full((len(sessions), 9), ITEMS)
+    for row, session in zip(observation, sessions, strict=True):
+        row[9 - len(session) :] = torch.from_numpy(session)
+    item, stop = np.concatenate(sessions), np.cumsum([len(session) for session in sessions])
+    start = np.append(0, stop[:-1])
+    scores = NetworkScorer(load_recommender(tmp_path).network)(Cases(item, start, stop, np.arange(6)))
+    for row, session in zip(scores, sessions, strict=True):
+        row[torch.from_numpy(session if masks_seen else session[-1:])] = -torch.inf
+    assert torch.equal(module.select(observation, "greedy"), scores.argmax(1))
+    probs = module.acting_probs(observation)
+    torch.testing.assert_close(probs[:, :-1], torch.softmax(scores, -1), atol=1e-6, rtol=1e-4)
+    assert (probs[:, -1] == 0).all() and len(module.get_state()) == 0
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -132,7 +132,7 @@ def test_the_plan(tmp_path):
     assert list(runs) == ["shop", "coat"] and runs["shop"].settings.scenario == "shop"
     assert runs["coat"].settings.catalogue.data == str(tmp_path)
     assert runs["shop"].root == tmp_path / "shop" and runs["shop"].settings.seeds == (0, 1, 2, 3, 4)
-    assert set(default_methods(runs["shop"].settings)) == set(METHODS) - {"llm_online"}
+    assert set(default_methods(runs["shop"].settings)) == set(METHODS) - {"llm_online", "lea"}
     json.dumps(comparison.jobs())
     by_log = ["catalogue.log_users=[0, 30]"]
     sizes = plan_comparison(["sample"], tmp_path, seeds=1, methods="warm, ialp, ialp_log", vary=by_log)

@@ -144,6 +144,20 @@ class SequentialRecommender(nn.Module):
         states: Tensor = self.base(nn.functional.embedding(inputs, table))
         return states
 
+    def state_after(self, sessions: Tensor, table: Tensor) -> Tensor:
+        """The state after the last item of sessions as the online agents see them, ``(B, d)``.
+
+        Args:
+            sessions: ``(B, L)``, padded with I at the left; the most recent ``history`` items are read.
+            table: ``(I + 1, d)`` embeddings.
+        """
+        recent = sessions[:, -self.settings.history :]
+        size = (recent < self.n_items).sum(1)
+        place = torch.arange(recent.shape[1], device=recent.device) + recent.shape[1] - size[:, None]
+        inputs = recent.gather(1, place.clamp(max=recent.shape[1] - 1))  # what is behind the session does not count
+        rows = torch.arange(len(recent), device=recent.device)
+        return self.states(inputs, table)[rows, (size - 1).clamp(min=0)]
+
     def states_with_actions(self, inputs: Tensor, actions: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`states`, and those after ``actions`` ``(B, T)`` in place of the next item; ``(B, T, d)`` each."""
         return self.base.with_actions(*(nn.functional.embedding(x, table) for x in (inputs, actions)))

@@ -1,4 +1,4 @@
-"""RLModules of the references that read the train world's user model: one list for everybody, and greedy on it."""
+"""RLModules of the references: one list for everybody, greedy on the train world's user model or on a recommender."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from ialp_rllib.agent.envs.judge_played import GREEDY, SAMPLED
 from ialp_rllib.agent.policy.acting import in_order
 from ialp_rllib.agent.policy.networks import NetworkConfig, decode_items, mask
+from ialp_rllib.agent.policy.offline_files import load_recommender
 from ialp_rllib.agent.policy.references import train_model
 from ialp_rllib.agent.rllib.baselines import FixedModule
 from ialp_rllib.agent.rllib.modules import ActorCriticModule
@@ -36,11 +37,30 @@ class JudgeModule(FixedModule):
         return torch.full((len(observation),), GREEDY if mode == "greedy" else SAMPLED)
 
 
-class UserModelModule(ActorCriticModule):
+class _ScoredModule(ActorCriticModule):
+    """Greedy on logits that are no part of the module's state; sampled: their softmax."""
+
+    def get_non_inference_attributes(self) -> list[str]:
+        return []
+
+    def logits(self, observation: Tensor) -> Tensor:
+        """Masked logits, ``(B, 1 + L)`` -> ``(B, I + 1)``."""
+        raise NotImplementedError
+
+    def acting_probs(self, observation: Tensor) -> Tensor:
+        return torch.softmax(self.logits(observation), -1)
+
+    def select(self, observation: Tensor, mode: str) -> Tensor:
+        if mode == "greedy":  # of the logits: probabilities of a peaked model are equal in float32
+            return self.logits(observation).argmax(1)
+        return super().select(observation, mode)
+
+
+class UserModelModule(_ScoredModule):
     """Greedy on the user model of the train world; sampled: the softmax of its logits.
 
     Items that the observed session holds come last: the users give nothing for them. ``model_config["user_model"]``:
-    the run's folder, that the model and its catalogue are read from. The model is no part of the module's state.
+    the run's folder, that the model and its catalogue are read from.
     """
 
     def setup(self) -> None:
@@ -50,19 +70,32 @@ class UserModelModule(ActorCriticModule):
         with torch.no_grad():
             self._user = (model, model.table())  # in a tuple: not a submodule
 
-    def get_non_inference_attributes(self) -> list[str]:
-        return []
-
     def logits(self, observation: Tensor) -> Tensor:
-        """Masked logits of the user model, ``(B, 1 + L)`` -> ``(B, I + 1)``."""
         model, table = self._user
         scores = score_all(model, decode_items(observation[:, 1:].long(), self.n_items), table)
         return mask(torch.nn.functional.pad(scores.clamp(min=_HELD), (0, 1)), observation, self.recent)
 
-    def acting_probs(self, observation: Tensor) -> Tensor:
-        return torch.softmax(self.logits(observation), -1)
 
-    def select(self, observation: Tensor, mode: str) -> Tensor:
-        if mode == "greedy":  # of the logits: probabilities of a peaked model are equal in float32
-            return self.logits(observation).argmax(1)
-        return super().select(observation, mode)
+class RecommenderModule(_ScoredModule):
+    """The softmax head of a recommender that was trained on the log, :mod:`ialp_rllib.agent.policy.sequential`.
+
+    ``model_config["recommender"]``: its folder. It reads the observed session, at most as many items as it was trained
+    with, and no states of an LLM. Where it ranks unseen items alone, those that the session holds come last.
+    """
+
+    def setup(self) -> None:
+        config = NetworkConfig.from_model_config(self.model_config, int(self.action_space.n))
+        self.recent, self.n_items, self.target = config.mask_recent, config.n_items, None
+        saved = load_recommender(Path(self.model_config["recommender"]))
+        with torch.no_grad():
+            self._saved = (saved, saved.network.items())  # in a tuple: not a submodule
+
+    @torch.no_grad()
+    def logits(self, observation: Tensor) -> Tensor:
+        (network, masks_seen), table = self._saved
+        session = decode_items(observation[:, 1:].long(), self.n_items)
+        scores = network.logits(network.state_after(session, table), table)
+        scores = torch.nn.functional.pad(scores, (0, 1))
+        if masks_seen:
+            scores.scatter_(1, session, _HELD)
+        return mask(scores, observation, self.recent)

@@ -55,6 +55,7 @@ _LINES: dict[str, tuple[str, tuple[float, ...]]] = {
     "best_list": ("#0FA3B1", (3, 1.2, 1, 1.2)),
     "warm": ("#D98E04", (3, 1)),
     "model_greedy": ("#E0457B", (1, 1)),
+    "lea": ("#A06BC9", (3, 1.2, 1, 1.2)),
     "judge_direct": ("#6FA01A", (5, 1.2, 1, 1.2)),
     "dqn": ("#CC79A7", (5, 1.5)),
     "pg": ("#A5714A", (3, 1.5)),

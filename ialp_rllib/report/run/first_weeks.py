@@ -15,7 +15,7 @@ from ialp_rllib.report.kit.names import method_order
 from ialp_rllib.report.kit.references import is_reference
 from ialp_rllib.results.curves import curve
 
-REACHED = ("random", "popularity", "best_list", "warm", "judge_direct", "model_greedy")
+REACHED = ("random", "popularity", "best_list", "warm", "lea", "judge_direct", "model_greedy")
 """The references whose return a learning method has to reach."""
 _BAR = ("warm", "best_list", "popularity", "random")  # the one to catch up with: the first of them that was measured
 

@@ -13,12 +13,12 @@ import torch
 from ialp_rllib.agent.policy.imitation import Lesson
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.offline import NetworkScorer
+from ialp_rllib.agent.policy.offline_files import load_recommender
 from ialp_rllib.agent.policy.sources import ModelTargets, observations
 from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit
-from ialp_rllib.errors import InputError
 from ialp_rllib.stages.lea.model import split_of
-from ialp_rllib.stages.lea.recommend import load_recommender, part_stage
-from ialp_rllib.stages.lea.rows import rows_of
+from ialp_rllib.stages.lea.recommend import part_stage
+from ialp_rllib.stages.lea.rows import served_row
 from ialp_rllib.stages.run import RunFolder
 
 _ROWS = 1024  # states whose scores of all items are held at a time
@@ -30,15 +30,8 @@ def recommender_lesson(run: RunFolder, network: NetworkConfig, seed: int) -> Les
     Raises:
         InputError: `lea.rows` has no leasr, or the recommender needs the LLM to rank (``le_to=both``).
     """
-    settings = run.settings.lea
-    row = next((row for row in rows_of(settings) if row.kind == "leasr"), None)
-    if row is None:
-        raise InputError("lea.rows", "has no leasr, which pretrain.source=lea learns from", "leasr among them")
-    if settings.offline.le_to == "both":
-        raise InputError("lea.offline.le_to", "is both: the actor cannot see the LLM's states", "q")
-    net = load_recommender(part_stage(run, row, seed).folder)
-    split = split_of(run)
-    scorer = NetworkScorer(net)
+    saved = load_recommender(part_stage(run, served_row(run.settings.lea), seed).folder)
+    split, scorer = split_of(run), NetworkScorer(saved.network)
     return Lesson("lea", _targets(scorer, _train_cases(split), network), _targets(scorer, split.valid, network))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from functools import partial
 from pathlib import Path
@@ -12,29 +11,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load_file, save_file
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.checkpoints.kept import Checkpoints
 from ialp_rllib.agent.policy.neighbours import VSKNN, ItemKNN, Popularity
 from ialp_rllib.agent.policy.offline import WITHOUT_Q, NetworkScorer, OfflineTraining
-from ialp_rllib.agent.policy.sequential import SequentialRecommender
+from ialp_rllib.agent.policy.offline_files import save_recommender
 from ialp_rllib.agent.trainer import PROGRESS
 from ialp_rllib.catalogue.ranking_split import RankingSplit, Scorer, rank_cases
 from ialp_rllib.progress import Progress
 from ialp_rllib.results.augmented import CASES
-from ialp_rllib.settings import LEASettings, OfflineSettings, Settings, fingerprint, from_dict
+from ialp_rllib.settings import LEASettings, Settings, fingerprint
 from ialp_rllib.stages.imitating import train_resumable
-from ialp_rllib.stages.lea.inputs import Inputs, inputs_of
-from ialp_rllib.stages.lea.model import Cost, augmented_part, facts_of, split_of
+from ialp_rllib.stages.lea.inputs import inputs_of
+from ialp_rllib.stages.lea.model import Cost, augmented_part, facts_of, learnt_part, split_of
 from ialp_rllib.stages.lea.neighbours import neighbour_part
-from ialp_rllib.stages.lea.rows import NEIGHBOUR, Row, rows_of
+from ialp_rllib.stages.lea.rows import NEIGHBOUR, Row, rows_of, served_row
 from ialp_rllib.stages.lea.specs import PART_FILES, row_settings
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.training import ORPHAN_SECONDS, run_jobs
-from ialp_rllib.storage import Stage, locked, read_json, write_atomic, write_json
+from ialp_rllib.storage import Stage, locked, write_atomic, write_json
 
-RANKS, WEIGHTS, CONFIG, CURVE = "ranks.parquet", "recommender.safetensors", "config.json", "curve.json"
+RANKS, CURVE = "ranks.parquet", "curve.json"
 _WITHOUT = {"popularity": Popularity, "item_knn": ItemKNN, "vsknn": VSKNN}
 
 
@@ -69,12 +67,17 @@ def parts_of(settings: Settings) -> list[tuple[Row, int]]:
     ]
 
 
+def part_folder(root: Path, row: Row, seed: int) -> Path:
+    """Where the part of a row and seed is, in the folder of a run."""
+    return root / "recommend" / row.name / f"seed-{seed}"
+
+
 def part_stage(run: RunFolder, row: Row, seed: int) -> Stage:
     """The part of a row and seed."""
     before = [run.fingerprints["prepare"], *(augmented_part(run, name).fingerprint for name in row.environments)]
     before += [neighbour_part(run).fingerprint] if row.actions == NEIGHBOUR else []
     print_ = fingerprint(before, row_settings(run.settings, row.name), seed)
-    folder = run.root / "recommend" / row.name / f"seed-{seed}"
+    folder = part_folder(run.root, row, seed)
     return Stage(folder, f"recommend {row.name} seed {seed}", print_, PART_FILES)
 
 
@@ -99,6 +102,20 @@ def train_job(settings: Settings, root: str, stage: Stage, row: Row, seed: int) 
     return warnings
 
 
+def recommender_cpu_seconds(run: RunFolder, seed: int) -> float:
+    """What the recommender of :func:`.served_row` has cost, with the environment that it was trained with; NaN where a
+    stage is missing.
+    """
+    row = served_row(run.settings.lea)
+    parts = [
+        part_stage(run, row, seed),
+        *(of(run, name) for name in row.environments for of in (learnt_part, augmented_part)),
+    ]
+    facts = [run.facts("tokens"), *((part.manifest() or {}).get("facts", {}) for part in parts)]
+    minutes = [one.get("cpu_minutes", np.nan) for one in facts]
+    return 60 * float(sum(minutes))
+
+
 def _without(row: Row, split: RankingSplit, settings: LEASettings) -> Scorer:
     if row.kind == "popularity":
         return Popularity(split.train, split.n_items)
@@ -115,7 +132,9 @@ def _trained(
     checkpoints = Checkpoints(stage.folder, stage.fingerprint)
     times = train_resumable(learner, checkpoints, settings.epochs)
     net = learner.result()
-    save_recommender(stage.folder, net, inputs, run.catalogue.item_ids)
+    states = None if inputs.train is None else inputs.train.states
+    width = 0 if states is None else states.shape[1]
+    save_recommender(stage.folder, net, split.masks_seen(), width, run.catalogue.item_ids)
     write_json(stage.folder / CURVE, learner.curve)
     checkpoints.remove()
     both = settings.le_to == "both"
@@ -130,33 +149,6 @@ def _trained(
         "train_cpu_seconds": times[-1]["cpu_seconds"],
     }
     return scorers, facts, checkpoints.warnings
-
-
-def save_recommender(folder: Path, net: SequentialRecommender, inputs: Inputs, item_ids: np.ndarray) -> None:
-    """The weights of a recommender, and what is needed to build it: with ``le_to=q`` no LLM is."""
-    weights = {name: weight.contiguous() for name, weight in net.state_dict().items()}
-    write_atomic(folder / WEIGHTS, partial(save_file, weights))
-    states = None if inputs.train is None else inputs.train.states
-    config = {
-        "settings": dataclasses.asdict(net.settings),
-        "n_items": net.n_items,
-        "environment_width": 0 if states is None else states.shape[1],
-        "item_ids": item_ids.tolist(),
-    }
-    write_json(folder / CONFIG, config)
-
-
-def load_recommender(folder: Path) -> SequentialRecommender:
-    """A recommender as :func:`save_recommender` left it, in evaluation mode.
-
-    Raises:
-        InputError: the file is damaged, or there is none.
-    """
-    config = read_json(folder / CONFIG, ("settings", "n_items", "environment_width"))
-    settings = from_dict(OfflineSettings, config["settings"], str(folder / CONFIG))
-    net = SequentialRecommender(config["n_items"], settings, config["environment_width"])
-    net.load_state_dict(load_file(folder / WEIGHTS))
-    return net.eval()
 
 
 def ranked(name: str, seed: int, head: str, scorer: Scorer, split: RankingSplit) -> pa.Table:

@@ -123,13 +123,29 @@ def _by_row(texts: tuple[str, ...], known: set[str]) -> dict[str, tuple[tuple[st
             raise InputError("lea.by_row", f"holds {text[:100]!r}", "ROW.KEY=VALUE, as gru4rec-ce.dropout=0.5")
         if row not in known:
             raise InputError("lea.by_row", f"names {row[:100]!r}", f"a row that is trained: {', '.join(sorted(known))}")
-        if key in ("base", "objective", "le_to"):
-            raise InputError("lea.by_row", f"sets {key} of {row}", "another setting: this one is what the row is")
+        if key in ("base", "objective", "le_to", "ranked_by"):
+            expected = "another setting: this one is what the row is, or how all are ranked"
+            raise InputError("lea.by_row", f"sets {key} of {row}", expected)
         try:
             found.setdefault(row, {})[key] = parse_yaml(value)
         except yaml.YAMLError as error:
             raise InputError("lea.by_row", f"holds {text[:100]!r}", "a value as of --set") from error
     return {row: tuple(values.items()) for row, values in found.items()}
+
+
+def served_row(settings: LEASettings) -> Row:
+    """The row whose recommender acts before users (method `lea`) and teaches the agent (``pretrain.source=lea``): leasr
+    of the first objective.
+
+    Raises:
+        InputError: there is none, or its recommender needs the LLM to rank.
+    """
+    row = next((row for row in rows_of(settings) if row.kind == "leasr"), None)
+    if row is None:
+        raise InputError("lea.rows", "has no leasr, which method lea and pretrain.source=lea need", "leasr among them")
+    if row.settings(settings.offline).le_to == "both":
+        raise InputError("lea.offline.le_to", "is both: before users there are no states of the LLM", "q")
+    return row
 
 
 def environments_of(settings: LEASettings) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def changes(name: str, theta: str) -> dict[str, Any]:
     return found
 
 
-OWN_CODE = ("model_greedy", "judge_direct")  # act by what is not in the policy's folder
+OWN_CODE = ("model_greedy", "lea", "judge_direct")  # act by what is not in the policy's folder
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in OWN_CODE])

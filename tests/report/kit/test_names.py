@@ -22,7 +22,7 @@ def test_a_method_is_compared_with_those_that_read_no_more(registry: None) -> No
     ids = list(METHODS)
     online = {"dqn", "pg", "a2c"}
     assert set(available("a2c", ids)) == {"random", "dqn", "pg"}
-    log = {"random", "popularity", "best_list", "warm", "model_greedy", *online}
+    log = {"random", "popularity", "best_list", "warm", "model_greedy", "lea", *online}
     assert set(available("warm_ft", ids)) == {*log, "warm_ap"}
     assert set(available("aialp_ap", ids)) == {*log, "judge_direct", "warm_ft", "warm_ap"}
     assert "warm" not in available("warm", ids)

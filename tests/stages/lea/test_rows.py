@@ -38,6 +38,7 @@ def test_a_row_has_settings_of_its_own() -> None:
         ("snqn.dropuot=0.5", "dropout"),
         ("snqn.dropout=5", "0.95"),
         ("snqn.base=gru4rec", "another setting"),
+        ("snqn.ranked_by=q", "another setting"),
     ],
 )
 def test_what_no_row_has_is_refused(text: str, expected: str) -> None:

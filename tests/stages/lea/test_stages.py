@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from ialp_rllib.agent.policy.imitation import Imitation
 from ialp_rllib.agent.policy.offline import NetworkScorer, OfflineTraining
+from ialp_rllib.agent.policy.offline_files import load_recommender
 from ialp_rllib.agent.policy.sources import ModelTargets
 from ialp_rllib.agent.policy.transitions import EnvironmentData
 from ialp_rllib.catalogue.ranking_split import rank_cases
@@ -28,7 +29,7 @@ from ialp_rllib.stages.lea.inputs import action_states, inputs_of
 from ialp_rllib.stages.lea.lesson import recommender_lesson
 from ialp_rllib.stages.lea.model import learnt_part, sequences_of, split_of
 from ialp_rllib.stages.lea.neighbours import neighbour_actions
-from ialp_rllib.stages.lea.recommend import RANKS, load_recommender, part_stage, train_job
+from ialp_rllib.stages.lea.recommend import RANKS, part_stage, train_job
 from ialp_rllib.stages.lea.rows import Row, environments_of, rows_of
 from ialp_rllib.stages.run import RunFolder, needed_stages
 from tests.stages.lea.small import recommended, small_lea, until
@@ -207,7 +208,8 @@ def test_a_recommender_ranks_without_the_environment_and_resumes(
     assert found.equals(pq.read_table(part_stage(whole, row, 0).folder / RANKS))
     shutil.rmtree(tmp_path / "augment")
     split = split_of(run)
-    rank = rank_cases(NetworkScorer(load_recommender(stage.folder)), split.test, split.n_items, True)
+    saved = load_recommender(stage.folder)
+    rank = rank_cases(NetworkScorer(saved.network), split.test, split.n_items, saved.masks_seen)
     served = found.to_pandas()
     assert np.array_equal(rank, served[served["head"] == "supervised"]["rank_masked"])
 

@@ -13,6 +13,8 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.storage import read_json, write_json
 from ialp_rllib.sweep.trial import METRIC, STEPS
 
+_places: dict[str, Path] = {}  # name of a file -> where it is now
+
 
 class RememberedASHA(ASHAScheduler):
     """Ray Tune's ASHA, whose rungs and decisions are kept in a file.
@@ -36,9 +38,15 @@ class RememberedASHA(ASHAScheduler):
 
     def __init__(self, file: Path, **options: Any) -> None:
         super().__init__(time_attr=STEPS, **options)
-        self._file = file
+        self._name = file.name
+        _places[file.name] = file
         self._is_read = False
         self._stopped: dict[str, int] = {}
+
+    @property
+    def _file(self) -> Path:
+        """Where the file is in this process: Ray Tune restores a scheduler of before the sweep's folder was moved."""
+        return _places[self._name]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Read the file before the first trial of this process is added."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,6 +75,21 @@ def test_a_later_rung_stops_only_there(tmp_path: Path) -> None:
     again = scheduler(tmp_path)
     again.on_trial_add(None, trial("b"))
     assert [says(again, "b", 5.0), says(again, "b", 1.0, 3000)] == ["CONTINUE", "STOP"]
+
+
+def test_a_sweep_whose_folder_was_moved_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    """Ray Tune goes on with the scheduler that it pickled when the sweep began."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    pickled = pickle.dumps(scheduler(old))
+    first_three(old)
+    shutil.copytree(old, new)
+    scheduler(new)  # made by the command, for the folder of today
+    restored = pickle.loads(pickled)
+    before = (old / "rungs.json").read_text()
+    restored.on_trial_add(None, trial("d"))
+    assert says(restored, "d", 4.0) == "STOP"
+    assert (old / "rungs.json").read_text() == before != (new / "rungs.json").read_text()
 
 
 def test_a_file_of_other_rungs_is_refused(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def _require(bundles: Sequence[dict[str, float]], lacking: InputError | None) ->
     group = _group(bundles)
     try:
         if not group.wait(timeout_seconds=growth()):
-            expected = f"{lacking.expected}; none came within runtime.autoscaler_wait, {growth():g} s (`ray status`)"
+            expected = f"nodes that the autoscaler adds: none came within runtime.autoscaler_wait, {growth():g} s"
             raise InputError(lacking.where, lacking.problem, expected)
     finally:
         release(group)

@@ -66,19 +66,21 @@ from ialp_rllib.settings import RuntimeSettings
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False})
 os.environ["RAY_ADDRESS"] = cluster.address
 runtime.start(RuntimeSettings(autoscaler_wait=240))
-added = []
+added, found = [], {}
 
-def autoscaler():
-    while len(added) < 3:
-        if any(group["state"] == "PENDING" for group in ray.util.placement_group_table().values()):
-            added.append(cluster.add_node(num_cpus=2, num_gpus=1))
-        time.sleep(0.1)
+def requests():
+    runtime.require_gpus("judge.gpus", 1, 2)
+    found["gpus"] = len(added)
+    found["jobs"] = len(runtime.run_jobs(os.getpid, [(), ()], resources=runtime.Resources(gpus=1, actors=5)))
 
-threading.Thread(target=autoscaler, daemon=True).start()
-runtime.require_gpus("judge.gpus", 1, 2)
-gpus = len(added)
-pids = runtime.run_jobs(os.getpid, [(), ()], resources=runtime.Resources(gpus=1, actors=5))
-print(json.dumps({"gpus": gpus, "added": len(added), "jobs": len(pids)}))
+thread = threading.Thread(target=requests, daemon=True)
+thread.start()
+while thread.is_alive():  # what an autoscaler does
+    waiting = any(group["state"] == "PENDING" for group in ray.util.placement_group_table().values())
+    if waiting and len(added) < 3:
+        added.append(cluster.add_node(num_cpus=2, num_gpus=1))
+    time.sleep(0.1)
+print(json.dumps({**found, "added": len(added)}))
 ray.shutdown()
 cluster.shutdown()
 """

@@ -109,7 +109,8 @@ def differences(table: pd.DataFrame, everybody: int) -> str:
     returns = table.set_index(["method", "judge", "users", "seed"])["return"].sort_index()
     judges = table.loc[table["method"] == "ialp", "judge"].unique()
     known, pairs = set(returns.index.droplevel("seed")), []
-    for judge, users in table.loc[table["method"] == "ialp_log", ["judge", "users"]].drop_duplicates().to_numpy():
+    joint = table.loc[table["method"] == "ialp_log", ["judge", "users"]].drop_duplicates()
+    for judge, users in joint.sort_values(["judge", "users"]).to_numpy():
         if users:
             title = f"both (iALP+log), {judge}, less log alone: {size_title(users, everybody)} users"
             pairs.append((title, ("ialp_log", judge, users), ("warm", "", users)))

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 from ialp_rllib.agent.methods import chosen_methods
+from ialp_rllib.catalogue.split import require_log
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.prompt.profiles import require_profiles
 from ialp_rllib.stages.run import RunFolder
@@ -35,13 +36,14 @@ def require_suited(run: RunFolder, stages: Collection[str]) -> None:
 
 
 def _require_rewards(run: RunFolder, stages: Collection[str]) -> None:
-    """Refuse transitions of a partly visible log whose rewards a user model of the whole log would have to give."""
+    """Refuse transitions of a log that is not visible, or whose rewards a user model that knows more would give."""
     adapt = run.settings.adapt
     mixed = adapt.offline_from == "log" and adapt.offline_share > 0
     if "adapt" not in stages or not (adapt.critic == "log" or mixed):
         return
     if not any("adapt.critic" in spec.settings for spec in chosen_methods(run.settings).values()):
         return
+    require_log(run.visible, "learning from its transitions")
     whole = not len(run.catalogue.hidden_users) and not len(run.catalogue.cold_items)
     if not whole and not np.isfinite(run.visible.rating).all():
         problem = "is log, which has no ratings, and the user model that would answer knows more of it than is visible"

@@ -164,6 +164,10 @@ def test_a_part_of_a_log_without_ratings_has_no_rewards(run: RunFolder) -> None:
     other = RunFolder(settings, run.root)
     other.__dict__["catalogue"] = rated_part
     require_suited(other, ["adapt"])
+    nothing = RunFolder(settings, run.root)
+    nothing.__dict__["catalogue"] = dataclasses.replace(rated_part, hidden_users=run.catalogue.train_users)
+    with pytest.raises(InputError, match=r"catalogue\.log_users: .* and learning from its transitions needs some"):
+        require_suited(nothing, ["adapt"])
 
 
 def test_what_a_critic_depends_on(run: RunFolder) -> None:

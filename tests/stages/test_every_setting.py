@@ -55,7 +55,7 @@ METHODS = (
 )
 # A model must exist; 0 users teach nothing.
 FIXED: dict[str, Any] = {"judge.model": "oracle", "agent.item_vectors": "llm", "catalogue.log_users": 30}
-FIXED |= {"lea.rows": ("ce", "leasr"), "lea.objectives": ("sqn",)}
+FIXED |= {"lea.rows": ("ce", "leasr"), "lea.objectives": ("sqn",), "lea.by_row": ("snqn.dropout=0.1",)}
 
 
 def other_value(info: SettingInfo, value: Any) -> Any:

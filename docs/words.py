@@ -55,7 +55,7 @@ STAGES = {
     "joint": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
     "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `sessions.parquet`, `policy.safetensors`",
     "report": "`results.parquet`, `curves.parquet`, `index.html`",
-    "tokens": "`tokens.safetensors`, `(items, width)`",
+    "tokens": "`tokens.safetensors`: `tokens` and `initial`, `(items, width)` each",
     "environment": "`llm/adapters.safetensors` (and heads); `llm_free/`: the control without an LLM",
     "augment": "`llm/part-*.parquet`, and the states of their rows, `llm/part-*.safetensors`; `llm_free/`: the same",
     "recommend": "`ROW/seed-N/`: `ranks.parquet`, `recommender.safetensors`, `config.json`, `curve.json`",

@@ -1,13 +1,17 @@
-"""Settings of single rows."""
+"""Which rows there are, what they need, and settings of single rows."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.settings import load
-from ialp_rllib.stages.lea.rows import rows_of
+from ialp_rllib.stages.lea.recommend import part_stage
+from ialp_rllib.stages.lea.rows import environments_of, rows_of
 from ialp_rllib.stages.lea.specs import row_settings
+from ialp_rllib.stages.run import RunFolder, needed_stages
 
 
 def test_a_row_has_settings_of_its_own() -> None:
@@ -46,3 +50,33 @@ def test_what_no_row_has_is_refused(text: str, expected: str) -> None:
     with pytest.raises(InputError) as error:
         rows_of(settings.lea)
     assert "lea.by_row" in str(error.value) and expected in str(error.value)
+
+
+def test_rows_and_what_they_need() -> None:
+    settings = load("sample", ["lea.rows=[item_knn, ce]"])
+    assert needed_stages(settings, "ranking") == ["prepare", "recommend", "ranking"]
+    assert environments_of(settings.lea) == ()
+    whole = load("sample", ["lea.objectives=[snqn, sa2c]"])
+    assert needed_stages(whole, "ranking") == ["prepare", "tokens", "environment", "augment", "recommend", "ranking"]
+    names = [row.name for row in rows_of(whole.lea)]
+    assert len(names) == len(set(names)) == 6 + 2 * 14 and {"snqn-leasr", "sa2c-noise", "sasrec-eval"} <= set(names)
+    for wrong, words in (("rows=[x]", "holds 'x'"), ("rows=[]", "is empty"), ("objectives=[ce]", "holds 'ce'")):
+        with pytest.raises(InputError, match="lea") as error:
+            rows_of(load("sample", [f"lea.{wrong}"]).lea)
+        assert words in str(error.value)
+
+
+def test_every_row_depends_on_its_own_settings_alone() -> None:
+    def prints(*overrides: str) -> dict[str, str]:
+        run = RunFolder(load("sample", list(overrides)), Path("x"))
+        return {row.name: part_stage(run, row, 0).fingerprint for row in rows_of(run.settings.lea)}
+
+    before = prints()
+    weights = prints("lea.offline.augmented_q=0.5")
+    assert {name for name in before if before[name] == weights[name]} == {"popularity", "item_knn", "vsknn"}
+    head = prints("lea.offline.ranked_by=q")
+    assert {"sasrec-ce", "gru4rec-ce", "sasrec-eval"} < {name for name in before if before[name] == head[name]}
+    assert before["snqn"] != head["snqn"]
+    adapters = prints("lea.environment.rank=4")
+    same = {name for name in before if before[name] == adapters[name]}
+    assert same == {"popularity", "item_knn", "vsknn", "sasrec-ce", "gru4rec-ce", "snqn", "sasrec-eval"}

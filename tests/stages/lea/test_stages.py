@@ -18,6 +18,7 @@ from ialp_rllib.agent.policy.sources import ModelTargets
 from ialp_rllib.agent.policy.transitions import EnvironmentData
 from ialp_rllib.catalogue.ranking_split import rank_cases
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines.vectors import described
 from ialp_rllib.judge.environment.fit import ADAPTERS
 from ialp_rllib.progress import Progress
 from ialp_rllib.report.lea import stage as ranking
@@ -30,8 +31,10 @@ from ialp_rllib.stages.lea.lesson import recommender_lesson
 from ialp_rllib.stages.lea.model import learnt_part, sequences_of, split_of
 from ialp_rllib.stages.lea.neighbours import neighbour_actions
 from ialp_rllib.stages.lea.recommend import RANKS, part_stage, train_job
-from ialp_rllib.stages.lea.rows import Row, environments_of, rows_of
+from ialp_rllib.stages.lea.rows import Row, rows_of
+from ialp_rllib.stages.lea.texts import bars_of
 from ialp_rllib.stages.run import RunFolder, needed_stages
+from tests.judge.encoders import write_encoder
 from tests.stages.lea.small import recommended, small_lea, until
 
 ROWS = "lea.rows=[item_knn, ce, base, leasr, leasr_fresh, shuffled, noise, text, neighbour, llm_free, both, eval]"
@@ -69,6 +72,16 @@ def test_what_the_environments_leave(asked: RunFolder) -> None:
     assert kept["tokens"].shape == kept["initial"].shape and int(learnt_items.sum()) == 20
     token = asked.facts("tokens")
     assert token["trained"] == 20 and token["nll_end"] < token["nll_start"] and token["same_text"] > 0
+
+
+def test_a_text_encoder_is_a_bar_of_the_states_and_teaches_nobody(asked: RunFolder, tmp_path: Path) -> None:
+    encoder = write_encoder(tmp_path / "encoder", described(asked.catalogue))
+    run = small_lea(asked.root, ROWS, f"lea.text_encoder=embedding:{encoder}")
+    bars, before = bars_of(run, split_of(run)), asked.facts("environment")["untrained"]
+    assert set(bars) == {"popularity", "tokens", "text"} and bars["tokens"] == before["tokens"]
+    assert bars["text"]["n"] == before["tokens"]["n"] and 0 < bars["text"]["MRR"] < 1
+    assert run.fingerprints["environment"] != asked.fingerprints["environment"]  # measured again, but not learnt again
+    assert learnt_part(run, "llm").fingerprint == learnt_part(asked, "llm").fingerprint
 
 
 def test_what_an_environment_learns_depends_on_the_seed_alone(asked: RunFolder, tmp_path: Path) -> None:
@@ -228,20 +241,6 @@ def test_the_report(asked: RunFolder) -> None:
     assert set(groups) == {"knn", "best", "base", "controls"}
 
 
-def test_rows_and_what_they_need() -> None:
-    settings = load("sample", ["lea.rows=[item_knn, ce]"])
-    assert needed_stages(settings, "ranking") == ["prepare", "recommend", "ranking"]
-    assert environments_of(settings.lea) == ()
-    whole = load("sample", ["lea.objectives=[snqn, sa2c]"])
-    assert needed_stages(whole, "ranking") == ["prepare", "tokens", "environment", "augment", "recommend", "ranking"]
-    names = [row.name for row in rows_of(whole.lea)]
-    assert len(names) == len(set(names)) == 6 + 2 * 14 and {"snqn-leasr", "sa2c-noise", "sasrec-eval"} <= set(names)
-    for wrong, words in (("rows=[x]", "holds 'x'"), ("rows=[]", "is empty"), ("objectives=[ce]", "holds 'ce'")):
-        with pytest.raises(InputError, match="lea") as error:
-            rows_of(load("sample", [f"lea.{wrong}"]).lea)
-        assert words in str(error.value)
-
-
 def test_a_missing_model_is_said_to_be_that_of_lea(tmp_path: Path) -> None:
     run = small_lea(tmp_path, "lea.model=/nowhere/x")
     with pytest.raises(InputError) as error:
@@ -253,22 +252,6 @@ def test_sequences_of_cases(asked: RunFolder) -> None:
     split = split_of(asked)
     start, end = sequences_of(split.test)
     assert np.array_equal(start[1:], end[:-1]) and end[-1] == len(split.test.item)
-
-
-def test_every_row_depends_on_its_own_settings_alone() -> None:
-    def prints(*overrides: str) -> dict[str, str]:
-        run = RunFolder(load("sample", list(overrides)), Path("x"))
-        return {row.name: part_stage(run, row, 0).fingerprint for row in rows_of(run.settings.lea)}
-
-    before = prints()
-    weights = prints("lea.offline.augmented_q=0.5")
-    assert {name for name in before if before[name] == weights[name]} == {"popularity", "item_knn", "vsknn"}
-    head = prints("lea.offline.ranked_by=q")
-    assert {"sasrec-ce", "gru4rec-ce", "sasrec-eval"} < {name for name in before if before[name] == head[name]}
-    assert before["snqn"] != head["snqn"]
-    adapters = prints("lea.environment.rank=4")
-    same = {name for name in before if before[name] == adapters[name]}
-    assert same == {"popularity", "item_knn", "vsknn", "sasrec-ce", "gru4rec-ce", "snqn", "sasrec-eval"}
 
 
 def test_a_recommender_teaches_the_agent_what_it_thinks(asked: RunFolder) -> None:

@@ -9,9 +9,10 @@ step of all users takes ``--step-seconds``. A fifth of the feedback comes late a
 
 The launch prints the mean return of the sessions that ended in each twentieth of the steps, by arm.
 
-``--poison`` promotes a good version, then tries poisoned ones (NaN, collapsed on few items, worse by a fifth, in
-turns), and counts the sessions until each is rolled back. A version is judged by the sessions that began since it was
-published, so that one does not see those of the others. Exit code 1 if one is promoted or stays.
+``--poison`` promotes a good version, then tries poisoned ones (NaN, collapsed on few items, worse by a fifth, finite
+weights whose logits overflow, in turns), and counts the sessions until each is rolled back. A version is judged by the
+sessions that began since it was published, so that one does not see those of the others. Exit code 1 if one is
+promoted or stays.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from ialp_rllib.serving.versions import Current
 from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.users.simulator import World
 
-POISONS = ("not finite", "collapsed", "worse")
+POISONS = ("not finite", "collapsed", "worse", "overflow")
 SERVED = ("canary", "promoted")  # arms that the learning policy acts in
 
 
@@ -111,6 +112,9 @@ def poisoned(weights: dict[str, torch.Tensor], kind: str, seed: int, noise: floa
         bias[int(torch.randint(len(bias), (1,), generator=generator))] = torch.nan
     elif kind == "collapsed":
         bias[torch.randperm(len(bias), generator=generator)[: len(bias) // 15]] += 50.0
+    elif kind == "overflow":
+        for layer in (0, 2):
+            bad[f"policy.actor.hidden.{layer}.weight"] *= 1e30
     else:  # towards random items
         bias += torch.randn(bias.shape, generator=generator) * noise
     return bad

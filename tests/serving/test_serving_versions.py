@@ -84,3 +84,18 @@ def test_the_support_of_a_version_is_computed_in_blocks(folder: ServiceFolder, m
     )
     assert learner._support.effective_sample_size(version) == pytest.approx(whole) and 0 < whole <= 1
     assert max(counts) == 5 and len(counts) > 5
+
+
+def test_a_version_whose_logits_overflow_is_taken_back(folder: ServiceFolder) -> None:
+    """Its weights are finite, and pi_theta answers in its place: no session ever tells what it is worth."""
+    learner = ServiceLearner(folder)
+    bad = learner.learner.weights()
+    for layer in (0, 2):
+        bad[f"policy.actor.hidden.{layer}.weight"] *= 1e30
+    learner.versions.publish(bad, 0.5, {})
+    learner.versions.serve(Current(0, 1, 0, "", 1.0))
+    decided = play(folder, 20)
+    assert learner.turn() == decided
+    current = learner.versions.current()
+    assert current.canary != 1 and "probabilities were not finite" in learner.history.events[0]["text"]
+    assert learner.ledger.counts["canary"] > 1 and learner.ledger.notes["fallback"] == learner.ledger.counts["canary"]

@@ -46,6 +46,10 @@ def status(points: int = 30) -> dict[str, Any]:
         "learner": {"env_steps": 15_000, "updates": 468, "alpha": 0.5, "ess": 0.8, "open": 12, "losses": {}},
         "counts": {"decisions": 15_020, "feedback": 14_000, "damaged": 0},
         "sessions": {"control": 60},
+        "fallbacks": {
+            "canary": {"version": 5, "decisions": 2000, "slow": 40},
+            "promoted": {"version": 4, "decisions": 9},
+        },
         "arms": {
             "control": bounds,
             "canary": {"mean": None, "low": None, "high": None, "values": 0},
@@ -126,6 +130,8 @@ def test_status_promote_and_rollback(folder: ServiceFolder) -> None:
     shown = CliRunner().invoke(app, ["serve", "status", root])
     assert shown.exit_code == 0 and "version 4 is promoted, version 5 is tried" in shown.output
     assert "39.5 to 42.5" in shown.output
+    assert "pi_theta stood in for version 5 in slow 40 of 2,000 decisions" in " ".join(shown.output.split())
+    assert "for version 4" not in shown.output
     for number in (2, 3):
         versions.publish(weights(number), 0.1, {})
     versions.serve(Current(0, 1))

@@ -85,17 +85,22 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def judge(ledger: Ledger, promoted: int, canary: int, settings: GuardSettings) -> Verdict:
+def judge(ledger: Ledger, promoted: int, canary: int, settings: GuardSettings, late: bool = False) -> Verdict:
     """Whether the canary's version is promoted, rolled back, or tried on.
 
     Args:
         ledger: follows these versions.
         promoted, canary: versions.
+        late: whether all replicas have had the time to load the canary's version.
     """
     if problem := _stood_in(ledger.decided(CANARY, canary), settings):
         return Verdict(ROLL_BACK, f"version {canary}: {problem}")
     trial = ledger.tried
     tried, now = trial.returns(CANARY, canary), trial.returns(PROMOTED, promoted)
+    others = now.values + trial.returns(CONTROL, 0).values
+    expected = others * settings.canary / (1 - settings.canary)
+    if late and not ledger.decided(CANARY, canary).count and not tried.values and expected >= _FEWEST:
+        return Verdict(ROLL_BACK, f"version {canary} is not served: no replica could load it")
     own, control = interval(tried, settings), interval(trial.returns(CONTROL, 0), settings)
     if own.values and not math.isfinite(own.mean):
         return Verdict(ROLL_BACK, f"version {canary} has returns that are not finite")

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _FEEDBACK_ROWS = 4000  # read in one turn at most
 _DECISION_ROWS = 1_000_000
+_LATE_POLLS = 20  # replicas look for a new version at each; loading may take some
 
 
 class ServiceLearner:
@@ -188,7 +189,8 @@ class ServiceLearner:
             wanted = Current(current.before, None, 0, verdict.reason, now)
             self._serve(wanted, current, f"rolled back: {verdict.reason}")
         elif current.canary is not None:
-            verdict = judge(self.ledger, current.promoted, current.canary, guard)
+            late = now - current.time > _LATE_POLLS * self.settings.poll
+            verdict = judge(self.ledger, current.promoted, current.canary, guard, late)
             if verdict.action == PROMOTE:
                 wanted = Current(current.canary, None, current.promoted, verdict.reason, now)
                 self._serve(wanted, current, f"promoted: {verdict.reason}")

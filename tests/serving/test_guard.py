@@ -160,6 +160,20 @@ def test_a_version_whose_probabilities_are_not_finite_is_taken_back_at_once() ->
     assert judge_promoted(ledger, 8, SETTINGS).action == HOLD
 
 
+def test_a_version_that_no_replica_can_load_is_taken_back() -> None:
+    """Its sessions get another version, and would never tell."""
+    rng, ledger = np.random.default_rng(0), Ledger()
+    ledger.follow(7, 8, 0.0)
+    ledger.add(sessions(PROMOTED, 7, rng.normal(30, 5, 255), rng) + sessions(CANARY, 7, rng.normal(30, 5, 30), rng))
+    assert judge(ledger, 7, 8, SETTINGS, late=True).action == HOLD
+    ledger.add(sessions(CONTROL, 0, rng.normal(30, 5, 15), rng))
+    verdict = judge(ledger, 7, 8, SETTINGS, late=True)
+    assert verdict == (ROLL_BACK, "version 8 is not served: no replica could load it")
+    assert judge(ledger, 7, 8, SETTINGS).action == HOLD  # they have just been told of it
+    ledger.decide(decided(8, 1))
+    assert judge(ledger, 7, 8, SETTINGS, late=True).action == HOLD
+
+
 def test_a_version_that_is_too_slow_is_taken_back() -> None:
     ledger = Ledger()
     ledger.follow(7, 8, 0.0)

@@ -15,7 +15,7 @@ import torch
 
 from ialp_rllib import runtime
 from ialp_rllib.errors import InputError
-from ialp_rllib.runtime import Resources, of_training, services
+from ialp_rllib.runtime import Resources, of_training, resources, services
 from ialp_rllib.settings import RuntimeSettings
 
 
@@ -26,34 +26,42 @@ def test_what_a_training_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "message"),
+    ("needs", "message"),
     [
         (Resources(gpus=0.5), r"runtime\.learner_gpus: is 0\.5, and the largest node of Ray has 0 GPUs"),
         (Resources(actors=64), r"runtime\.env_runners: is 64: with its own a training takes 65 CPUs"),
     ],
     ids=["GPUs", "CPUs"],
 )
-def test_what_no_node_has_is_refused_at_once(ray_session: None, resources: Resources, message: str) -> None:
+def test_what_no_node_has_is_refused_at_once(ray_session: None, needs: Resources, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        runtime.run_jobs(os.getpid, [()], resources=resources)
+        runtime.run_jobs(os.getpid, [()], resources=needs)
     with pytest.raises(InputError, match=message):
-        runtime.fit(lambda config: None, {}, Path("nowhere"), resources=resources)
+        runtime.fit(lambda config: None, {}, Path("nowhere"), resources=needs)
 
 
 @pytest.mark.parametrize(
-    ("resources", "setting"), [(Resources(gpus=0.5), "learner_gpus"), (Resources(actors=64), "env_runners")], ids=str
+    ("needs", "setting"), [(Resources(gpus=0.5), "learner_gpus"), (Resources(actors=64), "env_runners")], ids=str
 )
 def test_what_an_autoscaler_does_not_bring_in_time_is_an_error(
-    ray_session: None, monkeypatch: pytest.MonkeyPatch, resources: Resources, setting: str
+    ray_session: None, monkeypatch: pytest.MonkeyPatch, needs: Resources, setting: str
 ) -> None:
     monkeypatch.setattr(services, "_growth", 0.0)
     runtime.start(RuntimeSettings(autoscaler_wait=0.2))
     with pytest.raises(
         InputError, match=rf"runtime\.{setting}: (.|\n)*none came within runtime.autoscaler_wait, 0\.2 s"
     ):
-        runtime.run_jobs(os.getpid, [()], resources=resources)
+        runtime.run_jobs(os.getpid, [()], resources=needs)
     left = ray.util.placement_group_table().values()
     assert left and all(group["state"] == "REMOVED" for group in left), "the cluster would grow for nobody"
+
+
+def test_what_comes_while_it_is_asked_for_is_used(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nodes were counted before theirs had joined; the placement group finds room."""
+    monkeypatch.setattr(services, "_growth", 0.0)
+    monkeypatch.setattr(resources, "of_nodes", lambda name: [0.0])
+    runtime.start(RuntimeSettings(autoscaler_wait=60))
+    assert runtime.run_jobs(lambda x: x, [(1,), (2,)], resources=Resources(actors=1)) == [1, 2]
 
 
 GROWING = """
@@ -70,8 +78,8 @@ added, found = [], {}
 
 def requests():
     runtime.require_gpus("judge.gpus", 1, 2)
-    found["gpus"] = len(added)
-    found["jobs"] = len(runtime.run_jobs(os.getpid, [(), ()], resources=runtime.Resources(gpus=1, actors=5)))
+    found["gpus"] = sum(node["Resources"].get("GPU", 0) for node in ray.nodes())
+    found["jobs"] = runtime.run_jobs(lambda x: x, [(1,), (2,)], resources=runtime.Resources(gpus=1, actors=5))
 
 thread = threading.Thread(target=requests, daemon=True)
 thread.start()
@@ -92,7 +100,7 @@ def test_a_cluster_grows_before_the_run_starts() -> None:
     """GPUs as declared; nodes join while a placement group waits, as an autoscaler brings them."""
     done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"gpus": 2, "added": 3, "jobs": 2}
+    assert json.loads(done.stdout.splitlines()[-1]) == {"gpus": 2, "added": 3, "jobs": [1, 2]}
     assert "Waiting up to 240 s for nodes that the cluster adds" in done.stderr
 
 

@@ -12,10 +12,10 @@ needs one pass of the policy over all items for each logged state (:func:`.targe
 and no further one in training: the cost of a fit does not depend on the size of the catalogue. One more feature of each
 item is its mean logged reward among the users that a fold learns from, shrunk to the mean of all.
 
-Targets are Retrace(lambda) (Munos et al. 2016), recomputed before each pass over the log: with a policy near to the
-logging one they are returns of whole sessions, which need few passes; with another one single steps. A pass over a long
-log reads as many of its sessions, drawn anew, as its share of the updates allows: how often targets are recomputed, by
-which values come to those of the policy, does not depend on how long the log is. A time limit ends a session, as in the
+Targets are Retrace(lambda) (Munos et al. 2016), recomputed before each round of updates: with a policy near to the
+logging one they are returns of whole sessions, which need few rounds; with another one single steps. All rounds have as
+many updates, which read a short log several times, and of a long one as many sessions, drawn anew: how often targets
+are recomputed, by which values come to those of the policy, does not depend on how long the log is. A time limit ends a session, as in the
 returns that are estimated. The values of a session are those of the fold that has not learnt from its user; a fit ends
 when the error of held-out users among the others no longer falls.
 """
@@ -174,6 +174,7 @@ class _Fit:
             torch.manual_seed(seed)
             self._net = Values(decisions.state.shape[1], dim, decisions.served.shape[1])
         self._scale, self._shift = 1.0, 0.0
+        self._share = max(settings.updates // settings.epochs, 1)  # updates of a round
 
     def run(self, chosen: NDArray[np.int64]) -> None:
         """Fit to the sessions ``chosen``, some of whose users, or sessions of the one user, are held out to stop by."""
@@ -189,7 +190,7 @@ class _Fit:
         held_out = self._rows(self._some(stops))
         for _ in range(self._settings.epochs):
             rows = self._rows(self._some(learns))
-            self._pass(rows, torch.from_numpy(self._goals(rows)[0]).float(), optimizer)
+            self._round(rows, torch.from_numpy(self._goals(rows)[0]).float(), optimizer)
             error = self._goals(held_out)[1]
             if error < best or not len(held_out):
                 best, kept, worse = error, copy.deepcopy(self._net.state_dict()), 0
@@ -200,9 +201,8 @@ class _Fit:
         self._net.load_state_dict(kept)
 
     def _some(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-        """As many of the sessions ``chosen``, at random, as one pass reads, in order."""
-        most = max(self._settings.updates // self._settings.epochs, 1) * self._settings.batch
-        drawn = self._rng.permutation(chosen)
+        """As many of the sessions ``chosen``, at random, as one round can read, in order."""
+        drawn, most = self._rng.permutation(chosen), self._share * self._settings.batch
         read = np.searchsorted(np.cumsum(self._sessions.lengths[drawn]), most, side="right")
         return np.sort(drawn[: max(int(read), 1)])
 
@@ -222,18 +222,19 @@ class _Fit:
         goal = retrace(self._sessions.reward[rows], q, v, self._decisions.ratio[rows], last, self._settings.trace)
         return (goal - self._shift) / self._scale, float(np.square(goal - q).mean())
 
-    def _pass(self, rows: NDArray[np.int64], goal: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """One pass over ``rows``, in random order."""
+    def _round(self, rows: NDArray[np.int64], goal: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Passes over ``rows``, each in another random order: one, or as many as the round's updates allow."""
         parts = -(-len(rows) // self._settings.batch)
-        for batch in np.array_split(self._rng.permutation(len(rows)), parts):
-            head, value = self._net(self._decisions.state[rows[batch]])
-            q = torch.linalg.vecdot(head, self._decisions.served[rows[batch]]) + value
-            loss = (q - goal[batch]).square().mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self._net.parameters(), _CLIP)
-            optimizer.step()
-            self.updates += 1
+        for _ in range(max(1, self._share // parts)):
+            for batch in np.array_split(self._rng.permutation(len(rows)), parts):
+                head, value = self._net(self._decisions.state[rows[batch]])
+                q = torch.linalg.vecdot(head, self._decisions.served[rows[batch]]) + value
+                loss = (q - goal[batch]).square().mean()
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(self._net.parameters(), _CLIP)
+                optimizer.step()
+                self.updates += 1
 
     def values(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Q of the served items and V of the target at ``rows``, in units of the reward."""

@@ -19,18 +19,18 @@ class FQESettings:
         advanced=True,
     )
     epochs: int = setting(
-        12, "Passes over the log, at most; targets are recomputed before each.", low=1, high=1000, advanced=True
+        12, "Rounds of updates, at most; targets are recomputed before each.", low=1, high=1000, advanced=True
     )
     updates: int = setting(
         1500,
-        "Updates of one fold, at most. Each pass has an equal share of them, and reads only so many sessions of a long "
-        "log, drawn anew.",
+        "Updates of one fold, at most. Each round has an equal share of them: it reads a short log several times, and of "
+        "a long one as many sessions, drawn anew.",
         low=1,
         high=10**7,
         advanced=True,
     )
     patience: int = setting(
-        2, "Passes without a lower TD error on held-out users, after which a fit ends.", low=1, high=1000, advanced=True
+        2, "Rounds without a lower TD error on held-out users, after which a fit ends.", low=1, high=1000, advanced=True
     )
     batch: int = setting(512, "Decisions per update.", low=1, high=10**6, advanced=True)
     learning_rate: float = setting(2e-3, "Learning rate (Adam).", low=1e-8, high=1.0, advanced=True)

@@ -15,9 +15,9 @@ item is its mean logged reward among the users that a fold learns from, shrunk t
 Targets are Retrace(lambda) (Munos et al. 2016), recomputed before each round of updates: with a policy near to the
 logging one they are returns of whole sessions, which need few rounds; with another one single steps. All rounds have as
 many updates, which read a short log several times, and of a long one as many sessions, drawn anew: how often targets
-are recomputed, by which values come to those of the policy, does not depend on how long the log is. A time limit ends a session, as in the
-returns that are estimated. The values of a session are those of the fold that has not learnt from its user; a fit ends
-when the error of held-out users among the others no longer falls.
+are recomputed, by which values come to those of the policy, does not depend on how long the log is. A time limit ends a
+session, as in the returns that are estimated. The values of a session are those of the fold that has not learnt from
+its user; a fit ends when the error of held-out users among the others no longer falls.
 """
 
 from __future__ import annotations

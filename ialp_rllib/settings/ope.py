@@ -23,8 +23,8 @@ class FQESettings:
     )
     updates: int = setting(
         1500,
-        "Updates of one fold, at most. Each round has an equal share of them: it reads a short log several times, and of "
-        "a long one as many sessions, drawn anew.",
+        "Updates of one fold, at most. Each round has an equal share of them: it reads a short log several times, "
+        "and of a long one as many sessions, drawn anew.",
         low=1,
         high=10**7,
         advanced=True,

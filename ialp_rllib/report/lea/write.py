@@ -78,7 +78,7 @@ def _cases(run: RunFolder) -> pa.Table:
 
 
 def mean_facts(facts: Sequence[Any]) -> Any:
-    """Means over folds of facts of the same form: numbers, and lists and mappings of them; of others the first."""
+    """Means over folds of facts of one form: numbers, lists of fractions, and mappings of these; of others the first."""
     first = facts[0]
     if isinstance(first, Mapping):
         return {key: mean_facts([one[key] for one in facts if key in one]) for key in first}
@@ -86,7 +86,9 @@ def mean_facts(facts: Sequence[Any]) -> Any:
         return round(sum(facts) / len(facts))
     if all(isinstance(one, float) for one in facts):
         return sum(facts) / len(facts)
-    if all(isinstance(one, list) and len(one) == len(first) for one in facts) and not isinstance(first, str):
+    if all(
+        isinstance(one, list) and len(one) == len(first) and all(isinstance(x, float) for x in one) for one in facts
+    ):
         return [mean_facts(values) for values in zip(*facts, strict=True)]
     return first
 

@@ -39,8 +39,24 @@ def test_as_many_folds_as_there_are_parts(tmp_path: Path) -> None:
 
 
 def test_means_of_facts() -> None:
-    one = {"users": 3, "loss": [1.0, 2.0], "quality": {"right": 0.5}, "stopped": True, "name": "a", "curve": [1.0]}
-    two = {"users": 6, "loss": [2.0, 4.0], "quality": {"right": 0.7}, "stopped": True, "name": "b", "curve": []}
+    one = {
+        "users": 3,
+        "loss": [1.0, 2.0],
+        "users_of": [1, 2],
+        "quality": {"right": 0.5},
+        "stopped": True,
+        "name": "a",
+        "curve": [1.0],
+    }
+    two = {
+        "users": 6,
+        "loss": [2.0, 4.0],
+        "users_of": [5, 6],
+        "quality": {"right": 0.7},
+        "stopped": True,
+        "name": "b",
+        "curve": [],
+    }
     found = mean_facts([one, two])
     assert found["users"] == 4 and found["loss"] == [1.5, 3.0] and found["quality"]["right"] == pytest.approx(0.6)
-    assert found["stopped"] is True and found["name"] == "a" and found["curve"] == [1.0]
+    assert found["users_of"] == [1, 2] and found["stopped"] is True and found["name"] == "a" and found["curve"] == [1.0]

@@ -78,7 +78,7 @@ def _cases(run: RunFolder) -> pa.Table:
 
 
 def mean_facts(facts: Sequence[Any]) -> Any:
-    """Means over folds of facts of one form: numbers, lists of fractions, and mappings of these; of others the first."""
+    """Means over folds of facts of one form: numbers, lists of fractions, mappings of these; of others the first."""
     first = facts[0]
     if isinstance(first, Mapping):
         return {key: mean_facts([one[key] for one in facts if key in one]) for key in first}

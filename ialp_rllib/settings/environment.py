@@ -190,7 +190,7 @@ class LEASettings:
     )
     text_encoder: str = setting(
         "llm",
-        "Vectors of the row text: llm (means of the LLM's input vectors), or embedding:FOLDER (a text encoder, whose "
+        "Vectors of the row text: llm (means of the LLM's input vectors), or embedding:FOLDER (a text encoder; its "
         "vectors are a bar of the environment's states, too).",
         advanced=True,
     )

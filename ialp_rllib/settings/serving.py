@@ -99,7 +99,7 @@ class GuardSettings:
     fallbacks: float = setting(
         0.5,
         "A version is rolled back where pi_theta stood in for it, since it was too slow or missing, in more than this "
-        "share of at least 200 decisions over at least 20 times `cool_down`. A version whose probabilities are not "
+        "share of at least 200 decisions over at least 20 times `cool_down`. One with probabilities that are not "
         "finite is rolled back at once.",
         low=0.0,
         high=1.0,

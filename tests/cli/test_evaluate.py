@@ -23,7 +23,9 @@ from ialp_rllib.settings import AgentSettings
 from tests.ope import world
 from tests.serving.small import probabilities
 
-FAST = [f"--set=ope.fqe.{value}" for value in ("folds=2", "epochs=15", "batch=128", "learning_rate=0.005")]
+FAST = [
+    f"--set=ope.fqe.{value}" for value in ("folds=2", "epochs=15", "updates=450", "batch=128", "learning_rate=0.005")
+]
 
 
 @pytest.fixture(scope="module")

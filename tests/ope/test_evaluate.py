@@ -17,7 +17,7 @@ from ialp_rllib.ope.targets import saved_target
 from ialp_rllib.settings import FQESettings, OPESettings
 from tests.ope import world
 
-SETTINGS = OPESettings(resamples=100, fqe=FQESettings(folds=2, epochs=15, batch=128, learning_rate=5e-3))
+SETTINGS = OPESettings(resamples=100, fqe=FQESettings(folds=2, epochs=15, updates=450, batch=128, learning_rate=5e-3))
 SESSIONS = 800
 LOG = world.log(0.2, SESSIONS)
 

@@ -15,7 +15,7 @@ from ialp_rllib.ope.targets import probabilities_and_means
 from ialp_rllib.settings import FQESettings
 from tests.ope import world
 
-FQE = FQESettings(folds=3, epochs=4, batch=64)
+FQE = FQESettings(folds=3, epochs=4, updates=60, batch=64)
 
 
 def test_retrace_of_two_sessions() -> None:

@@ -49,7 +49,9 @@ def collect(sweep: Sweep, ran: Sequence[Variant]) -> Results:
     """
     if len(ran) < sweep.trials:
         raise IalpError(f"{sweep.trials - len(ran)} of {sweep.trials} trials did not run: the same command goes on")
-    records = _records(sweep, {variant.label: variant for variant in ran})
+    planned = {variant.label: number for number, variant in enumerate(sweep.variants)}
+    ordered = sorted(ran, key=lambda one: (planned.get(one.label, len(planned)), one.label))  # not as a run did them
+    records = _records(sweep, {variant.label: variant for variant in ordered})
     rungs = pd.DataFrame(
         [
             {"trial": label, "env_steps": int(rung), "seed": seed, "value": float(value)}

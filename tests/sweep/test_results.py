@@ -67,6 +67,14 @@ def test_the_winner_is_the_best_of_those_that_ran_to_the_end(sweep: Sweep) -> No
     assert len(results.rungs) == 2 * (4 + 2 * 3)
 
 
+def test_the_order_in_which_trials_ran_is_not_in_the_tables(sweep: Sweep) -> None:
+    """A killed sweep goes on with what is missing: its trials end in another order."""
+    fill(sweep)
+    one, two = collect(sweep, sweep.variants), collect(sweep, sweep.variants[::-1])
+    pd.testing.assert_frame_equal(one.trials, two.trials)
+    pd.testing.assert_frame_equal(one.rungs, two.rungs)
+
+
 def test_a_trial_without_a_result_is_no_success(sweep: Sweep) -> None:
     with pytest.raises(IalpError, match="6 of 6 trials have no result"):
         collect(sweep, sweep.variants)

@@ -116,8 +116,9 @@ class Scores:
         for row, reference in pairs:
             values, users = self.per_case(row)
             base, _ = self.per_case(reference)
-            (value, low, high), p = paired_bootstrap(values, base, users)
-            found.append(Difference(row, reference, value, low, high, p, float(base.mean())))
+            interval, p = paired_bootstrap(values, base, users)
+            value, low, high = map(float, interval)  # not NumPy's: verdicts go into manifests
+            found.append(Difference(row, reference, value, low, high, float(p), float(base.mean())))
         corrected = holm([one.p for one in found])
         return [one._replace(p=float(p)) for one, p in zip(found, corrected, strict=True)]
 

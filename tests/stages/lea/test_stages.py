@@ -232,6 +232,8 @@ def test_the_report(asked: RunFolder) -> None:
     run.stage("recommend").finish({"masks_seen": True, "cases": len(split_of(run).test)}, 0.0)
     folder = run.stage("ranking").open()
     facts = ranking.run(run, folder, Progress())
+    run.stage("ranking").finish(facts, 0.0)
+    assert run.facts("ranking") == facts
     assert facts["lea"] == "snqn-leasr" and not facts["better_than_baselines"]
     assert set(facts["ndcg@10"]) == {row.name for row in rows_of(run.settings.lea)}
     page = (folder / "index.html").read_text()

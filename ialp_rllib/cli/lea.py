@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ialp_rllib.cli import console, crash
-from ialp_rllib.cli.run import execute
+from ialp_rllib.cli.run import drive, execute
 
 
 def lea(
@@ -44,22 +44,12 @@ def _folds(
 ) -> None:
     console.configure_logging(verbose)
     crash.remember(shown=verbose or local)
-    from ialp_rllib import runtime
-    from ialp_rllib.cli.bars import Bars
     from ialp_rllib.report.lea.write import write_ranking
     from ialp_rllib.stages.lea.folds import folds_of
-    from ialp_rllib.stages.pipeline import run_all
-    from ialp_rllib.stages.run import needed_stages
 
     whole = console.open_run(scenario, data, out, overrides, local)
     runs = folds_of(whole.settings, whole.root, count)
-    try:
-        for run in runs:
-            crash.remember(run.root, shown=verbose or local)
-            with Bars(console.messages, plain=local) as bars:
-                run_all(run, bars, needed_stages(run.settings, "ranking"))
-    finally:
-        runtime.stop()
+    drive(runs, (), "ranking", local, verbose)
     folder = whole.root / "ranking"
     folder.mkdir(exist_ok=True)
     write_ranking(runs, folder)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ialp_rllib.cli import console, crash
 from ialp_rllib.stages.titles import TITLES
+
+if TYPE_CHECKING:
+    from ialp_rllib.stages.run import RunFolder
 
 
 def add_stages(app: typer.Typer) -> None:
@@ -64,17 +68,27 @@ def execute(
     """
     console.configure_logging(verbose)
     crash.remember(shown=verbose or local)
+    run = console.open_run(scenario, data, out, overrides, local, allow_plugins)
+    drive([run], names, report, local, verbose)
+    if not names or report in names:
+        console.print_path("Report", run.root / report / "index.html")
+
+
+def drive(runs: Sequence[RunFolder], names: Sequence[str], report: str, local: bool, verbose: bool) -> None:
+    """Run stages of each run, one run after the other, in one Ray.
+
+    Args:
+        names: the stages; none: all that ``report`` depends on.
+    """
     from ialp_rllib import runtime
     from ialp_rllib.cli.bars import Bars
     from ialp_rllib.stages.pipeline import run_all
     from ialp_rllib.stages.run import needed_stages
 
-    run = console.open_run(scenario, data, out, overrides, local, allow_plugins)
-    crash.remember(run.root, shown=verbose or local)
     try:
-        with Bars(console.messages, plain=local) as bars:
-            run_all(run, bars, names or needed_stages(run.settings, report))
+        for run in runs:
+            crash.remember(run.root, shown=verbose or local)
+            with Bars(console.messages, plain=local) as bars:
+                run_all(run, bars, names or needed_stages(run.settings, report))
     finally:
         runtime.stop()
-    if not names or report in names:
-        console.print_path("Report", run.root / report / "index.html")

@@ -130,14 +130,14 @@ def reuse_finished(run: RunFolder, others: Sequence[RunFolder]) -> None:
 def _copy_worlds(run: RunFolder, others: Sequence[RunFolder]) -> None:
     """Single worlds: the train and the validation world are the same where only the test world differs."""
     for other, split in itertools.product(others, SPLITS):
-        source, target = world_stage(other, split), world_stage(run, split)
-        if source.fingerprint == target.fingerprint and source.up_to_date() and not target.up_to_date():
-            run.stage("users").open(keep=True)
-            target.copy_from(source)
+        _copy_stage(world_stage(other, split), world_stage(run, split), run.stage("users"))
 
 
-def _copy_stage(source: Stage, target: Stage) -> None:
+def _copy_stage(source: Stage, target: Stage, within: Stage | None = None) -> None:
+    """Copy a finished stage; one that is a part ``within`` another makes that one an unfinished stage."""
     if target.fingerprint != source.fingerprint or target.up_to_date() or not source.up_to_date():
         return
     with storage_errors(target.folder):
+        if within is not None:
+            within.open(keep=True)
         target.copy_from(source)

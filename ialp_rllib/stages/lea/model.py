@@ -18,7 +18,7 @@ from ialp_rllib.judge.environment.fit import ADAPTERS
 from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.settings import Settings, fingerprint
 from ialp_rllib.stages.lea.rows import LLM_ENVIRONMENT, LLM_FREE
-from ialp_rllib.stages.lea.specs import ADAPTER_FILES, AUGMENTED_FILES, LEA_STAGES, adapter_settings, naming_lea_model
+from ialp_rllib.stages.lea.specs import ADAPTER_FILES, AUGMENTED_FILES, adapter_settings, naming_lea_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
 
@@ -30,7 +30,7 @@ TITLES = {LLM_ENVIRONMENT: "LLM environment", LLM_FREE: "Control without an LLM"
 
 def learnt_part(run: RunFolder, name: str) -> Stage:
     """The part of an environment in stage ``environment``."""
-    before = [run.fingerprints[needed] for needed in LEA_STAGES["environment"].needs(run.settings)]
+    before = run.fingerprints.before("environment")
     print_ = fingerprint("environment", before, adapter_settings(run.settings), name)
     return Stage(run.root / "environment" / name, f"environment {name}", print_, ADAPTER_FILES)
 

@@ -197,3 +197,11 @@ def test_files_are_short() -> None:
     files = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
     long = {str(path): len(path.read_text().splitlines()) for path in files}
     assert not {name: lines for name, lines in long.items() if lines > 300 and "/tests/" not in name}
+
+
+def test_no_link_is_part_of_the_project() -> None:
+    """A link under version control leads nowhere on every other machine (a folder of models was one)."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a git checkout")
+    listing = subprocess.run(["git", "ls-files", "--stage"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert [line for line in listing.stdout.splitlines() if line.startswith("120000")] == []

@@ -15,7 +15,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import psutil
@@ -27,11 +27,15 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class Load(NamedTuple):
-    """What clients do: ``rate`` 0: each asks again at once (closed loop); else so many sessions' steps a second."""
+    """What clients do: ``rate`` 0: each asks again at once (closed loop); else so many sessions' steps a second.
+
+    ``feedback``: on every recommendation; ``own``: in a request of its own, ``next``: with the next request for items
+    (the last one of a session in its own).
+    """
 
     clients: int
     seconds: float
-    feedback: bool = False
+    feedback: Literal["", "own", "next"] = ""
     rate: float = 0.0
 
 
@@ -91,56 +95,68 @@ class Connection(asyncio.Protocol):
         return await asyncio.wait_for(self._answer, 60)
 
 
+class _Session(NamedTuple):
+    """A session: its name, all items shown, and feedback that is told with the next request."""
+
+    name: str = ""
+    items: tuple[str, ...] = ()
+    told: Mapping[str, Any] | None = None
+
+
 class _Clients:
     def __init__(self, port: int, load: Load, items: list[str]) -> None:
         self._port, self._load, self._items = port, load, items
         self._rng = random.Random(0)
         self.took: list[tuple[float, float]] = []  # when a recommendation was due, and seconds until its answer
         self.failed = 0
-        self._free: asyncio.Queue[tuple[Connection, list[str]]] = asyncio.Queue()
+        self._free: asyncio.Queue[tuple[Connection, _Session]] = asyncio.Queue()
 
     async def run(self, ends: float) -> None:
         if not self._load.rate:
             await asyncio.gather(*(self._loop(ends) for _ in range(self._load.clients)))
             return
         for _ in range(self._load.clients):
-            self._free.put_nowait((Connection(), []))
+            self._free.put_nowait((Connection(), _Session()))
         due, tasks = time.perf_counter(), set()
         while due < ends:
             await asyncio.sleep(max(due - time.perf_counter(), 0))
-            client, shown = await self._free.get()
-            task = asyncio.create_task(self._step(client, shown, due))  # waiting for a client counts
+            client, session = await self._free.get()
+            task = asyncio.create_task(self._step(client, session, due))  # waiting for a client counts
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             due += self._rng.expovariate(self._load.rate)
         await asyncio.gather(*tasks)
 
     async def _loop(self, ends: float) -> None:
-        client, shown = Connection(), []
+        client, session = Connection(), _Session()
         while time.perf_counter() < ends:
-            client, shown = await self._step(client, shown, time.perf_counter())
+            client, session = await self._step(client, session, time.perf_counter())
 
-    async def _step(self, client: Connection, shown: list[str], due: float) -> tuple[Connection, list[str]]:
-        """A recommendation, and the feedback on it; ``shown`` is the session's name and its items."""
-        if not 2 <= len(shown) < STEPS + 2:
-            shown = [f"{self._rng.getrandbits(64):016x}", self._rng.choice(self._items)]
-        asked = {"session": shown[0], "items": shown[1:]}
+    async def _step(self, client: Connection, session: _Session, due: float) -> tuple[Connection, _Session]:
+        """A recommendation, and the feedback on it."""
+        if not 1 <= len(session.items) <= STEPS:
+            session = _Session(f"{self._rng.getrandbits(64):016x}", (self._rng.choice(self._items),))
+        asked: dict[str, Any] = {"session": session.name, "items": session.items}
+        if session.told:
+            asked["feedback"] = [session.told]
         try:
             code, body = await client.post("127.0.0.1", self._port, "/v1/recommend", asked)
             self.took.append((due, time.perf_counter() - due))
             found = json.loads(body)
             if code == 200 and "decision" in found:  # the echo decides nothing
-                shown = [*shown, found["items"][0]]
-                if self._load.feedback:
-                    ended = "limit" if len(shown) == STEPS + 2 else ""
-                    given = {"decision": found["decision"], "reward": 0, "ended": ended}
+                session = _Session(session.name, (*session.items, found["items"][0]))
+                last = len(session.items) > STEPS
+                given = {"decision": found["decision"], "reward": 0, "ended": "limit" if last else ""}
+                if self._load.feedback == "next" and not last:
+                    session = session._replace(told=given)
+                elif self._load.feedback:
                     code, _ = await client.post("127.0.0.1", self._port, "/v1/feedback", given)
             self.failed += code != 200
         except (OSError, TimeoutError):
             self.failed, client = self.failed + 1, Connection()
         if self._load.rate:
-            self._free.put_nowait((client, shown))
-        return client, shown
+            self._free.put_nowait((client, session))
+        return client, session
 
 
 def _clients(queue: Any, ready: Any, begin: Any, port: int, load: Load, items: list[str]) -> None:

@@ -7,7 +7,8 @@
 Real processes over loopback: `ialp serve` with its replicas and synced log, which learns nothing, and uvicorn with an
 app that returns what it gets. Loads: *closed*: 64 clients ask again as soon as they are answered, so that latency is
 clients over throughput; *paced*: requests of the 64 clients are due at random moments, `--rate` a second, and latency
-is counted from then on; both also with feedback on each recommendation.
+is counted from then on; both also with feedback on each recommendation, in a request of its own, and with the next
+request for items.
 
 Cases: `service`: the default; `app`: what one replica does, without Ray beside it; `single`: one request at a time
 (``http.batch=1``); `proxy`: Ray Serve's proxy takes the requests; `tuned`: the same with Ray Serve's settings for
@@ -138,7 +139,8 @@ def main() -> None:
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     closed = Load(args.clients, args.seconds)
-    loads = {"closed": closed, "closed, feedback": closed._replace(feedback=True)}
+    loads = {"closed": closed, "closed, feedback": closed._replace(feedback="own")}
+    loads["closed, with next"] = closed._replace(feedback="next")
     loads |= {f"{args.rate:g}/s{name[6:]}": load._replace(rate=args.rate) for name, load in loads.items()}
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)

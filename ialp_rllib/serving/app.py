@@ -38,6 +38,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class FeedbackRequest(_Strict):
+    """A user's answer. The first one for a decision counts."""
+
+    decision: Annotated[str, Field(max_length=10_000, description="The `decision` of an answer; it names its items.")]
+    reward: float = Field(allow_inf_nan=False)
+    ended: Literal["", "left", "limit"] = Field("", description="How the session ended with it; empty: it goes on.")
+    item: Id = Field("", description="The item of a slate that it is for.")
+
+
 class RecommendRequest(_Strict):
     """All that the service knows of a session comes with the request: any replica can answer it."""
 
@@ -47,6 +56,9 @@ class RecommendRequest(_Strict):
     user: Id = Field("", description="Id of the user, for a policy that knows users.")
     answers: list[int] = Field([], description="Levels of the answers to `items`, for a policy that knows them.")
     request: Id = Field("", description="Id of the request, for the log.")
+    feedback: list[FeedbackRequest] = Field(
+        [], max_length=100, description="Answers to earlier decisions, stored as by `/v1/feedback`: saves a request."
+    )
 
 
 class RecommendAnswer(BaseModel):
@@ -56,15 +68,6 @@ class RecommendAnswer(BaseModel):
     items: list[str]
     probabilities: list[float] = Field(description="Propensity of each item, given those before it.")
     version: int = Field(description="Version of the policy that decided; 0: the frozen one alone.")
-
-
-class FeedbackRequest(_Strict):
-    """A user's answer. The first one for a decision counts."""
-
-    decision: Annotated[str, Field(max_length=10_000, description="The `decision` of an answer; it names its items.")]
-    reward: float = Field(allow_inf_nan=False)
-    ended: Literal["", "left", "limit"] = Field("", description="How the session ended with it; empty: it goes on.")
-    item: Id = Field("", description="The item of a slate that it is for.")
 
 
 class Stored(BaseModel):
@@ -108,6 +111,11 @@ def build_app(folder: ServiceFolder, service: Service | IalpError) -> FastAPI:
         ready().store(rows)
         return [True] * len(rows)
 
+    def checked(given: FeedbackRequest) -> Feedback:
+        row = Feedback(given.decision, given.reward, given.ended, given.item)
+        ready().check_feedback(row)
+        return row
+
     http = folder.settings.http
     # Two logs, two threads: neither waits until the other's is on the disk.
     decide_one = Batcher(lambda asks: ready().decide(asks), http.batch, http.wait)
@@ -137,10 +145,12 @@ def build_app(folder: ServiceFolder, service: Service | IalpError) -> FastAPI:
 
     @app.post("/v1/recommend", response_model=RecommendAnswer)
     async def recommend(asked: RecommendRequest) -> Response:
-        """Items to show now. Retrying is safe: what was decided and never shown is not learnt from."""
+        """Items to show now. Retrying is safe: what was decided and never shown is not learnt from, and of feedback
+        the first one counts. Feedback that is refused (404, 422) refuses the whole request."""
         ask = Ask(asked.session, asked.items, asked.request, asked.user, asked.answers, asked.k)
         ready().check(ask)
-        answer = await decide_one(ask)
+        given = [checked(row) for row in asked.feedback]  # all, before anything is stored
+        answer, *_ = await asyncio.gather(decide_one(ask), *map(store_one, given))
         if answer is None:
             raise InputError("items", "leave no item that may be shown", "a session with fewer items")
         return _json(answer._asdict())
@@ -148,9 +158,7 @@ def build_app(folder: ServiceFolder, service: Service | IalpError) -> FastAPI:
     @app.post("/v1/feedback", response_model=Stored)
     async def feedback(given: FeedbackRequest) -> Response:
         """A user's answer. Retrying is safe: the first one counts."""
-        row = Feedback(given.decision, given.reward, given.ended, given.item)
-        ready().check_feedback(row)
-        return _json({"stored": await store_one(row)})
+        return _json({"stored": await store_one(checked(given))})
 
     @app.get("/v1/health")
     async def health() -> dict[str, Any]:

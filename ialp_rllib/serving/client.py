@@ -46,7 +46,14 @@ class Client:
         raise AssertionError("the last try returns or raises")
 
     def recommend(self, session: str, items: list[str], **more: Any) -> dict[str, Any]:
-        """``decision``, ``items``, ``probabilities`` and ``version``."""
+        """``decision``, ``items``, ``probabilities`` and ``version``.
+
+        Args:
+            session: id of the session.
+            items: ids of all items shown in it so far, the oldest first.
+            more: other fields of the request: ``k``, ``user``, ``answers``, ``request``, and ``feedback``, a list of
+                what :meth:`feedback` would send, to save a request.
+        """
         return self.post("/v1/recommend", {"session": session, "items": items, **more})
 
     def feedback(self, decision: str, reward: float, ended: str = "", **more: Any) -> None:

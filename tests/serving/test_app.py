@@ -54,6 +54,27 @@ def test_recommend_and_feedback(client: TestClient, folder: ServiceFolder) -> No
     assert client.get("/v1/policy").json()["items"] == N
 
 
+def test_feedback_may_come_with_the_next_request(client: TestClient, folder: ServiceFolder) -> None:
+    first = client.post("/v1/recommend", json={"session": "s"}).json()
+    told = {"decision": first["decision"], "reward": 3.0}
+    asked = {"session": "s", "items": first["items"], "feedback": [told]}
+    second = client.post("/v1/recommend", json=asked).json()
+    assert second["decision"] != first["decision"]
+    assert [(row["decision"], row["reward"]) for row in rows(folder.feedback)] == [(first["decision"], 3.0)]
+    assert client.get("/v1/health").json()["counts"]["feedback"] == 1
+
+
+@pytest.mark.parametrize(("field", "value", "code"), [("decision", "nobody", 404), ("reward", 1e9, 422)])
+def test_refused_feedback_refuses_the_request_that_it_came_with(
+    client: TestClient, folder: ServiceFolder, field: str, value: object, code: int
+) -> None:
+    first = client.post("/v1/recommend", json={"session": "s"}).json()
+    good = {"decision": first["decision"], "reward": 1.0}
+    answer = client.post("/v1/recommend", json={"session": "s", "feedback": [good, good | {field: value}]})
+    assert answer.status_code == code and field in answer.json()["detail"]
+    assert len(rows(folder.decisions)) == 1 and rows(folder.feedback) == []
+
+
 def test_a_slate_has_distinct_items_and_feedback_names_one(client: TestClient, folder: ServiceFolder) -> None:
     answer = client.post("/v1/recommend", json={"session": "s", "k": 4}).json()
     assert len(set(answer["items"])) == 4 == len(answer["probabilities"])
@@ -177,7 +198,8 @@ VALUE = st.recursive(
 RECOMMEND = st.fixed_dictionaries(
     {"session": TEXT | VALUE},
     optional={"items": st.lists(TEXT, max_size=8) | VALUE, "k": st.integers() | VALUE, "user": TEXT, "extra": VALUE}
-    | {"answers": st.lists(st.integers(), max_size=4), "request": VALUE},
+    | {"answers": st.lists(st.integers(), max_size=4), "request": VALUE}
+    | {"feedback": st.lists(st.fixed_dictionaries({"decision": TEXT, "reward": st.floats()}), max_size=3) | VALUE},
 )
 FEEDBACK = st.fixed_dictionaries(
     {"decision": TEXT | VALUE, "reward": st.floats() | VALUE},

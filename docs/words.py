@@ -50,7 +50,8 @@ STAGES = {
     "users": "the fitted user models: safetensors with `config.json`",
     "warm": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
     "tune": "`adapter/` (PEFT), `merged/` (the whole model, which is served), `audit_before.json`, `audit.json`",
-    "distil": "`part-*.parquet` (the preference table) and `preferences.json`",
+    "distil": "`part-*.parquet` (the preference table) and `preferences.json`; `round-*.json`: the preference models "
+    "that later rounds drew candidates by",
     "pretrain": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
     "joint": "`seed-N/policy.safetensors`, `seed-N/curves.parquet`",
     "adapt": "`METHOD/seed-N/`: `curves.parquet`, `measurements.parquet`, `sessions.parquet`, `policy.safetensors`",
@@ -115,8 +116,8 @@ PREFERENCE_COLUMNS = {
     "item": "the item that extends the session: the chosen candidate, or for None a random one",
     "reward": "1 for a candidate, 0 for None (Eq. 3)",
     "logprobs": "log-probabilities of all k + 1 labels",
-    "proposal": "log of how much more likely each candidate is drawn first than by uniform proposals "
-    "(`distil.proposals`); 0 for uniform",
+    "proposal": "log of how much more likely each item is a candidate than by uniform proposals (`distil.proposals`, "
+    "`distil.rounds`), given when the last one was drawn; 0 for uniform",
     "prompt_key": "hash of the prompt",
     "model_fingerprint": "hash of the judge's weights",
     "prompt_fingerprint": "hash of the wording, the attributes shown and the number of candidates",

@@ -248,8 +248,18 @@ class DistilSettings:
     proposals: str = setting(
         "uniform",
         "Which items the judge is shown. uniform: random ones. near: mostly those with texts like the history's that "
-        "are popular in the visible log. mix: each candidate is one or the other with equal probability.",
+        "are popular in the visible log. mix: each candidate is one or the other with equal probability. With "
+        "`agent.candidates.count`, near ones are that many, looked up in an index of the kind that the policy has.",
         choices=("uniform", "near", "mix"),
+        advanced=True,
+    )
+    rounds: int = setting(
+        1,
+        "Rounds that the sessions are divided into. 1: all candidates are drawn by `proposals`. More: after each round "
+        "a preference model is fitted to the judge's answers so far (similarities of the items' texts), and in the "
+        "next one each candidate is drawn by this model's softmax or by `proposals`, with equal probability.",
+        low=1,
+        high=100,
         advanced=True,
     )
     starts: str = setting(
@@ -263,3 +273,8 @@ class DistilSettings:
         256, "Sessions that are played together: prompts of one request to the judge.", low=1, high=10**6, advanced=True
     )
     seed: int = setting(0, "Random seed of the sessions' first items and of the candidates.", low=0, advanced=True)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all candidates are random ones."""
+        return self.proposals == "uniform" and self.rounds == 1

@@ -178,6 +178,7 @@ def load(scenario: str, overrides: Sequence[Override] = (), *, allow_plugins: bo
         settings.users,
         settings.judge,
         settings.agent,
+        settings.distil,
         settings.pretrain,
         settings.adapt,
     )

@@ -9,7 +9,7 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.settings.adapt import AdaptSettings
 from ialp_rllib.settings.agent import AgentSettings
 from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS, CatalogueSettings
-from ialp_rllib.settings.judge import JudgeSettings
+from ialp_rllib.settings.judge import DistilSettings, JudgeSettings
 from ialp_rllib.settings.judge_model import EMBEDDING, LLM, RATINGS, WORDS, parse_judge_model
 from ialp_rllib.settings.pretraining import PretrainSettings
 from ialp_rllib.settings.users import UsersSettings
@@ -25,6 +25,7 @@ def check_together(
     users: UsersSettings,
     judge: JudgeSettings,
     agent: AgentSettings,
+    distil: DistilSettings,
     pretrain: PretrainSettings,
     adapt: AdaptSettings,
 ) -> None:
@@ -35,6 +36,9 @@ def check_together(
     """
     _check_agent(agent, users)
     _check_judge(judge, users)
+    if distil.rounds > 1 and distil.sessions < 2 * distil.rounds:
+        problem = f"is {distil.rounds}, with {distil.sessions} sessions"
+        raise InputError("distil.rounds", problem, "at least two sessions (distil.sessions) per round")
     _check_vectors(agent.item_vectors, judge)
     _check_candidates(agent, pretrain, adapt)
     _check_pretraining(pretrain)

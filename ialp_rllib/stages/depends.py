@@ -40,6 +40,16 @@ def judge_settings(settings: Settings) -> Any:
     return replace(settings.judge, model=model, tune=tune, oracle=oracle, **where, **speed)
 
 
+def distil_settings(settings: Settings) -> list[Any]:
+    """What distillation depends on besides the judge: of an index only where proposals look items up in it."""
+    plan = asdict(settings.distil)
+    if settings.distil.rounds == 1:
+        del plan["rounds"]
+    few = settings.agent.candidates
+    index = [few.count, few.index, few.probes] if few.count else []
+    return [plan, settings.pretrain.mode, *([] if settings.distil.is_uniform else ["inclusion", *index])]
+
+
 def tuning_data(settings: Settings) -> list[str | None]:
     """Fingerprints of the other runs' data that the judge is tuned on; None for data that are not prepared yet."""
     manifests = [require_intact(Path(run).expanduser() / "prepare") for run in settings.judge.tune.also]

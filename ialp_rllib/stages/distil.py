@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from ialp_rllib.agent.policy.index import make_index
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.distillation.distil import DistilProgress, distil
 from ialp_rllib.judge.distillation.preferences import matrix, read_table, table_hash
 from ialp_rllib.judge.distillation.same_answer import LabelCounts
 from ialp_rllib.judge.oracle.effective import effective_correlation, true_item_means
+from ialp_rllib.judge.preference.rounds import RoundModels
+from ialp_rllib.judge.proposals import ItemIndex, Search
 from ialp_rllib.progress import Progress
-from ialp_rllib.settings import JudgeSettings
+from ialp_rllib.settings import JudgeSettings, Settings
 from ialp_rllib.stages.judges import judge_of
 from ialp_rllib.stages.run import RunFolder
 
@@ -23,6 +27,7 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
     settings = run.settings
     if settings.pretrain.mode == "live":
         return {"prompts": 0}
+    models = RoundModels(folder, settings.distil, run.visible, settings.judge.history)
     judge = judge_of(run)
     try:
         speed = distil(
@@ -31,12 +36,15 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
             run.visible,
             folder,
             progress=lambda now: progress.update("Prompts", now.done, now.total, _note(now, settings.judge)),
+            index=item_index(settings),
+            preferred=models.of,
         )
         usage = judge.usage()
     finally:
         judge.close()
     table = read_table(folder)
     means = _item_means(run)
+    rounds = models.facts()
     labels = LabelCounts(settings.judge.candidates)
     labels.add(table["label"].to_numpy(), matrix(table, "logprobs"))
     return {
@@ -55,8 +63,22 @@ def run(run: RunFolder, folder: Path, progress: Progress) -> dict[str, Any]:
         "uses_test_truth": settings.judge.is_oracle,
         "effective_correlation": None if means is None else effective_correlation(table, means),
         "same_answer": labels.same_answer(),
+        **({"rounds": rounds} if rounds else {}),
         "hash": table_hash(folder),
     }
+
+
+def item_index(settings: Settings) -> ItemIndex | None:
+    """The kind of index that the policy has (``agent.candidates``), for the judge's proposals; None: there is none."""
+    few = settings.agent.candidates
+    if not few.count or settings.distil.is_uniform:
+        return None
+
+    def make(vectors: np.ndarray, bias: np.ndarray) -> Search:
+        index = make_index(torch.from_numpy(vectors), torch.from_numpy(bias), few)
+        return lambda query, count: index.search(torch.from_numpy(query), count).numpy()
+
+    return ItemIndex(few.count, make, (few.index, few.probes))
 
 
 def _item_means(run: RunFolder) -> np.ndarray | None:

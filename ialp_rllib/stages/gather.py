@@ -35,6 +35,12 @@ def notes(settings: Settings, distil: Mapping[str, Any] = MappingProxyType({})) 
         found.append(f"The judge is the tiny one that ships with the package, not a Mistral 7B.{known}")
     if judged and not settings.judge.is_llm:
         found.append(_on_judge_without_llm(settings, distil.get("effective_correlation")))
+    unused = [str(number) for number, one in enumerate(distil.get("rounds", ()), 2) if not one["used"]]
+    if judged and unused:
+        found.append(
+            f"In round {', '.join(unused)} of the distillation no preference model foretold the judge's held-out "
+            f"answers: its candidates are those of `distil.proposals` ({settings.distil.proposals}) alone."
+        )
     if settings.users.world == "rating":
         recent = settings.agent.mask_recent
         masked = {0: "no items", -1: "all items of the session"}.get(recent, f"the last {recent} items")

@@ -13,7 +13,7 @@ from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.judge.distillation.distil import session_starts
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels
-from ialp_rllib.judge.preference.model import PreferenceModel, text_similarities
+from ialp_rllib.judge.preference.model import fit_preferences, text_similarities
 from ialp_rllib.settings import Settings
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.stages.vectors import item_vectors
@@ -64,7 +64,7 @@ def preferred_lesson(
     texts = {name: catalogue.item_texts[name] for name in names}
     features = text_similarities(texts, item_vectors(settings, catalogue))
     history = min(settings.judge.history, network.history)
-    model = PreferenceModel(table, ~held_out, features, catalogue.n_items, history)
+    model = fit_preferences(table, ~held_out, features, catalogue.n_items, history)
     if not model.knows_something:
         return None, {**model.facts, "states": 0, "warning": NO_KNOWLEDGE}
     sessions = max(2, -(-states // steps))

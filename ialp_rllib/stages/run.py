@@ -23,6 +23,7 @@ from ialp_rllib.stages.depends import (
     adapt_needs,
     agent_settings,
     always,
+    distil_settings,
     joint_settings,
     judge_needs,
     judge_settings,
@@ -96,8 +97,8 @@ STAGES = {
     ),
     "distil": StageSpec(
         judge_needs("tune"),
-        lambda s: [judge_settings(s), s.distil, s.pretrain.mode],
-        ("preferences.json", "part-*.parquet"),
+        lambda s: [judge_settings(s), *distil_settings(s)],
+        ("preferences.json", "part-*.parquet", "round-*.json"),
     ),
     "pretrain": StageSpec(
         pretrain_needs,

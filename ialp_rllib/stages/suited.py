@@ -9,6 +9,7 @@ import numpy as np
 from ialp_rllib.agent.methods import chosen_methods
 from ialp_rllib.catalogue.split import require_log
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.preference.rounds import require_texts
 from ialp_rllib.judge.prompt.profiles import require_profiles
 from ialp_rllib.stages.run import RunFolder
 
@@ -29,6 +30,8 @@ def require_suited(run: RunFolder, stages: Collection[str]) -> None:
     if rows > 0 and not {"pretrain", "joint"}.isdisjoint(stages) and not run.catalogue.item_texts:
         problem = f"is {rows}, and the items have no text that a preference model could compare"
         raise InputError("pretrain.preference_model.rows", problem, "0, or items with text columns")
+    if "distil" in stages and run.settings.distil.rounds > 1 and run.settings.pretrain.mode == "table":
+        require_texts(run.settings.distil, run.visible)
     _require_rewards(run, stages)
     judge = run.settings.judge
     if judge.is_llm and judge.profile.shows != "none" and not _ASK.isdisjoint(stages):

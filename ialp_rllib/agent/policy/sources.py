@@ -89,9 +89,9 @@ class Listwise:
     .. math:: l_i = -w_i \sum_{c \in C_i} p_i(c) \log \pi_i(c), \qquad
               \pi_i(c) \propto \pi(c|s_i) / q_i(c), \qquad p_i(c) \propto P_\mathrm{judge}(c | C_i) / q_i(c)
 
-    where both sum to 1 over the candidates. q is the distribution that these were proposed from. Dividing by it leaves
-    the optimum where it is, and makes the sum an importance-weighted estimate of the cross-entropy over the whole
-    catalogue: a candidate that is rarely proposed stands for many that were not. Uniform proposals need no correction.
+    where both sum to 1 over the candidates. q is the probability of being one of them (:meth:`.SoftLabels.labels`).
+    Dividing by it leaves the optimum where it is, and makes the sum an importance-weighted estimate of the
+    cross-entropy over the whole catalogue. Uniform proposals need no correction.
 
     The weight w of a prompt is the judge's probability that the answer is not None, over the mean of the table. What a
     judge says of candidates none of which it would take says little of taste, and where it never says None all prompts
@@ -101,7 +101,7 @@ class Listwise:
         observation: ``(M, 1 + L) int32``.
         candidates: ``(M, k) int64``.
         labels: ``(M, k) float32``, p; rows sum to 1.
-        proposal: ``(M, k) float32``, log q, up to a constant.
+        proposal: ``(M, k) float32``, log q, up to a constant per prompt.
         weight: ``(M,) float32``, w.
 
     Source: Cao et al. 2007, "Learning to Rank: From Pairwise Approach to Listwise Approach".
@@ -121,12 +121,11 @@ class Listwise:
         """The rows ``chosen`` ``(M,) bool`` of a preference table."""
         rows = SoftLabels(*(column[chosen] for column in table))
         mean = max(float(table.answered.mean()), 1e-6)
-        proposal = torch.from_numpy(rows.proposal)
         return Listwise(
             observations(rows.history, rows.user),
             torch.from_numpy(rows.candidates.astype(np.int64)),
-            torch.softmax(torch.from_numpy(rows.logprobs) - proposal, 1),
-            proposal,
+            torch.from_numpy(rows.labels()),
+            torch.from_numpy(rows.proposal),
             torch.from_numpy(rows.answered / np.float32(mean)),
         )
 

@@ -1,8 +1,9 @@
 """Distillation: the judge plays sessions, and its choices are written to a Parquet table.
 
 Sessions are grouped into waves: batches that advance in lockstep, one query to the judge per step. As many waves run
-concurrently as keep the engines busy. First items and candidates are seeded by (seed, wave, step), so that the table
-does not depend on the order in which answers arrive, and an interrupted run resumes where it stopped.
+concurrently as keep the engines busy; a round of waves ends before the next one begins. First items and candidates are
+seeded by (seed, wave, step), so that the table does not depend on the order in which answers arrive, and an interrupted
+run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,8 @@ from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import Answers
 from ialp_rllib.judge.distillation.preferences import PreferenceTable, matrix, preference_rows
 from ialp_rllib.judge.distillation.same_answer import LabelCounts
-from ialp_rllib.judge.proposals import Proposals
+from ialp_rllib.judge.distillation.waves import Wave, waves_of
+from ialp_rllib.judge.proposals import ItemIndex, Preference, Proposals
 from ialp_rllib.judge.protocol import PendingAnswers, PreferenceJudge
 from ialp_rllib.settings import DistilSettings, fingerprint
 
@@ -66,12 +67,15 @@ def distil(
     catalogue: Catalogue,
     folder: Path,
     progress: Callable[[DistilProgress], None] = lambda now: None,
+    index: ItemIndex | None = None,
+    preferred: Callable[[int], Preference | None] | None = None,
 ) -> DistilProgress:
     """Let the judge play ``plan.sessions`` sessions of ``plan.steps`` steps (Algorithm 1, with fixed proposals).
 
     A session starts as :func:`session_starts` says. At each step the judge chooses among k distinct items that
-    are not in the session, drawn by ``plan.proposals`` and in random order. The chosen item (for None, a random
-    candidate: Eq. 2) is appended to the session. ``plan.batch`` sessions form a wave.
+    are not in the session, drawn by ``plan.proposals`` and in random order; after the first of ``plan.rounds``, half of
+    them by a model of the answers so far (``preferred``). The chosen item (for None, a random candidate: Eq. 2) is
+    appended to the session. ``plan.batch`` sessions form a wave.
 
     Args:
         judge: the judge; ``settings.candidates`` is k.
@@ -79,6 +83,9 @@ def distil(
         catalogue: items, and the first items of the visible log.
         folder: folder of the table. Answers that are already there are kept and not asked again.
         progress: called after every answered query.
+        index: of a large catalogue, for proposals that are not uniform; None: they score all items.
+        preferred: what a round (from 0) draws half of its candidates by, asked when the rounds before it are complete;
+            see :class:`ialp_rllib.judge.preference.rounds.RoundModels`. Needed for more than one round.
 
     Returns:
         The final progress; ``asked`` is 0 if the table was already complete.
@@ -88,40 +95,7 @@ def distil(
             prompts of a query are refused.
         AtChanceError: all answers are the same (:meth:`.LabelCounts.require_different`).
     """
-    return _Distillation(judge, plan, catalogue, folder, progress).run()
-
-
-@dataclass
-class _Wave:
-    """A batch of B sessions that advance in lockstep.
-
-    Attributes:
-        index: number of the wave.
-        sessions: ``(B,)`` numbers of its sessions.
-        users: ``(B,) int32``, the user of each session.
-        history: ``(B, step) int32``, items of the sessions before the current step.
-        answered: rows of the table, one table per answered step.
-        proposal: ``(B, k) float32``, how likely the candidates of that query were drawn, see :mod:`..proposals`.
-        pending: the query of the current step, if submitted.
-    """
-
-    index: int
-    sessions: np.ndarray
-    users: np.ndarray
-    history: np.ndarray
-    answered: list[pa.Table] = field(default_factory=list)
-    proposal: np.ndarray | None = None
-    pending: PendingAnswers | None = None
-
-    @property
-    def step(self) -> int:
-        """The current step, counted from 1."""
-        return len(self.answered) + 1
-
-    def extend(self, rows: pa.Table) -> None:
-        """Append the answered step's items to the sessions."""
-        self.history = np.concatenate([self.history, rows["item"].to_numpy()[:, None]], 1)
-        self.answered.append(rows)
+    return _Distillation(judge, plan, catalogue, folder, progress, index, preferred).run()
 
 
 class _Distillation:
@@ -134,7 +108,11 @@ class _Distillation:
         catalogue: Catalogue,
         folder: Path,
         progress: Callable[[DistilProgress], None],
+        index: ItemIndex | None,
+        preferred: Callable[[int], Preference | None] | None,
     ) -> None:
+        if plan.rounds > 1 and preferred is None:
+            raise ValueError("distillation in several rounds needs what the later ones draw candidates by")
         self.judge, self.plan, self.progress = judge, plan, progress
         self.k, self.n_items = judge.settings.candidates, catalogue.n_items
         if self.n_items < plan.steps + self.k:
@@ -142,7 +120,9 @@ class _Distillation:
             raise InputError("items", f"there are {self.n_items}", expected)
         self.users, self.starts = session_starts(catalogue, plan)
         settings = judge.settings
-        self.proposals = Proposals(plan.proposals, catalogue.visible(), settings.history, settings.min_rating)
+        visible = catalogue.visible()
+        self.proposals = Proposals(plan.proposals, visible, settings.history, settings.min_rating, index)
+        self.preferred = preferred or (lambda round_: None)
         info = judge.info()
         self.fingerprints = (info["model_fingerprint"], info["prompt_fingerprint"])
         identity = {
@@ -155,6 +135,8 @@ class _Distillation:
             "batch": plan.batch,
             "seed": plan.seed,
             "proposals": plan.proposals,
+            "rounds": plan.rounds,
+            "index": None if index is None else [index.count, *index.name],
             "starts": fingerprint(self.users.tolist(), self.starts.tolist()),
         }
         self.table = PreferenceTable(folder, identity)
@@ -164,52 +146,55 @@ class _Distillation:
 
     def run(self) -> DistilProgress:
         """Play all sessions."""
-        queue = deque(range(-(-self.plan.sessions // self.plan.batch)))
-        active: list[_Wave] = []
+        for waves in waves_of(self.plan, self.users, self.starts):
+            self._play(waves)
+        self.labels.require_different(self.judge.settings)
+        now = self._progress()
+        log.info("%s: %d preferences, %d of them from this run", self.table.folder, now.total, now.asked)
+        return now
+
+    def _play(self, waves: list[Wave]) -> None:
+        """Play the waves of a round."""
+        queue, active = deque(waves), list[Wave]()
         while queue or active:
             while queue and len(active) < self.judge.capacity:
-                wave = self._open(queue.popleft())
-                if wave is not None:
+                wave = queue.popleft()
+                if self._open(wave):
                     active.append(wave)
             complete = self.judge.wait([wave.pending for wave in active if wave.pending])
             for wave in [active[index] for index in complete]:
                 self._receive(wave)
                 if wave.pending is None:
                     active.remove(wave)
-        self.labels.require_different(self.judge.settings)
-        now = self._progress()
-        log.info("%s: %d preferences, %d of them from this run", self.table.folder, now.total, now.asked)
-        return now
 
-    def _open(self, index: int) -> _Wave | None:
-        """Restore a wave's stored steps and submit its next query. None if the wave is complete."""
-        sessions = np.arange(index * self.plan.batch, min((index + 1) * self.plan.batch, self.plan.sessions))
-        if self.table.is_complete(index):
-            self.done += len(sessions) * self.plan.steps
-            rows = self.table.read_wave(index)
+    def _open(self, wave: Wave) -> bool:
+        """Restore a wave's stored steps and submit its next query. False if the wave is complete."""
+        if self.table.is_complete(wave.index):
+            self.done += len(wave.sessions) * self.plan.steps
+            rows = self.table.read_wave(wave.index)
             self.labels.add(rows["label"].to_numpy(), matrix(rows, "logprobs"))
-            return None
-        wave = _Wave(index, sessions, self.users[sessions], self.starts[sessions, None])
+            return False
         while wave.step <= self.plan.steps:
-            stored = self.table.read_step(index, wave.step)
+            stored = self.table.read_step(wave.index, wave.step)
             if stored is None:
                 break
-            self.done += len(sessions)
+            self.done += len(wave.sessions)
             self._extend(wave, stored)
-        return wave if self._submit(wave) else None
+        return self._submit(wave)
 
-    def _submit(self, wave: _Wave) -> bool:
+    def _submit(self, wave: Wave) -> bool:
         """Submit the wave's next query. If there is none, write the finished wave and return False."""
         if wave.step > self.plan.steps:
             self.table.finish_wave(wave.index, wave.answered)
             wave.pending = None
             return False
         rng = np.random.default_rng([self.plan.seed, wave.index, wave.step])
-        candidates, wave.proposal = self.proposals.draw(wave.history, self.k, rng)
+        preferred = self.preferred(wave.round)
+        candidates, wave.proposal = self.proposals.draw(wave.history, self.k, rng, preferred)
         wave.pending = self.judge.submit(wave.history, candidates, users=wave.users)
         return True
 
-    def _receive(self, wave: _Wave) -> None:
+    def _receive(self, wave: Wave) -> None:
         """Collect the answers of the wave's query, write them, and submit the next query."""
         assert wave.pending is not None
         answers = self.judge.collect(wave.pending)
@@ -225,11 +210,11 @@ class _Distillation:
         self._submit(wave)
         self.progress(self._progress())
 
-    def _extend(self, wave: _Wave, rows: pa.Table) -> None:
+    def _extend(self, wave: Wave, rows: pa.Table) -> None:
         wave.extend(rows)
         self.labels.add(rows["label"].to_numpy(), matrix(rows, "logprobs"))
 
-    def _columns(self, wave: _Wave, pending: PendingAnswers, answers: Answers) -> dict[str, Any]:
+    def _columns(self, wave: Wave, pending: PendingAnswers, answers: Answers) -> dict[str, Any]:
         """Columns of the table for one answered query."""
         count = len(wave.sessions)
         assert wave.proposal is not None

@@ -35,7 +35,7 @@ PREFERENCES = pa.schema(
     ]
 )
 _UNIFORM = PREFERENCES.remove(PREFERENCES.get_field_index("proposal"))
-_BEFORE = {"proposals": "uniform"}  # of tables that do not say so
+_BEFORE = {"proposals": "uniform", "rounds": 1}  # of tables that do not say so
 TABLE = "preferences.json"
 # Columns that are hashed: queries and decisions, but not the log-probabilities, whose rounding differs by machine.
 DECISIONS = ("session", "step", "user", "history", "candidates", "label", "item", "reward")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
+from scipy.special import log_softmax
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.answers import REFUSED
@@ -33,6 +34,18 @@ class SoftLabels(NamedTuple):
     logprobs: np.ndarray
     answered: np.ndarray
     proposal: np.ndarray
+
+    def labels(self) -> np.ndarray:
+        r"""What the judge says of each candidate, corrected for how it was proposed, ``(M, k) float32``.
+
+        .. math:: p_i(c) \propto P_\mathrm{judge}(c | C_i) / q_i(c)
+
+        Rows sum to 1. With q the probability of being a candidate, a sum over the candidates that is so divided
+        estimates the sum over all items: a candidate that is rarely proposed stands for many that were not. A model's
+        own scores of the candidates are corrected in the same way, by subtracting ``proposal``.
+        """
+        found: np.ndarray = np.exp(log_softmax(self.logprobs - self.proposal, axis=1))
+        return found.astype(np.float32)
 
 
 def read_soft_labels(folder: Path, history: int, pad: int) -> SoftLabels:

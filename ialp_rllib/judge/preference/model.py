@@ -53,54 +53,31 @@ def text_similarities(texts: Mapping[str, np.ndarray], vectors: np.ndarray | Non
 
 
 class PreferenceModel:
-    """Weights of similarities, fitted to the answers of a judge.
+    """Weights of similarities; :func:`fit_preferences` fits them to the answers of a judge.
 
     Args:
-        table: the answers.
-        train: ``(M,) bool``, the rows that it is fitted to; by the others it is measured.
         features: the similarities, by name.
+        weights: of those that count, by name.
+        facts: see :func:`fit_preferences`.
         n_items: I.
         history: number of recent items that the judge was shown, and the model compares with.
-
-    Attributes:
-        facts: ``weights`` by feature (of standard deviation 1 over the train rows), the numbers of ``rows`` and, of
-            those that are held out, ``cross_entropy`` with the judge's probabilities, their ``entropy`` (the least
-            that it could be) and ``uniform`` (that of no knowledge), nats per prompt, and ``agreement``: how often the
-            most probable candidate is the judge's.
     """
 
     def __init__(
-        self, table: SoftLabels, train: np.ndarray, features: Mapping[str, Scorer], n_items: int, history: int
+        self,
+        features: Mapping[str, Scorer],
+        weights: Mapping[str, float],
+        facts: Mapping[str, Any],
+        n_items: int,
+        history: int,
     ) -> None:
-        self._history, self._n_items = history, n_items
-        recent = table.history[:, -history:]
-        parts = [slice(at, at + _ROWS) for at in range(0, len(recent), _ROWS)]
-        every = {
-            name: np.concatenate([scorer(recent[part], table.candidates[part]) for part in parts])
-            for name, scorer in features.items()
-        }
-        spread = {name: float(values[train].std()) for name, values in every.items()}
-        self._features = {name: features[name] for name in features if spread[name] > 1e-9}
-        labels = np.exp(log_softmax(table.logprobs - table.proposal, axis=1)).astype(np.float64)
-        scaled = np.stack([every[name] / spread[name] for name in self._features] or [np.zeros(labels.shape)], -1)
-        answered = table.answered.astype(np.float64)
-        weights = _fit(scaled[train], labels[train], table.proposal[train], answered[train])
-        self._weights = {name: float(w) / spread[name] for name, w in zip(self._features, weights, strict=False)}
-        logs = log_softmax(scaled @ weights - table.proposal, axis=1)[~train]
-        wanted, share = labels[~train], _share(answered[~train])
-        self.facts: dict[str, Any] = {
-            "weights": {name: float(w) for name, w in zip(self._features, weights, strict=False)},
-            "rows": int(train.sum()),
-            "cross_entropy": float(-share @ (wanted * logs).sum(1)),
-            "entropy": float(-share @ (wanted * np.log(np.maximum(wanted, 1e-30))).sum(1)),
-            "uniform": float(-share @ (wanted * log_softmax(-table.proposal[~train], axis=1)).sum(1)),
-            "agreement": float(share @ (logs.argmax(1) == wanted.argmax(1))),
-        }
+        self._features, self.weights, self.facts = features, dict(weights), dict(facts)
+        self._n_items, self._history = n_items, history
 
     @property
     def knows_something(self) -> bool:
         """Whether it foretells held-out answers better than a model without knowledge."""
-        return bool(self._weights) and self.facts["cross_entropy"] < self.facts["uniform"]
+        return bool(self.weights) and self.facts["cross_entropy"] < self.facts["uniform"]
 
     def scores(self, history: np.ndarray) -> np.ndarray:
         """Scores of all items, ``(B, I) float32``; minus infinity for those of the session.
@@ -108,16 +85,71 @@ class PreferenceModel:
         Args:
             history: ``(B, L) int``, the session's items, most recent last, padded with I.
         """
-        found = np.zeros((len(history), self._n_items), np.float32)
-        size = max(1, _CELLS // self._n_items)
-        for at in range(0, len(history), size):
-            part = history[at : at + size]
-            everything = np.broadcast_to(np.arange(self._n_items), (len(part), self._n_items))
-            for name, weight in self._weights.items():
-                found[at : at + size] += weight * self._features[name](part[:, -self._history :], everything)
+        everything = np.broadcast_to(np.arange(self._n_items), (len(history), self._n_items))
+        found = self.scores_of(history, everything)
         row, column = np.nonzero(history < self._n_items)
         found[row, history[row, column]] = -np.inf
         return found
+
+    def scores_of(self, history: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Scores of some items per session, ``(B, W) float32``.
+
+        Args:
+            history: as of :meth:`scores`.
+            items: ``(B, W) int``; the score of no item (I or -1) is without meaning.
+        """
+        found = np.zeros(items.shape, np.float32)
+        size = max(1, _CELLS // items.shape[1])
+        for at in range(0, len(history), size):
+            recent, some = history[at : at + size, -self._history :], items[at : at + size]
+            for name, weight in self.weights.items():
+                found[at : at + size] += weight * self._features[name](recent, some)
+        return found
+
+
+def fit_preferences(
+    table: SoftLabels, train: np.ndarray, features: Mapping[str, Scorer], n_items: int, history: int
+) -> PreferenceModel:
+    """Fit a preference model to the answers of a judge.
+
+    Args:
+        table: the answers.
+        train: ``(M,) bool``, the rows that it is fitted to, at least one; by the others, at least one, it is measured.
+        features: the similarities, by name.
+        n_items: I.
+        history: number of recent items that the judge was shown, and the model compares with.
+
+    Returns:
+        The model. Its ``facts`` are ``weights`` by feature (of standard deviation 1 over the train rows), the numbers
+        of ``rows`` and, of those that are held out, ``cross_entropy`` with the judge's probabilities, their ``entropy``
+        (the least that it could be) and ``uniform`` (that of no knowledge), nats per prompt, and ``agreement``: how
+        often the most probable candidate is the judge's.
+    """
+    recent = table.history[:, -history:]
+    parts = [slice(at, at + _ROWS) for at in range(0, len(recent), _ROWS)]
+    every = {
+        name: np.concatenate([scorer(recent[part], table.candidates[part]) for part in parts])
+        for name, scorer in features.items()
+    }
+    spread = {name: float(values[train].std()) for name, values in every.items()}
+    used = [name for name in features if spread[name] > 1e-9]
+    labels = table.labels().astype(np.float64)
+    scaled = np.stack([every[name] / spread[name] for name in used] or [np.zeros(labels.shape)], -1)
+    answered = table.answered.astype(np.float64)
+    fitted = _fit(scaled[train], labels[train], table.proposal[train], answered[train])
+    logs = log_softmax(scaled @ fitted - table.proposal, axis=1)[~train]
+    wanted, share = labels[~train], _share(answered[~train])
+    by_name = dict(zip(used, map(float, fitted), strict=False))  # none: the weight is of zeros
+    facts = {
+        "weights": by_name,
+        "rows": int(train.sum()),
+        "cross_entropy": float(-share @ (wanted * logs).sum(1)),
+        "entropy": float(-share @ (wanted * np.log(np.maximum(wanted, 1e-30))).sum(1)),
+        "uniform": float(-share @ (wanted * log_softmax(-table.proposal[~train], axis=1)).sum(1)),
+        "agreement": float(share @ (logs.argmax(1) == wanted.argmax(1))),
+    }
+    weights = {name: weight / spread[name] for name, weight in by_name.items()}
+    return PreferenceModel(features, weights, facts, n_items, history)
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, proposal: np.ndarray, answered: np.ndarray) -> np.ndarray:

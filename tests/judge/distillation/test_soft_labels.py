@@ -40,6 +40,16 @@ def test_probabilities_given_that_the_answer_is_not_none(tmp_path: Path) -> None
     assert found.history.tolist() == [[5, 6]] * 3 and found.proposal.tolist() == [[0.0, 0.5]] * 3
 
 
+def test_labels_are_corrected_for_how_candidates_were_proposed(tmp_path: Path) -> None:
+    rows = [np.log([0.6, 0.2, 0.2]).tolist(), np.log([0.1, 0.4, 0.5]).tolist()]
+    table(tmp_path, rows, [0, 2])
+    found = read_soft_labels(tmp_path, 2, PAD)
+    twice = found._replace(proposal=np.log(np.array([[1.0, 3.0], [2.0, 2.0]], np.float32)))
+    np.testing.assert_allclose(twice.labels(), [[0.9, 0.1], [0.2, 0.8]], rtol=1e-6)
+    assert twice.labels().dtype == np.float32
+    np.testing.assert_allclose(twice._replace(proposal=twice.proposal + 4).labels(), twice.labels(), rtol=1e-6)
+
+
 def test_a_table_of_before_was_uniform(tmp_path: Path) -> None:
     table(tmp_path, [np.log([0.6, 0.2, 0.2]).tolist()], [0])
     part = tmp_path / "part-00000.parquet"

@@ -8,7 +8,7 @@ import pytest
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.controls.similarity import same_value
 from ialp_rllib.judge.distillation.soft_labels import SoftLabels
-from ialp_rllib.judge.preference.model import PreferenceModel, text_similarities
+from ialp_rllib.judge.preference.model import PreferenceModel, fit_preferences, text_similarities
 
 ITEMS, ROWS, K = 40, 300, 6
 KIND = np.array([f"kind {item % 4}" for item in range(ITEMS)])
@@ -36,7 +36,7 @@ def answers(weight: float, skewed: bool = False) -> SoftLabels:
 
 def fitted(table: SoftLabels, history: int = 3) -> PreferenceModel:
     features = text_similarities({"kind": KIND, "colour": COLOUR})
-    return PreferenceModel(table, np.arange(ROWS) >= 60, features, ITEMS, history)
+    return fit_preferences(table, np.arange(ROWS) >= 60, features, ITEMS, history)
 
 
 def test_finds_what_the_judge_goes_by_and_generalises_to_items_it_was_never_asked_about() -> None:

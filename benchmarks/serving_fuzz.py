@@ -4,10 +4,10 @@
     python benchmarks/serving_fuzz.py --requests 5000
 
 Schemathesis makes requests from the description of the app that a real server gives, half of them valid and half of
-them not; every second feedback names a decision that was really made. Every answer must have a documented status,
-type of content and schema. Afterwards the log must hold the decisions and the feedback that were acknowledged, and
-nothing else. The policy has random weights; the app runs in this process, over loopback, without Ray. Exit code 1 if
-anything is wrong; each kind of fault is printed once.
+them not; every second feedback, also where it comes with a request for items, names a decision that was really made.
+Every answer must have a documented status, type of content and schema. Afterwards the log must hold the decisions and
+the feedback that were acknowledged, and nothing else. The policy has random weights; the app runs in this process, over
+loopback, without Ray. Exit code 1 if anything is wrong; each kind of fault is printed once.
 """
 
 from __future__ import annotations
@@ -68,13 +68,8 @@ class Fuzz:
 
     def ask(self, case: Any) -> None:
         """Send one request, and check its answer."""
-        if (
-            case.path == "/v1/feedback"
-            and self.decided
-            and sum(self.codes.values()) % 2
-            and isinstance(case.body, dict)
-        ):
-            case.body = {**case.body, "decision": self.decided[-1]}
+        if self.decided and sum(self.codes.values()) % 2 and isinstance(case.body, dict):
+            case.body = self._real(case.path, case.body)
         answer = case.call(session=self._session)
         self.codes[f"{case.path} {answer.status_code}"] += 1
         if answer.status_code >= 500:
@@ -86,7 +81,20 @@ class Fuzz:
                 self.faults.setdefault(f"{case.path} {failure.title}", f"{case.body!r:.300} -> {failure!s:.300}")
         if answer.status_code == 200 and case.path == "/v1/recommend":
             self.decided.append(json.loads(answer.content)["decision"])
-        self.stored += answer.status_code == 200 and case.path == "/v1/feedback"
+        if answer.status_code == 200 and case.path == "/v1/feedback":
+            self.stored += 1
+        elif answer.status_code == 200 and case.path == "/v1/recommend":
+            self.stored += len(case.body.get("feedback", []))
+
+    def _real(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The request with a decision that was really made, where it gives feedback."""
+        known = {"decision": self.decided[-1]}
+        if path == "/v1/feedback":
+            return {**body, **known}
+        given = body.get("feedback")
+        if not isinstance(given, list):
+            return body
+        return {**body, "feedback": [{**row, **known} if isinstance(row, dict) else row for row in given]}
 
     def run(self, path: str, mode: str, count: int) -> None:
         """``count`` requests to one path."""

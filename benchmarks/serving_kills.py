@@ -208,6 +208,7 @@ def under_load(policy: Path, root: Path, args: argparse.Namespace) -> list[str]:
             time.sleep(random.uniform(*args.between))
             kind = kinds[sum(done.values()) % len(kinds)]
             done[kind] += kill(command, kind, clients, url)
+            print(f"kill {sum(done.values())} of {args.kills}: {kind}", file=sys.stderr, flush=True)
         time.sleep(args.between[1])
         clients.stop.set()
         thread.join(120)

@@ -121,23 +121,29 @@ def poisoned(weights: dict[str, torch.Tensor], kind: str, seed: int, noise: floa
 
 
 def version_return(
-    artifact: Artifact, world: World, weights: Mapping[str, torch.Tensor], alpha: float, sessions: int, seed: int = 0
+    artifact: Artifact,
+    world: World,
+    weights: Mapping[str, torch.Tensor],
+    alpha: float,
+    sessions: int,
+    seed: int = 0,
+    by: str = "step",
 ) -> float:
-    """True mean return of a version over simulated sessions."""
+    """True mean return of a version over simulated sessions; ``by``: how its policies are mixed (``alpha.by``)."""
     beta = load_version(1, alpha, dict(weights), artifact.network).beta
     assert beta is not None
     ids = Ids(artifact.network, np.array(artifact.item_ids, object), np.array(artifact.user_ids, object))
-    target, _ = mixture_target("version", ids, artifact.theta(), beta, alpha)
+    target, _ = mixture_target("version", ids, artifact.theta(), beta, alpha, by)
     return true_return(world, target, sessions, seed)[0]
 
 
 def worse_by(
-    share: float, artifact: Artifact, world: World, good: dict[str, torch.Tensor], alpha: float, seed: int
+    share: float, artifact: Artifact, world: World, good: dict[str, torch.Tensor], alpha: float, seed: int, by: str
 ) -> tuple[float, float, float]:
     """The noise with which a version's true return is ``share`` below that of the good one, and both returns."""
 
     def returns(weights: dict[str, torch.Tensor]) -> float:
-        return version_return(artifact, world, weights, alpha, 2000, seed)
+        return version_return(artifact, world, weights, alpha, 2000, seed, by)
 
     level, low, high = returns(good), 0.0, 40.0
     while True:
@@ -168,7 +174,8 @@ class Poisoning:
         versions, ledger = launch.learner.versions, launch.learner.ledger
         alpha, noise, truth = min(1.0, args.alpha * 1.5), 0.0, ""
         if kind == "worse":
-            noise, level, found = worse_by(args.worse, self._artifact, self._world, self._good, alpha, number)
+            by = launch.folder.settings.alpha.by
+            noise, level, found = worse_by(args.worse, self._artifact, self._world, self._good, alpha, number, by)
             truth = f", truly {found:.1f} instead of {level:.1f}"
         weights = poisoned(self._good, kind, number, noise)
         try:

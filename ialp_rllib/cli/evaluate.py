@@ -56,8 +56,13 @@ def evaluate(
         typer.Option("--alpha", min=0.0, max=1.0, help="Weight of a mixture's learning part. Default: its own."),
     ] = None,
     by: Annotated[
-        str, typer.Option("--by", help="How a mixture draws its parts: step, for each decision, or session.")
-    ] = "step",
+        str,
+        typer.Option(
+            "--by",
+            help="How a mixture draws its parts: step, for each decision, or session. Default: as the service or the "
+            "export does; step for a trained policy.",
+        ),
+    ] = "",
     columns: Annotated[
         list[str] | None,
         typer.Option("--column", metavar="NAME=YOURS", help="Name of a column in your log, e.g. session=visit_id."),
@@ -148,7 +153,7 @@ def _evaluated(
 
 
 def _target(
-    folder: Path, version: int | None = None, alpha: float | None = None, by: str = "step"
+    folder: Path, version: int | None = None, alpha: float | None = None, by: str = ""
 ) -> tuple[Target, Target | None]:
     """The policy in ``folder``, and of a mixture its learning part alone."""
     from ialp_rllib.errors import InputError
@@ -159,7 +164,7 @@ def _target(
     from ialp_rllib.serving.versions import Versions
 
     folder = folder.expanduser()
-    if by not in ("step", "session"):
+    if by not in ("", "step", "session"):
         raise InputError("--by", f"is {by!r}", "step or session")
     if (folder / SERVICE).is_file():
         service = open_service(folder)
@@ -169,7 +174,7 @@ def _target(
     if version is not None:
         raise InputError("--version", f"is given, but {folder} is no service", "the folder that `ialp serve` made")
     if not (folder / POLICY).is_file():
-        return saved_target(folder, alpha, by)
+        return saved_target(folder, alpha, by or "step")
     return artifact_target(read_artifact(folder), alpha, by)
 
 

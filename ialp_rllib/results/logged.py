@@ -12,7 +12,8 @@ column           type           meaning
 ``position``     int32          number of the decision in its session: 0, 1, ... without a gap
 ``items``        list of text   ids of the items shown before in the session, the oldest first: what the policy saw
 ``item``         text           id of the item that was served
-``probability``  float64        of serving it, in (0, 1]: of the whole act, after masks, mixture and fallback
+``probability``  float64        of serving it, in (0, 1]: of the whole act, after masks, mixture and fallback, given
+                                what the session has shown; not given which policy was drawn with the session
 ``version``      int64          version of the policy that decided
 ``alpha``        float64        weight of its learning part, in [0, 1]
 ``reward``       float64        the user's answer

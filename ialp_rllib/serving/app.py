@@ -66,7 +66,10 @@ class RecommendAnswer(BaseModel):
 
     decision: str = Field(description="Id to give feedback on.")
     items: list[str]
-    probabilities: list[float] = Field(description="Propensity of each item, given those before it.")
+    probabilities: list[float] = Field(
+        description="Propensity of each item, given those before it and, with alpha.by=session, the policy that was "
+        "drawn with the session."
+    )
     version: int = Field(description="Version of the policy that decided; 0: the frozen one alone.")
 
 

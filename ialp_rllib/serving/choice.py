@@ -1,4 +1,5 @@
-"""How items are drawn for a batch of states, and with what probability: from all items, or on a policy's candidates.
+"""How items are drawn for a batch of states, and with what probability: from all items, by one of two policies that was
+drawn with the session, or on a policy's candidates.
 
 What is drawn from is what is logged. A slate is drawn one item after the other, each as if those before it could not be
 recommended any more: without replacement, a greedy slate is the best k items.
@@ -80,6 +81,48 @@ class FromAll:
             each.append(p)
             left = left.scatter(1, item, 0.0)
         return torch.cat(items, 1), torch.cat(each, 1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Drawn from all items by one of two policies, in each state by the one that was drawn with its session.
+
+    Attributes:
+        theta, beta: ``(B, I) float64``, weights of the two, see :class:`FromAll`.
+        acts: ``(B,) bool``, whether beta acts.
+    """
+
+    theta: Tensor
+    beta: Tensor
+    acts: Tensor
+
+    def only(self, rows: Tensor) -> Drawn:
+        """See :class:`Choice`."""
+        return Drawn(self.theta[rows], self.beta[rows], self.acts[rows])
+
+    def finite(self) -> bool:
+        """See :class:`Choice`; of both, whichever acts: the propensities are those of both."""
+        return bool(torch.isfinite(self.theta).all() and torch.isfinite(self.beta).all())
+
+    def of(self, items: Tensor) -> Tensor:
+        """See :class:`Choice`; by the one that acts."""
+        return self._own.of(items)
+
+    def draw(self, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See :class:`Choice`; by the one that acts."""
+        return self._own.draw(k, rng)
+
+    def parts(self, items: Tensor) -> Tensor:
+        """Probability of k items per state, each given those before it, by theta and by beta.
+
+        ``(B, k) int64`` -> ``(B, k, 2) float64``.
+        """
+        both = [given(act_probabilities(weights, SAMPLED), items) for weights in (self.theta, self.beta)]
+        return torch.stack(both, -1)
+
+    @property
+    def _own(self) -> FromAll:
+        return FromAll(torch.where(self.acts[:, None], self.beta, self.theta))
 
 
 @dataclass(frozen=True)
@@ -171,8 +214,21 @@ def draw(probs: Tensor, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         return items, probs.gather(1, items)
     race = torch.empty_like(probs).exponential_(generator=rng)
     items = (probs / race).topk(k, -1).indices
+    return items, given(probs, items)
+
+
+def given(probs: Tensor, items: Tensor) -> Tensor:
+    """Probability of each of k distinct items per row, given that those before it were drawn and are left out.
+
+    Args:
+        probs: ``(B, I) float64``.
+        items: ``(B, k) int64``.
+
+    Returns:
+        ``(B, k) float64``; 0 where no item is left.
+    """
     each = probs.gather(1, items)
     # What was left before each draw, summed from the smallest part: 1 minus a sum would cancel.
     rest = probs.scatter(1, items, 0.0).sum(1, keepdim=True)
     left = rest + each.flip(1).cumsum(1).flip(1)
-    return items, torch.where(each > 0, each / left.clamp(min=torch.finfo(probs.dtype).tiny), each)
+    return torch.where(each > 0, each / left.clamp(min=torch.finfo(probs.dtype).tiny), each)

@@ -24,37 +24,42 @@ Pair = tuple[Target, Target | None]
 """A policy, and of a mixture its learning part alone."""
 
 
-def artifact_target(artifact: Artifact, alpha: float | None = None, by: str = "step") -> Pair:
+def artifact_target(artifact: Artifact, alpha: float | None = None, by: str = "") -> Pair:
     """An exported policy as it acts in service.
 
     Args:
         alpha: weight of its learning part; None: that of the first version that a service tries.
-        by: how the parts are mixed, see :func:`ialp_rllib.ope.targets.mixture_target`.
+        by: how the parts are mixed, see :func:`ialp_rllib.ope.targets.mixture_target`; empty: as a service would.
 
     Raises:
         InputError: it acts on candidates, or ``alpha`` is given and it has no learning part.
     """
+    settings = artifact.settings()
     if artifact.has_beta:
         beta = actor_of(load_policy(artifact.folder / BETA))
         assert beta is not None, "read_artifact checked that theta and beta have the same tensors"
-        settings = artifact.settings()
         first = max(settings.alpha.start, settings.guard.least_alpha)
-        return _mixed(artifact, str(artifact.folder), beta, first if alpha is None else alpha, by)
+        weight = first if alpha is None else alpha
+        return _mixed(artifact, str(artifact.folder), beta, weight, by or settings.alpha.by)
     if alpha is not None:
         problem = f"is given, but {artifact.folder} has no learning part"
         raise InputError("--alpha", problem, "an export with --beta run")
-    return _mixed(artifact, str(artifact.folder), None, 0.0, by)
+    return _mixed(artifact, str(artifact.folder), None, 0.0, "step")
 
 
-def version_target(folder: ServiceFolder, number: int, alpha: float | None = None, by: str = "step") -> Pair:
+def version_target(folder: ServiceFolder, number: int, alpha: float | None = None, by: str = "") -> Pair:
     """A published version of a service: pi_theta, that version's pi_beta, and its alpha. 0: pi_theta alone.
+
+    Args:
+        by: how the parts are mixed; empty: as the service does.
 
     Raises:
         InputError: there is no such version, it is damaged, or the policy acts on candidates.
     """
     version = Versions(folder.root).load(number, folder.artifact.network)
     name = f"{folder.root}, version {number}"
-    return _mixed(folder.artifact, name, version.beta, version.alpha if alpha is None else alpha, by)
+    weight = version.alpha if alpha is None else alpha
+    return _mixed(folder.artifact, name, version.beta, weight, by or folder.settings.alpha.by)
 
 
 def _mixed(artifact: Artifact, name: str, beta: Policy | None, alpha: float, by: str) -> Pair:

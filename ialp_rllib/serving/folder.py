@@ -82,9 +82,8 @@ def create_service(root: Path, artifact: Artifact, overrides: Sequence[str] = ()
     if name := settings.http.token_file:  # replicas work in folders of their own
         overrides = [*overrides, f"http.token_file={json.dumps(str(Path(name).expanduser().resolve()))}"]
         settings = artifact.settings(overrides)
-    if settings.alpha.by != "step":  # a request does not tell what was drawn for its session
-        expected = "step: a service mixes its policies at each step"
-        raise InputError("alpha.by", f"is {settings.alpha.by}", f"{expected} (--set alpha.by=step)")
+    if settings.by_session:
+        _require_draws(artifact)
     path = root / SERVICE
     if path.is_file():
         known = read_json(path, ("artifact", "fingerprint", "overrides"))
@@ -103,6 +102,17 @@ def create_service(root: Path, artifact: Artifact, overrides: Sequence[str] = ()
     if not (root / SECRET).is_file():
         write_atomic(root / SECRET, _make_secret)
     return ServiceFolder(root, artifact, settings)
+
+
+def _require_draws(artifact: Artifact) -> None:
+    """Refuse ``alpha.by=session`` where not all items have a probability by both policies."""
+    problem = ""
+    if artifact.retrieval is not None:
+        problem = "is session, which needs probabilities of all items, and the policy acts on candidates"
+    elif artifact.agent.exploration != "categorical":
+        problem = f"is session, and the policy does not draw its items (agent.exploration={artifact.agent.exploration})"
+    if problem:
+        raise InputError("alpha.by", problem, "step (--set alpha.by=step)")
 
 
 def _make_secret(path: Path) -> None:

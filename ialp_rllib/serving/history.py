@@ -96,7 +96,11 @@ class Support:
             self._sessions.append([(i, a or (), u, item, p) for i, a, u, item, p in rows[start:end]])
 
     def effective_sample_size(self, version: Version) -> float:
-        """Kish's effective number of sessions over their number, in [0, 1]; NaN without sessions."""
+        """Kish's effective number of sessions over their number, in [0, 1]; NaN without sessions.
+
+        The weight of a session is that of its probability by theta and by beta, in the shares in which they are drawn;
+        where they are mixed at each step both are the mixture's.
+        """
         if not self._sessions:
             return float("nan")
         rows = [row for session in self._sessions for row in session]
@@ -105,16 +109,18 @@ class Support:
         now = np.concatenate([self._probability(rows[start : start + size]) for start in range(0, len(rows), size)])
         logged = [row[-1] for row in rows]
         with np.errstate(divide="ignore"):
-            ratios = np.log(now) - np.log(np.array(logged))
+            ratios = np.log(now) - np.log(np.array(logged))[:, None]
+            shares = np.log([1 - version.alpha, version.alpha])
         lengths = [len(session) for session in self._sessions]
-        sums = np.add.reduceat(ratios, np.cumsum([0, *lengths[:-1]]))
+        theta, beta = (shares + np.add.reduceat(ratios, np.cumsum([0, *lengths[:-1]]))).T
+        sums = np.logaddexp(theta, beta)
         weights = np.exp(np.clip(sums - sums.max(), -700, 0)) if np.isfinite(sums.max()) else np.zeros(1)
         total = float((weights**2).sum()) * len(lengths)
         return float(weights.sum()) ** 2 / total if total else 0.0
 
     def _probability(self, rows: Sequence[_Row]) -> NDArray[np.float64]:
-        """Probability of the item that was shown in each of N rows, ``(N,)``, by the version at hand."""
+        """Probability of the item that was shown in each of N rows, ``(N, 2)``, by theta and beta of the version."""
         items, answers, users, item, _ = (list(column) for column in zip(*rows, strict=True))
         seen = self._states.observe(items, answers, users)
         chosen = np.array([self._states.index[name] for name in item], np.int64)
-        return self._policy.choices(seen, np.full(len(rows), PROMOTED)).of(chosen)
+        return self._policy.choices(seen, np.full(len(rows), PROMOTED)).parts_of(chosen)

@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from ialp_rllib.agent.policy.draws import NEXT_ODDS, ODDS
 from ialp_rllib.agent.policy.replay import Transitions
 from ialp_rllib.results.logged import LEFT, LIMIT, LOGGED
-from ialp_rllib.serving.sessions import EndedSession, Session, Step, ended_session, logged_rows
+from ialp_rllib.serving.sessions import EndedSession, Session, Step, ended_session, logged_rows, session_odds
 from ialp_rllib.serving.states import States
 from ialp_rllib.settings.serving import FeedbackSettings
 
@@ -57,13 +58,14 @@ class Joiner:
     Args:
         settings: timeouts and the default reward.
         states: observations from ids.
+        by_session: whether transitions carry the log-odds of :mod:`ialp_rllib.agent.policy.draws`.
 
     Attributes:
         counts: what came in and what became of it.
     """
 
-    def __init__(self, settings: FeedbackSettings, states: States) -> None:
-        self.settings, self.states = settings, states
+    def __init__(self, settings: FeedbackSettings, states: States, by_session: bool = False) -> None:
+        self.settings, self.states, self._by_session = settings, states, by_session
         self.counts: dict[str, int] = defaultdict(int)
         self._sessions: dict[str, Session] = {}  # open ones, by their names
         self._current: dict[str, str] = {}  # id of a session -> name of the open one
@@ -86,7 +88,7 @@ class Joiner:
             self._feedback(row, touched)
         while self._timers and self._timers[0][0] <= now:
             touched.setdefault(heapq.heappop(self._timers)[1])
-        joined, complete = Joined(), []
+        joined, complete = Joined(), list[tuple[Step, tuple[float, float]]]()
         for name in touched:
             if name in self._sessions:
                 complete += self._resolve(self._sessions[name], now, joined)
@@ -176,13 +178,14 @@ class Joiner:
 
     # ---- sessions
 
-    def _resolve(self, session: Session, now: float, joined: Joined) -> list[Step]:
-        """Transitions of a session that have become complete; an ended session is closed."""
+    def _resolve(self, session: Session, now: float, joined: Joined) -> list[tuple[Step, tuple[float, float]]]:
+        """Steps of a session that have become complete, with their log-odds; an ended session is closed."""
         silent = now >= session.last + self.settings.session_timeout
         session.mark_shown()
         complete, waits = [], False
         last, end = max(session.length, session.shown_length), session.ended or (LEFT if silent else "")
-        for step in session.chosen():
+        chosen = session.chosen()
+        for step, odds in zip(chosen, session_odds(chosen), strict=True):
             if step.reward is None and now >= step.t + self.settings.feedback_timeout:
                 step.reward = self.settings.default_reward
                 self.counts["defaulted"] += 1
@@ -191,7 +194,7 @@ class Joiner:
             elif not step.complete and (step.ended or end or step.length < session.length):
                 step.ended = step.ended or (end if step.length == last else "")
                 step.complete = True
-                complete.append(step)
+                complete.append((step, odds))
         if silent or (session.ended and not waits):
             self._close(session, now, joined)
         return complete
@@ -223,14 +226,16 @@ class Joiner:
         while self._early and next(iter(self._early.values()))[0]["t"] < horizon:
             self.counts["feedback_without_decision"] += len(self._early.popitem(last=False)[1])
 
-    def _columns(self, steps: list[Step]) -> Transitions:
-        if not steps:
+    def _columns(self, complete: list[tuple[Step, tuple[float, float]]]) -> Transitions:
+        if not complete:
             return {}
-        states = self.states
+        states, steps = self.states, [step for step, _ in complete]
         observation = states.observe([s.items for s in steps], [s.answers for s in steps], [s.user for s in steps])
         item = np.array([states.index[s.item] for s in steps], np.int64)
         reward = np.array([s.reward for s in steps], np.float32)
-        return {
+        before, after = np.array([odds for _, odds in complete], np.float32).T
+        odds = {ODDS: before, NEXT_ODDS: after} if self._by_session else {}
+        return odds | {
             "obs": observation,
             "actions": item,
             "rewards": reward,

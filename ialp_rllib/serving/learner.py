@@ -52,11 +52,12 @@ class ServiceLearner:
     def __init__(self, folder: ServiceFolder, clock: Callable[[], float] = time.time) -> None:
         artifact, self.settings, self._clock, self._folder = folder.artifact, folder.settings, clock, folder
         self._states = States(artifact.network, artifact.item_ids, artifact.user_ids, artifact.level_range)
-        self.joiner = Joiner(self.settings.feedback, self._states)
+        by_session = self.settings.by_session
+        self.joiner = Joiner(self.settings.feedback, self._states, by_session)
         self.versions, self.ledger, self.history = Versions(folder.root), Ledger(), History()
-        self._support = Support(
-            ServingPolicy(artifact.theta(), artifact.agent, retrieval=artifact.retrieval), self._states
-        )
+        draws = (lambda *_: False) if by_session else None  # which of the two would act is of no matter here
+        acting = ServingPolicy(artifact.theta(), artifact.agent, retrieval=artifact.retrieval, draws=draws)
+        self._support = Support(acting, self._states)
         self.learner = self._new_learner()
         self._decisions, self._feedback = Tail(folder.decisions), Tail(folder.feedback)
         self._published_updates, self._saves, self._ess = 0, 0, float("nan")

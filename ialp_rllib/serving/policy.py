@@ -1,14 +1,15 @@
 """The policy that a service acts with: pi_theta, pi_beta and alpha, in plain torch, with the exact propensities.
 
 The propensity of an item is the probability of the whole act: after action masks, the mixture of pi_theta and pi_beta
-(Eq. 14), the way to explore, and the fallback to pi_theta. What is sampled from is what is logged.
+(Eq. 14), the way to explore, and the fallback to pi_theta. What is sampled from is what is logged. Where one of the two
+is drawn with the session (``alpha.by=session``), the probabilities by both are logged: :mod:`.sessions` makes of them
+the propensity given what the session has shown.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ from ialp_rllib.agent.policy.networks import NetworkConfig, Policy, masked_items
 from ialp_rllib.agent.policy.retrieval import Retrieval
 from ialp_rllib.agent.policy.shortlists import acting
 from ialp_rllib.errors import IalpError
-from ialp_rllib.serving.choice import GREEDY, Choice, FromAll, OnCandidates
+from ialp_rllib.serving.acts import Acts, Choices
+from ialp_rllib.serving.choice import GREEDY, Choice, Drawn, FromAll, OnCandidates
 from ialp_rllib.settings import AgentSettings
 
 CONTROL, CANARY, PROMOTED = 0, 1, 2
@@ -52,68 +54,15 @@ class Version(NamedTuple):
 
 THETA_ALONE = Version(0, 0.0)
 
+Draws = Callable[[str, int, float], bool]
+"""Whether pi_beta acts in a session, by its id, the version and alpha: :func:`.draws.drawn`."""
+
 
 class Served(NamedTuple):
     """The versions that are served now, which change together: one reference."""
 
     promoted: Version = THETA_ALONE
     canary: Version | None = None
-
-
-@dataclass(frozen=True)
-class Acts:
-    """What a batch of B states is shown: items ``(B, K) int64``, the first drawn first, -1 where a slate is shorter.
-
-    ``probability``: ``(B, K) float64``, of each item at its position, given those before it; ``version``, ``alpha`` and
-    ``fallback`` as of :class:`Choices`.
-    """
-
-    items: NDArray[np.int64]
-    probability: NDArray[np.float64]
-    version: NDArray[np.int64]
-    alpha: NDArray[np.float64]
-    fallback: list[str]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a batch of B states may be shown, with what probability.
-
-    Attributes:
-        parts: numbers of states, ``(n,) int64``, and how their items are drawn; each state is in one.
-        version: ``(B,) int64``, of the policy that acts.
-        alpha: ``(B,) float64``, weight of pi_beta; 0 for a fallback.
-        fallback: B reasons why pi_theta acts in the place of the mixture; empty: it does not.
-    """
-
-    parts: list[tuple[NDArray[np.int64], Choice]]
-    version: NDArray[np.int64]
-    alpha: NDArray[np.float64]
-    fallback: list[str]
-
-    @torch.inference_mode()
-    def of(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Probability of one item per state as the first one that is shown, ``(B,)``."""
-        found = np.zeros(len(items))
-        for rows, choice in self.parts:
-            found[rows] = choice.of(torch.from_numpy(items[rows])).numpy()
-        return found
-
-    @torch.inference_mode()
-    def draw(self, slate: NDArray[np.int64], width: int, rng: torch.Generator) -> Acts:
-        """Draw ``slate`` items for each state, ``(B,)``; ``width``: of the longest slate."""
-        items = np.full((len(slate), width), -1, np.int64)
-        probability = np.zeros((len(slate), width))
-        for rows, choice in self.parts:
-            for kept, k in ((np.flatnonzero(slate[rows] == 1), 1), (np.flatnonzero(slate[rows] > 1), width)):
-                if len(kept):
-                    part = choice if len(kept) == len(rows) else choice.only(torch.from_numpy(kept))
-                    drawn, each = part.draw(k, rng)
-                    at = np.ix_(rows[kept], np.arange(drawn.shape[1]))
-                    items[at], probability[at] = drawn.numpy(), each.numpy()
-        unused = (np.arange(width) >= slate[:, None]) | (probability <= 0)
-        items[unused], probability[unused] = -1, 0.0
-        return Acts(items, probability, self.version, self.alpha, self.fallback)
 
 
 def load_version(number: int, alpha: float, weights: dict[str, Tensor], network: NetworkConfig) -> Version:
@@ -141,6 +90,7 @@ class ServingPolicy:
         theta: the frozen policy.
         agent: ``exploration`` and ``epsilon``.
         retrieval: where the candidates are from, of a policy that acts on some: each version has an index of its own.
+        draws: which policy acts in a session; None: they are mixed anew at each step.
         deadline: seconds that pi_beta may take for a batch; after a slower one pi_theta acts alone for a while.
         cool_down: length of that while, in seconds.
         clock: seconds, for tests.
@@ -152,13 +102,14 @@ class ServingPolicy:
         agent: AgentSettings,
         *,
         retrieval: Retrieval | None = None,
+        draws: Draws | None = None,
         deadline: float = float("inf"),
         cool_down: float = 1.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.theta, self.network, self._agent = theta.eval().requires_grad_(False), theta.config, agent
         self._deadline, self._cool_down, self._clock = deadline, cool_down, clock
-        self._slow_until = -float("inf")
+        self._slow_until, self._draws = -float("inf"), draws
         with torch.inference_mode():
             self._items = theta.encoder.items()
         self._retrieval, self._candidates = retrieval, None if retrieval is None else retrieval.candidates(theta)
@@ -185,14 +136,15 @@ class ServingPolicy:
         return self.network.n_items if self._candidates is None else self._candidates.count
 
     @torch.inference_mode()
-    def choices(self, observation: NDArray[np.int32], arms: NDArray[np.int64]) -> Choices:
-        """What may be shown in states ``(B, 1 + L)``, with the number of each session's arm, ``(B,)``.
+    def choices(self, observation: NDArray[np.int32], arms: NDArray[np.int64], sessions: Sequence[str] = ()) -> Choices:
+        """What may be shown in states ``(B, 1 + L)``, with the number of each session's arm, ``(B,)``, and its id.
 
         Raises:
             IalpError: the probabilities of pi_theta are not finite.
         """
         served, seen, count = self.served, torch.from_numpy(observation), len(arms)
         version, alpha, fallback = np.zeros(count, np.int64), np.zeros(count), [""] * count
+        names = np.array(sessions or [""] * count, object)
         theta = self._softmax(self.theta, seen, self._items) if self._candidates is None else None
         parts: list[tuple[NDArray[np.int64], Choice]] = []
         alone = arms == CONTROL
@@ -201,7 +153,7 @@ class ServingPolicy:
             if not len(rows):
                 continue
             version[rows] = one.number
-            choice, reason = self._mixed(one, seen[rows], None if theta is None else theta[rows])
+            choice, reason = self._mixed(one, seen[rows], None if theta is None else theta[rows], names[rows])
             if choice is None:
                 alone[rows] = True
                 for row in rows:
@@ -223,6 +175,7 @@ class ServingPolicy:
         arms: NDArray[np.int64],
         slate: NDArray[np.int64],
         rng: torch.Generator,
+        sessions: Sequence[str] = (),
     ) -> Acts:
         """Draw items for a batch of states.
 
@@ -230,12 +183,13 @@ class ServingPolicy:
             observation: ``(B, 1 + L) int32``.
             arms: ``(B,) int64``, numbers of the sessions' arms.
             slate: ``(B,) int64``, number of items for each, without replacement.
+            sessions: B ids of sessions, which only draws by session need.
 
         Raises:
             IalpError: the probabilities of pi_theta are not finite.
         """
         width = min(int(slate.max(initial=1)), self.network.n_items)
-        return self.choices(observation, arms).draw(slate, width, rng)
+        return self.choices(observation, arms, sessions).draw(slate, width, rng)
 
     def _alone(self, seen: Tensor, theta: Tensor | None) -> Choice:
         """pi_theta; ``theta``: its probabilities, where all items have one."""
@@ -244,7 +198,9 @@ class ServingPolicy:
         assert self._candidates is not None
         return OnCandidates(self._candidates, acting(self._candidates, self.theta, seen), self._greedy)
 
-    def _mixed(self, version: Version, seen: Tensor, theta: Tensor | None) -> tuple[Choice | None, str]:
+    def _mixed(
+        self, version: Version, seen: Tensor, theta: Tensor | None, sessions: NDArray[np.object_]
+    ) -> tuple[Choice | None, str]:
         """The mixture, or None and why pi_theta acts alone; without a reason: it is meant to."""
         if version.number == 0:
             return None, ""
@@ -260,7 +216,12 @@ class ServingPolicy:
                 return None, MISSING
             choice = OnCandidates(found, acting(found, version.beta, seen, self.theta, alpha), self._greedy)
         else:
-            choice = self._explored(seen, mixture(theta, self._softmax(version.beta, seen, version.items), alpha))
+            beta = self._softmax(version.beta, seen, version.items)
+            if self._draws is None:
+                choice = self._explored(seen, mixture(theta, beta, alpha))
+            else:
+                drawn = torch.tensor([self._draws(name, version.number, version.alpha) for name in sessions])
+                choice = Drawn(self._allowed(seen, theta), self._allowed(seen, beta), drawn)
         if not choice.finite():
             return None, NOT_FINITE
         if self._clock() - began > self._deadline:
@@ -269,9 +230,12 @@ class ServingPolicy:
 
     def _explored(self, seen: Tensor, probs: Tensor) -> FromAll:
         """Probabilities of all items, ``(B, I + 1)``, without masked ones, and the way to explore."""
+        return FromAll(self._allowed(seen, probs), self._agent.exploration, self._agent.epsilon)
+
+    def _allowed(self, seen: Tensor, probs: Tensor) -> Tensor:
+        """Probabilities of all items, ``(B, I + 1)``, as weights ``(B, I)``, 0 where an item may not be shown."""
         masked = masked_items(seen, self.network.mask_recent, self.network.n_items)
-        allowed = probs.scatter(1, masked, 0.0)[:, :-1].double()
-        return FromAll(allowed, self._agent.exploration, self._agent.epsilon)
+        return probs.scatter(1, masked, 0.0)[:, :-1].double()
 
     @property
     def _greedy(self) -> bool:

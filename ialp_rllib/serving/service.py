@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.serving.draws import drawn
 from ialp_rllib.serving.folder import STATUS, ServiceFolder
 from ialp_rllib.serving.guard import arm_of
 from ialp_rllib.serving.log import SegmentLog
@@ -95,11 +97,12 @@ class Service:
         self._clock, self._root = clock, folder.root
         artifact, self.settings = folder.artifact, folder.settings
         self.states = States(artifact.network, artifact.item_ids, artifact.user_ids, artifact.level_range)
-        guard = self.settings.guard
+        guard, self._secret = self.settings.guard, folder.secret()
         self.policy = ServingPolicy(
             artifact.theta(),
             artifact.agent,
             retrieval=artifact.retrieval,
+            draws=partial(drawn, secret=self._secret) if self.settings.by_session else None,
             deadline=guard.deadline,
             cool_down=guard.cool_down,
         )
@@ -108,7 +111,6 @@ class Service:
         most = self.settings.segment_mb << 20
         self._decisions = SegmentLog(folder.decisions, max_bytes=most, sync=sync)
         self._feedback = SegmentLog(folder.feedback, max_bytes=most, sync=sync)
-        self._secret = folder.secret()
         self._digits = len(f"{max(len(artifact.item_ids) - 1, 0):x}")
         self._rng = torch.Generator().manual_seed(seed if seed is not None else int.from_bytes(os.urandom(7), "big"))
         self.counts: Counter[str] = Counter()
@@ -147,7 +149,8 @@ class Service:
         dropped = sum(part[2] for part in known)
         arms = np.array([arm_of(ask.session, self.settings.guard) for ask in asks])
         seen = states.observe(items, levels, [ask.user for ask in asks])
-        acts = self.policy.act(seen, arms, np.array([ask.k for ask in asks], np.int64), self._rng)
+        slate, sessions = np.array([ask.k for ask in asks], np.int64), [ask.session for ask in asks]
+        acts = self.policy.act(seen, arms, slate, self._rng, sessions)
         rows: list[dict[str, Any]] = []
         answers: list[Answer | None] = []
         now = self._clock()
@@ -164,6 +167,8 @@ class Service:
             row |= {"version": answer.version, "alpha": float(acts.alpha[n]), "arm": ARMS[arms[n]]}
             if acts.fallback[n]:
                 row["fallback"] = acts.fallback[n]
+            if acts.drawn[n]:
+                row |= {"drawn": acts.drawn[n], "parts": acts.parts[n, :count].T.tolist()}
             if states.network.feedback:
                 row["answers"] = levels[n]
             rows.append(row)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
+
+from ialp_rllib.agent.policy.draws import odds_after, weight
 
 
 class EndedSession(NamedTuple):
@@ -37,7 +40,7 @@ class Step:
         decision, session: ids; the session's by its name.
         user: id of the user; empty: not known.
         items, answers: shown before, and the levels of their answers.
-        item, probability: what was decided on.
+        item, probability: what was decided on, and how probable it was by who decided.
         version, alpha, arm, fallback: who decided.
         t: time of the decision, seconds.
         slate: whether the decision has several items.
@@ -46,6 +49,8 @@ class Step:
         answered: whether feedback came for it.
         shown: whether the user saw it.
         complete: whether it was handed on to be learnt from.
+        theta, beta: probabilities of the item by the two policies, one of which was drawn with the session; None: the
+            act does not depend on such a draw.
     """
 
     decision: str
@@ -66,10 +71,13 @@ class Step:
     answered: bool = False
     shown: bool = False
     complete: bool = False
+    theta: float | None = None
+    beta: float | None = None
 
     @staticmethod
     def of(row: Mapping[str, Any], place: int) -> Step:
         """The step of one place of a logged decision."""
+        theta, beta = (part[place] for part in row["parts"]) if "parts" in row else (None, None)
         return Step(
             decision=row["id"],
             session="",
@@ -84,6 +92,8 @@ class Step:
             fallback=row.get("fallback", ""),
             t=row["t"],
             slate=len(row["chosen"]) > 1,
+            theta=theta,
+            beta=beta,
         )
 
     @property
@@ -185,10 +195,45 @@ def ended_session(steps: Sequence[Step]) -> EndedSession:
     )
 
 
+def session_odds(steps: Sequence[Step]) -> list[tuple[float, float]]:
+    """Log-odds of beta against theta before and after each step, given what its version has shown in the session.
+
+    They are those of :mod:`ialp_rllib.agent.policy.draws`, by version: draws of different versions are independent. A
+    step without a draw (pi_theta alone, or in the place of the mixture) leaves them as they are. The items of a slate
+    have the odds before it and after it.
+
+    Args:
+        steps: all that were shown, in their order.
+    """
+    found: list[tuple[float, float]] = []
+    known: dict[int, float] = {}
+    for _, group in groupby(steps, key=lambda step: step.decision):
+        slate = list(group)
+        before = after = known.get(slate[0].version, 0.0)
+        for step in slate:
+            if step.theta is not None and step.beta is not None:
+                after = odds_after(after, step.theta, step.beta)
+        known[slate[0].version] = after
+        found += [(before, after)] * len(slate)
+    return found
+
+
+def propensity(step: Step, odds: float) -> float:
+    """Probability of a step's item given what the session has shown, whatever was drawn with it.
+
+    Args:
+        odds: log-odds before the step.
+    """
+    if step.theta is None or step.beta is None:
+        return step.probability
+    share = weight(step.alpha, odds)
+    return (1 - share) * step.theta + share * step.beta
+
+
 def logged_rows(name: str, steps: Sequence[Step], columns: dict[str, list[Any]]) -> None:
     """Add the steps of an ended session to the columns of :data:`ialp_rllib.results.logged.LOGGED`."""
     last = len(steps) - 1
-    for position, step in enumerate(steps):
+    for position, (step, (odds, _)) in enumerate(zip(steps, session_odds(steps), strict=True)):
         row = {
             "decision": step.decision,
             "session": name,
@@ -196,7 +241,7 @@ def logged_rows(name: str, steps: Sequence[Step], columns: dict[str, list[Any]])
             "position": position,
             "items": step.items,
             "item": step.item,
-            "probability": step.probability,
+            "probability": propensity(step, odds),
             "version": step.version,
             "alpha": step.alpha,
             "reward": step.reward,

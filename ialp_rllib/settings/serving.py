@@ -182,6 +182,11 @@ class ServingSettings:
     alpha: AlphaSettings = group(AlphaSettings)
     traffic: TrafficSettings = group(TrafficSettings)
 
+    @property
+    def by_session(self) -> bool:
+        """Whether one of the two policies is drawn with each session, instead of anew at each step."""
+        return self.alpha.by == "session"
+
 
 def serving_settings(
     defaults: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "policy.json"

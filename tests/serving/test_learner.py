@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ialp_rllib.agent.policy.draws import NEXT_ODDS, ODDS
 from ialp_rllib.agent.policy.saved import read_weights
 from ialp_rllib.agent.rllib.alone import LearnerAlone, mixture_config
 from ialp_rllib.results.logged import check_logged
@@ -24,13 +25,14 @@ from ialp_rllib.settings import AlphaSettings
 from tests.serving.small import AGENT, L, N, make_artifact, make_service, play
 
 
-def transitions(count: int, seed: int = 0) -> dict[str, Any]:
+def transitions(count: int, seed: int = 0, odds: bool = False) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     seen = rng.integers(N, size=(count, 1 + L)).astype(np.int32)
     seen[:, 0] = 0
     item = rng.integers(N, size=count)
     following = np.concatenate([seen[:, :1], seen[:, 2:], item[:, None].astype(np.int32)], 1)
-    return {
+    names = (ODDS, NEXT_ODDS) if odds else ()
+    return {name: rng.normal(0, 2, count).astype(np.float32) for name in names} | {
         "obs": seen,
         "actions": item,
         "rewards": rng.uniform(0, 5, count).astype(np.float32),
@@ -40,13 +42,14 @@ def transitions(count: int, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def make_learner(artifact: Artifact, agent: Any = AGENT) -> LearnerAlone:
-    alpha = AlphaSettings(start=0.3, steps=60, shape="evidence")
+def make_learner(artifact: Artifact, agent: Any = AGENT, by: str = "step") -> LearnerAlone:
+    alpha = AlphaSettings(start=0.3, steps=60, shape="evidence", by=by)
     paths = str(artifact.weights(THETA)), str(artifact.weights(BETA))
     return LearnerAlone(mixture_config(agent, alpha, artifact.network, *paths, 4), artifact.network, 4)
 
 
-def test_the_service_learns_as_a_run_does(tmp_path: Path, ray_session: None) -> None:
+@pytest.mark.parametrize("by", ["step", "session"])
+def test_the_service_learns_as_a_run_does(tmp_path: Path, ray_session: None, by: str) -> None:
     """Equal transitions end in equal weights, alpha and losses, to the bit."""
     from ray.tune.registry import register_env
 
@@ -55,8 +58,8 @@ def test_the_service_learns_as_a_run_does(tmp_path: Path, ray_session: None) -> 
     from tests.agent.small import make_world
 
     artifact = make_artifact(tmp_path, agent=dataclasses.replace(AGENT, updates_per_step=2))
-    alone = make_learner(artifact, artifact.agent)
-    alpha = AlphaSettings(start=0.3, steps=60, shape="evidence")
+    alone = make_learner(artifact, artifact.agent, by)
+    alpha = AlphaSettings(start=0.3, steps=60, shape="evidence", by=by)
     config = mixture_config(
         artifact.agent, alpha, artifact.network, str(artifact.weights(THETA)), str(artifact.weights(BETA)), 4
     )
@@ -64,7 +67,7 @@ def test_the_service_learns_as_a_run_does(tmp_path: Path, ray_session: None) -> 
     register_env("service-users", lambda c: UserVectorEnv(world, c["num_envs"], L, "same_step"))
     config.environment("service-users").env_runners(num_env_runners=0)
     run = build(config, 4)
-    columns = transitions(62)
+    columns = transitions(62, odds=by == "session")
     assert alone.learn({k: v[:7] for k, v in columns.items()}) == 0
     alone.learn({k: v[7:] for k, v in columns.items()})
     for start in range(0, 60, AGENT.envs):

@@ -16,6 +16,7 @@ the policy that losses differentiate. A transition keeps its log-odds, so that a
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -38,6 +39,17 @@ def share(alpha: Tensor | float, odds: Tensor) -> Tensor:
         ``(B,)`` in [0, 1]; exactly 0 or 1 where alpha is.
     """
     return torch.sigmoid(torch.logit(torch.as_tensor(alpha, dtype=odds.dtype, device=odds.device)) + odds)
+
+
+def weight(alpha: float, odds: float) -> float:
+    """:func:`share` of one session, in float64; ``odds``: at most 60, either way."""
+    return alpha if alpha in (0.0, 1.0) else 1 / (1 + math.exp(-(math.log(alpha) - math.log1p(-alpha) + odds)))
+
+
+def odds_after(odds: float, theta: float, beta: float) -> float:
+    """Log-odds of one session after an item that the two policies show with these probabilities, in [-60, 60]."""
+    ratio = math.log(max(beta, _MIN_PROB)) - math.log(max(theta, _MIN_PROB))
+    return min(max(odds + ratio, -_MOST), _MOST)
 
 
 class SessionDraws:

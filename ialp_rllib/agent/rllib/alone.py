@@ -20,6 +20,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_
 from torch import Tensor
 
 from ialp_rllib.agent.policy.alpha import alpha
+from ialp_rllib.agent.policy.draws import NEXT_ODDS, ODDS
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.agent.policy.replay import ColumnarReplay, Transitions
 from ialp_rllib.agent.rllib.config import IALPConfig
@@ -133,6 +134,17 @@ class LearnerAlone:
         )
         self.updates += count
 
+    def _with_odds(self, columns: Transitions) -> Transitions:
+        """Columns of a checkpoint with log-odds where one policy is drawn per session, and without them elsewhere.
+
+        How the two are mixed may be another setting than when the checkpoint was written.
+        """
+        kept = {name: values for name, values in columns.items() if name not in (ODDS, NEXT_ODDS)}
+        if kept and self._module.by_session:
+            nothing = np.zeros(len(kept["actions"]), np.float32)
+            kept |= {name: columns.get(name, nothing) for name in (ODDS, NEXT_ODDS)}
+        return kept
+
     def weights(self) -> dict[str, Tensor]:
         """Copies of the learning policy's tensors, ``policy.*`` and ``critic.*``."""
         state = self._module.state_dict()
@@ -175,6 +187,6 @@ class LearnerAlone:
         for names in ((COMPONENT_RL_MODULE, COMPONENT_OPTIMIZER), (WEIGHTS_SEQ_NO,)):
             self._core.set_state({name: learner[name] for name in names})
         self.env_steps, self.updates = learner["env_steps"], learner["updates"]
-        self.replay.set_state(replay)
-        self._waiting = dict(replay["waiting"])
+        self.replay.set_state(replay | {"columns": self._with_odds(replay.get("columns", {}))})
+        self._waiting = self._with_odds(replay["waiting"])
         set_learner_state(self._core, learner)

@@ -46,8 +46,7 @@ class RoundModels:
     def __init__(self, folder: Path, plan: DistilSettings, catalogue: Catalogue, history: int) -> None:
         self._folder, self._plan, self._catalogue, self._history = folder, plan, catalogue, history
         self._known: dict[int, PreferenceModel | None] = {0: None}
-        if plan.rounds > 1:
-            require_texts(plan, catalogue)
+        require_texts(plan, catalogue)
 
     @cached_property
     def _features(self) -> dict[str, Scorer]:
@@ -61,9 +60,7 @@ class RoundModels:
         Raises:
             InputError: a file is damaged.
         """
-        if round_ not in self._known:
-            self._known[round_] = self._model(round_)
-        model = self._known[round_]
+        model = self._model(round_)
         return None if model is None or not model.knows_something else model.scores_of
 
     def facts(self) -> list[dict[str, Any]]:
@@ -72,6 +69,11 @@ class RoundModels:
         return [{"used": False} if m is None else {"used": m.knows_something, **m.facts} for m in models]
 
     def _model(self, round_: int) -> PreferenceModel | None:
+        if round_ not in self._known:
+            self._known[round_] = self._read_or_fit(round_)
+        return self._known[round_]
+
+    def _read_or_fit(self, round_: int) -> PreferenceModel | None:
         path = self._folder / f"round-{round_:05d}.json"
         if not path.is_file():
             model = self._fit(round_)

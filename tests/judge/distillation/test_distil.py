@@ -12,11 +12,12 @@ from scipy.stats import chi2
 from ialp_rllib.errors import AtChanceError, InputError
 from ialp_rllib.judge.answers import REFUSED
 from ialp_rllib.judge.candidates import propose
-from ialp_rllib.judge.distillation.distil import DistilProgress, distil, session_starts
+from ialp_rllib.judge.distillation.distil import distil, session_starts
 from ialp_rllib.judge.distillation.preferences import TABLE, read_preferences, read_table, table_hash
 from ialp_rllib.judge.engines.protocol import EngineOutput, InProcessClient
 from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.settings import DistilSettings
+from tests.judge.distillation.killed import Killed, stop_after
 
 PLAN = DistilSettings(sessions=20, steps=6, batch=8)  # waves of 8, 8 and 4 sessions
 
@@ -32,18 +33,6 @@ def make(sample, catalogue):
 @pytest.fixture
 def judge(make, rule_engine):
     return make(rule_engine(lambda prompt: sum(prompt.encode()) % 11))
-
-
-class Killed(Exception):
-    pass
-
-
-def stop_after(count: int):
-    def progress(now: DistilProgress) -> None:
-        if now.done >= count:
-            raise Killed
-
-    return progress
 
 
 def test_table_contains_the_sessions(judge, catalogue, tmp_path):

@@ -23,6 +23,7 @@ from ialp_rllib.judge.judge import LLMJudge
 from ialp_rllib.judge.preference.rounds import RoundModels
 from ialp_rllib.judge.proposals import ItemIndex, Search
 from ialp_rllib.settings import DistilSettings, load
+from tests.judge.distillation.killed import Killed, stop_after
 
 PLAN = DistilSettings(sessions=40, steps=6, batch=8, rounds=2)
 MODEL = "round-00001.json"
@@ -47,18 +48,6 @@ def make(sample, catalogue, rule_engine):
 def distil(judge, plan, catalogue, folder, progress=lambda now: None, index=None) -> DistilProgress:
     models = RoundModels(folder, plan, catalogue.visible(), judge.settings.history)
     return distil_by(judge, plan, catalogue, folder, progress, index, models.of)
-
-
-class Killed(Exception):
-    pass
-
-
-def stop_after(count: int):
-    def progress(now: DistilProgress) -> None:
-        if now.done >= count:
-            raise Killed
-
-    return progress
 
 
 def fitting(catalogue, folder: Path, sessions: range) -> float:

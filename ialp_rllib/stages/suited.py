@@ -30,8 +30,9 @@ def require_suited(run: RunFolder, stages: Collection[str]) -> None:
     if rows > 0 and not {"pretrain", "joint"}.isdisjoint(stages) and not run.catalogue.item_texts:
         problem = f"is {rows}, and the items have no text that a preference model could compare"
         raise InputError("pretrain.preference_model.rows", problem, "0, or items with text columns")
-    if "distil" in stages and run.settings.pretrain.mode == "table":
-        require_texts(run.settings.distil, run.visible)
+    distil = run.settings.distil
+    if distil.rounds > 1 and "distil" in stages and run.settings.pretrain.mode == "table":
+        require_texts(distil, run.visible)
     _require_rewards(run, stages)
     judge = run.settings.judge
     if judge.is_llm and judge.profile.shows != "none" and not _ASK.isdisjoint(stages):

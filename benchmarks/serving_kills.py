@@ -9,7 +9,8 @@ end, and: every acknowledged decision and feedback must be in the log, and every
 Failed requests are counted without the time in which the whole service is down; with ``--retries 2`` none may fail.
 
 ``--learner-kills`` lets the learner alone read a finished log, once undisturbed and once killed at random moments and
-started again, and compares the weights to the bit. Exit code 1 if anything is lost, learnt twice, or differs.
+started again, and compares the weights to the bit; without ``--log`` and kills, the log of clients that ask for the
+longer of the ``--between`` seconds. Exit code 1 if anything is lost, learnt twice, or differs.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from ialp_rllib.serving.folder import open_service
 from safetensors.torch import save_file
 module._FEEDBACK_ROWS = 200
 learner = module.ServiceLearner(open_service(sys.argv[1]), lambda: float(sys.argv[2]))
+print("reads", flush=True)
 while True:
     before = dict(learner._feedback.cursor)
     learner.turn()
@@ -234,6 +236,15 @@ def _let_it_read(root: Path, command: Command, url: str, seconds: float) -> None
     print("the learner still waits for some decisions", file=sys.stderr)
 
 
+def _reading(words: list[str]) -> subprocess.Popen[str]:
+    """The learner's process, once it has loaded what it has and reads on."""
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if process.stdout.readline() != "reads\n":
+        raise RuntimeError(f"the learner ended with exit code {process.wait()} before it read")
+    return process
+
+
 def learner_kills(root: Path, count: int, seed: int) -> list[str]:
     """The learner alone on the finished log, undisturbed and killed: equal weights?"""
     rng = random.Random(seed)
@@ -245,20 +256,19 @@ def learner_kills(root: Path, count: int, seed: int) -> list[str]:
         text["overrides"] += ["checkpoint_seconds=0"]
         (copy / "service.json").write_text(json.dumps(text))
         words = [sys.executable, "-c", PROGRAM, str(copy), now, str(copy / "weights.safetensors")]
-        began, left = time.monotonic(), kills
-        while left:
-            process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-            try:
-                process.wait(rng.uniform(0.1, 1.0) * results[0][1])
-                break  # ended before its kill
-            except subprocess.TimeoutExpired:
+        for _ in range(kills):
+            with _reading(words) as process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(rng.uniform(0, results[0][1] / count))
+                    raise RuntimeError("the learner was at the end of the log before its kill: a longer log is needed")
                 process.kill()
-                process.wait()
-                left -= 1
-        out = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
-        took = time.monotonic() - began
-        results.append((out, took, (copy / "weights.safetensors").read_bytes()))
-        print(f"learner {'undisturbed' if not results[1:] else f'killed {kills - left} times'}: steps, updates {out}")
+        with _reading(words) as process:
+            began = time.monotonic()
+            out = process.communicate()[0].strip()
+        if process.returncode:
+            raise RuntimeError(f"the learner ended with exit code {process.returncode}")
+        results.append((out, time.monotonic() - began, (copy / "weights.safetensors").read_bytes()))
+        print(f"learner {f'killed {kills} times' if kills else 'undisturbed'}: steps, updates {out}")
     return [] if results[0][2] == results[1][2] else ["the killed learner ends with other weights"]
 
 
@@ -284,7 +294,7 @@ def main() -> int:
 
         policy, root = Path(folder) / "policy", Path(folder) / "service"
         export_run(args.run.resolve(), policy)
-        if args.kills:
+        if args.kills or not args.log:
             problems += under_load(policy, root, args)
         if args.learner_kills:
             if args.log:

@@ -7,7 +7,8 @@ file              holds
 ``beta/``         the policy pi_beta that learns, likewise; absent: the learner begins with a copy of pi_theta
 ``policy.json``   method and seed; ``agent``: the settings of networks, losses and replay; ``serving``: defaults of
                   :class:`ialp_rllib.settings.serving.ServingSettings`, among them the range of rewards and the
-                  schedule of alpha; the range of the answers' levels; texts of the items; the run's fingerprints
+                  schedule of alpha; the range of the answers' levels; texts of the items; the run's fingerprints;
+                  ``departures``: settings of the run by which the service learns otherwise, and how
 ``manifest.json`` size and SHA-256 of the other files; written last
 ================  ==============================================================================================
 """
@@ -15,7 +16,7 @@ file              holds
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Artifact:
         fingerprint: of the run.
         level_range: rewards of the lowest and the highest level of the answers in the state, as in training.
         retrieval: where the candidates are from, of a policy that acts on some; the service makes indexes of weights.
+        departures: setting of the run by which the service learns otherwise -> how, see :mod:`.departures`.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Artifact:
     fingerprint: str
     level_range: tuple[float, float]
     retrieval: Retrieval | None = None
+    departures: Mapping[str, str] = field(default_factory=dict)
 
     def weights(self, part: str = THETA) -> Path:
         """The file with the weights of ``theta`` or ``beta``; of an absent beta those of theta."""
@@ -101,6 +104,7 @@ def write_artifact(
     fingerprint: str = "",
     level_range: tuple[float, float] | None = None,
     retrieval: Retrieval | None = None,
+    departures: Mapping[str, str] | None = None,
 ) -> None:
     """Write an exported policy; the arguments are those of :class:`Artifact`, weights are state dicts.
 
@@ -138,6 +142,7 @@ def write_artifact(
         "item_texts": texts,
         "fingerprints": {"run": fingerprint},
         "level_range": level_range,
+        "departures": dict(departures or {}),
     }
     write_json(folder / POLICY, description)
     stage.finish({"method": method, "seed": seed, "beta": beta is not None}, 0.0)
@@ -179,6 +184,7 @@ def read_artifact(folder: str | Path) -> Artifact:
         fingerprint=str(data["fingerprints"].get("run", "")),
         level_range=(float(low), float(high)),
         retrieval=getattr(saved.acting, "retrieval", None),
+        departures=data.get("departures") or {},
     )
 
 

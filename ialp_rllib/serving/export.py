@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,20 @@ from torch import Tensor
 
 from ialp_rllib.agent.method import Method
 from ialp_rllib.agent.methods import has_critic, method
+from ialp_rllib.agent.policy.acting import GreedyQ
 from ialp_rllib.agent.policy.retrieval import Retrieval
 from ialp_rllib.agent.policy.saved import WEIGHTS, SavedPolicy, load_policy, read_weights
 from ialp_rllib.catalogue import Catalogue
 from ialp_rllib.errors import InputError
 from ialp_rllib.serving.artifact import Artifact, read_artifact, write_artifact
+from ialp_rllib.serving.departures import departures
 from ialp_rllib.settings import Settings, load, to_dict
 from ialp_rllib.stages.critic import critic_folder
 from ialp_rllib.stages.run import SETTINGS, RunFolder
 from ialp_rllib.storage import require_intact
 from ialp_rllib.users.worlds import require_truth
+
+log = logging.getLogger(__name__)
 
 BETAS = ("run", "theta")
 """What the learning policy of the service begins with: what the run learnt online, or a copy of pi_theta."""
@@ -31,7 +36,7 @@ def export_run(
 
     A method that mixes (``aialp_ap``) or fine-tunes (``aialp_ft``) leaves the policy that it started from as pi_theta
     and what it learnt as pi_beta. Of a method that learnt from random weights, or only offline, the policy itself is
-    pi_theta.
+    pi_theta. Settings of the run by which the service learns otherwise are warned of (:mod:`.departures`).
 
     Args:
         root: folder of the run.
@@ -62,6 +67,7 @@ def export_run(
     saved = load_policy(job)
     retrieval: Retrieval | None = getattr(saved.acting, "retrieval", None)
     theta, learnt = _policies(settings, spec, saved, root, job, seed)
+    otherwise = departures(settings, spec, beta)
     write_artifact(
         out,
         method=name,
@@ -78,7 +84,10 @@ def export_run(
         fingerprint=manifest["fingerprint"],
         level_range=level_range(settings, run.catalogue),
         retrieval=None if retrieval is None else retrieval._replace(vectors=None, bias=None),
+        departures=otherwise,
     )
+    for setting, text in otherwise.items():
+        log.warning("the service learns otherwise than the run: %s %s", setting, text)
     return read_artifact(out)
 
 
@@ -87,8 +96,9 @@ def _policies(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
     """Weights of pi_theta and, where there are other ones, of pi_beta."""
     weights = read_weights(job / WEIGHTS)
-    if not any(key.startswith("policy.actor.") for key in weights):
-        problem = f"a {spec.title} policy is no network"
+    # Q-learning has an actor, too, which it neither trains nor acts with.
+    if isinstance(saved.acting, GreedyQ) or not any(key.startswith("policy.actor.") for key in weights):
+        problem = f"a {spec.title} policy has no actor"
         raise InputError(str(job), problem, "a method with an actor, such as aialp_ap, aialp_ft, ialp or a2c")
     if spec.start and spec.learns:
         start = (

@@ -13,9 +13,11 @@ from ialp_rllib.serving.policy import ARMS, PROMOTED, Served, ServingPolicy, Ver
 from ialp_rllib.serving.sessions import EndedSession
 from ialp_rllib.serving.states import States
 
+RECENT = 500
+"""Latest sessions that the effective sample size is computed on."""
+
 _POINTS = 200  # of the curve; two neighbours become one beyond twice as many
 _SESSIONS = 25  # of a point at the beginning
-_RECENT = 500  # latest sessions that the effective sample size is computed on
 _EVENTS = 50
 _ENTRIES = 1 << 20  # probabilities that are computed together
 
@@ -83,7 +85,7 @@ class Support:
 
     def __init__(self, policy: ServingPolicy, states: States) -> None:
         self._policy, self._states = policy, states
-        self._sessions: deque[list[_Row]] = deque(maxlen=_RECENT)
+        self._sessions: deque[list[_Row]] = deque(maxlen=RECENT)
 
     def add(self, logged: Mapping[str, Sequence[Any]]) -> None:
         """Note rows of ended sessions, by column."""

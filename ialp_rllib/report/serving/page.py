@@ -13,6 +13,8 @@ from ialp_rllib.report.kit.template import render_template
 from ialp_rllib.report.serving.figures import COLOURS, alpha_figure, returns_figure
 from ialp_rllib.report.serving.numbers import ArmRow, arm_rows, read_status
 from ialp_rllib.serving.folder import PAGE, ServiceFolder
+from ialp_rllib.serving.history import RECENT
+from ialp_rllib.serving.ledger import KEPT
 from ialp_rllib.storage import write_text
 
 REFRESH_SECONDS = 10
@@ -57,6 +59,7 @@ def render(folder: ServiceFolder, state: Mapping[str, Any] | None) -> str:
     values: dict[str, Any] = {
         "title": f"{artifact.method}, {len(artifact.item_ids):,} items",
         "refresh": REFRESH_SECONDS,
+        "kept_items": format_count(KEPT),
         "finding": "The service starts: nothing was reported yet.",
         "arms": [],
         "versions": [],
@@ -128,7 +131,7 @@ def _learner(state: Mapping[str, Any]) -> list[tuple[str, str]]:
         (format_count(learner["env_steps"]), "decisions learnt from"),
         (format_count(learner["updates"]), "updates"),
         (format_number(learner["alpha"]), "alpha that the schedule wants"),
-        (ess, "effective sample size of the latest sessions for the newest version"),
+        (ess, f"effective sample size, for the newest version, of the latest {RECENT:,} sessions at most"),
         (format_count(learner["open"]), "decisions that wait for feedback"),
         (format_seconds(max(time.time() - state["time"], 0.0)), "since the learner reported"),
     ]

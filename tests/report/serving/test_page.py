@@ -19,6 +19,10 @@ from ialp_rllib.report.serving.figures import returns_figure
 from ialp_rllib.report.serving.numbers import arm_rows, curve, read_status
 from ialp_rllib.report.serving.page import finding, render, write_service_page
 from ialp_rllib.serving.folder import STATUS, ServiceFolder, create_service
+from ialp_rllib.serving.guard import interval
+from ialp_rllib.serving.history import RECENT
+from ialp_rllib.serving.ledger import KEPT, Ledger
+from ialp_rllib.serving.sessions import EndedSession
 from ialp_rllib.serving.versions import Current, Versions
 from ialp_rllib.storage import write_json
 from tests.serving.small import make_artifact, weights
@@ -74,6 +78,21 @@ def test_the_page_says_what_is_served(folder: ServiceFolder) -> None:
     assert page.count('role="img"') == 2
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_the_captions_tell_what_the_numbers_rest_on(folder: ServiceFolder) -> None:
+    ledger, count = Ledger(), KEPT + 7
+    ended = EndedSession("control", 0, 1.0, ("item 1", "item 2"), fallback=False, time=1e9)
+    ledger.add([ended] * count)
+    assert ledger.served.returns(0, 0).values == count, "returns are of all sessions"
+    assert len(ledger.items(0)) == KEPT, "items are the latest ones"
+    state = status()
+    state["arms"]["control"] = interval(ledger.served.returns(0, 0), folder.settings.guard)._asdict()
+    page = render(folder, state)
+    assert f"<td>{count:,}</td>" in page and "Of all ended sessions" in page
+    assert f"the latest {KEPT:,} at most that an arm was shown" in page
+    assert f"of the latest {RECENT:,} sessions at most" in page
+    assert set(re.findall(r"latest ([\d,]+)", page)) == {f"{KEPT:,}", f"{RECENT:,}"}
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -21,6 +21,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import yaml
 
 from ialp_rllib.catalogue.disk import read_catalogue
 from ialp_rllib.compare.page.figures import as_file
@@ -28,6 +29,7 @@ from ialp_rllib.report.kit import svg
 from ialp_rllib.results.statistics import contrasts, mean_interval
 
 VARIED = re.compile(r", model=(?P<judge>.+), log_users=(?P<users>-?\d+)$")
+RUN = re.compile(r"-model=(?P<judge>.+)-log_users=-?\d+(-part-\d+)?$")
 NO_JUDGE = ("random", "popularity", "best_list", "warm")
 TITLES = {
     "random": "random",
@@ -51,12 +53,25 @@ def read(folder: Path, everybody: int) -> pd.DataFrame:
     parts = table["scenario"].str.extract(VARIED)
     if parts.isna().any(axis=None):
         raise SystemExit(f"{folder}: not a comparison that varies judge.model, then catalogue.log_users")
-    table = table.assign(judge=parts["judge"].str.rpartition("/")[2], users=parts["users"].astype(int))
+    names = judge_names(folder)
+    table = table.assign(
+        judge=parts["judge"].map(lambda label: names.get(label, label)), users=parts["users"].astype(int)
+    )
     table["users"] = table["users"].where(table["users"] >= 0, everybody)
     table.loc[table["method"].isin(NO_JUDGE), "judge"] = ""
     table = table.rename(columns={"effective_items": "items"}).drop_duplicates(["judge", "method", "users", "seed"])
     names = table["method"].map(TITLES) + np.where(table["judge"] == "", "", ", " + table["judge"])
     return table.assign(name=names)[["name", "judge", "method", "users", "seed", "return", "items"]]
+
+
+def judge_names(folder: Path) -> dict[str, str]:
+    """Judges by their labels, in which a path has no slash any more: the last part of `judge.model` in each run."""
+    found = {}
+    for run in folder.glob("*-log_users=*/settings.yaml"):
+        label = RUN.search(run.parent.name)
+        if label:
+            found[label["judge"]] = yaml.safe_load(run.read_text())["judge"]["model"].rpartition("/")[2]
+    return found
 
 
 def train_users(folder: Path) -> int:

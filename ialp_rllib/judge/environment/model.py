@@ -74,9 +74,13 @@ class Environment(nn.Module):
         self.residual = nn.Parameter(torch.tensor(1.0)) if residual else None
         self.similar = nn.Parameter(torch.tensor(_SIMILAR)) if similar else None
         # A tied LLM's last state and its input vectors live in one space: their product is its next-token logit. One
-        # projection for both is a start that knows something.
+        # projection for both is a start that knows something; the principal axes of the tokens lose least of it.
         nn.init.orthogonal_(self.state_head.weight)
+        if width < size:
+            self.state_head.weight.data.copy_(principal_axes(self.item_tokens, width))
         self.action_head.weight.data.copy_(self.state_head.weight)
+        # Comparisons of few users do not unlearn what a random direction says of hidden states.
+        nn.init.zeros_(self.score_head.weight)
         for head in (self.state_head, self.action_head, self.score_head):
             nn.init.zeros_(head.bias)
 
@@ -167,7 +171,7 @@ class Environment(nn.Module):
         Returns:
             ``(N, ..)``.
         """
-        found: Tensor = self.score_head(hidden)[..., 0]
+        found: Tensor = self.score_head(F.normalize(hidden, dim=-1))[..., 0]
         if self.similar is None:
             return found
         others = self.action_vectors(items.flatten()).view(*items.shape, self.width)
@@ -184,6 +188,13 @@ class Environment(nn.Module):
         """Restore what :meth:`trained` named."""
         for name, weight in self.trained().items():
             weight.copy_(weights[name])
+
+
+def principal_axes(vectors: Tensor, count: int) -> Tensor:
+    """The first ``count`` principal axes of the unit vectors of ``(I, d)``, ``(count, d)``, about zero."""
+    units = F.normalize(vectors.double(), dim=-1)
+    axes = torch.linalg.eigh(units.T @ units).eigenvectors
+    return axes.flip(1).T[:count].float()
 
 
 def _padded(histories: list[np.ndarray]) -> np.ndarray:

@@ -11,13 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from ialp_rllib.judge.environment import quality as quality_module
+from ialp_rllib.judge.environment.backbones import LLMBackbone
 from ialp_rllib.judge.environment.fit import ADAPTERS, choose_users, fit_environment, whole
 from ialp_rllib.judge.environment.lesson import KeptHistories, UserLesson
 from ialp_rllib.judge.environment.losses import preference_losses, right, similarity_losses
+from ialp_rllib.judge.environment.model import Environment
 from ialp_rllib.judge.environment.negatives import Negatives
 from ialp_rllib.judge.environment.quality import calibration, quality, untrained
 from ialp_rllib.results.ranking import ranks
-from tests.judge.environment.small import ITEMS, small_environment, small_log, small_settings
+from tests.judge.environment.small import ITEMS, WIDTH, small_environment, small_llm, small_log, small_settings
 
 
 def lesson(seed: int, model=None, **settings) -> UserLesson:
@@ -174,6 +176,21 @@ def test_calibration_of_comparisons() -> None:
     assert found["error"] < 0.02 and len(found["said"]) == len(found["right"]) == 5
     assert np.all(np.diff(found["said"]) > 0) and calibration(10 * margins)["error"] > 0.15
     assert calibration(margins[:2])["error"] <= 1
+
+
+def test_rewards_begin_as_right_as_the_similarity_of_states() -> None:
+    """What is random of a head that nothing has taught outweighed it: rewards were right as often as a coin."""
+    settings = small_settings(residual=True)
+    angle = 2 * np.pi * (7 * np.arange(ITEMS) % ITEMS) / ITEMS  # users walk around: what comes next is beside
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+    plane = torch.linalg.qr(torch.randn(WIDTH, 2, generator=torch.Generator().manual_seed(0))).Q
+    model = Environment(LLMBackbone(small_llm(), settings), torch.from_numpy(circle) @ plane.T, 8, True, False, True)
+    with torch.no_grad():
+        assert model.residual is not None
+        model.residual.fill_(100.0)  # states are what the tokens say
+    log = small_log(200)
+    found = quality(model.eval(), whole(log, np.arange(200)), log.popularity(ITEMS), settings, 0)
+    assert found["right_uniform"] > 0.75 and found["right_popular"] > 0.75
 
 
 @pytest.mark.slow

@@ -85,6 +85,7 @@ def test_separate_adapters_learn_from_their_own_loss(kind: str) -> None:
     assert trainable_size(LLMBackbone(small_llm(), settings)) == 2 * trainable_size(
         LLMBackbone(small_llm(), small_settings())
     )
+    torch.nn.init.normal_(model.score_head.weight)  # one that has learnt something: gradients pass through it
     kept, candidates = model.keep([A, B]), np.array([[[6], [8]], [[2], [3]]])
     for_states, for_rewards = model.hidden(kept, candidates, states_beside=True)
     assert not torch.allclose(for_states.chain, for_rewards.chain, atol=1e-3)
@@ -170,8 +171,7 @@ def test_rewards_know_what_the_similarity_of_states_knows(adapters: str) -> None
     items = torch.tensor([[6, 8, 2], [1, 9, 9]])
     for_states, for_rewards = model.hidden(model.keep([A, A + 1]), items[:, None].numpy())
     states, hidden = model.states(for_states.chain[:, 1]), for_rewards.beside[:, 0]
-    model.score_head.weight.data.zero_()
-    rewards = model.rewards(hidden, states, items)
+    rewards = model.rewards(hidden, states, items)  # nothing is learnt yet: hidden states say nothing of an item
     expected = torch.stack([(states[n] * model.action_vectors(items[n])).sum(1) for n in range(2)])
     torch.testing.assert_close(rewards, model.similar * expected)
     rewards.sum().backward()
@@ -182,5 +182,24 @@ def test_rewards_know_what_the_similarity_of_states_knows(adapters: str) -> None
 def test_without_similarity_rewards_are_of_hidden_states_alone() -> None:
     model = small_environment(small_settings(similar=False))
     hidden = torch.randn(2, 3, WIDTH)
+    torch.nn.init.normal_(model.score_head.weight)
     found = model.rewards(hidden, torch.randn(2, 8), torch.zeros(2, 3, dtype=torch.int64))
-    torch.testing.assert_close(found, model.score_head(hidden)[..., 0])
+    torch.testing.assert_close(found, model.score_head(torch.nn.functional.normalize(hidden, dim=-1))[..., 0])
+
+
+def test_a_learning_rate_moves_rewards_alike_whatever_the_llm() -> None:
+    """Hidden states of language models have lengths of 1 to 1,000: rewards, which logistic losses read, do not."""
+    model = small_environment(small_settings(similar=False))
+    torch.nn.init.normal_(model.score_head.weight)
+    hidden, nothing = torch.randn(2, 3, WIDTH), (torch.randn(2, 8), torch.zeros(2, 3, dtype=torch.int64))
+    torch.testing.assert_close(model.rewards(300 * hidden, *nothing), model.rewards(hidden, *nothing))
+
+
+def test_small_states_keep_what_tells_items_apart() -> None:
+    """Of tokens that differ in few directions, states of as many elements keep all similarities."""
+    tokens = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) @ torch.randn(4, WIDTH)
+    model = Environment(LLMBackbone(small_llm(), small_settings()), tokens, 4)
+    vectors, units = model.action_vectors(), torch.nn.functional.normalize(tokens, dim=-1)
+    torch.testing.assert_close(vectors @ vectors.T, units @ units.T, atol=1e-4, rtol=0)
+    wide = Environment(LLMBackbone(small_llm(), small_settings()), tokens, WIDTH + 3).action_vectors()
+    torch.testing.assert_close(wide @ wide.T, units @ units.T, atol=1e-4, rtol=0)

@@ -4,7 +4,8 @@
 
 RUN is a finished run with the method aialp_ap, whose pre-trained policy meets users whose taste has moved. One learner
 is that of the service, fed by its logs: a fifth of the feedback comes late and in another order, 1% never, 3% twice,
-and every version goes out as soon as it is published. The other is RLlib's algorithm as in `ialp run`, with the same
+and every version is promoted as soon as it is published, as by `ialp promote --force`; with ``--guarded`` it is tried
+first, and the guard decides. The other is RLlib's algorithm as in `ialp run`, with the same
 users. Compared are the mean return of the sessions in the last half of the steps, and the true return of what was
 learnt: of the mixture with the last weights and alpha, over `--truth` simulated sessions. The interval of the ratio is
 by the spread between the seeds.
@@ -25,10 +26,12 @@ from serving_launch import Launch, version_return
 from ialp_rllib.serving.artifact import BETA, THETA, Artifact
 from ialp_rllib.serving.export import export_run
 from ialp_rllib.serving.simulate import read_world
+from ialp_rllib.serving.versions import Current
 from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.users.simulator import World
 
-EVERY_VERSION = ("guard.canary=0.9", "guard.sessions=30", "guard.margin=1", "guard.rise=100", "publish_updates=8")
+EVERY_VERSION = ("guard.control=0.001", "guard.rise=100", "publish_updates=1")
+SOON = ("guard.canary=0.9", "guard.sessions=30", "guard.margin=1", "guard.rise=100", "publish_updates=8")
 
 
 class Learnt(NamedTuple):
@@ -40,11 +43,23 @@ class Learnt(NamedTuple):
     updates: int
 
 
-def served(launch: Launch, artifact: Artifact, world: World, steps: int, truth: int) -> Learnt:
+def promote(launch: Launch) -> None:
+    """Serve to all what was published."""
+    versions = launch.learner.versions
+    current = versions.current()
+    if current.canary is not None:
+        wanted = Current(current.canary, None, current.promoted, f"version {current.canary}, by hand", launch.now)
+        versions.serve(wanted, instead_of=current)
+        launch.service.watcher.refresh()
+
+
+def served(launch: Launch, artifact: Artifact, world: World, steps: int, truth: int, guarded: bool) -> Learnt:
     """The learner of a service, fed by its logs."""
     middle = 0
     while launch.traffic.steps < steps:
         launch.round()
+        if not guarded:
+            promote(launch)
         if launch.traffic.steps <= steps / 2:
             middle = len(launch.traffic.returns)
     learner = launch.learner.learner
@@ -88,6 +103,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--moved", type=float, default=1.0, help="strength of the users' new taste, in logits")
     parser.add_argument("--truth", type=int, default=5000, help="simulated sessions of what was learnt")
+    parser.add_argument("--guarded", action="store_true", help="try every version first, on nine in ten sessions")
     parser.add_argument("--set", action="append", default=[], help="settings of the service")
     args = parser.parse_args()
     from ialp_rllib.runtime.starting import start_here
@@ -98,16 +114,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, run = Path(folder), args.run.resolve()
         artifact = export_run(run, root / "policy", beta="theta")
+        versions = SOON if args.guarded else EVERY_VERSION
         start_here(num_cpus=1, log_to_driver=False)
         for seed in range(args.seeds):
-            sets = [f"traffic.moved={args.moved}", f"traffic.users={artifact.agent.envs}", *EVERY_VERSION, *args.set]
+            sets = [f"traffic.moved={args.moved}", f"traffic.users={artifact.agent.envs}", *versions, *args.set]
             launch = Launch(root / f"{seed}", artifact, run, [*sets, f"seed={seed}", f"traffic.seed={seed + 1}"], 10.0)
             world = read_world(run, launch.folder.settings.traffic)[0]
             if not seed:
                 theta = artifact.theta().state_dict(prefix="policy.")
                 print(f"pi_theta alone: {version_return(artifact, world, theta, 0.0, args.truth):.2f}", flush=True)
             pair = (
-                served(launch, artifact, world, args.steps, args.truth),
+                served(launch, artifact, world, args.steps, args.truth, args.guarded),
                 in_a_run(artifact, launch.folder.settings, world, args.steps, args.truth),
             )
             pairs.append(pair)

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from ialp_rllib.judge.environment.backbones import REWARDS, STATES, Backbone
 
 DECAY = 0.7
 """Weight of an item in a decayed mean of a history relative to the next more recent one."""
-_LOG_TEMPERATURE = 2.7  # initial; e^2.7 is about 15
+_LOG_TEMPERATURE = 1.6  # initial; e^1.6 is about 5
 _SIMILAR = 5.0  # initial weight of a cosine in a reward: cosines of two items differ by tenths, logits by ones
+_UNIT = 10.0  # in which the scalars are learnt: they have to move by ones, where weights move by hundredths
 
 
 class KeptHistory(NamedTuple):
@@ -83,6 +85,9 @@ class Environment(nn.Module):
         nn.init.zeros_(self.score_head.weight)
         for head in (self.state_head, self.action_head, self.score_head):
             nn.init.zeros_(head.bias)
+        for name in ("log_temperature", "residual", "similar"):
+            if getattr(self, name) is not None:
+                parametrize.register_parametrization(self, name, _Units())
 
     @property
     def _backbone(self) -> Backbone:
@@ -188,6 +193,18 @@ class Environment(nn.Module):
         """Restore what :meth:`trained` named."""
         for name, weight in self.trained().items():
             weight.copy_(weights[name])
+
+
+class _Units(nn.Module):
+    """A scalar that is learnt in units of :data:`_UNIT`: AdamW moves weights of all sizes by its learning rate."""
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """The scalar."""
+        return steps * _UNIT
+
+    def right_inverse(self, scalar: Tensor) -> Tensor:
+        """What is learnt."""
+        return scalar / _UNIT
 
 
 def principal_axes(vectors: Tensor, count: int) -> Tensor:

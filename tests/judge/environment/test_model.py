@@ -147,7 +147,7 @@ def test_with_the_mean_of_tokens_a_candidate_is_still_the_next_item(kind: str) -
         chain, beside = model.hidden(model.keep([A, B]), np.stack([A[1:], [1, 8, 8]])[:, :, None])[0]
         torch.testing.assert_close(beside[0, :, 0], chain[0, 2:], atol=1e-4, rtol=0)
         torch.testing.assert_close(beside[1, 0, 0], chain[1, 2], atol=1e-4, rtol=0)
-        model.residual.zero_()
+        model.residual = torch.tensor(0.0)
         plain = small_environment(small_settings(), kind)
         expected = plain.chain(plain.keep([A]))
         found = model.chain(model.keep([A]))
@@ -158,7 +158,7 @@ def test_states_with_the_mean_of_tokens_begin_as_what_the_texts_say() -> None:
     """Where hidden states say nothing, next items are ranked by the mean of the history's tokens."""
     model = small_environment(small_settings(residual=True))
     with torch.no_grad():
-        model.residual.fill_(1e4)
+        model.residual = torch.tensor(1e4)
         chain = model.chain(model.keep([np.array([7])]))
         assert int(model.similarity(model.states(chain[:, 1])).argmax()) == 7
 
@@ -175,7 +175,7 @@ def test_rewards_know_what_the_similarity_of_states_knows(adapters: str) -> None
     expected = torch.stack([(states[n] * model.action_vectors(items[n])).sum(1) for n in range(2)])
     torch.testing.assert_close(rewards, model.similar * expected)
     rewards.sum().backward()
-    assert model.similar.grad is not None and model.similar.grad != 0
+    assert model.parametrizations.similar.original.grad != 0
     assert (model.action_head.weight.grad is None) == (adapters == "separate")
 
 

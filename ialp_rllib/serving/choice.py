@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ialp_rllib.agent.policy.candidates import Candidates
-from ialp_rllib.agent.policy.exploration import act_probabilities
+from ialp_rllib.agent.policy.exploration import act_probabilities, sample
 from ialp_rllib.agent.policy.shortlists import Acting, choose
 
 GREEDY, SAMPLED = "greedy", "categorical"
@@ -208,9 +208,7 @@ def draw(probs: Tensor, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """
     k = min(k, probs.shape[1])
     if k == 1:
-        cumulative = probs.cumsum(-1)
-        drawn = (1 - torch.rand(len(probs), 1, dtype=probs.dtype, generator=rng)) * cumulative[:, -1:]
-        items = torch.searchsorted(cumulative, drawn).clamp(max=probs.shape[1] - 1)
+        items = sample(probs, rng, probs.dtype)[:, None].clamp(max=probs.shape[1] - 1)
         return items, probs.gather(1, items)
     race = torch.empty_like(probs).exponential_(generator=rng)
     items = (probs / race).topk(k, -1).indices

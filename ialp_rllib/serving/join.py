@@ -182,10 +182,10 @@ class Joiner:
         """Steps of a session that have become complete, with their log-odds; an ended session is closed."""
         silent = now >= session.last + self.settings.session_timeout
         session.mark_shown()
-        complete, waits = [], False
+        ready, waits = list[int](), False
         last, end = max(session.length, session.shown_length), session.ended or (LEFT if silent else "")
         chosen = session.chosen()
-        for step, odds in zip(chosen, session_odds(chosen), strict=True):
+        for place, step in enumerate(chosen):
             if step.reward is None and now >= step.t + self.settings.feedback_timeout:
                 step.reward = self.settings.default_reward
                 self.counts["defaulted"] += 1
@@ -194,10 +194,12 @@ class Joiner:
             elif not step.complete and (step.ended or end or step.length < session.length):
                 step.ended = step.ended or (end if step.length == last else "")
                 step.complete = True
-                complete.append((step, odds))
+                ready.append(place)
         if silent or (session.ended and not waits):
             self._close(session, now, joined)
-        return complete
+        # Of the whole session, however much of it is new: not where transitions do not carry them.
+        odds = session_odds(chosen) if ready and self._by_session else []
+        return [(chosen[place], odds[place] if odds else (0.0, 0.0)) for place in ready]
 
     def _close(self, session: Session, now: float, joined: Joined) -> None:
         chosen = session.chosen()

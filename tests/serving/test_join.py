@@ -12,6 +12,7 @@ import pytest
 
 from ialp_rllib.results.logged import check_logged, logged_table
 from ialp_rllib.serving.join import Joined, Joiner
+from ialp_rllib.serving.sessions import Step, session_odds
 from ialp_rllib.serving.states import States
 from ialp_rllib.settings.serving import FeedbackSettings
 from tests.serving.small import ITEMS, NETWORK, L, N
@@ -64,6 +65,29 @@ def test_a_session_to_its_end() -> None:
     (session,) = joined.sessions
     assert (session.arm, session.version, session.reward) == ("promoted", 3, 5.0)
     assert join.open == 0
+
+
+def test_log_odds_are_asked_for_where_transitions_carry_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(steps: Sequence[Step]) -> list[tuple[float, float]]:
+        asked.append(len(steps))
+        return session_odds(steps)
+
+    monkeypatch.setattr("ialp_rllib.serving.join.session_odds", counted)
+    for by_session in (False, True):
+        asked.clear()
+        join = Joiner(SETTINGS, States(NETWORK, ITEMS, level_range=(0.0, 5.0)), by_session)
+        first = decision("a", [0], 1, parts=[[0.2], [0.4]])
+        join.add([first], [answer("a", 2.0)], 1)
+        assert asked == [], "no step is complete"
+        joined = join.add([decision("b", [0, 1], 2, parts=[[0.5], [0.1]])], [], 2)
+        assert asked == ([1] if by_session else []) and ("odds" in joined.columns) == by_session
+        joined = join.add([], [answer("b", 3.0, "left")], 3)
+        assert asked == ([1, 2] if by_session else [])
+        if by_session:
+            assert joined.columns["odds"].tolist() == pytest.approx([np.log(2)])
+            assert joined.columns["next_odds"].tolist() == pytest.approx([np.log(2) - np.log(5)])
 
 
 def test_a_limit_is_no_departure() -> None:

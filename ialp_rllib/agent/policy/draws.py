@@ -42,12 +42,19 @@ def share(alpha: Tensor | float, odds: Tensor) -> Tensor:
 
 
 def weight(alpha: float, odds: float) -> float:
-    """:func:`share` of one session, in float64; ``odds``: at most 60, either way."""
+    """:func:`share` of one session, in float64; ``odds``: at most 60, either way.
+
+    Python's numbers, and not :func:`share` on a tensor of one: a service asks for each step of each session by itself,
+    where making the tensor would take longer than all the rest.
+    """
     return alpha if alpha in (0.0, 1.0) else 1 / (1 + math.exp(-(math.log(alpha) - math.log1p(-alpha) + odds)))
 
 
 def odds_after(odds: float, theta: float, beta: float) -> float:
-    """Log-odds of one session after an item that the two policies show with these probabilities, in [-60, 60]."""
+    """Log-odds of one session after an item that the two policies show with these probabilities, in [-60, 60].
+
+    As :meth:`SessionDraws.observe` has them of N sessions in float32, see :func:`weight`.
+    """
     ratio = math.log(max(beta, _MIN_PROB)) - math.log(max(theta, _MIN_PROB))
     return min(max(odds + ratio, -_MOST), _MOST)
 

@@ -52,19 +52,21 @@ def require_items(selected: Tensor, n_items: int) -> Tensor:
     return selected
 
 
-def sample(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def sample(probs: Tensor, generator: torch.Generator | None = None, precision: torch.dtype | None = None) -> Tensor:
     """Sample one item per row by the inverse CDF, with B uniform numbers instead of B x A.
 
     Args:
         probs: ``(B, A)`` non-negative weights; rows need not sum to one.
         generator: of the uniform numbers; None: the default one.
+        precision: of the uniform numbers; None: torch's default, float32.
 
     Returns:
         ``(B,) int64``; items of weight 0 are never drawn.
     """
     cumulative = probs.cumsum(-1)
     # A uniform number in (0, total]: searchsorted returns the first item whose cumulative sum reaches it.
-    drawn = (1 - torch.rand(len(probs), 1, device=probs.device, generator=generator)) * cumulative[:, -1:]
+    uniform = torch.rand(len(probs), 1, device=probs.device, generator=generator, dtype=precision)
+    drawn = (1 - uniform) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, drawn).squeeze(1)
 
 

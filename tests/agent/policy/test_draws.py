@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ialp_rllib.agent.policy.blockwise import FrozenPolicy, LazyScores, mean_score, policy_statistics
-from ialp_rllib.agent.policy.draws import SessionDraws, share
+from ialp_rllib.agent.policy.draws import SessionDraws, odds_after, share, weight
 
 THETA = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]])  # by the item before
 BETA = torch.tensor([[0.1, 0.1, 0.8], [0.5, 0.4, 0.1]])
@@ -89,3 +89,17 @@ def test_losses_weigh_each_row_by_its_session(size: int) -> None:
         mean = mean_score(values, part.detach(), frozen, size=size)
         kept.append(np.concatenate([hidden.grad.numpy(), found.log_prob.detach()[:, None], mean[:, None]], 1))
     assert whole[0] == pytest.approx(np.concatenate(parts), abs=1e-5)
+
+
+def test_one_session_in_float64_is_as_many_in_float32() -> None:
+    """What a service computes step by step is what a run computes for its sessions side by side."""
+    rng = np.random.default_rng(0)
+    for alpha in (0.0, 0.05, 0.6, 1.0):
+        draws, odds = SessionDraws(1, alpha), 0.0
+        for _ in range(30):
+            theta, beta = (torch.from_numpy(rng.dirichlet([0.2] * 5)).float()[None] for _ in range(2))
+            action = int(rng.integers(5))
+            assert weight(alpha, odds) == pytest.approx(float(share(draws.alpha, draws.odds)), abs=1e-5)
+            draws.observe(theta, beta, torch.tensor([action]))
+            odds = odds_after(odds, float(theta[0, action]), float(beta[0, action]))
+            assert odds == pytest.approx(float(draws.odds), abs=1e-3)

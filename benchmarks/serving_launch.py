@@ -33,7 +33,7 @@ from ialp_rllib.serving.artifact import Artifact
 from ialp_rllib.serving.export import export_run
 from ialp_rllib.serving.folder import create_service
 from ialp_rllib.serving.learner import ServiceLearner
-from ialp_rllib.serving.policy import load_version
+from ialp_rllib.serving.policy import CANARY, load_version
 from ialp_rllib.serving.service import Service
 from ialp_rllib.serving.simulate import Traffic, read_world
 from ialp_rllib.serving.versions import Current
@@ -186,19 +186,28 @@ class Poisoning:
         versions.serve(Current(1, bad, 0, "poisoned", launch.now))
         ledger.follow(1, bad, launch.now)
         launch.service.watcher.refresh()
+        if problem := launch.service.watcher.refused:  # else it would be tried, and nobody would get it
+            print(f"{number:3d} {kind:10s} not loaded: {problem}", flush=True)
+            return self._take_back(True)
         began, trial = len(launch.traffic.returns), ledger.tried
         while versions.current().canary == bad and len(launch.traffic.returns) - began < args.within:
             launch.round()
         current, after = versions.current(), len(launch.traffic.returns) - began
         canary, now, theta = trial.returns(1, bad), trial.returns(2, 1), trial.returns(0, 0)
-        held = current.canary is None and current.promoted == 1
+        held, decided = current.canary is None and current.promoted == 1, ledger.decided(CANARY, bad)
+        why = "" if held else f" ({decided.count} decisions by it, fallbacks: {decided.fallbacks or 'none'})"
         print(
             f"{number:3d} {kind:10s} {'rolled back' if held else 'NOT ROLLED BACK'} after {after} sessions "
             f"({canary.values} of the canary): return {canary.mean:.1f}{truth}, the good version {now.mean:.1f}, "
-            f"pi_theta {theta.mean:.1f}. {current.reason}",
+            f"pi_theta {theta.mean:.1f}. {current.reason}{why}",
             flush=True,
         )
-        versions.serve(Current(1, None, 0, "good", launch.now))
+        return self._take_back(held)
+
+    def _take_back(self, held: bool) -> bool:
+        """Serve the good version alone again; returns ``held``."""
+        launch, ledger = self.launch, self.launch.learner.ledger
+        launch.learner.versions.serve(Current(1, None, 0, "good", launch.now))
         ledger.follow(1, None, launch.now)
         launch.service.watcher.refresh()
         ledger.forget([1])

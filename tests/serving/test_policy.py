@@ -212,3 +212,29 @@ def test_a_batch_is_served_by_one_set_of_versions() -> None:
     known = policy.choices(states(9), arms_of(9))
     assert set(known.version.tolist()) == {0, 3, 4}
     assert policy.served is other
+
+
+def test_logits_that_overflow_in_one_arm_mark_no_decision_of_the_other() -> None:
+    """A good version cannot be taken back for another one's overflow, though one batch holds sessions of both."""
+    good, bad = load_version(3, 0.4, weights(2), NETWORK), {name: w.clone() for name, w in weights(3).items()}
+    for layer in (0, 2):
+        bad[f"policy.actor.hidden.{layer}.weight"] *= 1e30
+    policy = make_policy()
+    for arm, served_now in ((CANARY, (good, 4)), (PROMOTED, (4, good))):
+        overflowing = load_version(4, 0.7, bad, NETWORK)
+        policy.swap(Served(*(overflowing if one == 4 else one for one in served_now)))  # type: ignore[misc, arg-type]
+        arms = np.array([CANARY, PROMOTED] * 20)
+        found = policy.choices(states(40), arms)
+        assert [reason == NOT_FINITE for reason in found.fallback] == (arms == arm).tolist()
+        assert (found.version == np.where(arms == arm, 4, 3)).all() and (found.alpha[arms == arm] == 0).all()
+
+
+def test_one_item_is_drawn_with_the_numbers_of_the_precision_of_its_probabilities() -> None:
+    probs = torch.from_numpy(np.random.default_rng(0).dirichlet([0.3] * 50, size=400))
+    probs[3] = 0.0
+    items, each = draw(probs, 1, torch.Generator().manual_seed(5))
+    cumulative = probs.cumsum(-1)
+    uniform = torch.rand(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    expected = torch.searchsorted(cumulative, (1 - uniform) * cumulative[:, -1:]).clamp(max=49)
+    assert torch.equal(items, expected) and torch.equal(each, probs.gather(1, expected))
+    assert (each[torch.arange(400) != 3] > 0).all()

@@ -24,7 +24,6 @@ from rich.console import Console
 
 from ialp_rllib import runtime
 from ialp_rllib.agent.policy.saved import SavedPolicy, load_policy
-from ialp_rllib.catalogue.disk import read_parquet
 from ialp_rllib.commands import resume_command
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.distillation.preferences import read_table
@@ -36,6 +35,7 @@ from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import ALL_STAGES, SETTINGS, STAGES, RunFolder, needed_stages
 from ialp_rllib.stages.titles import TITLES
 from ialp_rllib.storage import MANIFEST, STARTED, read_manifest, require_intact
+from ialp_rllib.storage.parquet import read_parquet
 
 __all__ = ["Run", "load_policy", "open_run", "run"]
 

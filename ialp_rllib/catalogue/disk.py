@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ialp_rllib.catalogue.catalogue import Catalogue
-from ialp_rllib.errors import InputError
 from ialp_rllib.settings.catalogue import ITEM_COLUMNS, USER_COLUMNS
+from ialp_rllib.storage.parquet import open_parquet, read_parquet
 
 _ROWS = 1_000_000  # rows of the log per batch
 
@@ -75,14 +75,14 @@ def read_catalogue(folder: Path) -> Catalogue:
     """Read a catalogue that :func:`write_catalogue` wrote.
 
     Raises:
-        InputError: a table is missing or damaged.
+        InputError: a table is missing, damaged, or lacks a column.
     """
-    items = read_parquet(folder / "items.parquet")
-    users = read_parquet(folder / "users.parquet")
+    items = read_parquet(folder / "items.parquet", ITEM_COLUMNS)
+    users = read_parquet(folder / "users.parquet", USER_COLUMNS)
     matrices = {}
     for name in ("truth", "propensities"):
         if (folder / f"{name}.parquet").is_file():
-            rows = read_parquet(folder / f"{name}.parquet")["values"].combine_chunks()
+            rows = read_parquet(folder / f"{name}.parquet", ("values",))["values"].combine_chunks()
             matrices[name] = rows.flatten().to_numpy().reshape(len(rows), -1)
     metadata = items.schema.metadata or {}
     notes = metadata.get(b"notes", b"").decode()
@@ -111,48 +111,21 @@ def _texts(table: pa.Table, others: tuple[str, ...]) -> dict[str, np.ndarray]:
     return {name: table[name].to_numpy() for name in table.column_names if name not in others}
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """Read a Parquet file of a stage's output.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    _check(path)
-    try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _check(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(str(path), "no such file", f"a Parquet file; delete {path.parent} to run its stage again")
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    problem = f"cannot be read as Parquet ({str(error).splitlines()[0]})"
-    return InputError(str(path), problem, f"a Parquet file; delete {path.parent} to run its stage again")
-
-
 def _read_log(path: Path, user_ids: pa.ChunkedArray, item_ids: pa.ChunkedArray) -> dict[str, np.ndarray]:
     """Columns of the log, with ids as indices, each ``(M,)``; ids are looked up once per batch and distinct id."""
-    _check(path)
     known = {"user_id": user_ids, "item_id": item_ids}
     types = {"user_id": np.int32, "item_id": np.int32, "rating": np.float32, "split": np.int8}
-    try:
-        with pq.ParquetFile(path, read_dictionary=list(known), page_checksum_verification=True) as file:
-            log = {name: np.empty(file.metadata.num_rows, kind) for name, kind in types.items()}
-            start = 0
-            for batch in file.iter_batches(_ROWS, columns=list(types)):
-                rows = slice(start, start + len(batch))
-                for name in types:
-                    values = batch[name]
-                    if name in known:
-                        index = pc.index_in(values.dictionary, known[name].combine_chunks()).to_numpy()
-                        log[name][rows] = index[values.indices.to_numpy()]
-                    else:
-                        log[name][rows] = values.to_numpy(zero_copy_only=False)
-                start += len(batch)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(path, error) from error
+    with open_parquet(path, types, dictionaries=list(known)) as file:
+        log = {name: np.empty(file.metadata.num_rows, kind) for name, kind in types.items()}
+        start = 0
+        for batch in file.iter_batches(_ROWS, columns=list(types)):
+            rows = slice(start, start + len(batch))
+            for name in types:
+                values = batch[name]
+                if name in known:
+                    index = pc.index_in(values.dictionary, known[name].combine_chunks()).to_numpy()
+                    log[name][rows] = index[values.indices.to_numpy()]
+                else:
+                    log[name][rows] = values.to_numpy(zero_copy_only=False)
+            start += len(batch)
     return log

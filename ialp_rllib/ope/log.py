@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.results.logged import LIMIT, LOGGED, check_logged
+from ialp_rllib.storage.parquet import read_parquet
 
 REQUIRED = ("session", "position", "item", "probability", "reward")
 """Columns that a team's own log must have; the others have defaults, see :func:`read_log`."""
+_EXPECTED = "logged decisions as Parquet or CSV"
 _IDS = ("decision", "session", "item")
 _TEXTS = (*_IDS, "user", "ended", "arm")
 
@@ -94,11 +95,10 @@ def _read(path: Path, columns: Mapping[str, str]) -> pa.Table:
                     given = pc.if_else(pc.equal(table[name], ""), pa.scalar(None, pa.string()), table[name])
                     table = table.set_column(table.column_names.index(name), name, given)
             return table
-        with pq.ParquetFile(path) as file:
-            return file.read()
+        return read_parquet(path, expected=_EXPECTED)
     except (pa.ArrowException, OSError) as error:
         problem = f"cannot be read ({str(error).splitlines()[0]})"
-        raise InputError(str(path), problem, "logged decisions as Parquet or CSV") from error
+        raise InputError(str(path), problem, _EXPECTED) from error
 
 
 def _renamed(table: pa.Table, columns: Mapping[str, str], file: Path) -> pa.Table:

@@ -65,9 +65,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.storage.parquet import read_parquet
 
 POLICIES = ("greedy", "sampled")
 EPOCHS = ("0", "1", "2", "end")
@@ -218,13 +218,7 @@ def read_run_file(path: Path, schema: pa.Schema) -> pa.Table:
         InputError: no such file, not Parquet, no rows, a missing column, or a wrong type.
     """
     expected = f"the Parquet file that a training run leaves; delete {path.parent} to run it again"
-    if not path.is_file():
-        raise InputError(str(path), "no such file", expected)
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(str(path), f"cannot be read as Parquet ({str(error).splitlines()[0]})", expected) from error
+    table = read_parquet(path, expected=expected)
     others = [pa.field(name, pa.float64()) for name in table.column_names if name not in schema.names]
     return conform(table, pa.schema([*schema, *others]), str(path))
 

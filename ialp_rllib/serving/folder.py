@@ -12,8 +12,10 @@ from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.serving.artifact import Artifact, read_artifact
 from ialp_rllib.settings.serving import ServingSettings
 from ialp_rllib.storage import read_json, write_atomic, write_json
+from ialp_rllib.storage.files import require_file
 
 SERVICE, SECRET, STATUS, PAGE = "service.json", "secret", "status.json", "index.html"
+_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,20 @@ class ServiceFolder:
         return self.root / "learner"
 
     def secret(self) -> bytes:
-        """What decisions are signed with; only this user may read it."""
-        return bytes.fromhex((self.root / SECRET).read_text())
+        """What decisions are signed with; only this user may read it.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        path, expected = self.root / SECRET, "what `ialp serve` wrote; without it feedback on older decisions is lost"
+        require_file(path, "a secret", expected)
+        try:
+            secret = bytes.fromhex(path.read_text("ascii"))
+        except (OSError, ValueError) as error:
+            raise InputError(str(path), "cannot be read", expected) from error
+        if len(secret) != _SECRET_BYTES:  # an empty one would sign whatever anybody makes up
+            raise InputError(str(path), f"holds {len(secret)} bytes", expected)
+        return secret
 
     def token(self) -> str:
         """The bearer token that requests must carry; empty: none is asked for.
@@ -117,7 +131,7 @@ def _require_draws(artifact: Artifact) -> None:
 
 def _make_secret(path: Path) -> None:
     path.touch(mode=0o600)
-    path.write_text(secrets.token_hex(32))
+    path.write_text(secrets.token_hex(_SECRET_BYTES))
 
 
 def open_service(root: str | Path) -> ServiceFolder:

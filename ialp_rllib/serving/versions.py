@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ialp_rllib.agent.policy.networks import NetworkConfig
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.serving.policy import THETA_ALONE, Served, ServingPolicy, Version, load_version
 from ialp_rllib.storage import damaged_files, file_records, flush, locked, read_json, write_json
+from ialp_rllib.storage.tensors import read_tensors
 
 log = logging.getLogger(__name__)
 
 BETA, VERSION, CURRENT = "beta.safetensors", "version.json", "current.json"
 _FIELDS = ("number", "alpha", "time", "facts", "files")
+_EXPECTED = "which versions are served; delete the file to serve pi_theta alone, or use `ialp promote`"
 
 
 class Current(NamedTuple):
@@ -61,7 +62,15 @@ class Versions:
             InputError: ``current.json`` is damaged.
         """
         path = self.root / CURRENT
-        return Current(**read_json(path, Current._fields)) if path.is_file() else Current()
+        if not path.is_file():
+            return Current()
+        data = read_json(path, Current._fields, _EXPECTED)
+        found = Current(**{name: data[name] for name in Current._fields})
+        numbers = (found.promoted, found.before, 0 if found.canary is None else found.canary)
+        times = type(found.time) in (int, float)
+        if not (all(type(n) is int and n >= 0 for n in numbers) and isinstance(found.reason, str) and times):
+            raise InputError(str(path), "is damaged (it names no versions)", _EXPECTED)
+        return found
 
     def publish(self, weights: Mapping[str, Tensor], alpha: float, facts: Mapping[str, Any], now: float = 0.0) -> int:
         """Leave a version in the folder; it is not served yet. Returns its number.
@@ -140,10 +149,7 @@ class Versions:
         data, folder = self.describe(number), self.folder / f"{number:08d}"
         for path, problem in damaged_files(folder, data["files"]):
             raise InputError(str(path), problem, "the file as it was published; roll back to another version")
-        try:
-            return load_file(folder / BETA)
-        except (SafetensorError, OSError) as error:
-            raise InputError(str(folder / BETA), f"cannot be read ({error})", "a published version") from error
+        return read_tensors(folder / BETA, expected="a published version; roll back to another one")
 
     def load(self, number: int, network: NetworkConfig) -> Version:
         """A version to act with.

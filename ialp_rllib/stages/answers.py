@@ -30,7 +30,7 @@ def read_form(run: RunFolder, settings: JudgeSettings, model: str) -> ChosenForm
     file = run.root / "tune" / ANSWER
     if settings.answer == LETTER or not file.is_file():
         return None
-    data = read_json(file)
+    data = read_json(file, ("key", "form"))
     return ChosenForm.from_dict(data["form"]) if data["key"] == _key(run, settings, model) else None
 
 

@@ -51,26 +51,47 @@ def _dump(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data, indent=2))
 
 
-def read_json(path: Path, fields: Iterable[str] = ()) -> Any:
+def read_json(path: Path, fields: Iterable[str] = (), expected: str = "") -> Any:
     """Read JSON.
 
     Args:
         fields: keys that it must have; given any, it must be an object.
+        expected: what would be right, for the message; empty: what the stage that wrote it left.
 
     Raises:
-        InputError: it is damaged; the message says how to go on.
+        InputError: no such file, or it is damaged; the message says how to go on.
     """
+    expected = require_file(path, "JSON", expected)
     try:
-        data = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:  # JSON that does not parse, bytes that are no UTF-8
-        raise _damaged_json(path, str(error)) from error
+        data = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError, OSError) as error:  # JSON that does not parse, bytes that are no UTF-8
+        raise InputError(str(path), f"is damaged ({first_line(error)})", expected) from error
     missing = set(fields) - set(data if isinstance(data, dict) else ())
     if missing:
-        raise _damaged_json(path, f"no {', '.join(sorted(missing))}")
+        raise InputError(str(path), f"is damaged (no {', '.join(sorted(missing))})", expected)
     return data
 
 
-def _damaged_json(path: Path, problem: str) -> InputError:
-    return InputError(
-        str(path), f"is damaged ({problem})", f"JSON; delete the folder {path.parent} to run this stage again"
-    )
+def require_file(path: Path, kind: str, expected: str = "") -> str:
+    """Check that there is a file; returns what is expected of it, for messages.
+
+    Args:
+        kind: of the file, in words.
+        expected: what is expected of it; empty: what the stage that wrote it left.
+
+    Raises:
+        InputError: no such file, or something that is none.
+    """
+    expected = expected or f"{kind}; delete the folder {path.parent} to run its stage again"
+    try:
+        if path.is_file():
+            return expected
+        problem = "is no file" if path.exists() else "no such file"
+    except OSError as error:  # a part of the path may not be searched, or is too long
+        problem = f"cannot be read ({error.strerror})"
+    raise InputError(str(path), problem, expected)
+
+
+def first_line(error: Exception) -> str:
+    """What a library says of a file, in one line; its name, where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

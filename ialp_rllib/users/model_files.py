@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.storage import damaged_files, file_records, read_json, write_json
+from ialp_rllib.storage.tensors import fill_from, read_tensors
 
 WEIGHTS, CONFIG, HASH = "model.safetensors", "config.json", "weights"
 _EXPECTED = "the file as it was fitted; delete the folder to fit the users again"
@@ -41,8 +41,5 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     path = folder / WEIGHTS
     for damaged, problem in damaged_files(folder, read_json(folder / CONFIG, (HASH,))[HASH]):
         raise InputError(str(damaged), problem, _EXPECTED)
-    try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:  # RuntimeError: other names or sizes
-        raise InputError(str(path), f"cannot be read ({str(error).splitlines()[0]})", _EXPECTED) from error
+    fill_from(model, read_tensors(path, expected=_EXPECTED), path, _EXPECTED)
     model.eval()

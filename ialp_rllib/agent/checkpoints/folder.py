@@ -17,15 +17,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 import ialp_rllib
 from ialp_rllib.agent.checkpoints.files import CHECKPOINT_FILES, CONTENT_FILES, STATE
 from ialp_rllib.agent.checkpoints.tree import put_together, take_apart
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.storage import MANIFEST, damaged_files, file_records, flush, hash_json, remove_files
+from ialp_rllib.storage import MANIFEST, damaged_files, file_records, flush, hash_json, read_json, remove_files
+from ialp_rllib.storage.parquet import read_parquet
+from ialp_rllib.storage.tensors import read_tensors
 
 FORMAT = 1
 _FIELDS = {"format": int, "ialp_rllib": str, "identity": str, "progress": int, "files": dict, "sha256": str}
@@ -131,13 +132,10 @@ def read_checkpoint(folder: Path, names: Mapping[str, Any]) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
     tables: dict[str, pa.Table] = {}
     for path in (folder / name for name in names):
-        try:
-            if path.suffix == ".safetensors":
-                tensors |= load_file(path)
-            elif path.suffix == ".parquet":
-                tables[path.stem] = pq.read_table(path)
-        except (SafetensorError, pa.ArrowException, OSError) as error:
-            raise InputError(str(path), f"is damaged ({str(error).splitlines()[0]})", _EXPECTED) from error
+        if path.suffix == ".safetensors":
+            tensors |= read_tensors(path, expected=_EXPECTED)
+        elif path.suffix == ".parquet":
+            tables[path.stem] = read_parquet(path, expected=_EXPECTED)
     data = _read_json(folder / STATE)
     try:
         return Checkpoint(put_together(data, tensors), tables)
@@ -147,10 +145,7 @@ def read_checkpoint(folder: Path, names: Mapping[str, Any]) -> Checkpoint:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputError(str(path), f"is damaged ({error})", _EXPECTED) from error
+    data = read_json(path, expected=_EXPECTED)
     if not isinstance(data, dict):
         raise InputError(str(path), "is damaged (it holds no JSON object)", _EXPECTED)
     return data

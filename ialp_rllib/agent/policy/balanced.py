@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from ialp_rllib.agent.policy.replay import ColumnarReplay, TransitionBuffer, Transitions
 from ialp_rllib.agent.policy.trajectories import RETURNS
-from ialp_rllib.errors import InputError
 from ialp_rllib.settings import AgentSettings
+from ialp_rllib.storage.tensors import read_arrays
+
+_COLUMNS = ("obs", "actions", "rewards", "new_obs", "terminateds")
 
 
 class BalancedReplay:
@@ -96,9 +96,6 @@ def read_transitions(path: Path) -> Transitions:
     """Transitions that a critic was learnt from.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing or damaged, or holds no transitions.
     """
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise InputError(str(path), "is missing or damaged", "the transitions that stage `adapt` left there") from error
+    return read_arrays(path, _COLUMNS, "the transitions that stage `adapt` left there")

@@ -8,13 +8,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ialp_rllib.agent.policy.sequential import SequentialRecommender
+from ialp_rllib.agent.policy.tensors import short
+from ialp_rllib.errors import InputError
 from ialp_rllib.settings import OfflineSettings, from_dict
 from ialp_rllib.storage import read_json, write_atomic, write_json
+from ialp_rllib.storage.tensors import fill_from, read_tensors
 
 WEIGHTS, CONFIG = "recommender.safetensors", "config.json"
+_KINDS: dict[str, tuple[type, int]] = {
+    "settings": (dict, 0),
+    "n_items": (int, 1),
+    "masks_seen": (bool, 0),
+    "environment_width": (int, 0),
+}
+"""Of what ``config.json`` holds: its kind, and of a number the least."""
 
 
 class SavedRecommender(NamedTuple):
@@ -54,10 +64,15 @@ def load_recommender(folder: Path) -> SavedRecommender:
     """A recommender as :func:`save_recommender` left it.
 
     Raises:
-        InputError: the file is damaged, or there is none.
+        InputError: a file is missing, damaged, or that of another recommender.
     """
-    config = read_json(folder / CONFIG, ("settings", "n_items", "masks_seen", "environment_width"))
+    expected = f"the recommender that `ialp lea` left; delete the folder {folder} to train it again"
+    config = read_json(folder / CONFIG, tuple(_KINDS), expected)
+    for name, (kind, least) in _KINDS.items():
+        value = config[name]
+        if type(value) is not kind or (isinstance(value, int) and value < least):
+            raise InputError(str(folder / CONFIG), f"{name!r} is {short(value)}", expected)
     settings = from_dict(OfflineSettings, config["settings"], str(folder / CONFIG))
     network = SequentialRecommender(config["n_items"], settings, config["environment_width"])
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    fill_from(network, read_tensors(folder / WEIGHTS, expected=expected), folder / WEIGHTS, expected)
     return SavedRecommender(network.eval(), config["masks_seen"])

@@ -35,15 +35,13 @@ where its index was older than the weights, ``index.vectors`` ``(I, d)`` and ``i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 import ialp_rllib
@@ -54,7 +52,8 @@ from ialp_rllib.agent.policy.retrieval import OnCandidates, Retrieval
 from ialp_rllib.agent.policy.tensors import array_of, check_finite, check_range, short
 from ialp_rllib.catalogue.features import Tokens
 from ialp_rllib.errors import InputError
-from ialp_rllib.storage import damaged_files, file_records, write_atomic, write_json
+from ialp_rllib.storage import damaged_files, file_records, read_json, write_atomic, write_json
+from ialp_rllib.storage.tensors import read_tensors
 
 __all__ = [
     "CANDIDATES",
@@ -187,10 +186,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.name == WEIGHTS and path.with_name(CONFIG).is_file():
         for damaged, problem in damaged_files(path.parent, _read_config(path.parent)[HASH]):
             raise InputError(str(damaged), problem, expected)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(str(path), f"cannot be read as safetensors ({error})", expected) from error
+    tensors = read_tensors(path, expected=expected)
     for name, tensor in tensors.items():
         check_finite(tensor, name, path)
     return tensors
@@ -205,10 +201,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         old = (folder / WEIGHTS).is_file()
         again = f"{expected}. This one is of an earlier version: delete it and run its stage again"
         raise InputError(str(path), "no such file", again if old else expected)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputError(str(path), f"is damaged ({error})", f"the JSON that training left in {CONFIG}") from error
+    config = read_json(path, expected=f"the JSON that training left in {CONFIG}")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else None
         problem = f"is of format {found!r}" if found is not None else "is no description of a policy"

@@ -7,13 +7,12 @@ state no checksums, so the first download is trusted (unless the user gives one)
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pooch
 
@@ -22,7 +21,7 @@ from ialp_rllib.catalogue.download.archives import ProgressCallback
 from ialp_rllib.catalogue.download.datasets import DataSet, RemoteFile
 from ialp_rllib.catalogue.download.resume import Interrupted, ResumingDownloader, Unreachable
 from ialp_rllib.errors import InputError, storage_errors
-from ialp_rllib.storage import write_json
+from ialp_rllib.storage import read_json, write_json
 
 CHECKSUMS = "checksums.json"
 TIMEOUT = 60.0
@@ -182,13 +181,12 @@ def _read_checksums(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / CHECKSUMS
     if not path.is_file():
         return {}
-    try:
-        entries = json.loads(path.read_text())
-    except ValueError:
-        entries = None
-    if not isinstance(entries, dict) or not all("sha256" in entry for entry in entries.values()):
-        raise InputError(str(path), "is damaged", "file names with their checksums; delete it to start over")
-    return entries
+    expected = "file names with their checksums; delete it to start over"
+    entries = read_json(path, expected=expected)
+    known = isinstance(entries, dict) and all(isinstance(e, dict) and "sha256" in e for e in entries.values())
+    if not known:
+        raise InputError(str(path), "is damaged", expected)
+    return cast(dict[str, dict[str, Any]], entries)
 
 
 def _write_checksum(folder: Path, name: str, entry: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ialp_rllib.catalogue.disk import read_parquet
 from ialp_rllib.errors import InputError, storage_errors
 from ialp_rllib.judge.answers import REFUSED, probability
 from ialp_rllib.judge.candidates import rejected_candidates
 from ialp_rllib.storage import damaged_files, file_records, read_json, write_atomic, write_json
+from ialp_rllib.storage.parquet import read_parquet
 
 PREFERENCES = pa.schema(
     [
@@ -197,7 +197,7 @@ def wave_files(folder: Path) -> list[Path]:
     """
     if not (folder / TABLE).is_file():
         raise InputError(str(folder), "holds no preference table", "the folder that the distillation left")
-    waves = sorted(read_json(folder / TABLE)["waves"], key=int)
+    waves = sorted(read_json(folder / TABLE, ("waves",))["waves"], key=int)
     if not waves:
         raise InputError(str(folder), "holds a table without any finished wave", "a finished `ialp distil`")
     return [folder / f"part-{int(wave):05d}.parquet" for wave in waves]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import safe_open
 
 from ialp_rllib.errors import InputError
 from ialp_rllib.judge.engines.sources import INDEXES, SINGLE
+from ialp_rllib.storage import read_json
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -68,10 +68,7 @@ def read_object(file: Path) -> dict[str, Any]:
     Raises:
         InputError: it is not JSON, or not an object.
     """
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(str(file), f"cannot be read ({error})", "a JSON object") from error
+    content = read_json(file, expected="a JSON object")
     if not isinstance(content, dict):
         raise InputError(str(file), f"is a {type(content).__name__}", "a JSON object")
     return content

@@ -7,7 +7,6 @@ the texts; they may be deleted at any time.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from ialp_rllib.judge.engines.convert import cache_folder
 from ialp_rllib.judge.engines.files import read_object
 from ialp_rllib.judge.engines.models import load_config, load_model, load_tokenizer, load_whole, model_fingerprint
 from ialp_rllib.settings import fingerprint
-from ialp_rllib.storage import hash_json, write_atomic
+from ialp_rllib.storage import hash_json, read_json, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +72,7 @@ def find_encoder(folder: str) -> Encoder:
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
-    try:
-        modules = json.loads((folder / "modules.json").read_text("utf-8"))
-    except ValueError as error:
-        raise InputError(str(folder / "modules.json"), f"cannot be read ({error})", "a JSON list") from error
+    modules = read_json(folder / "modules.json", expected="a JSON list")
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise InputError(str(folder / "modules.json"), "is no list of modules", "what sentence-transformers saves")
     return modules

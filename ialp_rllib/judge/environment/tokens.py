@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,6 +26,7 @@ from ialp_rllib.judge.tuning.fit import fit
 from ialp_rllib.judge.tuning.lesson import Course, Steps, mean_of
 from ialp_rllib.settings import ItemTokenSettings
 from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage.tensors import read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ def learn_tokens(
             )
             found = lesson.vectors().detach().cpu().contiguous()
             write_atomic(path, partial(save_file, {_NAME: found, _STEPS: torch.tensor(passes)}))
-        saved = load_file(path)
+        saved = read_tensors(path, (_NAME, _STEPS))
         tokens[group] = saved[_NAME]
         steps += float(saved[_STEPS]) * len(group) / len(trained)
     facts = {"trained": len(trained), "steps": steps}

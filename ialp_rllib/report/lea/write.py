@@ -17,12 +17,14 @@ from ialp_rllib.report.lea.page import groups_of, missing_of, write_page
 from ialp_rllib.report.lea.sentences import best_lea, shown
 from ialp_rllib.report.lea.tables import MASKED, PLAIN, Scores, difference_table
 from ialp_rllib.results.augmented import CASES
+from ialp_rllib.results.schemas import read_run_file
 from ialp_rllib.settings import Settings, to_dict
 from ialp_rllib.stages.lea.model import split_of
 from ialp_rllib.stages.lea.recommend import RANKS, part_stage, parts_of
 from ialp_rllib.stages.lea.rows import LLM_ENVIRONMENT, rows_of
 from ialp_rllib.stages.run import RunFolder, needed_stages
 from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage.parquet import read_parquet
 
 _PARTS = ("tokens", "environment", "augment", "recommend")
 
@@ -74,7 +76,7 @@ def write_ranking(runs: Sequence[RunFolder], folder: Path) -> dict[str, Any]:
 
 def _cases(run: RunFolder) -> pa.Table:
     paths = [part_stage(run, row, seed).folder / RANKS for row, seed in parts_of(run.settings)]
-    return pa.concat_tables([pq.read_table(path, schema=CASES) for path in paths])
+    return pa.concat_tables([read_run_file(path, CASES) for path in paths])
 
 
 def mean_facts(facts: Sequence[Any]) -> Any:
@@ -171,7 +173,7 @@ def _of_folds(runs: Sequence[RunFolder]) -> list[str]:
 def _rewards(run: RunFolder) -> pd.Series:
     """Reward of each logged item of the train users that the environment was not learnt from, by user and position."""
     paths = sorted((run.root / "augment" / LLM_ENVIRONMENT).glob("part-*.parquet"))
-    table = pd.concat([pq.read_table(path, columns=["set", "user", "reward"]).to_pandas() for path in paths])
+    table = pd.concat([read_parquet(path, columns=["set", "user", "reward"]).to_pandas() for path in paths])
     table = table[table["set"] == "train"]
     table = table.assign(place=table.groupby("user").cumcount())
     table = table[table["reward"].notna() & ~table["user"].isin(run.facts("environment")["users"])]

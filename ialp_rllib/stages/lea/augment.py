@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from ialp_rllib.agent.policy.transitions import EnvironmentData
 from ialp_rllib.catalogue.ranking_split import RankingSplit
@@ -36,6 +36,8 @@ from ialp_rllib.stages.lea.neighbours import neighbour_actions, neighbour_part, 
 from ialp_rllib.stages.lea.rows import LLM_ENVIRONMENT, NEIGHBOUR, asks_neighbours, environments_of
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import write_atomic
+from ialp_rllib.storage.parquet import read_parquet
+from ialp_rllib.storage.tensors import read_arrays
 
 
 class Part(NamedTuple):
@@ -106,9 +108,10 @@ def _ask_about_neighbours(
     settings, size = run.settings.lea, len(split.train.item)
     actions, base = neighbour_actions(split, settings.offline.neighbours), np.full(size, np.nan, np.float32)
     for path in sorted(augmented_part(run, LLM_ENVIRONMENT).folder.glob("part-*.parquet")):
-        table = pq.read_table(path, columns=["set", "row"]).to_pandas()
+        table = read_parquet(path, columns=["set", "row"]).to_pandas()
         known = (table["set"] == "train").to_numpy()
-        base[table["row"].to_numpy()[known]] = load_file(path.with_suffix(".safetensors"))["indifferent"][known]
+        values = read_arrays(path.with_suffix(".safetensors"), ("indifferent",))["indifferent"]
+        base[table["row"].to_numpy()[known]] = values[known]
 
     def ask(model: Environment, part: Part, some: Windows, rng: np.random.Generator) -> Said:
         said = rate_actions(model, part.item, some, actions, base)
@@ -201,13 +204,13 @@ def read_parts(folder: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     Action states are those of the rows of the set ``train``, which come first.
 
     Raises:
-        InputError: there is nothing.
+        InputError: there is nothing, or a file is damaged.
     """
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
         raise InputError(str(folder), "holds nothing that an environment said", "stage augment, finished")
-    table = pa.concat_tables([pq.read_table(path) for path in paths]).to_pandas()
-    tensors = [load_file(path.with_suffix(".safetensors")) for path in paths]
+    table = pa.concat_tables([read_parquet(path, AUGMENTED.names) for path in paths]).to_pandas()
+    tensors = [read_arrays(path.with_suffix(".safetensors"), ("states",)) for path in paths]
     actions = [found["action_states"] for found in tensors if "action_states" in found]
     return table, np.concatenate([found["states"] for found in tensors]), np.concatenate(actions)
 

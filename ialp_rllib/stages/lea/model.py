@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from ialp_rllib.catalogue.ranking_split import Cases, RankingSplit, held_out_users
 from ialp_rllib.errors import InputError
@@ -21,6 +20,7 @@ from ialp_rllib.stages.lea.rows import LLM_ENVIRONMENT, LLM_FREE
 from ialp_rllib.stages.lea.specs import ADAPTER_FILES, AUGMENTED_FILES, adapter_settings, naming_lea_model
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
+from ialp_rllib.storage.tensors import read_tensors
 
 TOKENS, INITIAL = "tokens.safetensors", "initial"
 """File of the item tokens, and the name in it of those before they learnt."""
@@ -99,7 +99,7 @@ def new_environment(run: RunFolder, name: str) -> Environment:
         settings.seeds[0],
         settings.lea.environment.adapters == "separate",
     )
-    tokens = load_file(run.root / "tokens" / TOKENS)["tokens"]
+    tokens = read_tensors(run.root / "tokens" / TOKENS, ("tokens",))["tokens"]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if name == LLM_FREE:
@@ -119,7 +119,8 @@ def new_environment(run: RunFolder, name: str) -> Environment:
 def learnt_environment(run: RunFolder, name: str) -> Environment:
     """An environment as stage ``environment`` left it."""
     model = new_environment(run, name)
-    model.load(load_file(learnt_part(run, name).folder / ADAPTERS))
+    path = learnt_part(run, name).folder / ADAPTERS
+    model.load(read_tensors(path, model.trained()))
     return model
 
 

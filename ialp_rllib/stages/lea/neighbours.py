@@ -7,8 +7,6 @@ action. They are asked for in a part of stage ``augment`` of their own.
 from __future__ import annotations
 
 import numpy as np
-import pyarrow.parquet as pq
-from safetensors.numpy import load_file
 
 from ialp_rllib.agent.policy.neighbours import ItemKNN
 from ialp_rllib.agent.policy.transitions import EnvironmentData
@@ -19,6 +17,8 @@ from ialp_rllib.stages.lea.rows import LLM_ENVIRONMENT, NEIGHBOUR
 from ialp_rllib.stages.lea.specs import AUGMENTED_FILES
 from ialp_rllib.stages.run import RunFolder
 from ialp_rllib.storage import Stage
+from ialp_rllib.storage.parquet import read_parquet
+from ialp_rllib.storage.tensors import read_arrays
 
 _CASES = 1024  # whose scores are in memory at once
 
@@ -57,9 +57,9 @@ def read_neighbours(run: RunFolder, split: RankingSplit) -> EnvironmentData:
     action, reward = np.full(size, -1), np.zeros(size, np.float32)
     after = np.zeros((size, width), np.float16)
     for path in sorted(neighbour_part(run).folder.glob("part-*.parquet")):
-        table = pq.read_table(path, columns=["row", "action", "action_reward"]).to_pandas()
+        table = read_parquet(path, columns=["row", "action", "action_reward"]).to_pandas()
         place = table["row"].to_numpy()
         action[place] = table["action"].fillna(-1).to_numpy(np.int64)
         reward[place] = table["action_reward"].fillna(0.0).to_numpy(np.float32)
-        after[place] = load_file(path.with_suffix(".safetensors"))["action_states"]
+        after[place] = read_arrays(path.with_suffix(".safetensors"), ("action_states",))["action_states"]
     return EnvironmentData(actions=action, action_rewards=reward, action_states=after)

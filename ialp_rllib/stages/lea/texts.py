@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from ialp_rllib.catalogue.ranking_split import RankingSplit
 from ialp_rllib.errors import InputError
@@ -16,6 +15,7 @@ from ialp_rllib.settings import EMBEDDING, LLM, parse_judge_model
 from ialp_rllib.stages.lea.model import INITIAL, TOKENS, sequences_of
 from ialp_rllib.stages.lea.specs import text_encoder
 from ialp_rllib.stages.run import RunFolder
+from ialp_rllib.storage.tensors import read_arrays
 
 
 def encoded(run: RunFolder) -> np.ndarray:
@@ -46,7 +46,7 @@ def bars_of(run: RunFolder, split: RankingSplit) -> dict[str, Any]:
         Measures by ``popularity``, by ``tokens`` (the item tokens before they learnt), and by ``text`` where
         ``lea.text_encoder`` is an encoder of texts.
     """
-    vectors = {"tokens": load_file(run.root / "tokens" / TOKENS)[INITIAL]}
+    vectors = {"tokens": read_arrays(run.root / "tokens" / TOKENS, (INITIAL,))[INITIAL]}
     if text_encoder(run.settings):
         vectors["text"] = encoded(run)
     popularity = split.train.popularity(split.n_items)

@@ -63,9 +63,10 @@ def test_given_transitions_are_the_start_and_no_part_of_a_checkpoint() -> None:
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
-    save_file(rows(0, 5), tmp_path / "t")
+    first = rows(0, 5)
+    save_file(first | {"new_obs": first["obs"], "terminateds": np.zeros(5, bool)}, tmp_path / "t")
     assert (read_transitions(tmp_path / "t")["actions"] == np.arange(5)).all()
     (tmp_path / "t").write_bytes(b"x")
-    for name in ("t", "u"):
-        with pytest.raises(InputError, match="is missing or damaged"):
+    for name, problem in (("t", "cannot be read as safetensors"), ("u", "no such file")):
+        with pytest.raises(InputError, match=problem):
             read_transitions(tmp_path / name)

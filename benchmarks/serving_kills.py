@@ -19,7 +19,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -37,6 +36,7 @@ import aiohttp
 import psutil
 import pyarrow.parquet as pq
 from serving_load import service
+from serving_process import Command
 
 from ialp_rllib.serving.log import Tail
 
@@ -109,46 +109,6 @@ class Clients:
                     self.feedback.append(answer["decision"])
                 if self.stop.is_set():
                     return
-
-
-class Command:
-    """``ialp serve`` as a process, which is killed with all that it started."""
-
-    def __init__(self, words: list[str], log: Path) -> None:
-        self.words, self._file = words, log.open("ab")
-        self.start()
-
-    def start(self) -> None:
-        environment = {**os.environ, "RAY_worker_niceness": "0"}
-        self.process = subprocess.Popen(self.words, stdout=self._file, stderr=subprocess.STDOUT, env=environment)
-
-    def children(self, word: str) -> list[psutil.Process]:
-        found = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if word in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
-
-    def kill_all(self) -> None:
-        processes = [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self.process.wait()
-        psutil.wait_procs(processes, timeout=30)
-
-    def wait_ready(self, url: str, seconds: float = 600) -> None:
-        import urllib.request
-
-        ends = time.monotonic() + seconds
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(url + "/v1/health", timeout=5).close()
-                return
-            if self.process.poll() is not None or time.monotonic() > ends:
-                raise RuntimeError("the service did not start: see its log")
-            time.sleep(0.5)
 
 
 def kill(command: Command, kind: str, clients: Clients, url: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 SMALL = {
@@ -81,9 +83,16 @@ def kill_when(args: list[str], ready: Callable[[], bool]) -> None:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.time() < deadline
         time.sleep(0.02)
+    of_ray = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    time.sleep(3)  # until Ray's processes have ended
+    psutil.wait_procs(of_ray, timeout=60)  # they notice the end of their parent
+
+
+def copy_stages(source: Path, out: Path, *stages: str) -> None:
+    """Copy finished stages into another run, where they are up to date if its settings for them are the same."""
+    for stage in stages:
+        shutil.copytree(source / stage, out / stage)
 
 
 def once_for_all(factory: pytest.TempPathFactory) -> Path:

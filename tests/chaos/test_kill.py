@@ -11,16 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from ialp_rllib.judge.distillation.preferences import table_hash
-from tests.small_run import arguments, finish, kill_when
+from tests.small_run import arguments, copy_stages, finish, kill_when
 
 
 def results(out: Path) -> pd.DataFrame:
     return pq.read_table(out / "report" / "results.parquet").to_pandas().drop(columns="seconds")
 
 
-@pytest.mark.timeout(1800)  # four processes one after the other, each of which starts an engine
+@pytest.mark.timeout(1800)  # four processes one after the other, most of which start an engine
 def test_a_run_killed_in_distillation_and_in_adaptation_gives_equal_results(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
+    copy_stages(small_run, out, "prepare", "users", "tune")
     steps = lambda: sorted((out / "distil").glob("part-*-*.parquet"))  # noqa: E731
     kill_when(arguments(out), lambda: len(steps()) >= 3)
     kept = len(steps())

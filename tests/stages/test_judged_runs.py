@@ -21,7 +21,7 @@ from ialp_rllib.stages.gather import gather
 from ialp_rllib.stages.judges import judge_for_jobs
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import RunFolder, needed_stages
-from tests.small_run import SMALL, arguments, finish, kill_when
+from tests.small_run import SMALL, arguments, copy_stages, finish, kill_when
 
 SMALLER = {
     "users.sequence.epochs": 1,
@@ -42,12 +42,13 @@ SMALLER = {
 
 
 @pytest.fixture(scope="module")
-def judged_run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def judged_run(ray_session: None, small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Live pre-training and LLMOnline on the sample, with the tiny judge in an actor."""
     values = {**SMALL, **SMALLER}
     settings = load("sample", [f"{key}={value}" for key, value in values.items()])
     run = RunFolder(settings, tmp_path_factory.mktemp("judged") / "run")
-    run_all(run, Progress(), ("prepare", "users"))
+    copy_stages(small_run, run.root, "prepare", "users")
+    assert all(run.stage(name).up_to_date() for name in ("prepare", "users"))
     tune = run.stage("tune")
     tune.open()
     tune.finish({}, 0.0)  # without tuning and audit, which have their own tests

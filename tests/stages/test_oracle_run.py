@@ -21,7 +21,7 @@ from ialp_rllib.stages.judges import judge_for_jobs, judge_of
 from ialp_rllib.stages.pipeline import run_all
 from ialp_rllib.stages.run import STAGES, RunFolder, needed_stages
 from ialp_rllib.storage import Stage
-from tests.small_run import SMALL
+from tests.small_run import SMALL, copy_stages
 
 ORACLE = ("judge.model=oracle", "judge.oracle.correlation=0.8", "judge.oracle.none_below=0.8")
 SMALLER = {**SMALL, "users.sequence.epochs": 1, "pretrain.critic_updates": 20, "adapt.env_steps": 320}
@@ -32,10 +32,12 @@ def small(*overrides: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run with the stages up to ``distil``, which need no Ray."""
+def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with the stages up to ``distil``; its users, who know no judge, are those of the small run."""
     run = RunFolder(load("sample", small()), tmp_path_factory.mktemp("oracle") / "run")
-    run_all(run, Progress(), ("prepare", "users", "tune", "distil"))
+    copy_stages(small_run, run.root, "prepare", "users")
+    assert all(run.stage(name).up_to_date() for name in ("prepare", "users"))
+    run_all(run, Progress(), ("tune", "distil"))
     return run
 
 

@@ -10,7 +10,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -93,22 +93,23 @@ def _without_wrapper(folder: Path) -> str:
 
 def _new_names(folder: Path) -> dict[str, str]:
     """New names of the weights of a folder, see :func:`.weights.renamed`; empty if they are what they should be."""
+    with _loading(str(folder)):
+        names = weight_names(folder)
+    if len({name.partition(".")[0] for name in names}) > 1 and all(bare_name(name) == name for name in names):
+        return {}
+    return renamed(names, _names_in_model(folder, (folder / "config.json").read_bytes()))
+
+
+@lru_cache(maxsize=8)
+def _names_in_model(folder: Path, config: bytes) -> frozenset[str]:
+    """Names of the weights of the model of a config.json with these contents; every fingerprint of it asks for them."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    try:
-        names = weight_names(folder)
-    except IalpError:
-        raise
-    except Exception as error:  # the readers of both formats raise what they like
-        raise _unloadable(str(folder), error) from error
-    if len({name.partition(".")[0] for name in names}) > 1 and all(bare_name(name) == name for name in names):
-        return {}
-    config = load_config(str(folder))
-    check_architecture(config, str(folder))
+    read = load_config(str(folder))
+    check_architecture(read, str(folder))
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return renamed(names, model.state_dict())
+        return frozenset(AutoModelForCausalLM.from_config(read, trust_remote_code=False).state_dict())
 
 
 def local_folder(model: str) -> Path:

@@ -52,14 +52,14 @@ class VllmEngine:
     """
 
     def __init__(self, judge: JudgeSettings, answers: LabelFormat, model: str) -> None:
-        for name, value in VLLM_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        import vllm
-
         self.prompt_tokenizer = PromptTokenizer(judge, answers, model)
         self.form, self.other_form = self.prompt_tokenizer.form, self.prompt_tokenizer.other_form
         check_weights(model, judge.dtype)
         _check_attention(judge, model)
+        for name, value in VLLM_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import vllm  # takes many seconds: after what can be refused without it
+
         labels, context = self.prompt_tokenizer.labels, self.prompt_tokenizer.max_tokens + 1
         try:
             # Despite enforce_eager, some functions of the sampler use torch.compile: 20-60 s at the first prompt.

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from ialp_rllib.errors import InputError
+from ialp_rllib.judge.engines import models
 from ialp_rllib.judge.engines.models import check_weights, load_model, model_fingerprint, resolve_model
 from ialp_rllib.judge.engines.preflight import check_model
 from ialp_rllib.judge.engines.transformers import TransformersEngine
@@ -71,9 +72,8 @@ def test_weights_that_do_not_fit_are_refused(kind: str, tiny: Path, judge, build
 
 
 @pytest.mark.parametrize("kind", ["missing", "nan"])
-def test_refused_before_vllm_starts(kind: str, tiny: Path, judge, builder, monkeypatch):
-    vllm = pytest.importorskip("vllm")
-    monkeypatch.setattr(vllm, "LLM", lambda **_: pytest.fail("vLLM was started"))
+def test_refused_before_vllm_is_imported(kind: str, tiny: Path, judge, builder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)  # so that its import raises an ImportError
     change_weights(tiny, CHANGES[kind][0])
     with pytest.raises(InputError, match=CHANGES[kind][1]):
         VllmEngine(judge, builder, str(tiny))
@@ -133,6 +133,17 @@ def test_models_of_another_kind_are_refused(kind: str, tiny: Path, judge, builde
     for load in (lambda: TransformersEngine(judge, builder, str(tiny)), lambda: check_model(judge, str(tiny))):
         with pytest.raises(InputError, match=OTHERS[kind]):
             load()
+
+
+def test_a_config_is_read_again_only_when_it_has_changed(tiny: Path):
+    resolve_model(str(tiny))
+    before = models._names_in_model.cache_info()
+    resolve_model(str(tiny))
+    after = models._names_in_model.cache_info()
+    assert (after.hits, after.misses) == (before.hits + 1, before.misses)
+    change_json(tiny / "config.json", architectures=["MistralForSequenceClassification"])
+    with pytest.raises(InputError, match=OTHERS["tied head"]):
+        resolve_model(str(tiny))
 
 
 def test_head_of_another_task_under_the_right_name_is_missing(tiny: Path, judge):
